@@ -1,0 +1,147 @@
+//! Events: one JSON object per line on a sidecar's standard error, the raw material of logs and timeline.
+
+use serde::{Deserialize, Serialize};
+
+use crate::reason::Reason;
+
+/// How much an event matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// For whoever debugs the sidecar.
+    Debug,
+    /// What happened.
+    Info,
+    /// A refusal, or something that an operator should look at.
+    Warn,
+    /// The sidecar cannot do its work.
+    Error,
+}
+
+/// One line. Absent fields are left out. Texts that come from outside are stored as JSON strings, escaped by the
+/// writer; secrets and credential headers never enter one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// RFC 3339 in UTC with milliseconds.
+    pub time: String,
+    /// How much it matters.
+    pub level: Level,
+    /// What happened, a stable slug: `ready`, `request`, `refused`, `tunnel`, `reload`, `reload_failed`, `stopping`,
+    /// `push`, `fetch`, `ask`, `decision`, `error`.
+    pub event: String,
+    /// Names the request in both proxies' events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The table's generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// The request's method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Scheme, host and port: `https://api.github.com`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// The canonical path. Never the query: it may hold a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The status that the agent saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The rule that decided: a route's host pattern, or a scanner rule's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Where in the message: `path`, `query`, `header:user-agent`, `body@1834`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// The header that a credential was put in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub injected: Option<String>,
+    /// The address that was dialled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialled: Option<String>,
+    /// Bytes of the request's body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<u64>,
+    /// Bytes of the response's body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received: Option<u64>,
+    /// From the request's head to the answer's last byte, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micros: Option<u64>,
+    /// A sentence for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl Event {
+    /// An event with only the fields that each has.
+    pub fn new(time: String, level: Level, event: &str) -> Self {
+        Self {
+            time,
+            level,
+            event: event.to_owned(),
+            request_id: None,
+            generation: None,
+            method: None,
+            origin: None,
+            path: None,
+            status: None,
+            reason: None,
+            rule: None,
+            place: None,
+            injected: None,
+            dialled: None,
+            sent: None,
+            received: None,
+            micros: None,
+            message: None,
+        }
+    }
+}
+
+/// A moment as RFC 3339 in UTC with milliseconds, from seconds and milliseconds since 1970 (Howard Hinnant's
+/// days-from-civil arithmetic, inverted; valid through the year 9999).
+pub fn rfc3339(seconds: u64, millis: u32) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let z = days + 719_468;
+    let era = z / 146_097;
+    let day_of_era = z % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{millis:03}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_leaves_out_what_it_does_not_have() {
+        let mut event = Event::new(rfc3339(1_700_000_000, 7), Level::Warn, "refused");
+        event.reason = Some(Reason::HostNotListed);
+        assert_eq!(
+            serde_json::to_string(&event).unwrap(),
+            r#"{"time":"2023-11-14T22:13:20.007Z","level":"warn","event":"refused","reason":"host_not_listed"}"#
+        );
+    }
+
+    #[test]
+    fn days_and_leap_years_are_counted_right() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399, "2000-02-28T23:59:59.000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
+            (253_402_300_799, "9999-12-31T23:59:59.000Z"),
+        ] {
+            assert_eq!(rfc3339(seconds, 0), text);
+        }
+    }
+}

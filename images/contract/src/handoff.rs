@@ -1,0 +1,73 @@
+//! Descriptors that a sidecar is started with: listening sockets by systemd's convention, and one to say "ready" on.
+
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// Descriptors from here on are listeners, in the order of `LISTEN_FDNAMES` (sd_listen_fds(3)).
+pub const FIRST_LISTENER: RawFd = 3;
+/// Names the descriptor on which the sidecar writes [`READY`] once it serves, and which it then closes.
+pub const READY_FD: &str = "BOTTLE_READY_FD";
+/// What is written when the sidecar serves. The descriptor's end without it means that the start failed.
+pub const READY: &[u8] = b"READY\n";
+
+/// A listening socket and its name.
+#[derive(Debug)]
+pub struct Listener {
+    /// One of [`crate::names::listener`].
+    pub name: String,
+    /// The socket, close-on-exec as it came.
+    pub socket: OwnedFd,
+}
+
+/// What was handed over.
+#[derive(Debug)]
+pub struct Handoff {
+    /// Listening sockets.
+    pub listeners: Vec<Listener>,
+    /// Where to say "ready".
+    pub ready: Option<OwnedFd>,
+}
+
+/// Takes over the descriptors that the environment names, once, at the very start of `main`.
+///
+/// # Safety
+/// The environment must tell the truth, and nothing else may own these descriptors: call it once, before any
+/// descriptor is opened.
+pub unsafe fn take() -> Result<Handoff, String> {
+    let var = |name: &str| std::env::var(name).ok();
+    let ours = var("LISTEN_PID").is_none_or(|pid| pid == std::process::id().to_string());
+    let names = var("LISTEN_FDNAMES").filter(|_| ours).unwrap_or_default();
+    let count: usize = match var("LISTEN_FDS").filter(|_| ours) {
+        None => 0,
+        Some(text) => text.parse().map_err(|_| "LISTEN_FDS is not a number".to_owned())?,
+    };
+    let names: Vec<&str> = if count == 0 { Vec::new() } else { names.split(':').collect() };
+    if names.len() != count {
+        return Err(format!("LISTEN_FDS is {count}, but LISTEN_FDNAMES has {} names", names.len()));
+    }
+    let listeners = names.iter().zip(FIRST_LISTENER..).map(|(name, fd)| Listener {
+        name: (*name).to_owned(),
+        // SAFETY: the caller vouches that descriptors FIRST_LISTENER.. are ours alone.
+        socket: unsafe { OwnedFd::from_raw_fd(fd) },
+    });
+    let ready = match var(READY_FD) {
+        None => None,
+        Some(text) => {
+            let fd: RawFd = text.parse().map_err(|_| format!("{READY_FD} is not a number"))?;
+            // SAFETY: as above.
+            Some(unsafe { OwnedFd::from_raw_fd(fd) })
+        }
+    };
+    Ok(Handoff { listeners: listeners.collect(), ready })
+}
+
+/// The environment that makes [`take`] find `names` on descriptors [`FIRST_LISTENER`] and up, and the ready
+/// descriptor behind them, for a process whose pid will be `pid` as it sees itself.
+pub fn environment(names: &[&str], pid: u32) -> Vec<(String, String)> {
+    let ready = FIRST_LISTENER as usize + names.len();
+    vec![
+        ("LISTEN_PID".into(), pid.to_string()),
+        ("LISTEN_FDS".into(), names.len().to_string()),
+        ("LISTEN_FDNAMES".into(), names.join(":")),
+        (READY_FD.into(), ready.to_string()),
+    ]
+}

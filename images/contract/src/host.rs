@@ -1,0 +1,235 @@
+//! Host names: one parser and one matcher, used by the manifest, by `egress` and by `pipelock`.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a host was not understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostError {
+    /// Nothing there.
+    Empty,
+    /// Longer than 253 characters, or a label longer than 63 (RFC 1035, section 2.3.4).
+    TooLong,
+    /// A character that is not a letter, digit, hyphen or underscore; Unicode names must come as `xn--` labels.
+    BadCharacter,
+    /// An empty label, or one that starts or ends with a hyphen.
+    BadLabel,
+    /// Its last label is a number, yet it is not four decimal octets: parsers disagree about such addresses.
+    AmbiguousAddress,
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "the host is empty",
+            Self::TooLong => "the host is longer than DNS allows",
+            Self::BadCharacter => "the host has a character that no DNS name has (write international names as xn--…)",
+            Self::BadLabel => "the host has an empty label, or one that starts or ends with a hyphen",
+            Self::AmbiguousAddress => "the host looks like an address that parsers read differently; write it as four decimal octets",
+        })
+    }
+}
+
+impl std::error::Error for HostError {}
+
+/// A host in canonical form: lower case, no trailing dot, addresses as numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Host {
+    /// A DNS name.
+    Name(String),
+    /// An address literal.
+    Ip(IpAddr),
+}
+
+impl Host {
+    /// Reads a host as it stands in a URI authority (RFC 3986, section 3.2.2), brackets included, without a port.
+    pub fn parse(text: &str) -> Result<Self, HostError> {
+        if let Some(inner) = text.strip_prefix('[') {
+            let inner = inner.strip_suffix(']').ok_or(HostError::BadCharacter)?;
+            return inner.parse::<Ipv6Addr>().map(|a| Self::Ip(IpAddr::V6(a))).map_err(|_| HostError::AmbiguousAddress);
+        }
+        let name = text.strip_suffix('.').unwrap_or(text);
+        if name.is_empty() {
+            return Err(HostError::Empty);
+        }
+        if name.len() > 253 {
+            return Err(HostError::TooLong);
+        }
+        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+            return Err(HostError::BadCharacter);
+        }
+        for label in name.split('.') {
+            if label.is_empty() || label.starts_with('-') || label.ends_with('-') {
+                return Err(HostError::BadLabel);
+            }
+            if label.len() > 63 {
+                return Err(HostError::TooLong);
+            }
+        }
+        // The URL standard reads a host whose last label is numeric as an IPv4 address, in up to four radixes.
+        let last = name.rsplit('.').next().unwrap_or(name);
+        let hexadecimal = last.len() >= 2 && last[..2].eq_ignore_ascii_case("0x") && last[2..].bytes().all(|b| b.is_ascii_hexdigit());
+        if last.bytes().all(|b| b.is_ascii_digit()) || hexadecimal {
+            return name.parse::<Ipv4Addr>().map(|a| Self::Ip(IpAddr::V4(a))).map_err(|_| HostError::AmbiguousAddress);
+        }
+        Ok(Self::Name(name.to_ascii_lowercase()))
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Ip(IpAddr::V4(a)) => write!(f, "{a}"),
+            Self::Ip(IpAddr::V6(a)) => write!(f, "[{a}]"),
+        }
+    }
+}
+
+/// Which hosts a route names.
+///
+/// | pattern | matches | does not match |
+/// |---|---|---|
+/// | `a.test` | `a.test`, `A.TEST`, `a.test.` | `x.a.test`, `xa.test`, `a.test.evil` |
+/// | `*.a.test` | `x.a.test`, `y.x.a.test` | `a.test`, `xa.test` |
+/// | `*` | every host | |
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum HostPattern {
+    /// Exactly this host.
+    Exact(Host),
+    /// Every name with at least one label more than this suffix.
+    Suffix(String),
+    /// Every host.
+    Any,
+}
+
+impl Serialize for Host {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Host {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+impl HostPattern {
+    /// True when this pattern names `host`.
+    pub fn matches(&self, host: &Host) -> bool {
+        match (self, host) {
+            (Self::Any, _) => true,
+            (Self::Exact(exact), host) => exact == host,
+            (Self::Suffix(suffix), Host::Name(name)) => {
+                name.len() > suffix.len() + 1 && name.ends_with(suffix.as_str()) && name.as_bytes()[name.len() - suffix.len() - 1] == b'.'
+            }
+            (Self::Suffix(_), Host::Ip(_)) => false,
+        }
+    }
+
+    /// Orders patterns from the most to the least specific: of the routes that name a host, the first decides.
+    pub fn breadth(&self) -> usize {
+        match self {
+            Self::Exact(_) => 0,
+            Self::Suffix(suffix) => 1000 - suffix.len().min(999),
+            Self::Any => usize::MAX,
+        }
+    }
+}
+
+impl FromStr for HostPattern {
+    type Err = HostError;
+
+    fn from_str(text: &str) -> Result<Self, HostError> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        match text.strip_prefix("*.") {
+            None => Host::parse(text).map(Self::Exact),
+            Some(suffix) => match Host::parse(suffix)? {
+                Host::Name(name) => Ok(Self::Suffix(name)),
+                Host::Ip(_) => Err(HostError::AmbiguousAddress),
+            },
+        }
+    }
+}
+
+impl TryFrom<String> for HostPattern {
+    type Error = HostError;
+    fn try_from(text: String) -> Result<Self, HostError> {
+        text.parse()
+    }
+}
+
+impl From<HostPattern> for String {
+    fn from(pattern: HostPattern) -> Self {
+        pattern.to_string()
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(host) => host.fmt(f),
+            Self::Suffix(suffix) => write!(f, "*.{suffix}"),
+            Self::Any => f.write_str("*"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // covers: F22 X14
+    #[test]
+    fn a_pattern_matches_what_its_table_says() {
+        let matches = |pattern: &str, host: &str| pattern.parse::<HostPattern>().unwrap().matches(&Host::parse(host).unwrap());
+        for host in ["a.test", "A.TEST", "a.test."] {
+            assert!(matches("a.test", host), "{host}");
+        }
+        for host in ["x.a.test", "xa.test", "a.test.evil", "test"] {
+            assert!(!matches("a.test", host), "{host}");
+        }
+        for host in ["x.a.test", "y.x.a.test", "X.A.test."] {
+            assert!(matches("*.a.test", host), "{host}");
+        }
+        for host in ["a.test", "xa.test", "x.a.test.evil", "127.0.0.1"] {
+            assert!(!matches("*.a.test", host), "{host}");
+        }
+        assert!(matches("*", "anything.example") && matches("*", "[::1]"));
+        for bad in ["a.*", "*a.test", "**.test", "*.", "", "grün.test", "a b", "a.test:443", "*.127.0.0.1"] {
+            assert!(bad.parse::<HostPattern>().is_err(), "{bad}");
+        }
+    }
+
+    // covers: N07
+    #[test]
+    fn an_address_that_parsers_read_differently_is_refused() {
+        for text in [
+            "2130706433",
+            "0x7f000001",
+            "0177.0.0.1",
+            "127.1",
+            "0",
+            "127.0.0.1.1",
+            "1.2.3.0x4",
+            "0x7f.1",
+            "256.1.1.1",
+            "a.0x1",
+            "127.0.0.01",
+        ] {
+            assert_eq!(Host::parse(text), Err(HostError::AmbiguousAddress), "{text}");
+        }
+        for text in ["[fe80::1%25lo]", "[::1", "１２７.0.0.1", "%31%32%37.0.0.1"] {
+            assert!(Host::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(Host::parse("127.0.0.1."), Ok(Host::Ip("127.0.0.1".parse().unwrap())));
+        assert_eq!(Host::parse("[::FFFF:127.0.0.1]"), Ok(Host::Ip("::ffff:127.0.0.1".parse().unwrap())));
+    }
+}

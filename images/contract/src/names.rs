@@ -1,0 +1,33 @@
+//! Stable names, ports and paths inside a bottle, the same in every backend.
+
+/// Where the agent finds its interception proxy.
+pub const EGRESS: (&str, u16) = ("egress", 9099);
+/// Where the agent finds the network door when the bottle has no routes, and so no `egress`.
+pub const PIPELOCK: (&str, u16) = ("pipelock", 8888);
+/// Where the agent finds its git remotes.
+pub const GIT_GATE: (&str, u16) = ("git-gate", 9420);
+/// Where the agent finds the MCP server through which it may ask.
+pub const SUPERVISE: (&str, u16) = ("supervise", 9100);
+
+/// Inside a sidecar: its configuration, a directory so that a rename in it is seen.
+pub const CONFIG_DIR: &str = "/run/bottle/config";
+/// Inside a sidecar: one file for each secret slot, 0600, on tmpfs.
+pub const SECRETS_DIR: &str = "/run/bottle/secrets";
+/// Inside a sidecar: `cert.pem` (0644) and `key.pem` (0600) of its own certificate authority.
+pub const CA_DIR: &str = "/run/bottle/ca";
+/// Inside a sidecar: the unix sockets by which sidecars reach each other.
+pub const LINK_DIR: &str = "/run/bottle/link";
+/// The socket in [`LINK_DIR`] on which `pipelock` serves its siblings.
+pub const PIPELOCK_SOCKET: &str = "pipelock.sock";
+/// File names in [`CA_DIR`].
+pub const CA_CERT: &str = "cert.pem";
+/// File names in [`CA_DIR`].
+pub const CA_KEY: &str = "key.pem";
+
+/// Names that listeners carry in `LISTEN_FDNAMES`.
+pub mod listener {
+    /// TCP, dialled by the agent.
+    pub const AGENT: &str = "agent";
+    /// A unix stream socket, dialled by the sibling sidecars.
+    pub const LINK: &str = "link";
+}

@@ -1,0 +1,180 @@
+//! The canonical form of a request path: what is judged is what is sent.
+
+use std::fmt;
+
+/// Why a path has no single reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathError {
+    /// It does not start with exactly one slash.
+    NotAbsolute,
+    /// A control character, a space, a backslash, a fragment or a byte outside ASCII.
+    BadCharacter,
+    /// A `%` that two hexadecimal digits do not follow, or that hides a control character or a backslash.
+    BadEscape,
+    /// A `.` or `..` segment, plain or hidden by escapes, parameters or slashes that an origin may decode.
+    DotSegment,
+}
+
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAbsolute => "the path must start with exactly one slash",
+            Self::BadCharacter => "the path has a character that must be escaped",
+            Self::BadEscape => "the path has a percent escape that cannot be read safely",
+            Self::DotSegment => "the path has a dot segment",
+        })
+    }
+}
+
+impl std::error::Error for PathError {}
+
+/// How often an escape may itself be escaped before nobody can mean it.
+const DEPTH: usize = 8;
+
+/// Rewrites a path (without its query) to the one form that is judged and sent: unreserved characters decoded, other
+/// escapes in upper case (RFC 3986, section 6.2.2). Anything that some origin might resolve to another path is an
+/// error rather than resolved. `%2F` stays an escape, as npm's scoped names need it; since no dot segment survives,
+/// an origin that decodes it still cannot leave the prefix that was matched.
+pub fn canonical(path: &str) -> Result<String, PathError> {
+    if !path.starts_with('/') || path.starts_with("//") {
+        return Err(PathError::NotAbsolute);
+    }
+    let mut out = String::with_capacity(path.len());
+    let bytes = path.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'%' => {
+                let value = escape_at(bytes, at).ok_or(PathError::BadEscape)?;
+                if is_unreserved(value) {
+                    out.push(char::from(value));
+                } else {
+                    out.push_str(&format!("%{value:02X}"));
+                }
+                at += 3;
+            }
+            b if b <= b' ' || b >= 0x7f || matches!(b, b'\\' | b'#' | b'?' | b'"' | b'<' | b'>') => return Err(PathError::BadCharacter),
+            b => {
+                out.push(char::from(b));
+                at += 1;
+            }
+        }
+    }
+    refuse_hidden_dots(&out)?;
+    Ok(out)
+}
+
+/// Decodes again and again, as careless origins do, and refuses what comes to light on any level.
+fn refuse_hidden_dots(path: &str) -> Result<(), PathError> {
+    let mut level = path.as_bytes().to_vec();
+    for _ in 0..DEPTH {
+        if level.iter().any(|&b| b < b' ' || b == 0x7f || b == b'\\') {
+            return Err(PathError::BadEscape);
+        }
+        let dots = |segment: &[u8]| {
+            let name = segment.split(|&b| b == b';').next().unwrap_or(segment);
+            matches!(name, b"." | b"..")
+        };
+        if level.split(|&b| b == b'/').any(dots) {
+            return Err(PathError::DotSegment);
+        }
+        let decoded = decode_once(&level);
+        if decoded == level {
+            return Ok(());
+        }
+        level = decoded;
+    }
+    Err(PathError::BadEscape)
+}
+
+fn decode_once(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        match escape_at(bytes, at) {
+            Some(value) => {
+                out.push(value);
+                at += 3;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
+fn escape_at(bytes: &[u8], at: usize) -> Option<u8> {
+    let digit = |b: u8| char::from(b).to_digit(16);
+    match bytes.get(at..at + 3)? {
+        [b'%', high, low] => u8::try_from(digit(*high)? * 16 + digit(*low)?).ok(),
+        _ => None,
+    }
+}
+
+fn is_unreserved(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~')
+}
+
+/// Checks a query: it is sent as it came, so it must hold no character that could end the request line.
+pub fn query_is_sendable(query: &str) -> bool {
+    query.bytes().all(|b| b > b' ' && b < 0x7f && b != b'#')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // covers: H12
+    #[test]
+    fn a_path_that_an_origin_could_read_otherwise_is_refused() {
+        for (path, error) in [
+            ("/v1/../admin", PathError::DotSegment),
+            ("/v1/%2e%2e/admin", PathError::DotSegment),
+            ("/v1/%2E./admin", PathError::DotSegment),
+            ("/v1/..%2fadmin", PathError::DotSegment),
+            ("/v1/..%252fadmin", PathError::DotSegment),
+            ("/v1/%252e%252e/admin", PathError::DotSegment),
+            ("/v1/..;/admin", PathError::DotSegment),
+            ("/v1/..;x=1/admin", PathError::DotSegment),
+            ("/v1/.", PathError::DotSegment),
+            ("/v1/..", PathError::DotSegment),
+            ("/v1/%5c..%5cadmin", PathError::BadEscape),
+            ("/v1/x%5cadmin", PathError::BadEscape),
+            ("/v1\\admin", PathError::BadCharacter),
+            ("/v1/%00", PathError::BadEscape),
+            ("/v1/%0d%0aHost:x", PathError::BadEscape),
+            ("/v1/%zz", PathError::BadEscape),
+            ("/v1/%2", PathError::BadEscape),
+            ("/v1/a b", PathError::BadCharacter),
+            ("/v1/#x", PathError::BadCharacter),
+            ("/v1/\u{e9}", PathError::BadCharacter),
+            ("//evil.test/v1/", PathError::NotAbsolute),
+            ("v1/", PathError::NotAbsolute),
+            ("", PathError::NotAbsolute),
+        ] {
+            assert_eq!(canonical(path), Err(error), "{path}");
+        }
+        let nested = format!("/{}2e", "%25".repeat(1) + &"25".repeat(30));
+        assert_eq!(canonical(&nested), Err(PathError::BadEscape));
+    }
+
+    #[test]
+    fn the_canonical_form_is_stable() {
+        for (path, form) in [
+            ("/", "/"),
+            ("/v1/%41%7e%2D", "/v1/A~-"),
+            ("/@scope%2fname", "/@scope%2Fname"),
+            ("/a//b/", "/a//b/"),
+            ("/a/...", "/a/..."),
+            ("/a/.git/config", "/a/.git/config"),
+            ("/caf%c3%a9", "/caf%C3%A9"),
+            ("/100%25", "/100%25"),
+            ("/a;v=1,2/b:c@d!$&'()*+", "/a;v=1,2/b:c@d!$&'()*+"),
+        ] {
+            assert_eq!(canonical(path).as_deref(), Ok(form));
+            assert_eq!(canonical(form).as_deref(), Ok(form), "again");
+        }
+    }
+}

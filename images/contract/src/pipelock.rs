@@ -1,0 +1,209 @@
+//! The configuration of `pipelock`: `pipelock.yaml` in [`crate::names::CONFIG_DIR`], written as JSON, which is YAML.
+//!
+//! The top-level keys are a subset of the schema of the upstream program of this name; what only we have is under
+//! `x_bottle`.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::{Host, HostPattern};
+
+/// The name of the file.
+pub const FILE: &str = "pipelock.yaml";
+
+/// What `pipelock` enforces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PipelockConfig {
+    /// Always 1.
+    pub version: u32,
+    /// Always `strict`: what is not listed is refused.
+    pub mode: String,
+    /// Always true: there is no warn mode.
+    pub enforce: bool,
+    /// The hosts that may be dialled.
+    pub api_allowlist: Vec<HostPattern>,
+    /// The proxy itself.
+    pub forward_proxy: Switch,
+    /// Where it listens for the agent; the socket itself is passed in.
+    pub fetch_proxy: FetchProxy,
+    /// Interception for an agent that dials pipelock directly; off behind `egress`.
+    pub tls_interception: TlsInterception,
+    /// Scanning of request bodies.
+    pub request_body_scanning: BodyScanning,
+    /// Scanning of responses.
+    pub response_scanning: Switch,
+    /// Rules beyond the built-in ones.
+    pub dlp: Dlp,
+    /// Exceptions from the guard against private addresses.
+    pub ssrf: Ssrf,
+    /// Always off: nothing is reported anywhere.
+    pub sentry: Switch,
+    /// Ours alone.
+    pub x_bottle: Extension,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Switch {
+    /// On.
+    pub enabled: bool,
+}
+
+/// Where the proxy listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FetchProxy {
+    /// `host:port` as the agent dials it.
+    pub listen: String,
+}
+
+/// TLS interception.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsInterception {
+    /// On.
+    pub enabled: bool,
+    /// PEM file of the authority's certificate.
+    pub ca_cert: String,
+    /// PEM file of the authority's key.
+    pub ca_key: String,
+}
+
+/// Body scanning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BodyScanning {
+    /// On.
+    pub enabled: bool,
+    /// Always `block`.
+    pub action: String,
+}
+
+/// Data loss prevention.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dlp {
+    /// The built-in rules count.
+    pub include_defaults: bool,
+}
+
+/// Exceptions from the guard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ssrf {
+    /// Addresses that may be dialled though they are not public; empty, but for tests of a whole network.
+    pub ip_allowlist: Vec<String>,
+}
+
+/// What upstream's schema has no place for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extension {
+    /// The bottle's id, for events.
+    pub bottle: String,
+    /// Grows with each change.
+    pub generation: u64,
+    /// Ports that may be dialled at a host of the allowlist; hosts without a row have [`crate::route::DEFAULT_PORTS`].
+    #[serde(default)]
+    pub ports: Vec<Ports>,
+    /// Hosts that are dialled at a fixed address, which alone is exempt from the guard for that host.
+    #[serde(default)]
+    pub connect: Vec<Connect>,
+    /// PEM files with further roots for origins.
+    #[serde(default)]
+    pub trust: Vec<String>,
+    /// The only targets for which a sibling may open an opaque `CONNECT` tunnel.
+    #[serde(default)]
+    pub tunnels: Vec<Tunnel>,
+    /// An ordinary proxy behind pipelock.
+    #[serde(default)]
+    pub parent: Option<Parent>,
+    /// The bottle's secrets as keyed fingerprints, by which they are recognised and from which they cannot be read.
+    #[serde(default)]
+    pub fingerprints: serde_json::Value,
+    /// Limits.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// The ports of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ports {
+    /// The host.
+    pub host: HostPattern,
+    /// Its ports.
+    pub ports: Vec<u16>,
+}
+
+/// A host with a fixed address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connect {
+    /// The host or hosts.
+    pub host: HostPattern,
+    /// What is dialled for it, whatever port the URL names.
+    pub address: SocketAddr,
+}
+
+/// A target of opaque tunnels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tunnel {
+    /// The host.
+    pub host: Host,
+    /// The port.
+    pub port: u16,
+}
+
+/// A proxy behind pipelock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parent {
+    /// Its address, `ADDR:PORT`; it is dialled as given, exempt from the guard.
+    pub address: SocketAddr,
+    /// PEM file with the authority that it signs with, if it intercepts.
+    #[serde(default)]
+    pub ca: Option<String>,
+}
+
+/// Bounds of both proxies. Times in milliseconds, sizes in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections from the agent at one time.
+    pub connections: usize,
+    /// All of a request's head.
+    pub head_bytes: usize,
+    /// Header fields of a request.
+    pub headers: usize,
+    /// A request's body.
+    pub body_bytes: u64,
+    /// From a connection's start, or the end of the last answer, to the end of a request's head.
+    pub head_ms: u64,
+    /// A TLS handshake, on either side.
+    pub handshake_ms: u64,
+    /// Name resolution and connection to the origin.
+    pub connect_ms: u64,
+    /// Without a byte in either direction while a message is under way.
+    pub idle_ms: u64,
+}
+
+impl Default for Limits {
+    /// Ten minutes of idling is what a model that thinks before its first byte may take.
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            head_bytes: 64 * 1024,
+            headers: 128,
+            body_bytes: 4 << 30,
+            head_ms: 30_000,
+            handshake_ms: 10_000,
+            connect_ms: 10_000,
+            idle_ms: 600_000,
+        }
+    }
+}

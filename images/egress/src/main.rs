@@ -1,0 +1,3 @@
+//! The `egress` sidecar.
+
+fn main() {}

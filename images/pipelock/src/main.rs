@@ -1,0 +1,3 @@
+//! The `pipelock` sidecar.
+
+fn main() {}

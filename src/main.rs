@@ -1,0 +1,3 @@
+//! `bottle`: the supervisor.
+
+fn main() {}

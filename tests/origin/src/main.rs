@@ -1,0 +1,3 @@
+//! Local origins for tests, benches and the demonstration.
+
+fn main() {}
