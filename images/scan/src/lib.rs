@@ -16,6 +16,7 @@ mod job;
 mod keywords;
 mod rules;
 mod stream;
+mod structure;
 mod survey;
 
 use std::sync::Arc;
@@ -81,15 +82,34 @@ impl Scanner {
         stream.finish()
     }
 
+    /// Scans a whole message's body: its raw bytes first, then what its type lets it say: values and keys of JSON, fields
+    /// of forms, parts and their headers, text of XML, each joined, so that a secret split over them is found.
+    pub fn scan_message(&self, content_type: Option<&str>, body: &[u8]) -> Option<Finding> {
+        self.scan(body).or_else(|| {
+            structure::views(content_type, body).into_iter().find_map(|(name, text)| {
+                let mut finding = self.scan(&text)?;
+                finding.offset = 0;
+                finding.encodings.insert(0, name);
+                Some(finding)
+            })
+        })
+    }
+
     /// Scans the content of a file of this name, for rules that ask for one.
     pub fn scan_file(&self, path: &str, bytes: &[u8]) -> Option<Finding> {
-        let mut stream = Stream::new(self.clone(), Some(path));
+        let mut stream = Stream::new(self.clone(), Some(path), &[]);
         stream.push(bytes);
         stream.finish()
     }
 
     /// Starts a scan of a stream that arrives in pieces.
     pub fn stream(&self) -> Stream {
-        Stream::new(self.clone(), None)
+        Stream::new(self.clone(), None, &[])
+    }
+
+    /// Starts a scan of a stream to which `codings` were applied, in this order, as `Content-Encoding` lists them. What
+    /// comes out is scanned, and the encoded bytes too.
+    pub fn stream_of(&self, codings: &[Coding]) -> Stream {
+        Stream::new(self.clone(), None, codings)
     }
 }

@@ -61,6 +61,8 @@ fn the_bottles_own_secret_is_found_in_every_encoding_at_every_place() {
 fn no_harmless_message_is_taken_for_a_secret() {
     let secret = tokens::own(5);
     let scanner = Scanner::new(Fingerprints::of([9; 32], &[secret.as_bytes()])).unwrap();
-    let table = benign::all(20).into_iter().map(|(name, message)| (name, scanner.scan(&message).map(|finding| format!("{finding:?}"))));
+    let table = benign::all(20)
+        .into_iter()
+        .map(|(name, message)| (name, scanner.scan_message(None, &message).map(|finding| format!("{finding:?}"))));
     report(table.collect(), 1000);
 }

@@ -1,4 +1,5 @@
 //! Random choices that are the same on every machine.
+#![allow(dead_code, reason = "each test crate uses a part of it")]
 
 /// xorshift64*: the same bytes on every machine.
 pub(crate) struct Dice(u64);

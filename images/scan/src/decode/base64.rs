@@ -1,5 +1,10 @@
 //! Base64 in both alphabets (RFC 4648, sections 4 and 5), padded or not.
 
+/// The alphabet of section 4.
+pub(crate) const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+/// The alphabet of section 5.
+pub(crate) const URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
 /// What is not a digit.
 const NONE: u8 = 0xff;
 
@@ -41,6 +46,13 @@ const PLACES: [[u32; 256]; 4] = {
     places
 };
 
+/// The digits of `bits` bits each that `bytes` alone decides, when `before` bytes stand in front of it.
+pub(crate) fn fixed(bytes: &[u8], before: usize, bits: usize, alphabet: &[u8]) -> Vec<u8> {
+    let (start, end) = ((before * 8).div_ceil(bits), (before + bytes.len()) * 8 / bits);
+    let bit = |at: usize| bytes[at / 8 - before] >> (7 - at % 8) & 1;
+    (start..end).map(|digit| alphabet[(0..bits).fold(0, |value, i| value << 1 | usize::from(bit(digit * bits + i)))]).collect()
+}
+
 /// True for a digit of either alphabet.
 pub(crate) fn is_digit(byte: u8) -> bool {
     VALUES[usize::from(byte)] != NONE
@@ -53,7 +65,12 @@ pub(crate) fn start(bytes: &[u8], from: usize, end: usize) -> usize {
 
 /// The end of the run of digits that begins at `from`.
 pub(crate) fn end(bytes: &[u8], from: usize) -> usize {
-    from + bytes[from..].iter().position(|&b| !is_digit(b)).unwrap_or(bytes.len() - from)
+    let mut at = from;
+    // Sixteen at a time, without a branch for each, as long as all are digits.
+    while bytes.get(at..at + 16).is_some_and(|chunk| chunk.iter().fold(true, |all, &b| all & is_digit(b))) {
+        at += 16;
+    }
+    at + bytes[at..].iter().position(|&b| !is_digit(b)).unwrap_or(bytes.len() - at)
 }
 
 /// Fifteen bytes of ASCII in a row are twenty digits.
@@ -122,6 +139,50 @@ pub(crate) fn run(digits: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// The decoder of a run that arrives in pieces, wrapped or not.
+#[derive(Debug, Default)]
+pub(crate) struct Continued {
+    /// Digits of an unfinished group.
+    group: Vec<u8>,
+    escaped: bool,
+}
+
+impl Continued {
+    /// Decodes the next piece as far as the run goes. False at its end.
+    pub(crate) fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>) -> bool {
+        let mut at = 0;
+        while at < piece.len() {
+            match piece[at] {
+                // The letter of an escaped line end, or an escaped slash.
+                b'n' | b'r' if self.escaped => {}
+                b'\\' | b'\r' | b'\n' | b' ' | b'\t' => {}
+                byte if is_digit(byte) => {
+                    let until = end(piece, at);
+                    self.group.extend_from_slice(&piece[at..until]);
+                    at = until - 1;
+                }
+                _ => {
+                    run(&self.group, out);
+                    self.group.clear();
+                    return false;
+                }
+            }
+            self.escaped = piece[at] == b'\\';
+            at += 1;
+        }
+        let whole = self.group.len() / 4 * 4;
+        run(&self.group[..whole], out);
+        self.group.drain(..whole);
+        true
+    }
+
+    /// The last, unfinished group.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+        run(&self.group, out);
+        self.group.clear();
+    }
+}
+
 /// Decodes a whole text that is nothing but base64.
 pub(crate) fn strict(text: &[u8]) -> Option<Vec<u8>> {
     let text = text.strip_suffix(b"==").or(text.strip_suffix(b"=")).unwrap_or(text);
@@ -133,6 +194,26 @@ pub(crate) fn strict(text: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_digits_of_each_alignment_are_those_that_no_neighbour_changes() {
+        // "Man" is TWFu; with one byte before, its last two digits' worth is fixed, and so on (RFC 4648, section 4).
+        assert_eq!(fixed(b"ManMan", 0, 6, STANDARD), b"TWFuTWFu");
+        assert_eq!(fixed(b"ManMan", 1, 6, STANDARD), b"1hbk1hb");
+        assert_eq!(fixed(b"foobar", 0, 5, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"), b"MZXW6YTBO");
+    }
+
+    #[test]
+    fn a_run_in_pieces_decodes_like_a_whole_one() {
+        for text in ["c2l4dGVlbiBsZXR0ZXJzIQ", "c2l4dGVl\r\nbiBsZXR0\n  ZXJzIQ", "c2l4dGVl\\nbiBsZXR0\\r\\nZXJzIQ"] {
+            for cut in 0..text.len() {
+                let (mut continued, mut out) = (Continued::default(), Vec::new());
+                assert!(continued.feed(&text.as_bytes()[..cut], &mut out));
+                assert!(!continued.feed(format!("{}\"", &text[cut..]).as_bytes(), &mut out));
+                assert_eq!(out, b"sixteen letters!", "{text} cut at {cut}");
+            }
+        }
+    }
 
     #[test]
     fn the_alignment_of_hidden_ascii_is_told() {

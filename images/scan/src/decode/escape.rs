@@ -72,6 +72,27 @@ impl Escape {
         memchr::memchr_iter(self.sign(), text).map(|at| from + at).find(|&at| self.marks(bytes, at))
     }
 
+    /// True when its marks are numbers of characters, not of bytes.
+    pub(crate) fn writes_characters(self) -> bool {
+        matches!(self, Self::Backslash | Self::Html)
+    }
+
+    /// Turns the characters U+0080 to U+00FF of a decoded layer into bytes, for that is how binary data is written in
+    /// escapes of characters. False when there is none.
+    pub(crate) fn narrow(text: &mut Vec<u8>) -> bool {
+        let before = text.len();
+        let mut to = 0;
+        let mut at = 0;
+        while at < text.len() {
+            let wide = matches!(text[at], 0xc2 | 0xc3) && text.get(at + 1).is_some_and(|b| b & 0xc0 == 0x80);
+            text[to] = if wide { text[at] << 6 | text[at + 1] & 0x3f } else { text[at] };
+            at += 1 + usize::from(wide);
+            to += 1;
+        }
+        text.truncate(to);
+        text.len() < before
+    }
+
     /// Undoes one layer.
     pub(crate) fn decode(self, text: &[u8], out: &mut Vec<u8>) {
         let mut at = 0;
@@ -217,6 +238,15 @@ mod tests {
         let mut out = Vec::new();
         escape.decode(text.as_bytes(), &mut out);
         String::from_utf8_lossy(&out).into_owned()
+    }
+
+    #[test]
+    fn binary_data_in_escapes_of_characters_becomes_bytes() {
+        let mut out = Vec::new();
+        Escape::Backslash.decode(br"\u001f\u008b\u0008\u00ad\u00ff\u0141", &mut out);
+        assert!(Escape::narrow(&mut out));
+        assert_eq!(out, b"\x1f\x8b\x08\xad\xff\xc5\x81");
+        assert!(!Escape::narrow(&mut b"ascii".to_vec()));
     }
 
     #[test]

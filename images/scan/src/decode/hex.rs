@@ -56,7 +56,19 @@ fn is_separator(byte: u8) -> bool {
 
 /// The first place between two others where a pair, something between, and another pair stand.
 pub(crate) fn pair(bytes: &[u8], from: usize, end: usize) -> Option<usize> {
-    (from..end).find(|&at| octet(bytes, at).is_some() && (at == 0 || !bytes[at - 1].is_ascii_hexdigit()) && gap(bytes, at + 2).is_some())
+    (from..end).find(|&at| octet(bytes, at).is_some() && gap(bytes, at + 2).is_some())
+}
+
+/// Where the sequence of pairs begins, not before `from`, to which the pair at `at` belongs.
+pub(crate) fn first(bytes: &[u8], from: usize, mut at: usize) -> usize {
+    let step = 2 + gap(bytes, at + 2).unwrap_or(0);
+    while let Some(before) = at.checked_sub(step).filter(|&before| before >= from)
+        && octet(bytes, before).is_some()
+        && gap(bytes, before + 2) == Some(step - 2)
+    {
+        at = before;
+    }
+    at
 }
 
 /// The length of what stands between two pairs, if that is what it is.

@@ -1,6 +1,10 @@
-//! Compressed data under a cap on what comes out.
+//! Decompression in pieces, under a limit on what comes out.
 
-use std::io::Read;
+use std::io::{self, Write};
+
+use brotli_decompressor::DecompressorWriter;
+use flate2::write::{DeflateDecoder, GzDecoder, ZlibDecoder};
+use ruzstd::decoding::FrameDecoder;
 
 /// A compressed format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +22,8 @@ pub enum Coding {
 }
 
 impl Coding {
-    pub(crate) fn name(self) -> &'static str {
+    /// Its name in [`crate::Finding::encodings`].
+    pub fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
             Self::Zlib => "zlib",
@@ -29,85 +34,197 @@ impl Coding {
     }
 }
 
-/// Where compressed data begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Start {
-    pub(crate) at: usize,
-    /// Where the data itself begins, behind an archive's header.
-    pub(crate) data: usize,
-    pub(crate) coding: Coding,
+/// Where decompressed bytes go, as long as there is room.
+#[derive(Default)]
+struct Sink {
+    out: Vec<u8>,
+    room: usize,
+    full: bool,
 }
 
-/// True when the base64 digits begin with a format's magic number.
-pub(crate) fn in_base64(digits: &[u8]) -> bool {
-    [&b"H4sI"[..], b"eJ", b"eNo", b"eNq", b"eAE", b"eAG", b"eF4", b"eF7", b"KLUv", b"UEsDB"].iter().any(|magic| digits.starts_with(magic))
-}
-
-fn is_zlib(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x78, 0x01 | 0x5e | 0x9c | 0xda, third, _, _, _, ..] if third & 6 != 6)
-}
-
-/// The next place from `from` on where a format's magic number stands. That of zlib is short: it is looked for at the
-/// beginning only, or `everywhere`.
-pub(crate) fn next(bytes: &[u8], from: usize, everywhere: bool) -> Option<Start> {
-    let strong = strong(bytes, from);
-    if !everywhere {
-        return if from == 0 && is_zlib(bytes) { Some(Start { at: 0, data: 0, coding: Coding::Zlib }) } else { strong };
-    }
-    let zlib = memchr::memchr_iter(0x78, bytes.get(from..)?).map(|at| from + at).find(|&at| is_zlib(&bytes[at..]));
-    match (zlib, strong) {
-        (Some(at), strong) if strong.is_none_or(|strong| at < strong.at) => Some(Start { at, data: at, coding: Coding::Zlib }),
-        (_, strong) => strong,
-    }
-}
-
-/// The next magic number that chance does not write.
-fn strong(bytes: &[u8], from: usize) -> Option<Start> {
-    // Each has a byte that text has not: 0x1f, 0x28 0xb5, 0x03.
-    let mut at = from;
-    loop {
-        at += memchr::memchr3(0x1f, 0xb5, 0x03, bytes.get(at..)?)?;
-        let rest = &bytes[at..];
-        match bytes[at] {
-            0x1f if rest.len() > 12 && rest[1] == 0x8b && rest[2] == 8 && rest[3] < 0x20 => {
-                return Some(Start { at, data: at, coding: Coding::Gzip });
-            }
-            0xb5 if at >= 1 && at > from && bytes[at - 1] == 0x28 && rest.starts_with(b"\xb5\x2f\xfd") => {
-                return Some(Start { at: at - 1, data: at - 1, coding: Coding::Zstd });
-            }
-            0x03 if at >= from + 2 && bytes[at - 2..].starts_with(b"PK\x03\x04") => {
-                // A local file header (PKWARE's application note, section 4.3.7): method at 8, lengths at 26 and 28.
-                let header = &bytes[at - 2..];
-                if header.len() > 30 && header[8..10] == [8, 0] {
-                    let length = |i: usize| usize::from(u16::from_le_bytes([header[i], header[i + 1]]));
-                    let data = at - 2 + 30 + length(26) + length(28);
-                    if data < bytes.len() {
-                        return Some(Start { at: at - 2, data, coding: Coding::Deflate });
-                    }
-                }
-            }
-            _ => {}
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let fits = bytes.len().min(self.room);
+        self.out.extend_from_slice(&bytes[..fits]);
+        self.room -= fits;
+        if fits < bytes.len() {
+            self.full = true;
+            return Err(io::ErrorKind::StorageFull.into());
         }
-        at += 1;
+        Ok(fits)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
-/// What came out, and whether the cap ended it.
-pub(crate) fn decode(coding: Coding, bytes: &[u8], cap: usize) -> (Vec<u8>, bool) {
-    let mut out = Vec::new();
-    let take = cap as u64 + 1;
-    // An error ends the data where a receiver's decoder would end it: what came before counts.
-    let _ = match coding {
-        Coding::Gzip => flate2::read::MultiGzDecoder::new(bytes).take(take).read_to_end(&mut out),
-        Coding::Zlib => flate2::read::ZlibDecoder::new(bytes).take(take).read_to_end(&mut out),
-        Coding::Deflate => flate2::read::DeflateDecoder::new(bytes).take(take).read_to_end(&mut out),
-        Coding::Brotli => brotli_decompressor::Decompressor::new(bytes, 4096).take(take).read_to_end(&mut out),
-        Coding::Zstd => match ruzstd::decoding::StreamingDecoder::new(bytes) {
-            Ok(decoder) => decoder.take(take).read_to_end(&mut out),
-            Err(_) => Ok(0),
-        },
-    };
-    let full = out.len() > cap;
-    out.truncate(cap);
-    (out, full)
+/// What became of the compressed data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fed {
+    /// More may follow.
+    More,
+    /// It ended, or it is not what it seemed to be.
+    Ended,
+    /// More came out than there was room for.
+    Full,
+}
+
+/// A decompressor that is fed.
+pub(crate) struct Inflater(Kind);
+
+enum Kind {
+    Gzip(GzDecoder<Sink>),
+    Zlib(ZlibDecoder<Sink>),
+    Deflate(DeflateDecoder<Sink>),
+    Brotli(Box<DecompressorWriter<Sink>>),
+    Zstd(Box<Zstd>),
+}
+
+impl Inflater {
+    pub(crate) fn new(coding: Coding) -> Self {
+        Self(match coding {
+            Coding::Gzip => Kind::Gzip(GzDecoder::new(Sink::default())),
+            Coding::Zlib => Kind::Zlib(ZlibDecoder::new(Sink::default())),
+            Coding::Deflate => Kind::Deflate(DeflateDecoder::new(Sink::default())),
+            Coding::Brotli => Kind::Brotli(Box::new(DecompressorWriter::new(Sink::default(), 4096))),
+            Coding::Zstd => Kind::Zstd(Box::default()),
+        })
+    }
+
+    /// Feeds the next piece, and appends at most `room` bytes to `out`.
+    pub(crate) fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>, room: usize) -> Fed {
+        match &mut self.0 {
+            Kind::Gzip(decoder) => push(decoder, GzDecoder::get_mut, piece, out, room),
+            Kind::Zlib(decoder) => push(decoder, ZlibDecoder::get_mut, piece, out, room),
+            Kind::Deflate(decoder) => push(decoder, DeflateDecoder::get_mut, piece, out, room),
+            Kind::Brotli(decoder) => push(&mut **decoder, DecompressorWriter::get_mut, piece, out, room),
+            Kind::Zstd(decoder) => decoder.feed(piece, out, room),
+        }
+    }
+}
+
+/// Feeds a decoder that writes to a [`Sink`].
+fn push<D: Write>(decoder: &mut D, sink: impl Fn(&mut D) -> &mut Sink, mut piece: &[u8], out: &mut Vec<u8>, room: usize) -> Fed {
+    sink(decoder).room = room;
+    let mut fed = Fed::More;
+    while !piece.is_empty() {
+        match decoder.write(piece) {
+            Ok(taken) if taken > 0 => piece = &piece[taken..],
+            // An error ends the data where a receiver's decoder would end it: what came before counts.
+            _ => {
+                fed = Fed::Ended;
+                break;
+            }
+        }
+    }
+    let _ = decoder.flush();
+    let sink = sink(decoder);
+    out.append(&mut sink.out);
+    if sink.full { Fed::Full } else { fed }
+}
+
+/// Zstandard, block by block.
+#[derive(Default)]
+struct Zstd {
+    decoder: FrameDecoder,
+    /// An unfinished block.
+    held: Vec<u8>,
+}
+
+impl Zstd {
+    fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>, mut room: usize) -> Fed {
+        // A frame's header takes up to 18 bytes (RFC 8878, section 3.1.1.1); it is read in one piece.
+        const HEADER: usize = 18;
+        self.held.extend_from_slice(piece);
+        if self.held.len() < HEADER {
+            return Fed::More;
+        }
+        let mut target = [0; 16 << 10];
+        let mut taken = 0;
+        let fed = loop {
+            let Ok((read, written)) = self.decoder.decode_from_to(&self.held[taken..], &mut target) else { break Fed::Ended };
+            taken += read;
+            if written > room {
+                break Fed::Full;
+            }
+            out.extend_from_slice(&target[..written]);
+            room -= written;
+            if self.decoder.is_finished() && self.decoder.can_collect() == 0 {
+                break Fed::Ended;
+            }
+            if read == 0 && written == 0 {
+                break Fed::More;
+            }
+        };
+        self.held.drain(..taken);
+        fed
+    }
+}
+
+impl std::fmt::Debug for Inflater {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match &self.0 {
+            Kind::Gzip(_) => "Inflater(gzip)",
+            Kind::Zlib(_) => "Inflater(zlib)",
+            Kind::Deflate(_) => "Inflater(deflate)",
+            Kind::Brotli(_) => "Inflater(brotli)",
+            Kind::Zstd(_) => "Inflater(zstd)",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text() -> Vec<u8> {
+        (0..40_000u32).flat_map(|i| format!("line {} of the text\n", i.wrapping_mul(2_654_435_761)).into_bytes()).collect()
+    }
+
+    fn compressed(coding: Coding) -> Vec<u8> {
+        use flate2::{Compression, read};
+        use std::io::Read;
+        let (text, mut out) = (text(), Vec::new());
+        match coding {
+            Coding::Gzip => read::GzEncoder::new(&text[..], Compression::fast()).read_to_end(&mut out).map(|_| out),
+            Coding::Zlib => read::ZlibEncoder::new(&text[..], Compression::fast()).read_to_end(&mut out).map(|_| out),
+            Coding::Deflate => read::DeflateEncoder::new(&text[..], Compression::fast()).read_to_end(&mut out).map(|_| out),
+            Coding::Brotli => brotli::CompressorReader::new(&text[..], 4096, 3, 20).read_to_end(&mut out).map(|_| out),
+            Coding::Zstd => Ok(ruzstd::encoding::compress_to_vec(&text[..], ruzstd::encoding::CompressionLevel::Fastest)),
+        }
+        .unwrap()
+    }
+
+    #[test]
+    fn pieces_of_any_size_give_the_same_text() {
+        let text = text();
+        for coding in [Coding::Gzip, Coding::Zlib, Coding::Deflate, Coding::Brotli, Coding::Zstd] {
+            let data = compressed(coding);
+            for size in [7, 1000, 70_000, data.len()] {
+                let (mut inflater, mut out) = (Inflater::new(coding), Vec::new());
+                data.chunks(size).for_each(|piece| assert_ne!(inflater.feed(piece, &mut out, 1 << 30), Fed::Full));
+                assert!(out == text, "{coding:?} in pieces of {size}: {} of {} bytes", out.len(), text.len());
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_comes_out_than_there_is_room_for() {
+        for coding in [Coding::Gzip, Coding::Zlib, Coding::Deflate, Coding::Brotli, Coding::Zstd] {
+            let mut out = Vec::new();
+            assert_eq!(Inflater::new(coding).feed(&compressed(coding), &mut out, 50_000), Fed::Full, "{coding:?}");
+            assert!(out.len() <= 50_000);
+        }
+    }
+
+    #[test]
+    fn what_follows_the_data_ends_it() {
+        for coding in [Coding::Gzip, Coding::Zlib, Coding::Deflate, Coding::Zstd] {
+            let (mut inflater, mut out) = (Inflater::new(coding), Vec::new());
+            let data = [compressed(coding), b"something else".repeat(10)].concat();
+            assert_eq!(inflater.feed(&data, &mut out, 1 << 30), Fed::Ended, "{coding:?}");
+            assert!(out == text());
+        }
+    }
 }

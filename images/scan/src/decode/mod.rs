@@ -7,6 +7,7 @@ pub(crate) mod escape;
 pub(crate) mod fold;
 pub(crate) mod hex;
 pub(crate) mod inflate;
+pub(crate) mod magic;
 pub(crate) mod region;
 pub(crate) mod utf16;
 

@@ -6,8 +6,8 @@ pub(super) const KINDS: [&str; 9] = ["", "base64", "base32", "hex", "percent", "
 /// A form: the index of its kind in [`KINDS`], and its bytes.
 pub(super) type Form = (u8, Vec<u8>);
 
-const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+use crate::decode::base64::{STANDARD, URL, fixed};
+
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// All forms of `secret`, without repetition, plain first.
@@ -20,11 +20,11 @@ pub(super) fn of(secret: &[u8]) -> Vec<Form> {
     };
     for alphabet in [STANDARD, URL] {
         for before in 0..3 {
-            add(1, digits(secret, before, 6, alphabet));
+            add(1, fixed(secret, before, 6, alphabet));
         }
     }
     for before in 0..5 {
-        let upper = digits(secret, before, 5, BASE32);
+        let upper = fixed(secret, before, 5, BASE32);
         add(2, upper.to_ascii_lowercase());
         add(2, upper);
     }
@@ -41,13 +41,6 @@ pub(super) fn of(secret: &[u8]) -> Vec<Form> {
     add(7, secret.to_ascii_uppercase());
     add(8, secret.iter().map(|&b| rot13(b)).collect());
     forms
-}
-
-/// The digits of `bits` bits each that `secret` alone decides, when `before` bytes stand in front of it.
-fn digits(secret: &[u8], before: usize, bits: usize, alphabet: &[u8]) -> Vec<u8> {
-    let (start, end) = ((before * 8).div_ceil(bits), (before + secret.len()) * 8 / bits);
-    let bit = |at: usize| secret[at / 8 - before] >> (7 - at % 8) & 1;
-    (start..end).map(|digit| alphabet[(0..bits).fold(0, |value, i| value << 1 | usize::from(bit(digit * bits + i)))]).collect()
 }
 
 fn hex(secret: &[u8], alphabet: &[u8; 16]) -> Vec<u8> {
@@ -97,14 +90,6 @@ pub(super) fn rot13(byte: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_digits_of_each_alignment_are_those_that_no_neighbour_changes() {
-        // "Man" is TWFu; with one byte before, its last two digits' worth is fixed, and so on (RFC 4648, section 4).
-        assert_eq!(digits(b"ManMan", 0, 6, STANDARD), b"TWFuTWFu");
-        assert_eq!(digits(b"ManMan", 1, 6, STANDARD), b"1hbk1hb");
-        assert_eq!(digits(b"foobar", 0, 5, BASE32), b"MZXW6YTBO");
-    }
 
     #[test]
     fn a_secret_of_letters_has_no_repeated_forms() {

@@ -21,7 +21,7 @@ struct File {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RuleText {
-    id: String,
+    id: toml::Spanned<String>,
     #[serde(default)]
     regex: Option<String>,
     #[serde(default)]
@@ -75,9 +75,8 @@ pub(super) fn read(text: &str) -> Result<Rules, String> {
     })?;
     let mut rules = Vec::with_capacity(file.rules.len());
     for rule in file.rules {
-        let id = rule.id.clone();
-        let line = || 1 + text.find(&format!("\"{id}\"")).map_or(0, |at| text[..at].matches('\n').count());
-        rules.push(one(rule).map_err(|error| format!("line {}: rule `{id}`: {error}", line()))?);
+        let (id, line) = (rule.id.get_ref().clone(), 1 + text[..rule.id.span().start].matches('\n').count());
+        rules.push(one(rule).map_err(|error| format!("line {line}: rule `{id}`: {error}"))?);
     }
     let mut allow = Vec::new();
     for text in file.allowlist.into_iter().chain(file.allowlists) {
@@ -118,7 +117,7 @@ fn one(text: RuleText) -> Result<Rule, String> {
     };
     let far = measure.most.unwrap_or(REACH).min(REACH);
     Ok(Rule {
-        id: text.id,
+        id: text.id.into_inner(),
         source,
         compiled: OnceLock::new(),
         keywords: text.keywords,

@@ -1,0 +1,68 @@
+//! Layers that are not made of marks or digits: UTF-16 and compressed data.
+
+use super::{Job, Stop};
+use crate::decode::inflate::{Fed, Inflater};
+use crate::decode::{magic, utf16};
+use crate::stream::Decoder;
+use crate::survey::{self, Survey};
+
+/// The fewest units of UTF-16 that could be a token.
+const FEWEST_UNITS: usize = 12;
+
+impl Job<'_> {
+    /// UTF-16.
+    pub(super) fn wide(&mut self, bytes: &[u8], survey: &Survey) -> Result<(), Stop> {
+        let mut at = 0;
+        while let Some(zero) = survey.find(at, survey::ZERO, |start, end| utf16::zero(bytes, start, end)) {
+            at = zero + 1;
+            for wide in utf16::around(bytes, zero) {
+                if wide.count >= FEWEST_UNITS {
+                    self.layer("utf-16", wide.start, |out| {
+                        wide.decode(bytes, out);
+                        true
+                    })?;
+                }
+                at = at.max(wide.end());
+            }
+        }
+        Ok(())
+    }
+
+    /// Compressed data. What may go on behind the window is left to a decoder that goes on with it.
+    pub(super) fn compressed(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        let mut from = 0;
+        while let Some(start) = magic::next(bytes, from, !self.layers.is_empty()) {
+            from = start.at + 2;
+            if let Some(beyond) = self.beyond() {
+                if !beyond.open.contains(&(self.base + start.at as u64)) {
+                    self.openings.push((start.at, start.data, Decoder::of(start.coding)));
+                }
+                continue;
+            }
+            let room = usize::try_from(self.budget).unwrap_or(usize::MAX);
+            let mut full = false;
+            self.layer(start.coding.name(), start.at, |out| {
+                full = Inflater::new(start.coding).feed(&bytes[start.data..], out, room) == Fed::Full;
+                !full && !out.is_empty()
+            })?;
+            if full {
+                return Err(Stop::NotScannable("expands too much"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// True when a stretch of it could be a token: sixteen bytes in a row that text is made of; or compressed data.
+pub(super) fn has_text(bytes: &[u8]) -> bool {
+    let mut row = 0;
+    bytes.iter().any(|&b| {
+        row = if matches!(b, b' '..=b'~' | b'\n' | b'\r' | b'\t' | 0) { row + 1 } else { 0 };
+        row >= 16
+    }) || magic::next(bytes, 0, false).is_some()
+}
+
+/// True when most of it is UTF-8.
+pub(super) fn is_text(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to() > bytes.len() / 2, |_| true)
+}

@@ -1,0 +1,229 @@
+//! Runs of digits: base64, base32, hexadecimal, bare or in pairs.
+
+use super::layers::has_text;
+use super::{Job, Stop};
+use crate::decode::{base32, base64, hex, magic};
+use crate::stream::Decoder;
+
+/// The fewest digits of a run that is decoded: eighteen bytes in base64, and less is no token.
+const SHORTEST_RUN: usize = 24;
+
+/// From this many digits on a run is scanned whatever it decodes to: text may begin anywhere in it.
+const LONG_RUN: usize = 128;
+
+/// From this many digits on, as in a picture, only the alignment of the run's beginning is decoded; keywords in base64
+/// lead to what stands in another.
+const VERY_LONG_RUN: usize = 16 << 10;
+
+/// From this many digits on a run may be a compressed token.
+const LONG_ENOUGH_TO_INFLATE: usize = 36;
+
+/// The fewest digits of the first line of a wrapped text.
+const SHORTEST_LINE: usize = 16;
+
+/// The fewest hexadecimal pairs that could be a token.
+const FEWEST_PAIRS: usize = 12;
+
+impl Job<'_> {
+    /// Looks at the runs to which eight digits at each of `places` belong.
+    pub(super) fn runs(&mut self, bytes: &[u8], places: &[u32]) -> Result<(), Stop> {
+        let mut joined = self.buffers.pop().unwrap_or_default();
+        let mut at = 0;
+        for inside in places.iter().map(|&place| place as usize) {
+            if inside < at {
+                continue;
+            }
+            let mut start = base64::start(bytes, at, inside);
+            let mut end = base64::end(bytes, inside);
+            if end - start < SHORTEST_LINE {
+                at = end;
+                continue;
+            }
+            // A wrapped text began before, and goes on behind, a line end, however that is written.
+            while let Some(line) = line_before(bytes, at, start) {
+                start = line;
+                end = base64::end(bytes, start);
+            }
+            // The letter of an escaped line end is none of the run's.
+            if start > 0 && bytes[start - 1] == b'\\' && matches!(bytes[start], b'n' | b'r' | b't') {
+                start += 1;
+            }
+            if end - start >= SHORTEST_RUN {
+                self.leads(bytes, start, end)?;
+            }
+            let first = end - start;
+            let (mut last, mut width) = (0, 0);
+            joined.clear();
+            // Only the last line of a wrapped text is shorter than the one behind its beginning.
+            while first >= SHORTEST_LINE && last >= width {
+                let gap = joint(&bytes[end..]);
+                let next = base64::end(bytes, end + gap);
+                if gap == 0 || next == end + gap {
+                    break;
+                }
+                if joined.is_empty() {
+                    joined.extend_from_slice(&bytes[start..end]);
+                }
+                last = next - end - gap;
+                width = if width == 0 { last } else { width };
+                joined.extend_from_slice(&bytes[end + gap..next]);
+                end = next;
+            }
+            let run = if joined.is_empty() { &bytes[start..end] } else { &joined };
+            let elsewhere = end == bytes.len() && run.len() >= LONG_RUN && self.goes_on(start) || self.went_on(start);
+            self.run(run, start, elsewhere)?;
+            // What follows a text may look like a line of it, and would spoil its last group.
+            for shorter in [run.len() - last, first] {
+                if last > 0 && last < first && shorter < run.len() {
+                    self.run(&joined[..shorter], start, false)?;
+                }
+            }
+            at = end.max(inside);
+        }
+        self.buffers.push(joined);
+        Ok(())
+    }
+
+    /// A run reaches the end of the window: what decodes it goes on, unless the run itself is one that goes on.
+    fn goes_on(&mut self, start: usize) -> bool {
+        let Some(beyond) = self.beyond() else { return false };
+        if !beyond.run_goes_on {
+            self.openings.push((start, start, Decoder::Base64(base64::Continued::default())));
+        }
+        true
+    }
+
+    /// True for the end of a run that began before the window; a wrapped one may be cut between its lines.
+    fn went_on(&self, start: usize) -> bool {
+        const BETWEEN: usize = 16;
+        start <= BETWEEN && self.beyond().is_some_and(|beyond| beyond.run_went_on)
+    }
+
+    /// Decodes one run in every way, or in every way but the obvious one, if that is done elsewhere.
+    fn run(&mut self, run: &[u8], at: usize, elsewhere: bool) -> Result<(), Stop> {
+        if run.len() < SHORTEST_RUN {
+            return Ok(());
+        }
+        let alignments = match run.len() {
+            ..LONG_RUN => base64::ascii_alignments(run),
+            VERY_LONG_RUN.. => u8::from(!elsewhere),
+            _ => 0b1111,
+        };
+        if run.len() >= VERY_LONG_RUN {
+            self.hidden(run, at)?;
+        }
+        for shift in (0..4).filter(|shift| alignments >> shift & 1 == 1) {
+            self.layer("base64", at, |out| {
+                base64::run(&run[shift..], out);
+                run.len() >= LONG_RUN || has_text(out)
+            })?;
+        }
+        if run.len() < LONG_RUN {
+            self.compressed_run(run, at)?;
+            self.words(run)?;
+        }
+        // Hyphens are digits of one alphabet, and also what may stand between pairs.
+        if run.len() >= 3 * FEWEST_PAIRS - 1 && memchr::memchr_iter(b'-', run).count() >= FEWEST_PAIRS - 1 {
+            let mut from = 0;
+            while let Some(start) = hex::pair(run, from, run.len()) {
+                self.layer("hex", at, |out| {
+                    from = hex::separated(run, start, out).max(start + 1);
+                    out.len() >= FEWEST_PAIRS
+                })?;
+            }
+        }
+        hex::stretches(run, hex::is_digit, |digits| {
+            for shift in 0..2 {
+                self.layer("hex", at, |out| {
+                    hex::run(&digits[shift..], out);
+                    has_text(out)
+                })?;
+            }
+            Ok(())
+        })?;
+        for is_digit in [base32::is_upper as fn(u8) -> bool, base32::is_lower] {
+            hex::stretches(run, is_digit, |digits| {
+                for shift in 0..8 {
+                    self.layer("base32", at, |out| {
+                        base32::run(&digits[shift..], out);
+                        has_text(out)
+                    })?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Compressed data in a short run, from its beginning or from behind a slash.
+    fn compressed_run(&mut self, run: &[u8], at: usize) -> Result<(), Stop> {
+        if run.len() < LONG_ENOUGH_TO_INFLATE {
+            return Ok(());
+        }
+        let slashes = memchr::memchr_iter(b'/', run).map(|slash| slash + 1);
+        for start in std::iter::once(0).chain(slashes).filter(|&start| magic::in_base64(&run[start..])) {
+            self.layer("base64", at, |out| {
+                base64::run(&run[start..], out);
+                true
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Rules that have no keyword, but ask for words of a certain length.
+    fn words(&self, run: &[u8]) -> Result<(), Stop> {
+        for &index in &self.engine.at_runs {
+            let Some((least, most)) = self.engine.rules[usize::from(index)].run else { continue };
+            if run.len() < least {
+                continue;
+            }
+            for word in run.split(|b| !b.is_ascii_alphanumeric()).filter(|word| (least..=most).contains(&word.len())) {
+                self.between(index, word, 0, word.len())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hexadecimal pairs with something between them.
+    pub(super) fn pairs(&mut self, bytes: &[u8], places: &[u32]) -> Result<(), Stop> {
+        let mut at = 0;
+        for place in places.iter().map(|&place| place as usize) {
+            let Some(inside) = hex::pair(bytes, at.max(place), place + 8) else { continue };
+            let start = hex::first(bytes, at, inside);
+            let mut end = start;
+            self.layer("hex", start, |out| {
+                end = hex::separated(bytes, start, out);
+                out.len() >= FEWEST_PAIRS
+            })?;
+            at = end.max(start + 1);
+        }
+        Ok(())
+    }
+}
+
+/// The length of what may stand between two lines of one wrapped text: a line end, escaped or not, quotes, a comma
+/// between pieces, marks of quoting.
+fn joint(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    let mut broken = false;
+    while at < 16 {
+        match &bytes[at..] {
+            [b'\\', b'n' | b'r', ..] => (at, broken) = (at + 2, true),
+            [b'\\', b'/', ..] => (at, broken) = (at + 1, true),
+            [b'\r' | b'\n', ..] => (at, broken) = (at + 1, true),
+            [b' ' | b'\t' | b'"' | b'\'' | b',' | b'>' | b'\\', ..] => at += 1,
+            _ => break,
+        }
+    }
+    if broken { at } else { 0 }
+}
+
+/// Where the line before the one that begins at `start` begins, if both are lines of one wrapped text.
+fn line_before(bytes: &[u8], from: usize, start: usize) -> Option<usize> {
+    let between = bytes[from..start].iter().rev().take(16).take_while(|b| b" \t\r\n\"',>\\nr".contains(b)).count();
+    // The letter of `\n` is a digit too: the shortest gap that leads from a digit to `start` is the right one.
+    (1..=between).map(|gap| start - gap).find_map(|end| {
+        let line = base64::start(bytes, from, end);
+        (end - line >= SHORTEST_LINE && joint(&bytes[end..]) == start - end).then_some(line)
+    })
+}

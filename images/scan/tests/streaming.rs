@@ -1,0 +1,198 @@
+//! Streams: cut anywhere, nested, large, and hostile.
+
+#[path = "../../../tests/cases/evasion/mod.rs"]
+mod corpus;
+
+use bottle_scan::{BOTTLE_SECRET, Coding, Finding, Fingerprints, NOT_SCANNABLE, Scanner};
+use corpus::{dice::Dice, encodings, tokens};
+use proptest::prelude::*;
+
+fn secret() -> String {
+    tokens::own(77)
+}
+
+fn scanner() -> Scanner {
+    Scanner::new(Fingerprints::of([3; 32], &[secret().as_bytes()])).unwrap()
+}
+
+/// Text without runs, so that what follows begins something new.
+fn prose(dice: &mut Dice, bytes: usize) -> Vec<u8> {
+    let mut text = Vec::with_capacity(bytes + 16);
+    while text.len() < bytes {
+        let word = 1 + dice.below(9);
+        text.extend_from_slice(dice.text("abcdefghijklmnopqrstuvwxyz", word).as_bytes());
+        text.push(*dice.one(b"  ,.\n"));
+    }
+    text.truncate(bytes);
+    text
+}
+
+/// Pushes pieces that end at `cuts`.
+fn in_pieces(scanner: &Scanner, bytes: &[u8], cuts: &[usize]) -> Option<Finding> {
+    let mut stream = scanner.stream();
+    let mut from = 0;
+    for &cut in cuts {
+        stream.push(&bytes[from..cut]);
+        from = cut;
+    }
+    stream.push(&bytes[from..]);
+    stream.finish()
+}
+
+fn layers(secret: &[u8], order: &[usize]) -> Vec<u8> {
+    order.iter().fold(secret.to_vec(), |text, layer| match layer {
+        0 => encodings::base64(&text, false, true),
+        1 => encodings::base64(&text, true, false),
+        2 => text.iter().map(|b| format!("{b:02x}")).collect::<String>().into_bytes(),
+        3 => text.iter().map(|b| format!("%{b:02X}")).collect::<String>().into_bytes(),
+        4 => text.iter().map(|b| format!("\\u{b:04x}")).collect::<String>().into_bytes(),
+        5 => text.iter().map(|b| format!("&#{b};")).collect::<String>().into_bytes(),
+        6 => encodings::gzip(&text),
+        _ => encodings::base64(&encodings::gzip(&text), false, true),
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    // covers: D02
+    #[test]
+    fn any_nesting_is_found_and_any_cut_gives_the_same_answer(
+        order in prop::collection::vec(0usize..8, 0..5),
+        before in 0usize..400,
+        after in 0usize..200,
+        seed in any::<u64>(),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+    ) {
+        // Four layers of the widest escape would be more than a message that a test should make.
+        prop_assume!(order.iter().filter(|&&layer| layer == 4 || layer == 5).count() <= 2);
+        let mut dice = Dice::new(seed);
+        let text = [prose(&mut dice, before), b" ".to_vec(), layers(secret().as_bytes(), &order), b"\n".to_vec(), prose(&mut dice, after)].concat();
+        let scanner = scanner();
+        let whole = scanner.scan(&text);
+        prop_assert_eq!(whole.as_ref().map(|f| f.rule.as_str()), Some(BOTTLE_SECRET));
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len())).collect();
+        cuts.sort_unstable();
+        prop_assert_eq!(in_pieces(&scanner, &text, &cuts), whole);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    // covers: D06
+    #[test]
+    fn a_large_stream_cut_anywhere_gives_the_same_answer_and_lets_nothing_of_a_secret_go(
+        order in prop::collection::vec(0usize..8, 0..3),
+        place in 0usize..700_000,
+        after in 0usize..300_000,
+        piece in 1000usize..200_000,
+        seed in any::<u64>(),
+    ) {
+        let mut dice = Dice::new(seed);
+        let text = [prose(&mut dice, place), b" ".to_vec(), layers(secret().as_bytes(), &order), b"\n".to_vec(), prose(&mut dice, after)].concat();
+        let scanner = scanner();
+        let whole = scanner.scan(&text);
+        prop_assert_eq!(whole.as_ref().map(|f| f.rule.as_str()), Some(BOTTLE_SECRET));
+        let mut stream = scanner.stream();
+        for piece in text.chunks(piece) {
+            if stream.push(piece).is_some() {
+                break;
+            }
+            prop_assert!(stream.safe_len() <= place as u64 + 1, "{} of {place} let go", stream.safe_len());
+        }
+        prop_assert_eq!(stream.finish(), whole);
+    }
+}
+
+// covers: D06
+#[test]
+fn a_secret_deep_in_a_large_encoded_body_is_found() {
+    let scanner = scanner();
+    let mut dice = Dice::new(5);
+    for place in [0, 100_000, 131_000, 400_000, 1_500_000] {
+        let mut text = prose(&mut dice, 1_600_000);
+        text[place..place + secret().len()].copy_from_slice(secret().as_bytes());
+        let noise = dice.bytes(1_000_000);
+        let gzip = encodings::gzip(&text);
+        for (name, body) in [
+            ("gzip", gzip.clone()),
+            ("base64", encodings::base64(&text, false, true)),
+            ("base64 of gzip", encodings::base64(&gzip, false, true)),
+            ("gzip of base64", encodings::gzip(&encodings::base64(&text, false, true))),
+            ("gzip of gzip", encodings::gzip(&gzip)),
+            ("gzip behind noise", [noise.clone(), gzip.clone()].concat()),
+            ("base64 wrapped at 76", encodings::base64(&text, false, true).chunks(76).collect::<Vec<_>>().join(&b"\r\n"[..])),
+            ("base64 of gzip, wrapped in JSON", encodings::base64(&gzip, false, true).chunks(76).collect::<Vec<_>>().join(&b"\\n"[..])),
+        ] {
+            let message = [b"{\"data\":\"", &body[..], b"\"}"].concat();
+            // Gzip stores gzip in blocks: read as if it were not in blocks, it gives garbled text, which may be found first.
+            let found = scanner.scan(&message);
+            assert!(found.as_ref().is_some_and(|f| f.rule == BOTTLE_SECRET || name == "gzip of gzip"), "{name} at {place}: {found:?}");
+            assert_eq!(in_pieces(&scanner, &message, &[7, 70_001, 200_000]), found, "{name} at {place}");
+        }
+    }
+}
+
+#[test]
+fn a_body_with_a_declared_coding_is_decoded_as_it_arrives() {
+    let scanner = scanner();
+    let text = [prose(&mut Dice::new(1), 900_000), secret().into_bytes()].concat();
+    let mut brotli = Vec::new();
+    std::io::copy(&mut brotli::CompressorReader::new(&text[..], 4096, 3, 20), &mut brotli).unwrap();
+    let gzip_then_brotli = {
+        let mut out = Vec::new();
+        std::io::copy(&mut brotli::CompressorReader::new(&encodings::gzip(&text)[..], 4096, 3, 20), &mut out).unwrap();
+        out
+    };
+    for (codings, body) in
+        [(&[Coding::Brotli][..], brotli), (&[Coding::Gzip], encodings::gzip(&text)), (&[Coding::Gzip, Coding::Brotli], gzip_then_brotli)]
+    {
+        let mut stream = scanner.stream_of(codings);
+        body.chunks(10_000).for_each(|piece| {
+            stream.push(piece);
+        });
+        let found = stream.finish().expect("found");
+        // Brotli stores what it cannot compress, so gzip may be seen in it as it is.
+        assert_eq!((found.rule.as_str(), found.encodings.last()), (BOTTLE_SECRET, Some(&codings[0].name())));
+    }
+}
+
+// covers: D10
+#[test]
+fn a_bomb_is_not_scannable() {
+    let scanner = scanner();
+    let zeros = encodings::gzip(&vec![b' '; 64 << 20]);
+    for body in [zeros.clone(), encodings::base64(&zeros, false, true), encodings::gzip(&zeros)] {
+        assert_eq!(scanner.scan(&body).map(|f| (f.is_not_scannable(), f.rule)), Some((true, NOT_SCANNABLE.to_owned())));
+    }
+}
+
+#[test]
+fn what_is_nested_too_deep_is_not_scannable() {
+    let text = (0..12).fold(secret().into_bytes(), |text, _| encodings::base64(&text, false, true));
+    assert_eq!(scanner().scan(&text).map(|f| f.rule).as_deref(), Some(NOT_SCANNABLE));
+    let marks = (0..12).fold("%41".to_owned(), |text, _| text.replace('%', "%25"));
+    assert_eq!(scanner().scan(marks.as_bytes()).map(|f| f.rule).as_deref(), Some(NOT_SCANNABLE));
+}
+
+#[test]
+fn harmless_bodies_of_any_size_are_let_go_but_for_a_bounded_rest() {
+    let scanner = scanner();
+    let mut dice = Dice::new(9);
+    for (name, body) in [
+        ("prose", prose(&mut dice, 3 << 20)),
+        ("noise", dice.bytes(3 << 20)),
+        ("base64", encodings::base64(&dice.bytes(2 << 20), false, true)),
+        ("gzip", encodings::gzip(&prose(&mut dice, 6 << 20))),
+    ] {
+        let mut stream = scanner.stream();
+        let mut pushed = 0;
+        for piece in body.chunks(50_000) {
+            assert_eq!(stream.push(piece), None, "{name}");
+            pushed += piece.len() as u64;
+            assert!(pushed - stream.safe_len() < 512 << 10, "{name}: {} of {pushed}", stream.safe_len());
+        }
+        assert_eq!(stream.finish(), None, "{name}");
+    }
+}
