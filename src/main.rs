@@ -1,3 +1,3 @@
-//! `bottle`: the supervisor.
+//! The command line of `bottle`.
 
 fn main() {}

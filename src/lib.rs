@@ -1,0 +1,6 @@
+//! `bottle`, the supervisor: it resolves a wish into a plan, performs the plan, watches, and undoes it.
+//!
+//! wish → decision → plan → text → act → watch. The first four are pure.
+
+pub mod error;
+pub mod manifest;

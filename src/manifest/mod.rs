@@ -1,0 +1,3 @@
+//! Manifests: Markdown files with YAML front matter that define agents and bottles.
+
+pub mod model;
