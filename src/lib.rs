@@ -2,5 +2,8 @@
 //!
 //! wish → decision → plan → text → act → watch. The first four are pure.
 
+pub mod commands;
 pub mod error;
 pub mod manifest;
+pub mod suggest;
+pub mod yaml;

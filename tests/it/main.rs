@@ -1,0 +1,4 @@
+//! Tests of the supervisor that an ordinary user runs in under a minute.
+
+mod manifest;
+mod manifest_commands;
