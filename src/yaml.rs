@@ -91,9 +91,13 @@ pub fn written_list<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(de
     Option::<T>::deserialize(deserializer).map(|value| Some(value.unwrap_or_default()))
 }
 
-/// Reads one document.
+/// Reads one document. One in which nothing is written is an empty mapping.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
-    serde_saphyr::from_str_with_options(text, options()).map_err(|fault| explain(&fault))
+    let read: Option<T> = serde_saphyr::from_str_with_options(text, options()).map_err(|fault| explain(&fault))?;
+    match read {
+        Some(value) => Ok(value),
+        None => serde_saphyr::from_str("{}").map_err(|fault| explain(&fault)),
+    }
 }
 
 /// Bounds with room for a manifest a hundred times as large as any that people write by hand; a document that

@@ -2,3 +2,5 @@
 
 mod manifest;
 mod manifest_commands;
+mod manifest_files;
+mod manifest_fuzz;
