@@ -1,7 +1,8 @@
 //! `bottle init`: writes the starter library to the configuration, to be edited.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use bottle_contract::Untrusted;
@@ -49,8 +50,9 @@ pub fn run(_args: &Args, out: &mut dyn Write, config: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whoever could write here could give an agent any credential: the modes hold under any umask.
 fn place(starter: &Starter, directory: &Path, file: &Path) -> io::Result<Outcome> {
-    fs::create_dir_all(directory)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     match fs::symlink_metadata(file) {
         Ok(_) => return compare(starter, file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -70,7 +72,7 @@ fn place(starter: &Starter, directory: &Path, file: &Path) -> io::Result<Outcome
 
 /// Order matters: the whole content is on disk before the name appears, and the name never replaces another file.
 fn write(starter: &Starter, temporary: &Path, file: &Path) -> io::Result<()> {
-    let mut target = OpenOptions::new().write(true).create_new(true).open(temporary)?;
+    let mut target = OpenOptions::new().write(true).create_new(true).mode(0o644).open(temporary)?;
     target.write_all(starter.text.as_bytes())?;
     target.sync_all()?;
     renameat_with(CWD, temporary, CWD, file, RenameFlags::NOREPLACE)?;

@@ -31,6 +31,9 @@ impl Resolved {
                     auth.token_ref, route.host
                 ));
             }
+            if let (Some(auth), HostPattern::Suffix(_)) = (&route.auth, &route.host) {
+                notes.push(format!("the token {} goes to every host that {} names", auth.token_ref, route.host));
+            }
             if let Some(address) = route.connect {
                 notes.push(format!("{} is dialled at {address}, whatever its name resolves to", route.host));
             }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use bottle_contract::host::Host;
 use bottle_contract::route::{DEFAULT_PORTS, Match, PathRule};
 use bottle_contract::{HostPattern, path};
 
@@ -30,6 +31,8 @@ const FRAMING: [&str; 12] = [
     "proxy-connection",
 ];
 
+const NO_METADATA: &str = "no bottle reaches one; there is no exception";
+
 /// Reads the table. Two rows of one host are an error: only one could decide.
 pub fn table(rows: &[At<raw::Route>]) -> Result<Vec<Route>, Problem> {
     let mut routes: Vec<Route> = Vec::new();
@@ -49,6 +52,9 @@ fn route(raw: &raw::Route) -> Result<Route, Problem> {
         return Err(raw
             .host
             .problem(format!("a credential for every host that `{host}` names"), "name the host that the credential is for"));
+    }
+    if matches!(&host, HostPattern::Exact(Host::Ip(ip)) if is_metadata(ip.to_canonical())) {
+        return Err(raw.host.problem("the address of a metadata service", NO_METADATA));
     }
     Ok(Route {
         matches: raw.matches.as_ref().map_or(Ok(Vec::new()), |rows| matches(rows, &raw.host))?,
@@ -204,7 +210,7 @@ fn address(text: &At<String>) -> Result<SocketAddr, Problem> {
         return Err(text.problem("an address that nothing can be dialled at", HINT));
     }
     if is_metadata(ip) {
-        return Err(text.problem("the address of a metadata service", "no bottle reaches one; there is no exception"));
+        return Err(text.problem("the address of a metadata service", NO_METADATA));
     }
     Ok(address)
 }

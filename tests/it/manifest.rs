@@ -401,6 +401,8 @@ fn a_route_that_could_be_read_in_two_ways_is_refused() {
             "2:45: the address of a metadata service",
             "no bottle reaches one; there is no exception",
         );
+        let name = address.rsplit_once(':').unwrap().0;
+        assert_refused(&host(name), "2:28: the address of a metadata service", "no bottle reaches one; there is no exception");
         let proxy = format!("egress: {{ proxy: {{ address: '{address}' }} }}");
         assert_refused(&proxy, "2:29: the address of a metadata service", "no bottle reaches one; there is no exception");
     }
@@ -621,7 +623,8 @@ fn the_preflight_hears_what_an_operator_should_know() {
         (
             "bottles/b",
             "---\nenv: { ASKED: ?token, GH_TOKEN: x, PLAIN: x, KEY: '${AWS_SECRET_ACCESS_KEY}', EDITOR: '${EDITOR}' }\n\
-             egress: { routes: [{ host: '*' }, { host: a.test, auth: { token_ref: A }, connect: '127.0.0.1:1' }] }\n---\n",
+             egress: { routes: [{ host: '*' }, { host: a.test, auth: { token_ref: A }, connect: '127.0.0.1:1' },\n             \
+             { host: '*.b.test', matches: [{ paths: [/] }], auth: { token_ref: B } }] }\n---\n",
         ),
     ])
     .resolve("a")
@@ -633,6 +636,7 @@ fn the_preflight_hears_what_an_operator_should_know() {
             "a route names `*`: the agent may reach every public host on port 443 and 80",
             "the agent may do all that the token A allows at a.test: its route has no `matches`",
             "a.test is dialled at 127.0.0.1:1, whatever its name resolves to",
+            "the token B goes to every host that *.b.test names",
             "the agent sees the value of ASKED; a route's `token_ref` would keep it out of the bottle",
             "the agent sees the value of GH_TOKEN; a route's `token_ref` would keep it out of the bottle",
             "the agent sees the value of KEY; a route's `token_ref` would keep it out of the bottle",

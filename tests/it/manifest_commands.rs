@@ -1,7 +1,7 @@
 //! `init`, `info` and `schema`: the whole of what they print and write.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use bottle::commands::{info, init, schema};
 use bottle::manifest::starter::LIBRARY;
@@ -124,6 +124,8 @@ fn init_writes_what_is_missing_and_keeps_what_was_edited() {
         "written   bottles/dev.md\nwritten   bottles/offline.md\nwritten   agents/implementer.md\nwritten   agents/reviewer.md\nwritten   agents/shell.md\n"
     );
     assert_eq!(load(&config, None, None).unwrap().problems(), vec![]);
+    let mode = |path: &str| fs::metadata(config.join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(""), mode("agents"), mode("agents/shell.md") & 0o022), (0o700, 0o700, 0));
     let mut edited = fs::read_to_string(config.join("bottles/dev.md")).unwrap();
     edited.push('x');
     fs::write(config.join("bottles/dev.md"), &edited).unwrap();

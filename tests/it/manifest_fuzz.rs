@@ -147,6 +147,31 @@ proptest! {
     }
 }
 
+/// What the table in `bottle_contract::host` says, label by label.
+fn reference(pattern: &str, host: &str) -> bool {
+    let labels = |name: &str| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase().split('.').map(str::to_owned).collect::<Vec<_>>();
+    match (pattern, pattern.strip_prefix("*.")) {
+        ("*", _) => true,
+        (_, Some(suffix)) => {
+            let (host, suffix) = (labels(host), labels(suffix));
+            host.len() > suffix.len() && host.ends_with(&suffix)
+        }
+        (exact, None) => labels(exact) == labels(host),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    // covers: F22
+    #[test]
+    fn a_route_names_the_hosts_that_its_table_says(pattern in "(\\*\\.)?([aAx]{1,2}\\.){0,2}(test|TEST|evil)\\.?|\\*", host in "([aAx]{1,2}\\.){0,3}(test|Test|evil)\\.?") {
+        let bottle = bottle(&format!("egress: {{ routes: [{{ host: '{pattern}' }}] }}")).unwrap();
+        let parsed = bottle_contract::host::Host::parse(&host).unwrap();
+        prop_assert_eq!(bottle.egress.routes[0].host.matches(&parsed), reference(&pattern, &host));
+    }
+}
+
 // covers: F19
 #[test]
 fn a_document_that_multiplies_or_nests_is_refused_at_once() {
