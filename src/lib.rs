@@ -2,5 +2,8 @@
 //!
 //! wish → decision → plan → text → act → watch. The first four are pure.
 
+pub mod backend;
 pub mod error;
 pub mod manifest;
+pub mod plan;
+pub mod sys;

@@ -178,3 +178,10 @@ pub fn mount_setattr_root_read_only(tree: BorrowedFd<'_>) -> io::Result<()> {
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// Makes the control groups that this process is in now the top of those that it can see.
+pub fn own_cgroup_namespace() -> io::Result<()> {
+    // SAFETY: this namespace shares no memory or descriptors that safe code relies on.
+    let result = unsafe { libc::unshare(libc::CLONE_NEWCGROUP) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

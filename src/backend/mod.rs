@@ -1,0 +1,3 @@
+//! Backends: how a plan is performed.
+
+pub mod embedded;
