@@ -2,5 +2,10 @@
 //!
 //! wish → decision → plan → text → act → watch. The first four are pure.
 
+pub mod ca;
+pub mod clock;
+pub mod digest;
 pub mod error;
+pub mod files;
 pub mod manifest;
+pub mod store;
