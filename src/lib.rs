@@ -3,7 +3,12 @@
 //! wish → decision → plan → text → act → watch. The first four are pure.
 
 pub mod backend;
+pub mod ca;
+pub mod clock;
+pub mod digest;
 pub mod error;
+pub mod files;
 pub mod manifest;
 pub mod plan;
+pub mod store;
 pub mod sys;

@@ -1,0 +1,1 @@
+//! Tests as an ordinary user.
