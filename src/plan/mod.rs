@@ -95,6 +95,8 @@ pub struct SidecarPlan {
     pub secrets: Vec<SecretPlan>,
     /// PEM files of the host, by the name that they have in its configuration directory.
     pub trust: BTreeMap<String, PathBuf>,
+    /// It connects to its siblings' unix sockets.
+    pub dials_siblings: bool,
     /// It needs to resolve names and to check certificates as the host does.
     pub host_resolution: bool,
     /// It learns to recognise the bottle's secrets, without holding them.
@@ -137,7 +139,7 @@ pub enum SidecarConfig {
     /// For `egress`.
     Egress(EgressConfig),
     /// For `pipelock`.
-    Pipelock(PipelockConfig),
+    Pipelock(Box<PipelockConfig>),
 }
 
 impl SidecarConfig {

@@ -105,10 +105,11 @@ fn pipelock(wish: &Wish<'_>) -> Option<SidecarPlan> {
         piece: name.into(),
         network: Network::Host,
         listeners,
-        config: SidecarConfig::Pipelock(config),
+        config: SidecarConfig::Pipelock(Box::new(config)),
         authority: faces_agent,
         secrets: Vec::new(),
         trust,
+        dials_siblings: false,
         host_resolution: true,
         recognises_secrets: true,
     })
@@ -147,6 +148,7 @@ fn egress(wish: &Wish<'_>) -> Option<SidecarPlan> {
         authority: true,
         secrets: secrets.into_iter().map(|(slot, token_ref)| SecretPlan { slot, token_ref }).collect(),
         trust: BTreeMap::new(),
+        dials_siblings: true,
         host_resolution: false,
         recognises_secrets: false,
     })

@@ -27,9 +27,9 @@ pub enum Step {
     Cage,
     /// A socket.
     Listen(String, Dialler),
-    /// A sidecar, until it says that it serves.
+    /// A sidecar.
     Sidecar(String),
-    /// The agent's first instruction.
+    /// The agent's first instruction, once every sidecar has said that it serves.
     Release,
 }
 
@@ -45,8 +45,8 @@ impl fmt::Display for Step {
             Self::Cage => f.write_str("close the agent in: namespaces, root file system, no route"),
             Self::Listen(piece, Dialler::Agent(port)) => write!(f, "listen for {piece} on port {port} of the agent's network"),
             Self::Listen(piece, Dialler::Siblings(socket)) => write!(f, "listen for {piece} on the link {socket}"),
-            Self::Sidecar(piece) => write!(f, "start {piece}, and wait until it serves"),
-            Self::Release => f.write_str("start the agent"),
+            Self::Sidecar(piece) => write!(f, "start {piece}"),
+            Self::Release => f.write_str("start the agent, once every sidecar serves"),
         }
     }
 }

@@ -14,7 +14,7 @@ pub fn with_owner(inside: (u32, u32), outside: (u32, u32)) -> io::Result<OwnedFd
     let Cloned::Parent { pid, pidfd } = into_namespaces(USER)? else {
         // The child only keeps the namespace alive until its descriptor is open.
         loop {
-            rustix::thread::nanosleep(&rustix::thread::Timespec { tv_sec: 60, tv_nsec: 0 });
+            let _ = rustix::thread::nanosleep(&rustix::thread::Timespec { tv_sec: 60, tv_nsec: 0 });
         }
     };
     let pid = pid.as_raw_nonzero();

@@ -3,7 +3,7 @@
 //! Sources are opened before anything is covered, as detached mounts with their attributes set; targets are resolved
 //! inside the new root, so that a link in an image cannot lead a mount elsewhere.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, symlinkat};
@@ -34,9 +34,13 @@ pub(crate) fn build(spec: &Spec, fds: &[Option<OwnedFd>]) -> Result<(), Failure>
     let sources = spec.mounts.iter().map(|mount| open_sources(mount, fds)).collect::<Result<Vec<_>, _>>()?;
     let devices = if spec.mounts.contains(&Mount::Dev) || spec.mounts.contains(&Mount::Proc) { open_devices()? } else { Vec::new() };
 
-    let root = tmpfs("size=16777216,mode=0755", MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)
+    let image = spec.image.as_ref().map(|source| open_source(source, true, fds)).transpose()?;
+    let mut root = tmpfs("size=16777216,mode=0755", MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)
         .map_err(failed("make an empty root"))?;
     attach(root.as_fd(), CWD, STAGE).map_err(failed("attach the new root"))?;
+    if let Some(image) = image {
+        root = root_from_image(root.as_fd(), image).map_err(|e| Failure::new("make a root of the image", e))?;
+    }
     for (mount, sources) in spec.mounts.iter().zip(sources) {
         apply(root.as_fd(), mount, sources, &devices)
             .map_err(|e| Failure::new(format!("mount `{}` in the bottle", target_of(mount).display()), e))?;
@@ -63,24 +67,36 @@ fn target_of(mount: &Mount) -> &Path {
 
 /// Detached copies of the trees that a step needs.
 fn open_sources(mount: &Mount, fds: &[Option<OwnedFd>]) -> Result<Vec<OwnedFd>, Failure> {
-    let open = |source: &Source, read_only: bool| -> Result<OwnedFd, Failure> {
-        match source {
-            Source::Path(path) => detached(path, MountAttributes { read_only, ..Default::default() })
-                .map_err(|e| Failure::new(format!("open `{}`", path.display()), e)),
-            // Its attributes were set by the supervisor.
-            Source::Fd(index) => fds
-                .get(*index)
-                .and_then(Option::as_ref)
-                .ok_or_else(|| Failure::new("take over a mount", "its descriptor did not come"))?
-                .try_clone()
-                .map_err(|e| Failure::new("take over a mount", e)),
-        }
-    };
     match mount {
-        Mount::Bind { source, writable, .. } => Ok(vec![open(source, !writable)?]),
-        Mount::Overlay { lower, changes, .. } => Ok(vec![open(lower, true)?, open(changes, false)?]),
+        Mount::Bind { source, writable, .. } => Ok(vec![open_source(source, !writable, fds)?]),
+        Mount::Overlay { lower, changes, .. } => Ok(vec![open_source(lower, true, fds)?, open_source(changes, false, fds)?]),
         _ => Ok(Vec::new()),
     }
+}
+
+fn open_source(source: &Source, read_only: bool, fds: &[Option<OwnedFd>]) -> Result<OwnedFd, Failure> {
+    match source {
+        Source::Path(path) => detached(path, MountAttributes { read_only, ..Default::default() })
+            .map_err(|e| Failure::new(format!("open `{}`", path.display()), e)),
+        // Its attributes were set by the supervisor.
+        Source::Fd(index) => fds
+            .get(*index)
+            .and_then(Option::as_ref)
+            .ok_or_else(|| Failure::new("take over a mount", "its descriptor did not come"))?
+            .try_clone()
+            .map_err(|e| Failure::new("take over a mount", e)),
+    }
+}
+
+/// A root whose lower layer is the image and whose changes stay in memory, on top of the empty one.
+fn root_from_image(empty: BorrowedFd<'_>, image: OwnedFd) -> std::io::Result<OwnedFd> {
+    attach_to(image.as_fd(), directory(empty, Path::new("/lower"), 0o755)?)?;
+    for name in ["/changes/upper", "/changes/work"] {
+        drop(directory(empty, Path::new(name), 0o755)?);
+    }
+    let tree = overlay_of(&format!("{STAGE}/lower"), &format!("{STAGE}/changes"))?;
+    attach(tree.as_fd(), CWD, STAGE)?;
+    Ok(tree)
 }
 
 /// A private copy of a mount tree that is attached nowhere, without setuid and device files.
@@ -266,18 +282,22 @@ fn overlay(root: impl AsFd + Copy, target: &Path, sources: &[OwnedFd]) -> std::i
     for (name, tree) in ["lower", "changes"].into_iter().zip(sources) {
         attach_to(tree.as_fd(), directory(root, Path::new(&format!("/.{name}")), 0o700)?)?;
     }
-    let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(fs.as_fd(), "lowerdir", stage("lower"))?;
-    fsconfig_set_string(fs.as_fd(), "upperdir", stage("changes/upper"))?;
-    fsconfig_set_string(fs.as_fd(), "workdir", stage("changes/work"))?;
-    // Extended attributes of the user's own name space: the others need privileges on the host.
-    fsconfig_set_flag(fs.as_fd(), "userxattr")?;
-    fsconfig_create(fs.as_fd())?;
-    let tree = fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)?;
+    let tree = overlay_of(&stage("lower"), &stage("changes"))?;
     attach_to(tree.as_fd(), directory(root, target, 0o755)?)?;
     for name in ["lower", "changes"] {
         unmount(stage(name), UnmountFlags::DETACH)?;
         rustix::fs::unlinkat(root, format!(".{name}"), rustix::fs::AtFlags::REMOVEDIR)?;
     }
     Ok(())
+}
+
+fn overlay_of(lower: &str, changes: &str) -> rustix::io::Result<OwnedFd> {
+    let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(fs.as_fd(), "lowerdir", lower)?;
+    fsconfig_set_string(fs.as_fd(), "upperdir", format!("{changes}/upper"))?;
+    fsconfig_set_string(fs.as_fd(), "workdir", format!("{changes}/work"))?;
+    // Extended attributes of the user's own name space: the others need privileges on the host.
+    fsconfig_set_flag(fs.as_fd(), "userxattr")?;
+    fsconfig_create(fs.as_fd())?;
+    fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)
 }

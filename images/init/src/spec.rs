@@ -18,7 +18,9 @@ pub struct Spec {
     pub own_network: bool,
     /// Sockets to open on 127.0.0.1 of that namespace and to hand to the supervisor.
     pub listen: Vec<u16>,
-    /// The root file system, in order.
+    /// The tree that the root is made of, kept as it is: what is written to the root goes to memory. `None`: nothing.
+    pub image: Option<Source>,
+    /// What is mounted into the root, in order.
     pub mounts: Vec<Mount>,
     /// Where a terminal of the bottle's own devpts is wanted.
     pub terminal: bool,
