@@ -7,5 +7,7 @@ pub mod clock;
 pub mod digest;
 pub mod error;
 pub mod files;
+pub mod logs;
 pub mod manifest;
 pub mod store;
+pub mod timeline;
