@@ -22,10 +22,10 @@ use bottle_contract::names;
 use bottle_init::spec::{Exec, Mode, SeccompProfile, Spec};
 use zeroize::Zeroizing;
 
-use super::{Applied, Backend, Cell};
+use super::{Applied, Backend};
 use crate::ca::Authority;
 use crate::error::{Error, Result};
-use crate::files::{PRIVATE, PUBLIC};
+use crate::files::{Dir, PRIVATE, PUBLIC};
 use crate::manifest::model::WorkspaceMode;
 use crate::plan::{Dialler, Network, Plan, SidecarPlan, Step};
 use crate::store::{Claim, Object, Workspace};
@@ -241,8 +241,9 @@ impl<'p> Embedded<'p> {
             dir.subdir("work")?;
             dir.subdir("upper")?.path().to_owned()
         } else {
-            crate::workspace::copy(&self.plan.workspace.source, &dir.subdir("copy")?)?;
-            path.join("copy")
+            let copy = dir.subdir("copy")?;
+            Dir::open(&self.plan.workspace.source)?;
+            copy.path().to_owned()
         };
         // The agent's view of the top directory has the mode of the operator's.
         let top = std::fs::metadata(&self.plan.workspace.source).map(|m| std::os::unix::fs::PermissionsExt::mode(&m.permissions()) & 0o777);
