@@ -91,16 +91,6 @@ impl<'p> Embedded<'p> {
         })
     }
 
-    /// Takes the sockets that the agent's first process opened, in the order of the plan.
-    pub fn take_listeners(&mut self, sockets: Vec<OwnedFd>) -> Result<()> {
-        if sockets.len() != self.awaited.len() {
-            let cause = format!("{} were expected, {} came", self.awaited.len(), sockets.len());
-            return Err(Error::failed("the agent's network did not open its sockets", cause, "this is a fault of bottle"));
-        }
-        self.listeners.extend(self.awaited.drain(..).zip(sockets));
-        Ok(())
-    }
-
     fn ids(&self, piece: &str) -> Ids {
         let position = self.plan.sidecars.iter().position(|s| s.piece == piece);
         let index = position.map_or(AGENT, |n| AGENT + 1 + u32::try_from(n).unwrap_or(0));
@@ -315,6 +305,15 @@ impl Backend for Embedded<'_> {
             Step::Release => {}
         }
         Ok(Applied::Done)
+    }
+
+    fn listeners(&mut self, sockets: Vec<OwnedFd>) -> Result<()> {
+        if sockets.len() != self.awaited.len() {
+            let cause = format!("{} were expected, {} came", self.awaited.len(), sockets.len());
+            return Err(Error::failed("the agent's network did not open its sockets", cause, "this is a fault of bottle"));
+        }
+        self.listeners.extend(self.awaited.drain(..).zip(sockets));
+        Ok(())
     }
 
     fn undo(&mut self, claim: &mut Claim) -> Vec<Error> {
