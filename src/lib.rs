@@ -2,8 +2,21 @@
 //!
 //! wish → decision → plan → text → act → watch. The first four are pure.
 
+pub mod backend;
+pub mod ca;
+pub mod clock;
 pub mod commands;
+pub mod digest;
 pub mod error;
+pub mod files;
+pub mod lifecycle;
+pub mod logs;
 pub mod manifest;
+pub mod plan;
+pub mod signals;
+pub mod store;
 pub mod suggest;
+pub mod sys;
+pub mod terminal;
+pub mod timeline;
 pub mod yaml;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bottle_contract::HostPattern;
 use bottle_contract::route::Match;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// An agent and the bottle it names, with `extends` resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -62,7 +62,7 @@ pub enum Provider {
 }
 
 /// How the agent sees the user's working directory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkspaceMode {
     /// Copy on write; the host's tree stays as it is.

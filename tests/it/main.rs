@@ -1,4 +1,4 @@
-//! Tests of the supervisor that an ordinary user runs in under a minute.
+//! Tests as an ordinary user.
 
 mod manifest;
 mod manifest_commands;
