@@ -180,3 +180,6 @@ impl http_body::Body for Upload {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,3 +167,6 @@ fn address_refused(reason: Reason, host: &Host) -> Refused {
         },
     )
 }
+
+#[cfg(test)]
+mod tests;
