@@ -3,7 +3,7 @@
 //! Order matters: the allowlist is asked before anything is looked up, and the head is scanned, the host with it,
 //! before a name could carry a secret to a resolver.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -70,13 +70,13 @@ impl Gate {
 
     /// Reads the table again. A file that is not a whole and newer table changes nothing; requests under way end under
     /// the table that judged them.
-    pub fn reload(&self, directory: &PathBuf) {
+    pub fn reload(&self, directory: &Path) {
         let current = self.in_force();
         let next = config::read(directory).and_then(|next| {
             config::may_follow(&current.table, &next)?;
             InForce::new(next, &self.shared.door)
         });
-        let mut event = match next {
+        let event = match next {
             Ok(next) => {
                 let mut event = Events::event(Level::Info, "reload");
                 event.generation = Some(next.table.generation);
@@ -90,7 +90,6 @@ impl Gate {
                 event
             }
         };
-        event.rule = None;
         self.shared.events.write(&event);
     }
 
