@@ -4,6 +4,7 @@
 
 pub mod backend;
 pub mod ca;
+pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod digest;
@@ -13,10 +14,12 @@ pub mod lifecycle;
 pub mod logs;
 pub mod manifest;
 pub mod plan;
+pub mod render;
 pub mod signals;
 pub mod store;
 pub mod suggest;
 pub mod sys;
 pub mod terminal;
 pub mod timeline;
+pub mod values;
 pub mod yaml;

@@ -3,6 +3,7 @@
 pub mod info;
 pub mod init;
 pub mod schema;
+pub mod start;
 
 use std::io;
 

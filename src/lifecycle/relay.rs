@@ -85,17 +85,17 @@ mod tests {
         while relay.has_room() {
             let bytes = n.to_le_bytes().repeat(1000);
             relay.push(&bytes);
-            sent.extend(bytes);
+            sent.extend_from_slice(&bytes);
             n += 1;
         }
         assert!(relay.blocked_on().is_some());
         relay.end();
-        let mut received = Vec::new();
+        let mut received: Vec<u8> = Vec::new();
         let mut buffer = [0; 4096];
         loop {
             match rustix::io::read(&reader, &mut buffer) {
                 Ok(0) => break,
-                Ok(count) => received.extend(&buffer[..count]),
+                Ok(count) => received.extend_from_slice(&buffer[..count]),
                 Err(Errno::AGAIN) => relay.pump(),
                 Err(e) => panic!("{e}"),
             }

@@ -1,4 +1,4 @@
-//! Tests as an ordinary user.
+//! Tests of the supervisor that an ordinary user runs in under a minute.
 
 mod manifest;
 mod manifest_commands;
