@@ -4,6 +4,7 @@
 
 pub mod ca;
 pub mod clock;
+pub mod commands;
 pub mod digest;
 pub mod error;
 pub mod files;
@@ -11,3 +12,4 @@ pub mod logs;
 pub mod manifest;
 pub mod store;
 pub mod timeline;
+pub mod workspace;
