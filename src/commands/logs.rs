@@ -128,7 +128,8 @@ impl Log {
         let room = LONGEST.saturating_sub(self.line.len() as u64);
         (&mut self.lines).take(room).read_until(b'\n', &mut self.line)?;
         let complete = self.line.last() == Some(&b'\n') || self.line.len() as u64 >= LONGEST;
-        if !complete && !(end && !self.line.is_empty()) {
+        let last = end && !self.line.is_empty();
+        if !complete && !last {
             return Ok(None);
         }
         let time = serde_json::from_slice::<Timed>(&self.line).map(|timed| timed.time).unwrap_or_default();
