@@ -2,6 +2,7 @@
 //!
 //! wish → decision → plan → text → act → watch. The first four are pure.
 
+pub mod backend;
 pub mod ca;
 pub mod clock;
 pub mod commands;
@@ -10,6 +11,8 @@ pub mod error;
 pub mod files;
 pub mod logs;
 pub mod manifest;
+pub mod plan;
 pub mod store;
+pub mod sys;
 pub mod timeline;
 pub mod workspace;

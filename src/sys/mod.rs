@@ -1,0 +1,4 @@
+//! System calls that no crate wraps safely: the only unsafe code of the supervisor.
+
+pub mod clone;
+pub mod userns;
