@@ -1,1 +1,9 @@
-//! Tests as an ordinary user.
+//! Tests as an ordinary user, under a minute. Run as root, they test more: other users, other owners.
+
+mod ca;
+mod files;
+mod logs;
+mod store;
+mod support;
+mod timeline;
+mod workspace;
