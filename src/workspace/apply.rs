@@ -154,7 +154,9 @@ impl<'c> Set<'c> {
 
     fn judge(&self, change: &Change, new: Tree<'_>, old: Tree<'_>, since: u64) -> Access<Check> {
         let path = change.path.as_path();
-        let fresh = path.ancestors().skip(1).any(|above| self.replaced.contains(above));
+        // Below what will be replaced by a directory there is nothing yet; asked for there, a symlink would be an error.
+        let is_dir = |above: &Path| matches!(old.stat(above), Ok(Some(stat)) if file_type(&stat) == FileType::Directory);
+        let fresh = path.ancestors().skip(1).any(|above| self.replaced.contains(above) && !is_dir(above));
         let there = if fresh { None } else { old.stat(path)? };
         if change.kind == Kind::Deleted {
             let Some(there) = there else { return Ok(Check::Already) };
@@ -162,7 +164,7 @@ impl<'c> Set<'c> {
         }
         let parent = path.parent().unwrap_or(Path::new(""));
         if !fresh && !self.dirs.contains(parent) && old.dir(parent).is_err() {
-            return Ok(Check::Impossible("its directory is gone".to_owned()));
+            return Ok(Check::Impossible("its directory is gone, or something else by now".to_owned()));
         }
         let Some(there) = there else {
             return Ok(if change.kind == Kind::Added { Check::Fine } else { Check::Conflict("it was removed since") });

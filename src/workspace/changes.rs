@@ -37,7 +37,8 @@ pub fn overlay(lower: &Dir, upper: &Dir) -> Result<Changes> {
 }
 
 /// What an agent changed in a copy. What it did not touch since the copy was complete (`completed`), and what the operator made since
-/// the copy was begun (`since`), is no change of the agent's; both by the clock of [`crate::clock::file_nanos`].
+/// the copy was begun (`since`), is no change of the agent's; both by the clock of [`crate::clock::file_nanos`]. In directories below the
+/// root that the agent touched, what the operator deleted meanwhile counts as added: rather that than to lose what the agent moved.
 pub fn copied(source: &Dir, copy: &Dir, since: u64, completed: u64) -> Result<Changes> {
     Walk { old: Tree::new(source), new: Tree::new(copy), found: Changes::default() }.copied(since, completed)
 }
@@ -140,8 +141,9 @@ impl Walk<'_> {
     }
 
     fn copied(mut self, since: u64, completed: u64) -> Result<Changes> {
-        let mut ahead = vec![(PathBuf::new(), true)];
-        while let Some((dir, both)) = ahead.pop() {
+        // A directory that was touched may have been moved here, with all below it unchanged: nothing in it is taken for untouched.
+        let mut ahead = vec![(PathBuf::new(), true, false)];
+        while let Some((dir, both, moved)) = ahead.pop() {
             let (old, new) = match (if both { self.old.list(&dir) } else { Ok(Entries::new()) }, self.new.list(&dir)) {
                 (Ok(old), Ok(new)) => (old, new),
                 (Err(e), _) | (_, Err(e)) => {
@@ -159,10 +161,11 @@ impl Walk<'_> {
             for (name, stat) in &new {
                 let path = dir.join(name);
                 let old = old.get(name);
+                let touched = moved || changed(stat) >= completed;
                 if file_type(stat) == FileType::Directory {
-                    ahead.push((path.clone(), old.is_some_and(|old| file_type(old) == FileType::Directory)));
+                    ahead.push((path.clone(), old.is_some_and(|old| file_type(old) == FileType::Directory), touched));
                 }
-                if changed(stat) >= completed {
+                if touched {
                     self.node(&path, old, stat)?;
                 }
             }

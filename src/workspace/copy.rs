@@ -126,7 +126,9 @@ impl Copying<'_> {
 }
 
 fn settle(to: Tree<'_>, path: &Path, stat: &Stat) -> Result<(), Refusal> {
-    let dir = to.dir(path).map_err(|e| ("openat2", e))?;
+    // By its parent, as it was made: the path itself may be a component longer than any call takes.
+    let (parent, name) = to.parent(path).map_err(|e| ("openat2", e))?;
+    let dir = beneath(&parent, &name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).map_err(|e| ("openat2", e))?;
     rustix::fs::futimens(&dir, &times(stat)).map_err(|e| ("futimens", e))?;
     rustix::fs::fchmod(&dir, Mode::from_raw_mode(stat.st_mode & PERMISSIONS)).map_err(|e| ("fchmod", e))
 }

@@ -70,7 +70,9 @@ fn text(before: &[u8], after: &[u8], change: &Change, out: &mut dyn Write) -> io
     for group in diff.grouped_ops(CONTEXT) {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
         let (old, new) = (first.old_range().start..last.old_range().end, first.new_range().start..last.new_range().end);
-        writeln!(out, "@@ -{},{} +{},{} @@", old.start + 1, old.len(), new.start + 1, new.len())?;
+        // Lines count from 1; where there is none, the line before is named.
+        let from = |range: &std::ops::Range<usize>| if range.is_empty() { range.start } else { range.start + 1 };
+        writeln!(out, "@@ -{},{} +{},{} @@", from(&old), old.len(), from(&new), new.len())?;
         for op in &group {
             for line in diff.iter_changes(op) {
                 let sign = match line.tag() {

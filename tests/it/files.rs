@@ -477,7 +477,7 @@ fn a_tree_of_any_shape_is_removed() {
     rustix::fs::mknodat(CWD, tree.join("whiteout"), whiteout, Mode::empty(), 0).unwrap();
     fs::write(tree.join("\u{1b}[2J\n"), "x").unwrap();
     for path in ["closed/inner", "closed"] {
-        fs::set_permissions(tree.join(path), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join(path), fs::Permissions::from_mode(0o000)).unwrap();
     }
     // Deeper than a path can name, and than descriptors would reach.
     let mut deep = Dir::open(&tree).unwrap();

@@ -1,6 +1,7 @@
 //! Tests as an ordinary user, under a minute. Run as root, they test more: other users, other owners.
 
 mod ca;
+mod commands;
 mod files;
 mod logs;
 mod store;
