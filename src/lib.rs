@@ -23,3 +23,4 @@ pub mod terminal;
 pub mod timeline;
 pub mod values;
 pub mod yaml;
+pub mod workspace;

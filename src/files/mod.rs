@@ -28,8 +28,9 @@ use crate::error::Result;
 
 pub(crate) use explain::failed;
 pub(crate) use name::component;
-pub(crate) use read::entries;
-pub(crate) use write::{TEMPORARY, random_hex};
+pub(crate) use read::{entries, kind};
+use write::TEMPORARY;
+pub(crate) use write::random_hex;
 
 /// Mode of what only the operator may read: keys, secrets, logs, state.
 pub const PRIVATE: u32 = 0o600;

@@ -19,8 +19,11 @@ impl Dir {
     /// another file system mounted inside is left alone and is an error. Goes on after an error and reports the first.
     pub fn remove_tree(&self, name: impl AsRef<OsStr>) -> Result<()> {
         let name = component(name.as_ref())?;
-        let mut removal = Removal { top: self, first: None, errors: 0 };
+        let mut removal = Removal { top: self, moved: Vec::new(), first: None, errors: 0 };
         removal.remove(self, name, 0);
+        while let Some(name) = removal.moved.pop() {
+            removal.remove(self, &name, 0);
+        }
         match removal.first {
             None => Ok(()),
             Some((path, call, errno)) => Err(failed("remove", &path, call, errno)),
@@ -31,6 +34,8 @@ impl Dir {
 struct Removal<'d> {
     /// Where too deep directories are moved to: the directory that holds the tree.
     top: &'d Dir,
+    /// Those that wait there.
+    moved: Vec<OsString>,
     first: Option<(std::path::PathBuf, &'static str, Errno)>,
     errors: u64,
 }
@@ -70,16 +75,13 @@ impl Removal<'_> {
         self.note(parent, name, "unlinkat", Errno::NOTEMPTY);
     }
 
-    /// Moves a deep directory beside the tree and removes it from there.
+    /// Moves a deep directory beside the tree, to be removed from there later: with a stack and descriptors of its own.
     fn move_up(&mut self, parent: &Dir, name: &OsStr) {
         let moved = random_hex().map(|hex| OsString::from(format!("{}{hex}", super::TEMPORARY)));
         // To move a directory is to change its `..`, which its own mode must allow.
         let opened = open_for_removal(parent, name);
         match opened.and(moved).and_then(|to| rustix::fs::renameat(&parent.fd, name, &self.top.fd, &to).map(|()| to)) {
-            Ok(to) => {
-                let top = self.top;
-                self.remove(top, &to, 0);
-            }
+            Ok(to) => self.moved.push(to),
             Err(Errno::NOENT) => {}
             Err(e) => self.note(parent, name, "renameat", e),
         }

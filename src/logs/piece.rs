@@ -112,9 +112,9 @@ impl PieceLog {
             }
         }
         self.sink.flush();
-        if let Some((dropped, cause)) = self.sink.take_gap() {
-            let gap = Gap { time: &clock::now(), piece: &self.piece, stream: "log", dropped, cause: &cause };
-            self.sink.mark(&json(&gap));
+        if let Some((dropped, cause)) = self.sink.gap() {
+            let mark = json(&Gap { time: &clock::now(), piece: &self.piece, stream: "log", dropped, cause });
+            self.sink.mark(&mark);
             self.sink.flush();
         }
         self.drops()
@@ -174,11 +174,13 @@ impl Writer<'_> {
 
     /// Says what is missing before anything is written behind it.
     fn gap(&mut self) {
-        if self.sink.has_gap() {
-            let time = self.time().to_owned();
-            if let Some((dropped, cause)) = self.sink.take_gap() {
-                self.sink.mark(&json(&Gap { time: &time, piece: self.piece, stream: "log", dropped, cause: &cause }));
-            }
+        if !self.sink.has_gap() {
+            return;
+        }
+        let time = self.time().to_owned();
+        if let Some((dropped, cause)) = self.sink.gap() {
+            let mark = json(&Gap { time: &time, piece: self.piece, stream: "log", dropped, cause });
+            self.sink.mark(&mark);
         }
     }
 

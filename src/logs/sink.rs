@@ -10,6 +10,8 @@ pub(super) struct Sink {
     out: Vec<u8>,
     /// Bytes of the piece that `out` stands for.
     covered: u64,
+    /// The gap that `out` tells of.
+    marked: u64,
     /// The file's length: all of it whole lines.
     length: u64,
     most: u64,
@@ -22,7 +24,7 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) fn new(file: File, most: u64) -> Self {
-        Self { file, out: Vec::new(), covered: 0, length: 0, most, full: false, gap: 0, dropped: 0, cause: None }
+        Self { file, out: Vec::new(), covered: 0, marked: 0, length: 0, most, full: false, gap: 0, dropped: 0, cause: None }
     }
 
     /// Adds a line that stands for `covered` bytes of the piece.
@@ -41,9 +43,9 @@ impl Sink {
         self.covered += covered;
     }
 
-    /// Bytes that are missing since the last line that was written. Whoever takes the number writes it into the log.
-    pub(super) fn take_gap(&mut self) -> Option<(u64, String)> {
-        (self.gap > 0).then(|| (std::mem::take(&mut self.gap), self.cause.clone().unwrap_or_default()))
+    /// Bytes that are missing since the last line that was written, and why.
+    pub(super) fn gap(&self) -> Option<(u64, &str)> {
+        (self.gap > 0).then(|| (self.gap, self.cause.as_deref().unwrap_or_default()))
     }
 
     /// True when there is a gap, and something may follow it.
@@ -51,8 +53,9 @@ impl Sink {
         self.gap > 0 && !self.full
     }
 
-    /// Lets the mark of the gap pass the bound.
+    /// Adds the line that tells of the gap, which passes the bound.
     pub(super) fn mark(&mut self, line: &str) {
+        self.marked += std::mem::take(&mut self.gap);
         self.out.extend_from_slice(line.as_bytes());
         self.out.push(b'\n');
     }
@@ -67,12 +70,12 @@ impl Sink {
             Err(e) => {
                 let cut = rustix::fs::ftruncate(&self.file, self.length).err();
                 self.cause = Some(format!("write: {e}{}", cut.map_or(String::new(), |cut| format!("; ftruncate: {cut}"))));
-                self.gap += self.covered;
+                self.gap += self.covered + self.marked;
                 self.dropped += self.covered;
             }
         }
         self.out.clear();
-        self.covered = 0;
+        (self.covered, self.marked) = (0, 0);
     }
 
     pub(super) fn dropped(&self) -> (u64, Option<&str>) {

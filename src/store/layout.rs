@@ -96,7 +96,8 @@ impl Layout {
         bases.push(PathBuf::from(format!("/dev/shm/bottle-{}", facts.uid)));
         bases.dedup();
         // Two state directories never share a runtime directory: the same id in both is two bottles.
-        let own = format!("state.{}", &sha256_hex(state.as_os_str().as_encoded_bytes())[..12]);
+        // Short, for the paths of sockets; with a dot, so that it is no id.
+        let own = format!("s.{}", &sha256_hex(state.as_os_str().as_encoded_bytes())[..8]);
         let runtime = bases.into_iter().map(|base| base.join(&own)).collect();
         Ok(Self { config, state, images, runtime })
     }

@@ -4,3 +4,13 @@ mod manifest;
 mod manifest_commands;
 mod manifest_files;
 mod manifest_fuzz;
+//! Tests as an ordinary user, under a minute. Run as root, they test more: other users, other owners.
+
+mod ca;
+mod commands;
+mod files;
+mod logs;
+mod store;
+mod support;
+mod timeline;
+mod workspace;
