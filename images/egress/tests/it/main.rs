@@ -1,0 +1,5 @@
+//! The sidecar as a process: started through descriptors, driven by curl and raw sockets.
+
+mod credentials;
+mod lifecycle;
+mod support;
