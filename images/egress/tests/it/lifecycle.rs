@@ -1,11 +1,13 @@
 //! Start, reload, stop.
 
 use std::io::Read;
+use std::path::Path;
 
+use bottle_contract::Reason;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Bottle, PATIENCE, TOKEN, always, answer, route, with_token};
+use crate::support::{BINARY, Bottle, PATIENCE, TOKEN, always, answer, route, with_token};
 
 fn hello() -> Bottle {
     Bottle::new(always(answer("200 OK", &[], "hello")))
@@ -55,12 +57,10 @@ fn the_agent_sees_the_routes_and_no_slot() {
 }
 
 #[test]
-fn sigterm_ends_it_cleanly_and_nothing_holds_the_secret() {
+fn sigterm_ends_it_cleanly_and_no_event_or_argument_holds_the_secret() {
     let mut egress = hello().start(&[with_token("api.test")]);
     assert_eq!(egress.fetch(&["https://api.test/"]), "hello");
     let process = format!("/proc/{}", egress.child.id());
-    let dumpable = std::fs::metadata(format!("{process}/environ")).unwrap();
-    assert_eq!(std::os::unix::fs::MetadataExt::uid(&dumpable), 0, "an undumpable process belongs to root");
     let command_line = std::fs::read(format!("{process}/cmdline")).unwrap();
     assert!(!command_line.windows(TOKEN.len()).any(|w| w == TOKEN.as_bytes()));
     let limits = std::fs::read_to_string(format!("{process}/limits")).unwrap();
@@ -82,4 +82,51 @@ fn sigterm_ends_it_cleanly_and_nothing_holds_the_secret() {
     assert!(status.success(), "{status}");
     assert!(egress.events().iter().any(|event| event.event == "stopping"));
     assert!(!format!("{:?}", egress.events()).contains(TOKEN));
+}
+
+#[test]
+fn it_runs_in_an_empty_root() {
+    let bottle = hello();
+    std::fs::copy(BINARY, bottle.path("bottle-egress")).unwrap();
+    let upstream = serde_json::json!({ "link": { "socket": "/link/pipelock.sock" } });
+    bottle.write("config/egress.json", &bottle.config_with(1, &[with_token("api.test")], upstream));
+    let root = bottle.path("").to_str().unwrap().to_owned();
+    let egress =
+        bottle.run(&["/usr/bin/unshare", "--user", "--map-root-user", "/usr/sbin/chroot", &root, "/bottle-egress"], Path::new("/"));
+    assert_eq!(egress.fetch(&["https://api.test/"]), "hello");
+    assert_eq!(egress.stub().last().field("authorization"), Some(&*format!("Bearer {TOKEN}")));
+}
+
+// covers: X08
+#[test]
+fn without_descriptors_it_turns_away_and_recovers() {
+    let bottle = hello();
+    bottle.write("config/egress.json", &bottle.config(1, &[route("open.test")]));
+    let root = bottle.path("");
+    let egress = bottle.run(&["/usr/bin/prlimit", "--nofile=64:64", BINARY], &root);
+    let many: Vec<_> = (0..200).map(|_| egress.dial()).collect();
+    egress.event(|event| event.reason == Some(Reason::TooMany));
+    drop(many);
+    let end = std::time::Instant::now() + PATIENCE;
+    while egress.curl(&["https://open.test/"]).stdout != b"hello" {
+        assert!(std::time::Instant::now() < end, "{:#?}", egress.events());
+    }
+    assert!(egress.events().iter().all(|event| event.event != "error"), "{:#?}", egress.events());
+}
+
+#[test]
+fn a_start_that_fails_says_why_and_never_says_ready() {
+    for (spoil, expected) in [
+        ("config/egress.json", "egress.json is not valid"),
+        ("secrets/EGRESS_TOKEN_0", "the secret in slot \"EGRESS_TOKEN_0\" is empty"),
+        ("ca/key.pem", "the authority's key cannot be read"),
+        ("ca/cert.pem", "the authority's certificate is not PEM"),
+    ] {
+        let bottle = hello();
+        bottle.write("config/egress.json", &bottle.config(1, &[with_token("api.test")]));
+        bottle.write(spoil, "");
+        let (said, events, code) = bottle.fail();
+        assert_eq!((said.as_slice(), code), (&b""[..], Some(125)), "{spoil}");
+        assert!(events.contains(expected) && !events.contains(TOKEN), "{events}");
+    }
 }

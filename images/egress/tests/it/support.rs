@@ -23,6 +23,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The real credential of every route that has one.
 pub(crate) const TOKEN: &str = "r3al-t0ken-of-the-operator";
 
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_bottle-egress");
+
 /// A request as it arrived on the link.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Arrived {
@@ -94,7 +96,7 @@ fn line(reader: &mut impl BufRead) -> Option<String> {
     (reader.read_line(&mut line).ok()? > 0).then(|| line.trim_end_matches("\r\n").to_owned())
 }
 
-fn read_request(reader: &mut impl BufRead) -> Option<Arrived> {
+pub(crate) fn read_request(reader: &mut impl BufRead) -> Option<Arrived> {
     let mut arrived = Arrived { line: line(reader)?, ..Arrived::default() };
     loop {
         let field = line(reader)?;
@@ -202,27 +204,45 @@ impl Bottle {
 
     pub(crate) fn start(self, routes: &[Value]) -> Egress {
         self.write("config/egress.json", &self.config(1, routes));
-        self.run(|command| command)
+        let root = self.directory.path().to_owned();
+        self.run(&[BINARY], &root)
     }
 
-    /// Starts the binary with its listener on descriptor 3 and its ready descriptor on 4.
-    pub(crate) fn run(self, change: impl FnOnce(&mut Command) -> &mut Command) -> Egress {
+    fn command(&self, program: &[&str], root: &Path) -> (Command, SocketAddr, std::io::PipeReader) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (ready, says) = std::io::pipe().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bottle-egress"));
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]);
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.envs(handoff::environment(&["agent"], 0).into_iter().filter(|(name, _)| name != "LISTEN_PID"));
         for (option, name) in [("--config", "config"), ("--secrets", "secrets"), ("--ca", "ca")] {
-            command.arg(option).arg(self.path(name));
+            command.arg(option).arg(root.join(name));
         }
         let mapping = |parent_fd: OwnedFd, child_fd| FdMapping { parent_fd, child_fd };
         command.fd_mappings(vec![mapping(listener.into(), 3), mapping(says.into(), 4)]).unwrap();
-        let mut child = change(&mut command).spawn().unwrap();
+        (command, address, ready)
+    }
+
+    /// Starts the binary, which must fail: what it said on the ready descriptor and on standard error, and its code.
+    pub(crate) fn fail(self) -> (Vec<u8>, String, Option<i32>) {
+        let (mut command, _, mut ready) = self.command(&[BINARY], self.directory.path());
+        let child = command.spawn().unwrap();
+        drop(command);
+        let mut said = Vec::new();
+        ready.read_to_end(&mut said).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (said, String::from_utf8(output.stderr).unwrap().replace("\\\"", "\""), output.status.code())
+    }
+
+    /// Starts the binary, or `program` which becomes it and sees the bottle's directory as `root`, with the listener on
+    /// descriptor 3 and the ready descriptor on 4.
+    pub(crate) fn run(self, program: &[&str], root: &Path) -> Egress {
+        let (mut command, address, mut ready) = self.command(program, root);
+        let mut child = command.spawn().unwrap();
         drop(command);
         let events = follow(child.stderr.take().unwrap());
         let mut said = Vec::new();
-        let mut ready = ready;
         ready.read_to_end(&mut said).unwrap();
         let egress = Egress { bottle: self, address, child, events };
         assert_eq!(said, handoff::READY, "{:#?}", egress.events());
