@@ -66,9 +66,7 @@ async fn the_injected_credential_passes_in_its_header_and_is_refused_anywhere_el
     let origin = Origin::start(false, drained).await;
     let pipelock = Pipelock::start(config_for("a.test", &origin));
     let bearer = format!("Bearer {SECRET}");
-    let injected = |request: http::request::Builder| {
-        request.header("x-bottle-injected", "authorization").header("authorization", &bearer)
-    };
+    let injected = |request: http::request::Builder| request.header("x-bottle-injected", "authorization").header("authorization", &bearer);
     assert_eq!(once(&pipelock, injected(get("https://a.test/")).body(empty()).unwrap()).await.told(), (200, "fine"));
     assert_eq!(origin.requests.lock().unwrap()[0].headers["authorization"], bearer);
     for request in [
