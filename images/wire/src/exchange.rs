@@ -312,6 +312,8 @@ fn ask_for_websocket(headers: &mut HeaderMap) {
 
 fn clean(response: &mut Response<Body>, from_sibling: bool) {
     headers::clean_response(response.headers_mut(), from_sibling);
+    // An origin's reason phrase would ride along.
+    response.extensions_mut().clear();
     *response.version_mut() = Version::HTTP_11;
 }
 
