@@ -61,7 +61,11 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
 impl Sibling {
     /// Connects.
     pub(crate) async fn dial(pipelock: &Pipelock) -> Self {
-        let stream = UnixStream::connect(&pipelock.socket).await.unwrap();
+        Self::over(UnixStream::connect(&pipelock.socket).await.unwrap()).await
+    }
+
+    /// On this connection.
+    pub(crate) async fn over(stream: UnixStream) -> Self {
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection.with_upgrades());
         Self(sender)
