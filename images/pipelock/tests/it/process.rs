@@ -1,6 +1,6 @@
 //! The binary itself, as the supervisor starts it: descriptors, signals, an empty root, a limit on descriptors.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bottle_contract::event::Event;
 use bottle_contract::handoff;
-use bottle_contract::pipelock::PipelockConfig;
+use bottle_contract::pipelock::{PipelockConfig, Ports};
 use command_fds::{CommandFdExt, FdMapping};
 use http::Response;
 use http_body_util::BodyExt;
@@ -19,7 +19,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::support::origin::text;
-use crate::support::sibling::{Sibling, empty, get};
+use crate::support::sibling::{Sibling, empty, full, get};
 use crate::support::{DEADLINE, Origin, config, config_for};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_bottle-pipelock");
@@ -81,6 +81,13 @@ impl Process {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
 
+    /// The most memory that it ever had, in KiB.
+    fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     async fn sibling(&self) -> Sibling {
         Sibling::over(UnixStream::connect(&self.socket).await.unwrap()).await
     }
@@ -123,6 +130,64 @@ async fn it_serves_from_a_root_that_holds_nothing_but_itself() {
     let answer = process.sibling().await.exchange(get("https://b.test/").body(empty()).unwrap()).await;
     let (status, refusal) = answer.refusal();
     assert_eq!((status, refusal.reason.slug()), (502, "name_not_resolved"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_resolves_by_the_files_that_are_mounted_and_reads_them_again_on_reload() {
+    let origin = Origin::start(false, fine).await;
+    let root = tempfile::tempdir().unwrap();
+    std::fs::copy(BINARY, root.path().join("bottle-pipelock")).unwrap();
+    std::fs::copy(&origin.authority, root.path().join("authority.pem")).unwrap();
+    let etc = root.path().join("etc");
+    std::fs::create_dir(&etc).unwrap();
+    let mut config = config();
+    config.x_bottle.trust = vec!["/authority.pem".into()];
+    config.x_bottle.ports = vec![Ports { host: "*".parse().unwrap(), ports: vec![origin.address.port()] }];
+    config.ssrf.ip_allowlist = vec!["127.0.0.1".into()];
+    let mut command = Command::new("/usr/bin/unshare");
+    command.arg("--map-root-user").arg(format!("--root={}", root.path().display())).arg("/bottle-pipelock");
+    let process = Process::start(command, root, "/", &config);
+    let uri = format!("https://a.test:{}/", origin.address.port());
+    assert_eq!(process.status(&uri).await, 502);
+    assert_eq!(process.event().reason, Some(bottle_contract::Reason::NameNotResolved));
+    // Nobody answers at this server: the name can only come from the hosts file.
+    std::fs::write(etc.join("resolv.conf"), "nameserver 127.0.0.254\noptions timeout:1 attempts:1\nsearch evil.test\n").unwrap();
+    std::fs::write(etc.join("hosts"), "127.0.0.1 a.test\n127.0.0.2 b.test\n").unwrap();
+    process.signal(nix::sys::signal::Signal::SIGHUP);
+    assert_eq!(process.event().event, "reload");
+    assert_eq!(process.status(&uri).await, 200);
+    assert_eq!(process.event().dialled, Some(origin.address.to_string()));
+    assert_eq!(process.status(&uri.replace("a.test", "b.test")).await, 403);
+    assert_eq!(process.event().reason, Some(bottle_contract::Reason::AddressNotPublic));
+}
+
+// covers: H18
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bombs_of_every_encoding_at_once_cost_little_memory() {
+    let origin = Origin::start(false, fine).await;
+    let process = Process::here(&config_for("a.test", &origin));
+    let zeros = vec![0; 48 << 20];
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(&zeros).unwrap();
+    let mut br = Vec::new();
+    brotli::CompressorWriter::new(&mut br, 65_536, 5, 24).write_all(&zeros).unwrap();
+    let mut zstd = Vec::with_capacity(zstd_safe::compress_bound(zeros.len()));
+    zstd_safe::compress(&mut zstd, &zeros, 3).unwrap();
+    let bombs = [("gzip", gzip.finish().unwrap()), ("br", br), ("zstd", zstd)];
+    let before = process.peak_memory();
+    let mut sent = tokio::task::JoinSet::new();
+    for (encoding, bomb) in bombs.iter().cycle().take(12).cloned() {
+        let stream = UnixStream::connect(&process.socket).await.unwrap();
+        sent.spawn(async move {
+            let request = http::Request::post("https://a.test/").header("content-encoding", encoding).body(full(bomb)).unwrap();
+            Sibling::over(stream).await.exchange(request).await.refusal().1.reason.slug()
+        });
+    }
+    while let Some(reason) = sent.join_next().await {
+        assert_eq!(reason.unwrap(), "body_not_scannable");
+    }
+    let grown = process.peak_memory() - before;
+    assert!(grown < 32 << 10, "grown by {grown} KiB");
 }
 
 // covers: Y10
@@ -185,9 +250,7 @@ async fn with_few_descriptors_it_refuses_and_recovers() {
     let mut refused = 0;
     for _ in 0..5 {
         let stream = UnixStream::connect(&process.socket).await.unwrap();
-        let Ok((mut sender, connection)) =
-            hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await
-        else {
+        let Ok((mut sender, connection)) = hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await else {
             continue;
         };
         tokio::spawn(connection);

@@ -44,7 +44,12 @@ pub(crate) struct Shown {
 
 impl Default for Shown {
     fn default() -> Self {
-        Self { names: ["*.lab.test", "a.test", "p.test", "late.test"].map(Into::into).into(), years: (2020, 2090), self_signed: false, for_servers: true }
+        Self {
+            names: ["*.lab.test", "a.test", "p.test", "late.test"].map(Into::into).into(),
+            years: (2020, 2090),
+            self_signed: false,
+            for_servers: true,
+        }
     }
 }
 
