@@ -26,7 +26,7 @@ const WAITING: usize = 4 << 20;
 /// What whole bodies may take together, in KiB. When it is used up, further bodies are streamed instead.
 const WHOLE_TOGETHER: usize = 8 << 10;
 /// What decoders' windows may take together, in units of 8 MiB.
-const WINDOWS: usize = 4;
+const WINDOWS: usize = 2;
 
 /// Bounds on memory that all requests share.
 #[derive(Clone, Debug)]

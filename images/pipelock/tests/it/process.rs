@@ -155,8 +155,10 @@ async fn it_resolves_by_the_files_that_are_mounted_and_reads_them_again_on_reloa
     std::fs::write(etc.join("hosts"), "127.0.0.1 a.test\n127.0.0.2 b.test\n").unwrap();
     process.signal(nix::sys::signal::Signal::SIGHUP);
     assert_eq!(process.event().event, "reload");
-    assert_eq!(process.status(&uri).await, 200);
-    assert_eq!(process.event().dialled, Some(origin.address.to_string()));
+    let status = process.status(&uri).await;
+    let event = process.event();
+    assert_eq!(status, 200, "{event:?}");
+    assert_eq!(event.dialled, Some(origin.address.to_string()));
     assert_eq!(process.status(&uri.replace("a.test", "b.test")).await, 403);
     assert_eq!(process.event().reason, Some(bottle_contract::Reason::AddressNotPublic));
 }
