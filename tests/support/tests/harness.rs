@@ -198,6 +198,28 @@ fn a_run_has_the_user_and_the_environment_that_it_was_given_and_no_other() {
 }
 
 #[test]
+fn a_run_inherits_nothing_that_the_test_was_started_with() {
+    const CARELESS: &str = "BOTTLE_TEST_STARTED_CARELESSLY";
+    if std::env::var_os(CARELESS).is_none() {
+        // As a job in the background of a script is: interrupts are ignored, and descriptors are left open.
+        let script =
+            "trap '' INT QUIT HUP; umask 077; exec 9</dev/null; exec \"$0\" --exact a_run_inherits_nothing_that_the_test_was_started_with";
+        let output =
+            Command::new("/bin/sh").args(["-c", script]).arg(std::env::current_exe().unwrap()).env(CARELESS, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let script = "umask; ls /proc/self/fd | tr '\\n' ' '; grep -E 'SigBlk|SigIgn' /proc/self/status | cut -f 2";
+    let said = shell().run(["-c", script]).stdout;
+    // The fourth descriptor is the listing's own.
+    let masks = said.strip_prefix("0022\n0 1 2 3 ").unwrap_or_else(|| panic!("{said}"));
+    let masks: Vec<u64> = masks.lines().map(|mask| u64::from_str_radix(mask, 16).unwrap()).collect();
+    // Signals 32 and 33, bits 31 and 32, are the C library's own.
+    assert_eq!(masks.iter().map(|mask| mask & !(0b11 << 31)).collect::<Vec<_>>(), [0, 0]);
+}
+
+#[test]
 fn the_operator_types_resizes_and_interrupts() {
     let bottle = shell();
     let script = "stty size; trap 'stty size' WINCH; read line; echo got:$line; echo ready; while :; do sleep 0.01; done";

@@ -48,7 +48,7 @@ pub(crate) fn choose(serve: &[Serve], host: &str, path: &str) -> Site {
         return Site::Absent;
     }
     match host {
-        "api.anthropic.test" | "api.anthropic.com" => Site::Model,
+        "api.anthropic.test" | "api.anthropic.com" | "platform.claude.com" => Site::Model,
         "pypi.test" => Site::PythonIndex,
         "files.pythonhosted.test" => Site::PythonFiles,
         "registry.npmjs.test" => Site::Npm,

@@ -38,6 +38,8 @@ fn route(world: &World, arrival: &Arrival, id: &str) -> Response<Body> {
         (&Method::POST, "/v1/messages") => messages(world, arrival, id),
         (&Method::POST, "/v1/messages/count_tokens") => json(StatusCode::OK, &json!({"input_tokens": tokens(arrival.body.len())})),
         (&Method::GET, "/v1/models") => json(StatusCode::OK, &models()),
+        // Asked before a first conversation at a terminal, to see whether the service is there.
+        (&Method::GET, "/api/hello" | "/v1/oauth/hello") => json(StatusCode::OK, &json!({"message": "hello"})),
         // Reports of use and of features: taken and forgotten.
         (&Method::POST, path) if path.starts_with("/api/event_logging/") || path.starts_with("/api/eval/") => {
             json(StatusCode::OK, &json!({}))

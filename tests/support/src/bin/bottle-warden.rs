@@ -12,8 +12,10 @@ use bottle_test_support::process::snapshot;
 use bottle_test_support::warden::{REPORTS, parse};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::libc;
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
@@ -27,8 +29,8 @@ fn main() -> ExitCode {
     let Some(mut reports) = reports() else { return ExitCode::from(2) };
     let mut command = Command::new(program);
     command.args(arguments).env_remove(REPORTS);
-    // SAFETY: setsid and ioctl are async-signal-safe.
-    unsafe { command.pre_exec(move || lead_session(terminal)) };
+    // SAFETY: these are plain system calls, which are async-signal-safe.
+    unsafe { command.pre_exec(move || begin(terminal)) };
     // An interrupt at the developer's terminal ends the test, and the test's end ends this; not both at once.
     let begun = setsid().and_then(|_| prctl::set_child_subreaper(true)).map_err(io::Error::from).and_then(|()| command.spawn());
     let child = match begun {
@@ -72,7 +74,17 @@ fn reports() -> Option<UnixStream> {
     Some(stream)
 }
 
-fn lead_session(terminal: bool) -> io::Result<()> {
+/// The run's own surroundings: whatever the test was started with, a run begins with signals at their defaults, the usual mask,
+/// no descriptor but its three streams, and a session of its own.
+fn begin(terminal: bool) -> io::Result<()> {
+    // 32 and 33 are the C library's own, which it does not let anybody set (nptl(7)).
+    for signal in (1..=64).filter(|signal| !matches!(*signal, libc::SIGKILL | libc::SIGSTOP | 32 | 33)) {
+        // SAFETY: the default disposition runs no code.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    umask(Mode::from_bits_truncate(0o022));
+    // SAFETY: nothing is closed before the exec, and nobody uses these descriptors after it.
+    Errno::result(unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as libc::c_int) })?;
     setsid()?;
     if terminal {
         // SAFETY: a plain system call on our own standard input.
