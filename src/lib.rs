@@ -22,5 +22,5 @@ pub mod sys;
 pub mod terminal;
 pub mod timeline;
 pub mod values;
-pub mod yaml;
 pub mod workspace;
+pub mod yaml;

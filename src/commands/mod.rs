@@ -1,24 +1,16 @@
-//! The commands, one file each: arguments in, text out. Files and environment come in as paths and functions.
-
-pub mod info;
-pub mod init;
-pub mod schema;
-pub mod start;
-
-use std::io;
-
-use crate::error::Error;
-
-/// The output could not be written.
-pub(crate) fn cannot_write(error: io::Error) -> Error {
-    Error::failed("cannot write the output", error, "check the file or program that reads it")
-//! The commands that look at bottles and take over their work; each is one file, writes to the given output and returns the exit code.
+//! The commands, one file each: arguments in, text out, and the exit code.
 
 pub mod apply;
 pub mod audit;
+pub mod cleanup;
 pub mod diff;
+pub mod info;
+pub mod init;
 pub mod list;
 pub mod logs;
+pub mod schema;
+pub mod start;
+pub mod stop;
 
 use std::io;
 
@@ -70,4 +62,9 @@ fn output(result: io::Result<u8>) -> Result<u8> {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(0),
         result => result.map_err(|e| Error::failed("cannot write the output", e, "the cause is the system's own words")),
     }
+}
+
+/// The output could not be written.
+pub(crate) fn cannot_write(error: io::Error) -> Error {
+    Error::failed("cannot write the output", error, "check the file or program that reads it")
 }

@@ -1,15 +1,14 @@
-//! Tests of the supervisor that an ordinary user runs in under a minute.
-
-mod manifest;
-mod manifest_commands;
-mod manifest_files;
-mod manifest_fuzz;
-//! Tests as an ordinary user, under a minute. Run as root, they test more: other users, other owners.
+//! Tests of the supervisor that an ordinary user runs in under a minute. Run as root, they test more: other users,
+//! other owners.
 
 mod ca;
 mod commands;
 mod files;
 mod logs;
+mod manifest;
+mod manifest_commands;
+mod manifest_files;
+mod manifest_fuzz;
 mod store;
 mod support;
 mod timeline;
