@@ -117,7 +117,7 @@ impl Library {
         let agent = Agent {
             name: agent.to_owned(),
             description: raw.description.as_ref().map_or(Ok(String::new()), description).map_err(read)?,
-            provider: provider(&raw.provider, &source.origin).map_err(read)?,
+            provider: program(&raw, &source.origin).map_err(read)?,
             workspace: raw.workspace.as_ref().map(|mode| workspace(mode, &source.origin, &bottle)).transpose().map_err(read)?,
             prompt: document.body,
             origin: source.origin.clone(),
@@ -250,27 +250,35 @@ fn description(text: &At<String>) -> std::result::Result<String, Problem> {
     Ok(line.to_owned())
 }
 
-fn provider(raw: &At<raw::Provider>, origin: &Origin) -> std::result::Result<Provider, Problem> {
-    match &raw.value {
-        raw::Provider::Claude => Ok(Provider::Claude),
-        raw::Provider::Shell => Ok(Provider::Shell),
-        raw::Provider::Demo if *origin == Origin::BuiltIn => Ok(Provider::Demo),
-        raw::Provider::Demo => Err(
-            raw.problem("the provider `demo` is for the built-in demonstration", "write claude, shell or { command: [program, argument] }")
-        ),
-        raw::Provider::Command(words) => {
-            if words.first().is_none_or(|program| program.value.is_empty()) {
-                return Err(raw.problem("`command` names no program", "write { command: [program, argument] }"));
-            }
-            if let Some(word) = words.iter().find(|word| word.value.contains('\0')) {
-                return Err(word.problem("a NUL in an argument", "no program can be given one"));
-            }
-            if let Some(word) = words.iter().find(|word| word.value.len() > measure::ARGUMENT) {
-                return Err(word.problem("an argument is too long", measure::ARGUMENT_HINT));
-            }
-            Ok(Provider::Command(words.iter().map(|word| word.value.clone()).collect()))
-        }
+const PROGRAM_HINT: &str = "write `provider: claude`, `provider: shell` or `command: [program, argument]`";
+
+/// Exactly one of the two keys names the program.
+fn program(raw: &raw::Agent, origin: &Origin) -> std::result::Result<Provider, Problem> {
+    match (&raw.provider, &raw.command) {
+        (Some(provider), None) => match provider.value {
+            raw::Provider::Claude => Ok(Provider::Claude),
+            raw::Provider::Shell => Ok(Provider::Shell),
+            raw::Provider::Demo if *origin == Origin::BuiltIn => Ok(Provider::Demo),
+            raw::Provider::Demo => Err(provider.problem("the provider `demo` is for the built-in demonstration", PROGRAM_HINT)),
+        },
+        (None, Some(command)) => self::command(command),
+        (Some(_), Some(command)) => Err(command.problem("both `provider` and `command` name a program", "keep one of them")),
+        (None, None) => Err(raw.bottle.problem("the agent names no program", PROGRAM_HINT)),
     }
+}
+
+fn command(raw: &At<Vec<At<String>>>) -> std::result::Result<Provider, Problem> {
+    let words = &raw.value;
+    if words.first().is_none_or(|program| program.value.is_empty()) {
+        return Err(raw.problem("`command` names no program", "write `command: [program, argument]`"));
+    }
+    if let Some(word) = words.iter().find(|word| word.value.contains('\0')) {
+        return Err(word.problem("a NUL in an argument", "no program can be given one"));
+    }
+    if let Some(word) = words.iter().find(|word| word.value.len() > measure::ARGUMENT) {
+        return Err(word.problem("an argument is too long", measure::ARGUMENT_HINT));
+    }
+    Ok(Provider::Command(words.iter().map(|word| word.value.clone()).collect()))
 }
 
 /// A repository's agent may see less of the working directory than the bottle shows, not more.

@@ -19,8 +19,12 @@ pub struct Agent {
     /// The bottle that it runs in.
     #[schemars(extend("pattern" = key::PATTERN))]
     pub bottle: At<String>,
-    /// Which program it is: `claude`, `shell`, or `{ command: [program, argument, …] }`.
-    pub provider: At<Provider>,
+    /// Which program it is, one that bottle knows how to start: `claude` or `shell`.
+    #[serde(default, deserialize_with = "written")]
+    pub provider: Option<At<Provider>>,
+    /// Any other program: its name or path, then its arguments.
+    #[serde(default, deserialize_with = "written")]
+    pub command: Option<At<Vec<At<String>>>>,
     /// One line for `bottle info`.
     #[serde(default, deserialize_with = "written")]
     pub description: Option<At<String>>,
@@ -40,8 +44,6 @@ pub enum Provider {
     /// The built-in demonstration; only built-in agents may name it.
     #[schemars(skip)]
     Demo,
-    /// Any other program: its name or path, then its arguments.
-    Command(Vec<At<String>>),
 }
 
 /// How the agent sees the working directory.

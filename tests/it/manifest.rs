@@ -64,7 +64,7 @@ fn a_bottle_means_what_its_manifest_says() {
     let resolved = library(&[
         (
             "agents/a",
-            "---\nbottle: b\nprovider: { command: [codex, --yolo] }\ndescription: writes\nworkspace: copy\n---\n\n# Prompt\n\nWork.\n",
+            "---\nbottle: b\ncommand: [codex, --yolo]\ndescription: writes\nworkspace: copy\n---\n\n# Prompt\n\nWork.\n",
         ),
         (
             "bottles/b",
@@ -498,7 +498,7 @@ fn a_repository_names_a_bottle_and_can_do_no_more() {
 
 #[test]
 fn the_operators_definition_wins_then_the_repositorys_then_the_built_in() {
-    let agent = |provider: &str| format!("---\nbottle: offline\nprovider: {{ command: [{provider}] }}\n---\n");
+    let agent = |program: &str| format!("---\nbottle: offline\ncommand: [{program}]\n---\n");
     let (own, repo) = (agent("own"), agent("repo"));
     let file = ("agents/implementer", repo.as_str());
     let program = |library: &Library| library.resolve("implementer").unwrap().agent.provider;
@@ -525,12 +525,13 @@ fn an_agent_manifest_is_as_strict_as_a_bottle() {
     for (yaml, cause, hint) in [
         ("provider: shell", "2:1: missing key `bottle`", "add `bottle: …`; `bottle schema` prints every key"),
         ("# bottle: offline", "1:1: missing key `bottle`", "add `bottle: …`; `bottle schema` prints every key"),
-        ("bottle: offline", "2:1: missing key `provider`", "add `provider: …`; `bottle schema` prints every key"),
+        ("bottle: offline", "2:9: the agent names no program", "write `provider: claude`, `provider: shell` or `command: [program, argument]`"),
+        ("bottle: offline\nprovider: shell\ncommand: [x]", "4:10: both `provider` and `command` name a program", "keep one of them"),
         ("bottle: ofline\nprovider: shell", "2:9: there is no bottle `ofline`", "did you mean `offline`?"),
         ("bottle: offline\nprovider: cluade", "3:11: unknown value `cluade`", "did you mean `claude`?"),
-        ("bottle: offline\nprovider: { command: [] }", "3:11: `command` names no program", "write { command: [program, argument] }"),
-        ("bottle: offline\nprovider: { command: [''] }", "3:11: `command` names no program", "write { command: [program, argument] }"),
-        ("bottle: offline\nprovider: { command: [a, \"b\\0\"] }", "3:26: a NUL in an argument", "no program can be given one"),
+        ("bottle: offline\ncommand: []", "3:10: `command` names no program", "write `command: [program, argument]`"),
+        ("bottle: offline\ncommand: ['']", "3:10: `command` names no program", "write `command: [program, argument]`"),
+        ("bottle: offline\ncommand: [a, \"b\\0\"]", "3:14: a NUL in an argument", "no program can be given one"),
         (
             "bottle: offline\nprovider: shell\nmodel: opus",
             "4:1: unknown key `model`",

@@ -18,7 +18,7 @@ fn info(library: &Library, agent: Option<&str>, format: info::Format, set: &[&st
 }
 
 const FILES: [(&str, &str); 2] = [
-    ("agents/a", "---\nbottle: b\nprovider: { command: [aider, \"--\\e[2J\"] }\ndescription: \"right \\u202E left\"\n---\nPROMPT-TEXT\n"),
+    ("agents/a", "---\nbottle: b\ncommand: [aider, \"--\\e[2J\"]\ndescription: \"right \\u202E left\"\n---\nPROMPT-TEXT\n"),
     (
         "bottles/b",
         "---\nenv: { LITERAL: CANARY-VALUE, EDITOR: 'x${EDITOR}${HOME}', ASKED: ?npm token }\negress:\n  routes:\n    - host: api.github.com\n      \

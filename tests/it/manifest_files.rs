@@ -187,7 +187,7 @@ fn what_no_program_can_be_given_is_refused_before_the_start() {
     let hint = "a program can be given at most 120 KiB in one piece; put the rest in a file";
     for (name, text, cause) in [
         ("prompt", format!("{AGENT}{long}"), "1:1: the prompt is too long"),
-        ("argument", AGENT.replace("shell", &format!("{{ command: [x, {long}] }}")), "3:26: an argument is too long"),
+        ("argument", AGENT.replace("provider: shell", &format!("command: [x, {long}]")), "3:14: an argument is too long"),
     ] {
         places.file(&format!("cfg/agents/{name}.md"), text);
         let expected = format!("error: agent `{name}` cannot be used\ncause: cfg/agents/{name}.md:{cause}\nhint:  {hint}");
