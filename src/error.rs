@@ -18,7 +18,7 @@ pub const NOT_FOUND: u8 = 127;
 /// cause: bind 127.0.0.1:8443: Address already in use (os error 98)
 /// hint:  `bottle list` shows who holds it
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// What happened, one line, lower case.
     pub what: String,

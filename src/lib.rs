@@ -4,15 +4,23 @@
 
 pub mod backend;
 pub mod ca;
+pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod digest;
 pub mod error;
 pub mod files;
+pub mod lifecycle;
 pub mod logs;
 pub mod manifest;
 pub mod plan;
+pub mod render;
+pub mod signals;
 pub mod store;
+pub mod suggest;
 pub mod sys;
+pub mod terminal;
 pub mod timeline;
+pub mod values;
 pub mod workspace;
+pub mod yaml;

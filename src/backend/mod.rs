@@ -22,6 +22,9 @@ pub trait Backend {
     /// Performs a step. What it makes outside the state directory is recorded in `claim` first.
     fn apply(&mut self, step: &Step, claim: &mut Claim) -> Result<Applied>;
 
+    /// Takes the sockets that a piece opened for others, in the order of the plan.
+    fn listeners(&mut self, sockets: Vec<OwnedFd>) -> Result<()>;
+
     /// Undoes what all steps made, last first. A missing object is success; every failure is reported, the first does
     /// not stop the others.
     fn undo(&mut self, claim: &mut Claim) -> Vec<crate::error::Error>;

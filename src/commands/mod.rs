@@ -1,10 +1,14 @@
-//! The commands that look at bottles and take over their work; each is one file, writes to the given output and returns the exit code.
+//! The commands, one file each: arguments in, text out, the exit code back. Files and environment come in as paths and functions.
 
 pub mod apply;
 pub mod audit;
 pub mod diff;
+pub mod info;
+pub mod init;
 pub mod list;
 pub mod logs;
+pub mod schema;
+pub mod start;
 
 use std::io;
 
@@ -50,10 +54,15 @@ fn workspace(layout: &Layout, id: &str) -> Result<Workspace> {
     })
 }
 
-/// An error of the output. A reader that has seen enough is none: `bottle logs web | head`.
+/// The result of writing. A reader that has seen enough is no error: `bottle logs web | head`.
 fn output(result: io::Result<u8>) -> Result<u8> {
     match result {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(0),
-        result => result.map_err(|e| Error::failed("cannot write the output", e, "the cause is the system's own words")),
+        result => result.map_err(cannot_write),
     }
+}
+
+/// The output could not be written.
+pub(crate) fn cannot_write(error: io::Error) -> Error {
+    Error::failed("cannot write the output", error, "check the file or program that reads it")
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::agent::{self, Run, WORKSPACE};
 use super::sidecars::{self, Wish};
 use super::{AgentPlan, LimitsPlan, Plan, WorkspacePlan, step};
-use crate::manifest::model::{Resolved, WorkspaceMode};
+use crate::manifest::model::Resolved;
 
 /// What the host is like, as far as the plan depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,14 +29,7 @@ pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
     let wish = Wish { id, bottle };
     let terminal = facts.terminal && !run.headless;
     let sidecars = sidecars::sidecars(&wish);
-    let mode = agent.workspace.unwrap_or(bottle.workspace);
-    let mut notes = Vec::new();
-    if bottle.egress.routes.is_empty() {
-        notes.push("this bottle has no routes: the agent reaches nothing".to_owned());
-    }
-    if mode == WorkspaceMode::Mount {
-        notes.push(format!("the agent writes to {} itself", facts.directory.display()));
-    }
+    let mode = resolved.workspace();
     let mut plan = Plan {
         version: 1,
         id: id.to_owned(),
@@ -64,7 +57,7 @@ pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
             pids: bottle.limits.pids.unwrap_or(PIDS),
             time: bottle.limits.time,
         },
-        notes,
+        notes: resolved.notes(),
         steps: Vec::new(),
     };
     plan.steps = step::steps(&plan);

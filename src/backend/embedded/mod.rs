@@ -20,7 +20,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bottle_contract::names;
 use bottle_init::spec::{Exec, Mode, SeccompProfile, Spec};
-use zeroize::Zeroizing;
 
 use super::{Applied, Backend};
 use crate::ca::Authority;
@@ -29,6 +28,7 @@ use crate::files::{Dir, PRIVATE, PUBLIC};
 use crate::manifest::model::WorkspaceMode;
 use crate::plan::{Dialler, Network, Plan, SidecarPlan, Step};
 use crate::store::{Claim, Object, Workspace};
+use crate::values;
 use cgroup::Hierarchy;
 use ids::Ids;
 
@@ -37,22 +37,29 @@ const AGENT: u32 = 0;
 /// How long the kernel may take to let go of a control group.
 const LET_GO: Duration = Duration::from_secs(2);
 
-/// Values that a plan only names.
+/// What this backend needs besides the plan.
 pub struct Values {
-    /// The agent's variables, complete.
-    pub env: Vec<(String, String)>,
-    /// The tokens, by the host's variable that holds them.
-    pub tokens: BTreeMap<String, Zeroizing<String>>,
-    /// By which the bottle's secrets are recognised.
-    pub fingerprints: serde_json::Value,
-    /// Rows and columns of the operator's terminal.
-    pub window: (u16, u16),
+    values: values::Values,
+    window: (u16, u16),
+}
+
+impl Values {
+    /// The values of a start, and the rows and columns of the operator's terminal.
+    pub fn of(values: values::Values, window: (u16, u16)) -> Self {
+        Self { values, window }
+    }
+
+    /// For a look at the host only.
+    pub fn none(window: (u16, u16)) -> Self {
+        Self::of(values::Values { env: Vec::new(), tokens: BTreeMap::new(), fingerprints: serde_json::Value::Null }, window)
+    }
 }
 
 /// One bottle under this backend.
 pub struct Embedded<'p> {
     plan: &'p Plan,
-    values: Values,
+    values: values::Values,
+    window: (u16, u16),
     operator: (u32, u32),
     hierarchy: Hierarchy,
     groups: Vec<PathBuf>,
@@ -79,7 +86,8 @@ impl<'p> Embedded<'p> {
             .collect();
         Ok(Self {
             plan,
-            values,
+            values: values.values,
+            window: values.window,
             operator,
             hierarchy: Hierarchy::find(),
             groups: Vec::new(),
@@ -89,16 +97,6 @@ impl<'p> Embedded<'p> {
             listeners: BTreeMap::new(),
             awaited,
         })
-    }
-
-    /// Takes the sockets that the agent's first process opened, in the order of the plan.
-    pub fn take_listeners(&mut self, sockets: Vec<OwnedFd>) -> Result<()> {
-        if sockets.len() != self.awaited.len() {
-            let cause = format!("{} were expected, {} came", self.awaited.len(), sockets.len());
-            return Err(Error::failed("the agent's network did not open its sockets", cause, "this is a fault of bottle"));
-        }
-        self.listeners.extend(self.awaited.drain(..).zip(sockets));
-        Ok(())
     }
 
     fn ids(&self, piece: &str) -> Ids {
@@ -128,13 +126,13 @@ impl<'p> Embedded<'p> {
             image: None,
             mounts: root::agent(self.plan, &facts),
             terminal: self.plan.agent.terminal,
-            window: self.values.window,
+            window: self.window,
             stdio_fds: [0; 3],
             passed_fds: Vec::new(),
             exec: Exec {
                 program_fd: None,
                 argv: self.plan.agent.argv.clone(),
-                env: self.values.env.clone(),
+                env: self.values.env.iter().map(|(name, value)| (name.clone(), value.as_str().to_owned())).collect(),
                 cwd: self.plan.agent.directory.clone(),
             },
             rlimits: vec![(libc::RLIMIT_CORE, 0), (libc::RLIMIT_NPROC, self.plan.limits.pids)],
@@ -315,6 +313,15 @@ impl Backend for Embedded<'_> {
             Step::Release => {}
         }
         Ok(Applied::Done)
+    }
+
+    fn listeners(&mut self, sockets: Vec<OwnedFd>) -> Result<()> {
+        if sockets.len() != self.awaited.len() {
+            let cause = format!("{} were expected, {} came", self.awaited.len(), sockets.len());
+            return Err(Error::failed("the agent's network did not open its sockets", cause, "this is a fault of bottle"));
+        }
+        self.listeners.extend(self.awaited.drain(..).zip(sockets));
+        Ok(())
     }
 
     fn undo(&mut self, claim: &mut Claim) -> Vec<Error> {

@@ -1,0 +1,1 @@
+//! The binary itself, as the supervisor starts it.
