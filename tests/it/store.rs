@@ -22,7 +22,8 @@ struct Home {
 
 impl Home {
     fn new() -> Self {
-        let (disk, memory) = (tempfile::tempdir().unwrap(), memory());
+        // Both in memory, so that the tests do not wait for a disk.
+        let (disk, memory) = (memory(), memory());
         let layout = layout(disk.path(), memory.path());
         Self { disk, memory, layout }
     }
