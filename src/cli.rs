@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{info, init, schema, start};
+use crate::commands::{apply, audit, cleanup, diff, info, init, list, logs, schema, start, stop};
 use crate::error::{Result, USAGE};
 use crate::manifest;
 use crate::store::Layout;
@@ -22,6 +22,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Start(start::Args),
+    Stop(stop::Args),
+    List(list::Args),
+    Logs(logs::Args),
+    Diff(diff::Args),
+    Apply(apply::Args),
+    Cleanup(cleanup::Args),
+    /// Check the record of what crossed the wall
+    Audit(audit::Args),
     Info(info::Args),
     Init(init::Args),
     Schema(schema::Args),
@@ -49,6 +57,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
     match command {
         Command::Start(args) => start::run(args, &Layout::here()?, out),
+        Command::Stop(args) => stop::run(args, &Layout::here()?, out),
+        Command::List(args) => list::run(args, &Layout::here()?, out),
+        Command::Logs(args) => logs::run(args, &Layout::here()?, out),
+        Command::Diff(args) => diff::run(args, &Layout::here()?, out),
+        Command::Apply(args) => apply::run(args, &Layout::here()?, out),
+        Command::Cleanup(args) => cleanup::run(args, &Layout::here()?, out),
+        Command::Audit(args) => audit::run(args, &Layout::here()?, out),
         Command::Info(args) => {
             let layout = Layout::here()?;
             let home = std::env::var_os("HOME").map(PathBuf::from);

@@ -30,6 +30,11 @@ pub trait Backend {
     fn undo(&mut self, claim: &mut Claim) -> Vec<crate::error::Error>;
 }
 
+/// Undoes everything that is recorded of a bottle whose processes are gone or have lost their supervisor.
+pub fn undo_objects(claim: &mut Claim) -> Vec<crate::error::Error> {
+    embedded::undo_objects(claim)
+}
+
 /// What a step has started.
 #[derive(Debug)]
 pub enum Applied {

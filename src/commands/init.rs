@@ -7,6 +7,7 @@ use std::path::Path;
 
 use bottle_contract::Untrusted;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use super::cannot_write;
 use crate::error::{Error, Result};
@@ -53,30 +54,26 @@ pub fn run(_args: &Args, out: &mut dyn Write, config: &Path) -> Result<()> {
 /// Whoever could write here could give an agent any credential: the modes hold under any umask.
 fn place(starter: &Starter, directory: &Path, file: &Path) -> io::Result<Outcome> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    match fs::symlink_metadata(file) {
-        Ok(_) => return compare(starter, file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
     let temporary = directory.join(format!(".{}.md.{}", starter.name, std::process::id()));
-    let written = write(starter, &temporary, file);
-    if written.is_err() {
+    let outcome = write(starter, &temporary, file);
+    if !matches!(outcome, Ok(Outcome::Written)) {
         // The first error is the one to tell.
         let _ = fs::remove_file(&temporary);
     }
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => compare(starter, file),
-        written => written.map(|()| Outcome::Written),
-    }
+    outcome
 }
 
 /// Order matters: the whole content is on disk before the name appears, and the name never replaces another file.
-fn write(starter: &Starter, temporary: &Path, file: &Path) -> io::Result<()> {
+fn write(starter: &Starter, temporary: &Path, file: &Path) -> io::Result<Outcome> {
     let mut target = OpenOptions::new().write(true).create_new(true).mode(0o644).open(temporary)?;
     target.write_all(starter.text.as_bytes())?;
     target.sync_all()?;
-    renameat_with(CWD, temporary, CWD, file, RenameFlags::NOREPLACE)?;
-    file.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    match renameat_with(CWD, temporary, CWD, file, RenameFlags::NOREPLACE) {
+        Err(Errno::EXIST) => return compare(starter, file),
+        renamed => renamed?,
+    }
+    file.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())?;
+    Ok(Outcome::Written)
 }
 
 /// Whatever stands at the name stays; it is only looked at if it is a plain file of the same length.

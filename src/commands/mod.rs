@@ -1,7 +1,8 @@
-//! The commands, one file each: arguments in, text out, the exit code back. Files and environment come in as paths and functions.
+//! The commands, one file each: arguments in, text out, and the exit code.
 
 pub mod apply;
 pub mod audit;
+pub mod cleanup;
 pub mod diff;
 pub mod info;
 pub mod init;
@@ -9,6 +10,7 @@ pub mod list;
 pub mod logs;
 pub mod schema;
 pub mod start;
+pub mod stop;
 
 use std::io;
 
@@ -54,7 +56,7 @@ fn workspace(layout: &Layout, id: &str) -> Result<Workspace> {
     })
 }
 
-/// The result of writing. A reader that has seen enough is no error: `bottle logs web | head`.
+/// An error of the output. A reader that has seen enough is none: `bottle logs web | head`.
 fn output(result: io::Result<u8>) -> Result<u8> {
     match result {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(0),

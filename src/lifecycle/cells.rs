@@ -72,14 +72,20 @@ impl Live {
         }
     }
 
-    /// Reads what is there of the output at `index`; `None` at its end.
-    pub fn read(&mut self, index: usize, buffer: &mut [u8]) -> Option<usize> {
-        match rustix::io::read(&self.cell.outputs[index].1, &mut *buffer) {
+    /// Reads what is there of an output; `None` at its end.
+    pub fn read(&mut self, name: &str, buffer: &mut [u8]) -> Option<usize> {
+        let (_, fd) = self.cell.outputs.iter().find(|(other, _)| *other == name)?;
+        match rustix::io::read(fd, &mut *buffer) {
             // The other side of a terminal whose last user is gone answers with EIO.
-            Ok(0) | Err(Errno::IO) => None,
+            Ok(0) => None,
             Ok(count) => Some(count),
             Err(Errno::INTR | Errno::AGAIN) => Some(0),
             Err(_) => None,
         }
+    }
+
+    /// Reads an output no more.
+    pub fn close(&mut self, name: &str) {
+        self.cell.outputs.retain(|(other, _)| *other != name);
     }
 }

@@ -115,7 +115,7 @@ enum Token {
     Control(usize),
     Process(usize),
     Ready(usize),
-    Output(usize, usize),
+    Output(usize, &'static str),
 }
 
 impl Watch<'_> {
@@ -222,7 +222,7 @@ impl Watch<'_> {
                 Token::Control(index) => self.hear(index),
                 Token::Process(index) => self.ended(index),
                 Token::Ready(index) => self.served(index),
-                Token::Output(index, output) => self.output(index, output),
+                Token::Output(index, name) => self.output(index, name),
             }
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) && limit(self.state, &self.wishes.times).is_some() {
@@ -265,10 +265,10 @@ impl Watch<'_> {
             add(Token::Stdin, stdin(), PollFlags::IN);
         }
         for (index, live) in self.cells.iter().enumerate() {
-            for (output, (name, fd)) in live.cell.outputs.iter().enumerate() {
+            for (name, fd) in &live.cell.outputs {
                 let relay = if *name == "stderr" { &self.to_stderr } else { &self.to_stdout };
                 if !live.is_agent() || relay.has_room() {
-                    add(Token::Output(index, output), fd.as_fd(), PollFlags::IN);
+                    add(Token::Output(index, name), fd.as_fd(), PollFlags::IN);
                 }
             }
             if let Some(fd) = &live.cell.ready {
@@ -436,18 +436,17 @@ impl Watch<'_> {
         }
     }
 
-    fn output(&mut self, index: usize, output: usize) {
+    fn output(&mut self, index: usize, name: &'static str) {
         let mut buffer = vec![0; CHUNK];
-        let name = self.cells[index].cell.outputs[output].0;
         let is_agent = self.cells[index].is_agent();
-        match self.cells[index].read(output, &mut buffer) {
+        match self.cells[index].read(name, &mut buffer) {
             Some(count) => self.take(index, name, is_agent, &buffer[..count]),
-            None => drop(self.cells[index].cell.outputs.remove(output)),
+            None => self.cells[index].close(name),
         }
         // Whoever reads our output has gone: the agent learns it as it would from any pipe.
         let relay = if name == "stderr" { &self.to_stderr } else { &self.to_stdout };
         if is_agent && relay.is_closed() && name != "terminal" {
-            self.cells[index].cell.outputs.retain(|(other, _)| *other != name);
+            self.cells[index].close(name);
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bottle_contract::Untrusted;
 
+use super::measure;
 use super::model::{EnvValue, TemplatePart};
 use crate::yaml::{At, Problem};
 
@@ -14,7 +15,7 @@ pub const PATTERN: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 /// certificate authority. Compared without regard to case, as programs read the proxy variables in both.
 ///
 /// Absent on purpose: `PATH` and `HOME`, which weaken nothing.
-const RESERVED: [&str; 22] = [
+const RESERVED: [&str; 24] = [
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",
@@ -31,6 +32,8 @@ const RESERVED: [&str; 22] = [
     "PIP_CERT",
     "CARGO_HTTP_CAINFO",
     "DENO_CERT",
+    "NIX_SSL_CERT_FILE",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
     "GIT_SSL_CAINFO",
     "GIT_SSL_CAPATH",
     "GIT_SSL_NO_VERIFY",
@@ -69,6 +72,9 @@ fn variable(name: &str, text: &At<String>) -> Result<EnvValue, Problem> {
     }
     if text.value.contains('\0') {
         return Err(text.problem(format!("the value of `{name}` has a NUL"), "no variable can hold one"));
+    }
+    if text.value.len() > measure::ARGUMENT {
+        return Err(text.problem(format!("the value of `{name}` is too long"), measure::ARGUMENT_HINT));
     }
     match text.value.strip_prefix('?') {
         None => Ok(EnvValue::Template(template(name, text)?)),

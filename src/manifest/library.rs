@@ -13,7 +13,7 @@ use super::front_matter::{self, Document};
 use super::layer::{self, Layer};
 use super::model::{Agent, Bottle, Origin, Provider, Resolved, WorkspaceMode};
 use super::place::Base;
-use super::{key, raw, starter};
+use super::{key, measure, raw, starter};
 use crate::error::{Error, Result};
 use crate::suggest;
 use crate::yaml::{self, At, Problem};
@@ -110,6 +110,9 @@ impl Library {
         let document = source.document()?;
         let raw: raw::Agent = yaml::parse(&document.yaml).map_err(|p| source.error(hint_at_bottle(p)))?;
         let read = |problem: Problem| source.error(problem);
+        if document.body.len() > measure::ARGUMENT {
+            return Err(read(Problem::at(1, 1, "the prompt is too long", measure::ARGUMENT_HINT)));
+        }
         let bottle = self.bottle(&raw.bottle, source)?;
         let agent = Agent {
             name: agent.to_owned(),
@@ -261,6 +264,9 @@ fn provider(raw: &At<raw::Provider>, origin: &Origin) -> std::result::Result<Pro
             }
             if let Some(word) = words.iter().find(|word| word.value.contains('\0')) {
                 return Err(word.problem("a NUL in an argument", "no program can be given one"));
+            }
+            if let Some(word) = words.iter().find(|word| word.value.len() > measure::ARGUMENT) {
+                return Err(word.problem("an argument is too long", measure::ARGUMENT_HINT));
             }
             Ok(Provider::Command(words.iter().map(|word| word.value.clone()).collect()))
         }

@@ -12,6 +12,12 @@ pub const SIZE_HINT: &str = "write digits and a unit: 512MiB, 4GiB, 100MB";
 /// What a duration looks like, for hints.
 pub const DURATION_HINT: &str = "write digits and units, largest first: 2h, 30m, 90s, 1h30m";
 
+/// The longest text that can reach a program as an argument or a variable, in bytes: Linux allows 128 KiB for each
+/// (execve(2), `MAX_ARG_STRLEN`); the rest is for the name and for what a template adds.
+pub const ARGUMENT: usize = 120 * 1024;
+/// What to do about a longer one.
+pub const ARGUMENT_HINT: &str = "a program can be given at most 120 KiB in one piece; put the rest in a file";
+
 /// Units by their factor: powers of 1000 (SI) and of 1024 (IEC 80000-13).
 const UNITS: [(&str, u64); 9] = [
     ("B", 1),

@@ -1,4 +1,5 @@
-//! Tests as an ordinary user, under a minute. Run as root, they test more: other users, other owners.
+//! Tests of the supervisor that an ordinary user runs in under a minute. Run as root, they test more: other users,
+//! other owners.
 
 mod ca;
 mod commands;

@@ -681,6 +681,15 @@ fn the_starter_library_resolves_with_credentials_for_the_model_alone() {
 }
 
 #[test]
+fn no_manifest_sets_a_variable_that_leads_to_the_proxy_or_names_the_authority() {
+    let proxies = ["HTTP_PROXY", "https_proxy", "all_proxy", "NO_PROXY", "NODE_USE_ENV_PROXY", "BOTTLE_ID"];
+    for name in bottle::plan::agent::CA_VARIABLES.into_iter().chain(proxies) {
+        let hint = "remove it: bottle sets what the agent needs to reach its proxy and to trust it";
+        assert_refused(&format!("env: {{ {name}: x }}"), &format!("2:{}: the variable `{name}` is bottle's own", name.len() + 10), hint);
+    }
+}
+
+#[test]
 fn a_path_in_a_built_in_bottle_has_no_directory_to_start_from() {
     assert_eq!(bottle("rootfs: { image: a.tar }").unwrap().rootfs, Rootfs::Image(PathBuf::from("/cfg/bottles/a.tar")));
     let what = "the agent must not see this directory: it holds, or lies in, /home/u/.ssh";

@@ -161,16 +161,41 @@ fn a_directory_behind_a_link_in_a_repository_is_refused() {
 #[test]
 fn a_manifest_of_a_gigabyte_costs_a_quarter_of_a_megabyte() {
     let places = Places::new();
-    let huge = fs::File::create(places.path("cfg/agents/huge.md")).unwrap();
+    let huge = fs::File::create(places.path("cfg/bottles/huge.md")).unwrap();
     huge.set_len(1 << 30).unwrap();
-    let full = format!("{AGENT}{}", "x".repeat(LARGEST as usize - AGENT.len()));
-    places.file("cfg/agents/full.md", &full).file("cfg/agents/over.md", full + "x");
-    let library = places.load().unwrap();
-    assert!(library.resolve("full").is_ok());
-    for name in ["huge", "over"] {
-        let error = library.resolve(name).unwrap_err();
-        assert_eq!((places.relative(&error.cause), error.code), (format!("cfg/agents/{name}.md: larger than 256 KiB"), 2));
+    let full = format!("---\n---\n{}", "x".repeat(LARGEST as usize - 8));
+    places.file("cfg/bottles/full.md", &full).file("cfg/bottles/over.md", full + "x");
+    for name in ["full", "huge", "over"] {
+        places.file(&format!("cfg/agents/{name}.md"), AGENT.replace("offline", name));
     }
+    assert!(places.load().unwrap().resolve("full").is_ok());
+    for name in ["huge", "over"] {
+        assert_eq!(
+            places.resolve_error(name),
+            format!(
+                "error: bottle `{name}` cannot be used\ncause: cfg/bottles/{name}.md: larger than 256 KiB\n\
+                 hint:  a manifest is a regular file that you can read, of at most 256 KiB"
+            )
+        );
+    }
+}
+
+#[test]
+fn what_no_program_can_be_given_is_refused_before_the_start() {
+    let long = "x".repeat(120 * 1024 + 1);
+    let places = Places::new();
+    let hint = "a program can be given at most 120 KiB in one piece; put the rest in a file";
+    for (name, text, cause) in [
+        ("prompt", format!("{AGENT}{long}"), "1:1: the prompt is too long"),
+        ("argument", AGENT.replace("shell", &format!("{{ command: [x, {long}] }}")), "3:26: an argument is too long"),
+    ] {
+        places.file(&format!("cfg/agents/{name}.md"), text);
+        let expected = format!("error: agent `{name}` cannot be used\ncause: cfg/agents/{name}.md:{cause}\nhint:  {hint}");
+        assert_eq!(places.resolve_error(name), expected);
+    }
+    places.file("cfg/bottles/b.md", format!("---\nenv: {{ A: {long} }}\n---\n")).file("cfg/agents/value.md", AGENT.replace("offline", "b"));
+    let expected = format!("error: bottle `b` cannot be used\ncause: cfg/bottles/b.md:2:11: the value of `A` is too long\nhint:  {hint}");
+    assert_eq!(places.resolve_error("value"), expected);
 }
 
 // covers: F19

@@ -12,7 +12,7 @@ use crate::spec::{Failure, Spec, take_fd};
 use crate::sys;
 
 /// Descriptors below this number belong to the program that is about to start.
-const WORK_FDS: i32 = 64;
+pub(crate) const WORK_FDS: i32 = 64;
 
 /// A program that can be executed at once.
 #[derive(Debug)]
@@ -55,8 +55,11 @@ impl Program {
                 }
             }
             None => {
+                // One descriptor may serve as both output and error.
                 for index in spec.stdio_fds {
-                    own.push(take_fd(fds, index)?);
+                    let fd =
+                        fds.get(index).and_then(Option::as_ref).ok_or_else(|| Failure::new("take over its output", "it did not come"))?;
+                    own.push(fcntl_dupfd_cloexec(fd, WORK_FDS).map_err(|e| Failure::new("take over its output", e))?);
                 }
             }
         }

@@ -36,6 +36,8 @@ pub const ARGV0: &str = "bottle-init";
 
 /// Runs the inside half on a control socket; returns only the exit code of this process.
 pub fn main(control: OwnedFd) -> u8 {
+    // The program's own descriptors will be placed over the low numbers.
+    let Ok(control) = rustix::io::fcntl_dupfd_cloexec(&control, exec::WORK_FDS) else { return 125 };
     let channel = Channel::new(control);
     match run(&channel) {
         Ok(code) => code,
@@ -65,7 +67,7 @@ fn run(channel: &Channel) -> Result<u8, Failure> {
     root::build(&spec, &fds)?;
     let terminal = if spec.terminal { Some(terminal::open_for(channel, &spec)?) } else { None };
     privileges::drop_all(&spec)?;
-    landlock_rules::restrict(&spec)?;
+    landlock_rules::restrict(&spec, &fds)?;
     seccomp::install(spec.seccomp)?;
     let program = exec::Program::prepare(&spec, &mut fds, terminal)?;
     match spec.mode {

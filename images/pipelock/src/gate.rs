@@ -15,10 +15,11 @@ use bottle_wire::tunnel::{Duplex, agrees, carry};
 use bottle_wire::{Asked, Body, Events, Forward, Notes, Refused, body};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version};
+use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 
 use crate::config;
-use crate::dlp::body::{Budget, Upload};
+use crate::dlp::body::{Budget, Early, Upload};
 use crate::dlp::frames::Frames;
 use crate::dlp::head;
 use crate::dlp::inspect::Inspector;
@@ -116,6 +117,7 @@ impl Gate {
         let inspector = Inspector::new(&table.scanner, encodings.iter().map(HeaderValue::as_bytes))?;
         let patience = Duration::from_millis(table.limits.head_ms);
         let upload = Upload::start(body, inspector, &self.shared.budget, patience).await?;
+        let verdict = upload.verdict();
 
         // The pool writes `Host` or `:authority` from the target, so the two cannot disagree.
         headers.remove(header::HOST);
@@ -126,7 +128,8 @@ impl Gate {
         let response = match asked.websocket {
             false => {
                 *outgoing.headers_mut() = headers;
-                origins.send(outgoing).await?
+                let answer = origins.send(outgoing).await;
+                answer.map_err(|broken| verdict.as_ref().and_then(|v| v.get().cloned()).unwrap_or(broken))?
             }
             true => {
                 let key = headers.get(header::SEC_WEBSOCKET_KEY).cloned();
@@ -144,7 +147,10 @@ impl Gate {
             return Err(Refused::new(Reason::UpstreamProtocol, "the origin switched protocols unasked").place("upstream"));
         }
         note_dialled(&asked.notes, &response);
-        Ok(response.map(body::incoming))
+        Ok(response.map(|answer| match verdict {
+            None => body::incoming(answer),
+            Some(verdict) => Early { answer, verdict }.boxed(),
+        }))
     }
 
     async fn websocket(

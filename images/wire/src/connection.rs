@@ -22,6 +22,7 @@ use crate::asked::Channel;
 use crate::body::Downlink;
 use crate::exchange;
 use crate::first::{self, Rewound, Speaks};
+use crate::frames::Budgeted;
 use crate::framing::{Guard, HeadLimits};
 use crate::refusal::{Refused, refusal_bytes};
 use crate::serve::{Facing, Shared, Slot};
@@ -38,6 +39,9 @@ const SEND_BUFFER: usize = 64 << 10;
 const RESETS: usize = 32;
 /// What hyper reads ahead on one HTTP/1 connection.
 const READ_AHEAD: usize = 64 << 10;
+
+/// How long a peer may take to answer a farewell.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What is under way on one connection.
 pub(crate) struct Pulse {
@@ -216,7 +220,7 @@ where
         }
         guard.shutdown().await
     };
-    let _ = tokio::time::timeout(Duration::from_secs(1), farewell).await;
+    let _ = tokio::time::timeout(FAREWELL, farewell).await;
 }
 
 async fn http2<S, F, A, R>(stream: Rewound<S>, context: Arc<Context<F>>, answer: A)
@@ -236,22 +240,22 @@ where
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(RESETS)
-        .serve_connection(TokioIo::new(stream), service_fn(|request| answer(context.clone(), request)));
-    let mut ceases = pin!(context.pulse.ceases(patience));
-    let mut stopped = pin!(serving.stop.stopped());
-    let mut ending = false;
-    let end = loop {
-        tokio::select! {
-            biased;
-            end = &mut connection => break end,
-            () = &mut ceases, if !ending => {
-                ending = true;
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
-            }
-            () = &mut stopped, if !ending => {
-                ending = true;
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
-            }
+        .serve_connection(TokioIo::new(Budgeted::new(stream)), service_fn(|request| answer(context.clone(), request)));
+    let ends = async {
+        tokio::select! { () = context.pulse.ceases(patience) => {}, () = serving.stop.stopped() => {} }
+    };
+    let mut ends = pin!(ends);
+    let end = tokio::select! {
+        biased;
+        end = &mut connection => end,
+        () = &mut ends => {
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            // A peer that does not answer the farewell must not hold the connection open.
+            let farewell = async {
+                tokio::time::sleep(FAREWELL).await;
+                context.pulse.ceases(FAREWELL).await;
+            };
+            tokio::select! { biased; end = &mut connection => end, () = farewell => return }
         }
     };
     if let Err(error) = end {

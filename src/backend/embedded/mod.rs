@@ -240,7 +240,7 @@ impl<'p> Embedded<'p> {
             dir.subdir("upper")?.path().to_owned()
         } else {
             let copy = dir.subdir("copy")?;
-            Dir::open(&self.plan.workspace.source)?;
+            crate::workspace::copy(&Dir::open(&self.plan.workspace.source)?, &copy)?;
             copy.path().to_owned()
         };
         // The agent's view of the top directory has the mode of the operator's.

@@ -1,10 +1,10 @@
-//! Bodies on their way up. A small one is scanned whole before anything is sent. A large one follows the scanner at a
-//! distance: what is sent is always at least [`HELD`] bytes behind what was scanned, so a secret that is found has
-//! not begun to leave, and the message that held it is never completed.
+//! Bodies on their way up. A small one is scanned whole before anything is sent. A large one follows the scanner: only
+//! what it has cleared is sent, so a secret that is found has not begun to leave, and the message that held it is
+//! never completed.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,19 +13,20 @@ use bottle_wire::{Body, BodyError, Refused};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::inspect::Inspector;
 
 /// Bodies up to here are scanned whole.
 const WHOLE: usize = 1 << 20;
-/// The distance between scanning and sending in larger bodies: longer than any form of any token that the scanner's
-/// rules know, private keys included.
-pub const HELD: usize = 64 << 10;
+/// What may wait to be cleared. The scanner clears after some 150 KiB; only a body made to hide something, as by
+/// compressed frames without content, makes more wait.
+const WAITING: usize = 4 << 20;
 /// What whole bodies may take together, in KiB. When it is used up, further bodies are streamed instead.
 const WHOLE_TOGETHER: usize = 8 << 10;
 /// What decoders' windows may take together, in units of 8 MiB.
-const WINDOWS: usize = 4;
+const WINDOWS: usize = 2;
 
 /// Bounds on memory that all requests share.
 #[derive(Clone, Debug)]
@@ -40,14 +41,20 @@ impl Default for Budget {
     }
 }
 
+/// Where a verdict is left that is reached while a body is under way: HTTP clients do not pass it on in every case.
+pub type Verdict = Arc<OnceLock<Refused>>;
+
 /// A request's body as the pool sends it.
 #[derive(Debug)]
 pub struct Upload {
     /// Scanned, and ready to be sent once it is far enough behind.
     held: VecDeque<Bytes>,
     held_bytes: usize,
+    /// What was released so far.
+    released: u64,
     /// What comes after it.
     rest: Option<Box<Rest>>,
+    verdict: Verdict,
     _memory: Vec<OwnedSemaphorePermit>,
 }
 
@@ -62,7 +69,7 @@ struct Rest {
 impl Upload {
     /// No body.
     pub fn empty() -> Self {
-        Self { held: VecDeque::new(), held_bytes: 0, rest: None, _memory: Vec::new() }
+        Self { held: VecDeque::new(), held_bytes: 0, released: 0, rest: None, verdict: Verdict::default(), _memory: Vec::new() }
     }
 
     /// Scans the beginning of a body, or all of it. `patience` bounds the wait for memory to decode it in.
@@ -105,6 +112,11 @@ impl Upload {
         Ok(upload)
     }
 
+    /// Where a later verdict will be, if the body is still under way.
+    pub fn verdict(&self) -> Option<Verdict> {
+        self.rest.as_ref().map(|_| self.verdict.clone())
+    }
+
     fn hold(&mut self, data: Bytes) {
         self.held_bytes += data.len();
         if !data.is_empty() {
@@ -112,16 +124,29 @@ impl Upload {
         }
     }
 
-    /// The next bytes of which at least `keep` others stay behind.
-    fn release(&mut self, keep: usize) -> Option<Bytes> {
-        let free = self.held_bytes.saturating_sub(keep);
+    /// The next bytes that may be sent.
+    fn release(&mut self) -> Option<Bytes> {
+        let open = self.rest.as_ref().and_then(|rest| rest.inspector.as_ref());
+        let free = match open.map(Inspector::cleared) {
+            None => self.held_bytes,
+            Some(cleared) => usize::try_from(cleared.saturating_sub(self.released)).unwrap_or(usize::MAX),
+        };
         if free == 0 {
             return None;
         }
         let front = self.held.front_mut()?;
         let bytes = if front.len() <= free { self.held.pop_front()? } else { front.split_to(free) };
         self.held_bytes -= bytes.len();
+        self.released += bytes.len() as u64;
         Some(bytes)
+    }
+
+    /// Ends the body for good. What is held stays held: the message must not be completed.
+    fn refuse(&mut self, refused: Refused) -> BodyError {
+        self.held.clear();
+        self.held_bytes = 0;
+        let _ = self.verdict.set(refused.clone());
+        refused.into()
     }
 }
 
@@ -131,29 +156,31 @@ impl http_body::Body for Upload {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
-            let open = self.rest.as_ref().is_some_and(|rest| rest.inspector.is_some());
-            if let Some(bytes) = self.release(if open { HELD } else { 0 }) {
+            if let Some(bytes) = self.release() {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-            let Some(rest) = self.rest.as_mut().filter(|_| open) else { return Poll::Ready(None) };
+            let Some(rest) = self.rest.as_mut().filter(|rest| rest.inspector.is_some()) else { return Poll::Ready(None) };
             match ready!(Pin::new(&mut rest.body).poll_frame(cx)) {
+                Some(Err(BodyError::Refused(refused))) => return Poll::Ready(Some(Err(self.refuse(refused)))),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
                     if let Some(inspector) = &mut rest.inspector
                         && let Err(refused) = inspector.push(&data)
                     {
-                        return Poll::Ready(Some(Err(refused.into())));
+                        return Poll::Ready(Some(Err(self.refuse(refused))));
                     }
                     self.hold(data);
+                    if self.held_bytes > WAITING {
+                        let message = "too much of the body would have to wait to be checked";
+                        let refused = Refused::new(Reason::BodyNotScannable, message).place("body");
+                        return Poll::Ready(Some(Err(self.refuse(refused))));
+                    }
                 }
                 None => {
                     let end = rest.inspector.take().map_or(Ok(()), Inspector::finish);
                     if let Err(refused) = end {
-                        // What is held stays held: the message must not be completed.
-                        self.held.clear();
-                        self.held_bytes = 0;
-                        return Poll::Ready(Some(Err(refused.into())));
+                        return Poll::Ready(Some(Err(self.refuse(refused))));
                     }
                 }
             }
@@ -178,6 +205,32 @@ impl http_body::Body for Upload {
                 sum
             }
         }
+    }
+}
+
+/// The answer to a request whose body is still under way: should that be refused, this is where the agent learns why.
+pub struct Early {
+    /// What the origin answers.
+    pub answer: Incoming,
+    /// What became of the request's body.
+    pub verdict: Verdict,
+}
+
+impl http_body::Body for Early {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.answer).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| frame.map_err(|broken| self.verdict.get().cloned().map_or(broken.into(), BodyError::from))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.answer.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.answer.size_hint()
     }
 }
 

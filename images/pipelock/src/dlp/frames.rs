@@ -1,15 +1,20 @@
 //! WebSocket frames from the agent (RFC 6455, section 5), unmasked and scanned message by message. Pure: bytes go in,
 //! bytes that may be sent come out.
 
+use std::collections::VecDeque;
+
 use bottle_contract::Reason;
 use bottle_scan::{Scanner, Stream};
 use bottle_wire::Refused;
 
 use super::Leak;
-use super::body::HELD;
 
-/// Messages up to here are scanned whole before their first byte is sent; longer ones follow the scanner at a distance.
+/// Messages up to here are scanned whole before their first byte is sent; of longer ones, what the scanner has cleared.
 const WHOLE: usize = 1 << 20;
+/// What may wait to be cleared; only a message made of very many tiny frames makes this much wait.
+const WAITING: usize = 4 << 20;
+/// How far apart in a message its marks are.
+const MARK: u64 = 4 << 10;
 
 /// What the agent has sent so far, and what of it may pass.
 #[derive(Debug)]
@@ -20,14 +25,27 @@ pub struct Frames {
     state: State,
     /// The header of the frame under way.
     header: Vec<u8>,
-    /// The data message under way: its scan and its length so far.
-    message: Option<(Stream, u64)>,
+    /// The data message under way.
+    message: Option<Message>,
     /// The payload of the control frame under way.
     control: Vec<u8>,
     /// As it came, not yet allowed out.
     held: Vec<u8>,
+    /// How many bytes were let out of this connection.
+    released: u64,
     /// Scratch for unmasking.
     plain: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Message {
+    scan: Stream,
+    /// Bytes that its frames' headers announced.
+    announced: u64,
+    /// Payload bytes scanned.
+    scanned: u64,
+    /// Payload bytes and, of the connection, bytes that came before: from time to time.
+    marks: VecDeque<(u64, u64)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +66,7 @@ impl Frames {
     /// The start of a connection.
     pub fn new(scanner: Scanner, limit: u64) -> Self {
         let (header, control, held, plain) = Default::default();
-        Self { scanner, limit, state: State::Header, header, message: None, control, held, plain }
+        Self { scanner, limit, state: State::Header, header, message: None, control, held, released: 0, plain }
     }
 
     /// Takes what the agent sent next and appends to `out` what may be sent. After an error nothing more may.
@@ -68,17 +86,31 @@ impl Frames {
                 State::Payload { left, at, mask, is_control, is_last } => {
                     let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                     let (payload, rest) = bytes.split_at(here);
-                    self.held.extend_from_slice(payload);
                     self.payload(payload, at, mask, is_control)?;
+                    self.held.extend_from_slice(payload);
                     bytes = rest;
                     self.state = State::Payload { left: left - here as u64, at: at + here, mask, is_control, is_last };
                     self.end_of_payload(out)?;
                 }
             }
         }
-        // What follows the scanner at a distance.
-        if self.held.len() > WHOLE {
-            out.extend(self.held.drain(..self.held.len() - HELD));
+        self.follow_the_scanner(out)
+    }
+
+    /// Lets out what was cleared of a long message.
+    fn follow_the_scanner(&mut self, out: &mut Vec<u8>) -> Result<(), Refused> {
+        let Some(message) = self.message.as_mut().filter(|_| self.held.len() > WHOLE) else { return Ok(()) };
+        let safe = message.scan.safe_len();
+        let mut cleared = self.released;
+        while let Some((_, before)) = message.marks.pop_front_if(|(payload, _)| *payload <= safe) {
+            cleared = before;
+        }
+        let free = usize::try_from(cleared - self.released).unwrap_or(usize::MAX).min(self.held.len());
+        out.extend(self.held.drain(..free));
+        self.released += free as u64;
+        if self.held.len() > WAITING {
+            let message = "too much of a WebSocket message would have to wait to be checked";
+            return Err(Refused::new(Reason::TooLarge, message).place("websocket"));
         }
         Ok(())
     }
@@ -112,7 +144,7 @@ impl Frames {
             (8..=10, _) if left > 125 || !is_last => return Err(violation("a control frame is long or cut")),
             (8..=10, _) => true,
             (1 | 2, None) => {
-                self.message = Some((self.scanner.stream(), 0));
+                self.message = Some(Message { scan: self.scanner.stream(), announced: 0, scanned: 0, marks: VecDeque::new() });
                 false
             }
             (0, Some(_)) => false,
@@ -120,9 +152,9 @@ impl Frames {
             (1 | 2, Some(_)) => return Err(violation("it starts a message within a message")),
             _ => return Err(violation("its opcode is not known")),
         };
-        if let (false, Some((_, length))) = (is_control, &mut self.message) {
-            *length = length.saturating_add(left);
-            if *length > self.limit {
+        if let (false, Some(message)) = (is_control, &mut self.message) {
+            message.announced = message.announced.saturating_add(left);
+            if message.announced > self.limit {
                 let message = format!("a WebSocket message is longer than {} bytes", self.limit);
                 return Err(Refused::new(Reason::TooLarge, message).place("websocket"));
             }
@@ -137,8 +169,12 @@ impl Frames {
             self.control.extend_from_slice(&self.plain);
             return Ok(());
         }
-        let (stream, _) = self.message.as_mut().ok_or_else(|| violation("it continues nothing"))?;
-        stream.push(&self.plain).map_or(Ok(()), |found| Err(leak(found)))
+        let message = self.message.as_mut().ok_or_else(|| violation("it continues nothing"))?;
+        if message.marks.back().is_none_or(|(scanned, _)| message.scanned >= scanned + MARK) {
+            message.marks.push_back((message.scanned, self.released + self.held.len() as u64));
+        }
+        message.scanned += self.plain.len() as u64;
+        message.scan.push(&self.plain).map_or(Ok(()), |found| Err(leak(found)))
     }
 
     /// Lets out what is held when the frame that has just ended completes something.
@@ -148,10 +184,11 @@ impl Frames {
         if is_control {
             let payload = std::mem::take(&mut self.control);
             self.scanner.scan(&payload).map_or(Ok(()), |found| Err(leak(found)))?;
-        } else if is_last && let Some((stream, _)) = self.message.take() {
-            stream.finish().map_or(Ok(()), |found| Err(leak(found)))?;
+        } else if is_last && let Some(message) = self.message.take() {
+            message.scan.finish().map_or(Ok(()), |found| Err(leak(found)))?;
         }
         if self.message.is_none() {
+            self.released += self.held.len() as u64;
             out.append(&mut self.held);
         }
         Ok(())

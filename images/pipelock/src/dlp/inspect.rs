@@ -1,5 +1,7 @@
 //! One body under inspection: its raw bytes, and what its Content-Encoding hides.
 
+use std::collections::VecDeque;
+
 use bottle_contract::Reason;
 use bottle_scan::{Finding, Scanner, Stream};
 use bottle_wire::Refused;
@@ -11,7 +13,19 @@ use super::decode::{Decoder, Undecodable};
 #[derive(Debug)]
 pub struct Inspector {
     raw: Stream,
-    decoded: Option<(Decoder, Stream)>,
+    read: u64,
+    decoded: Option<Decoded>,
+}
+
+#[derive(Debug)]
+struct Decoded {
+    decoder: Decoder,
+    stream: Stream,
+    written: u64,
+    /// Raw bytes so far and decoded bytes made of them, at the ends of pieces that are not yet cleared.
+    marks: VecDeque<(u64, u64)>,
+    /// Raw bytes of which every decoded byte was cleared.
+    cleared: u64,
 }
 
 /// What ends a body.
@@ -43,35 +57,47 @@ impl Inspector {
     /// An inspection of a body with these values of Content-Encoding.
     pub fn new<'a>(scanner: &Scanner, encodings: impl Iterator<Item = &'a [u8]>) -> Result<Self, Refused> {
         let decoder = Decoder::new(encodings).map_err(|e| Refused::from(Violation::from(e)))?;
-        Ok(Self { raw: scanner.stream(), decoded: decoder.map(|decoder| (decoder, scanner.stream())) })
+        let decoded = |decoder| Decoded { decoder, stream: scanner.stream(), written: 0, marks: VecDeque::new(), cleared: 0 };
+        Ok(Self { raw: scanner.stream(), read: 0, decoded: decoder.map(decoded) })
     }
 
     /// The memory that the decoders' windows may take, in units of 8 MiB.
     pub fn windows(&self) -> u32 {
-        self.decoded.as_ref().map_or(0, |(decoder, _)| decoder.windows())
+        self.decoded.as_ref().map_or(0, |decoded| decoded.decoder.windows())
     }
 
-    /// Scans the next piece; on success nothing up to its end is known to be a secret.
+    /// How many bytes from the beginning may be sent: no secret that is still to be found begins before.
+    pub fn cleared(&self) -> u64 {
+        let raw = self.raw.safe_len();
+        self.decoded.as_ref().map_or(raw, |decoded| raw.min(decoded.cleared))
+    }
+
+    /// Takes the next piece.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), Refused> {
         Ok(self.scan(piece)?)
     }
 
     fn scan(&mut self, piece: &[u8]) -> Result<(), Violation> {
         self.raw.push(piece).map_or(Ok(()), |found| Err(leak("body")(found)))?;
-        match &mut self.decoded {
-            None => Ok(()),
-            Some((decoder, stream)) => {
-                decoder.push(piece, &mut |output| stream.push(output).map_or(Ok(()), |found| Err(leak("body.decoded")(found))))
-            }
+        self.read += piece.len() as u64;
+        let Some(Decoded { decoder, stream, written, marks, cleared }) = &mut self.decoded else { return Ok(()) };
+        decoder.push(piece, &mut |output| {
+            *written += output.len() as u64;
+            stream.push(output).map_or(Ok(()), |found| Err(leak("body.decoded")(found)))
+        })?;
+        marks.push_back((self.read, *written));
+        while let Some((read, _)) = marks.pop_front_if(|(_, written)| *written <= stream.safe_len()) {
+            *cleared = read;
         }
+        Ok(())
     }
 
     /// The body's end: what was held back is scanned, and an encoded body must be whole.
     pub fn finish(self) -> Result<(), Refused> {
-        let Self { raw, decoded } = self;
+        let Self { raw, decoded, .. } = self;
         let end = || -> Result<(), Violation> {
             raw.finish().map_or(Ok(()), |found| Err(leak("body")(found)))?;
-            if let Some((decoder, stream)) = decoded {
+            if let Some(Decoded { decoder, stream, .. }) = decoded {
                 decoder.finish()?;
                 stream.finish().map_or(Ok(()), |found| Err(leak("body.decoded")(found)))?;
             }

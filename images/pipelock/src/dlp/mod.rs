@@ -22,7 +22,11 @@ pub struct Leak {
 impl From<Leak> for Refused {
     /// Reads like a verdict, never like a login that failed.
     fn from(leak: Leak) -> Self {
-        let message = format!("bottle refused to send this: {} holds something that looks like a credential", leak.place);
-        Self::new(Reason::SecretDetected, message).rule(leak.rule).place(leak.place)
+        let (reason, why) = match leak.rule == bottle_scan::NOT_SCANNABLE {
+            true => (Reason::BodyNotScannable, "cannot be checked to its end"),
+            false => (Reason::SecretDetected, "holds something that looks like a credential"),
+        };
+        let message = format!("bottle refused to send this: {} {why}", leak.place);
+        Self::new(reason, message).rule(leak.rule).place(leak.place)
     }
 }

@@ -10,6 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::Frames;
 
+/// Told of the verdict that ended a connection, once.
+type Record = Box<dyn FnOnce(&Refused) + Send>;
+
 /// The origin's end of the connection, as the agent's end is spliced to it.
 pub struct Scanned<S> {
     origin: S,
@@ -19,8 +22,7 @@ pub struct Scanned<S> {
     written: usize,
     /// The verdict that ended this connection.
     refused: Option<Refused>,
-    /// Told of the verdict, once.
-    record: Option<Box<dyn FnOnce(&Refused) + Send>>,
+    record: Option<Record>,
 }
 
 impl<S: AsyncWrite + Unpin> Scanned<S> {

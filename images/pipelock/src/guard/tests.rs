@@ -56,7 +56,7 @@ fn the_last_address_of_a_range_is_refused_and_the_next_one_is_not() {
         ("2620:4f:7fff:ffff:ffff:ffff:ffff:ffff", "2620:4f:8000::", "2620:4f:8000:ffff:ffff:ffff:ffff:ffff", "2620:4f:8001::"),
         ("3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "3fff::", "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff", "3fff:1000::"),
     ] {
-        let before_is_public = before.starts_with("1fff").then_some(Err(Reason::AddressNotPublic)).unwrap_or(Ok(()));
+        let before_is_public = if before.starts_with("1fff") { Err(Reason::AddressNotPublic) } else { Ok(()) };
         assert_eq!(
             [judge(before), judge(first), judge(last), judge(after)],
             [before_is_public, Err(Reason::AddressNotPublic), Err(Reason::AddressNotPublic), Ok(())],

@@ -8,7 +8,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 
 use crate::support::origin::text;
-use crate::support::sibling::{Body, empty, full, get, once};
+use crate::support::sibling::{Body, empty, full, get, once, raw};
 use crate::support::{Origin, Pipelock, SECRET, Sibling, config_for, told};
 
 async fn drained(request: Request<hyper::body::Incoming>) -> crate::support::origin::Answer {
@@ -66,9 +66,7 @@ async fn the_injected_credential_passes_in_its_header_and_is_refused_anywhere_el
     let origin = Origin::start(false, drained).await;
     let pipelock = Pipelock::start(config_for("a.test", &origin));
     let bearer = format!("Bearer {SECRET}");
-    let injected = |request: http::request::Builder| {
-        request.header("x-bottle-injected", "authorization").header("authorization", &bearer)
-    };
+    let injected = |request: http::request::Builder| request.header("x-bottle-injected", "authorization").header("authorization", &bearer);
     assert_eq!(once(&pipelock, injected(get("https://a.test/")).body(empty()).unwrap()).await.told(), (200, "fine"));
     assert_eq!(origin.requests.lock().unwrap()[0].headers["authorization"], bearer);
     for request in [
@@ -150,6 +148,24 @@ async fn an_encoded_body_is_read_or_refused() {
     assert_eq!(send("sdch", b"x".to_vec()).await, refused("body_not_scannable"));
     assert_eq!(send("gzip", gzip(&vec![0; 64 << 20])).await, refused("body_not_scannable"));
     assert_eq!(origin.count(), 1);
+}
+
+// covers: S05
+#[tokio::test]
+async fn a_password_in_the_target_is_refused_and_not_repeated() {
+    let origin = Origin::start(false, drained).await;
+    let pipelock = Pipelock::start(config_for("a.test", &origin));
+    for request in [
+        "GET https://user:hunter2@a.test/ HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n",
+        "GET https://a.test/ HTTP/1.1\r\nHost: user:hunter2@a.test\r\nConnection: close\r\n\r\n",
+        "CONNECT user:hunter2@a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n",
+    ] {
+        let answer = raw(&pipelock, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400") && !answer.contains("hunter2"), "{answer}");
+        let event = serde_json::to_string(&pipelock.event().await).unwrap();
+        assert!(event.contains("ambiguous_target") && !event.contains("hunter2"), "{event}");
+    }
+    assert_eq!(origin.connections(), 0);
 }
 
 // covers: S06

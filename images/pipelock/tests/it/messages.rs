@@ -1,9 +1,10 @@
 //! Messages that pass, and what of them changes on the way.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bottle_contract::host::Host;
 use bottle_contract::pipelock::{Ports, Tunnel};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -155,7 +156,9 @@ async fn no_spelling_of_a_private_address_is_reached_in_any_form_of_request() {
         ] {
             let answer = raw(&pipelock, request.as_bytes()).await;
             let status = answer.get(9..12).unwrap_or_default();
-            assert!(["400", "403", "421", "502"].contains(&status), "{form} {host}: {answer}");
+            // What is not even ASCII is no request line: the connection ends without a word.
+            let closed = answer.is_empty() && !host.is_ascii();
+            assert!(closed || ["400", "403", "421", "502"].contains(&status), "{form} {host}: {answer}");
         }
     }
     assert_eq!(origin.connections(), 0);
@@ -171,15 +174,13 @@ async fn a_tunnel_opens_to_its_exact_target_alone() {
     })
     .await;
     let mut config = config_for("git.test", &origin);
-    config.x_bottle.tunnels = vec![Tunnel { host: "git.test".parse().map(|p| match p {
-        bottle_contract::HostPattern::Exact(host) => host,
-        other => panic!("{other}"),
-    }).unwrap(), port: 22 }];
+    config.x_bottle.tunnels = vec![Tunnel { host: Host::parse("git.test").unwrap(), port: 22 }];
     let pipelock = Pipelock::start(config);
     let mut stream = tokio::net::UnixStream::connect(&pipelock.socket).await.unwrap();
     stream.write_all(b"CONNECT git.test:22 HTTP/1.1\r\nHost: git.test:22\r\n\r\nhello").await.unwrap();
     let mut answer = Vec::new();
     timeout(DEADLINE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    drop(stream);
     let answer = String::from_utf8(answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nSSH-2.0-test\r\nhello"), "{answer}");
     assert_eq!(pipelock.event().await.event, "tunnel");
@@ -285,12 +286,9 @@ async fn a_body_beyond_the_limit_is_refused_whether_its_length_was_told_or_not()
     let mut config = config_for("a.test", &origin);
     config.x_bottle.limits.body_bytes = 3 << 20;
     let pipelock = Pipelock::start(config);
-    let told_length = Request::post("https://a.test/").header("content-length", 10_u64 << 30).body(long(1)).unwrap();
-    let (head, _) = {
-        let mut sibling = Sibling::dial(&pipelock).await;
-        sibling.send(told_length).await.into_parts()
-    };
-    assert_eq!((head.status.as_u16(), head.headers["x-bottle-reason"].to_str().unwrap()), (413, "too_large"));
+    let told_length = format!("POST https://a.test/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: {}\r\n\r\n", 10_u64 << 30);
+    let answer = raw(&pipelock, told_length.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("too_large"), "{answer}");
     let chunked = Request::post("https://a.test/").body(long(64)).unwrap();
     let answer = Sibling::dial(&pipelock).await.send(chunked).await;
     assert_eq!((answer.status().as_u16(), answer.headers()["x-bottle-reason"].to_str().unwrap()), (413, "too_large"));
@@ -301,15 +299,16 @@ async fn a_body_beyond_the_limit_is_refused_whether_its_length_was_told_or_not()
 async fn a_bad_table_changes_nothing_and_a_good_one_all_at_once() {
     let origin = Origin::start(false, echo).await;
     let mut next = config_for("*", &origin);
+    next.api_allowlist = vec!["a.test".parse().unwrap()];
     let pipelock = Pipelock::start(next.clone());
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pipelock.yaml");
     let status = async || {
-        let answer = once(&pipelock, get("https://late.example/").body(empty()).unwrap()).await;
+        let answer = once(&pipelock, get("https://late.test/").body(empty()).unwrap()).await;
         assert_eq!(pipelock.event().await.generation, Some(if answer.told().0 == 200 { 2 } else { 1 }));
         answer.told().0
     };
-    next.api_allowlist.push("late.example".parse().unwrap());
+    next.api_allowlist.push("late.test".parse().unwrap());
     next.x_bottle.generation = 2;
     let whole = serde_json::to_vec(&next).unwrap();
     next.x_bottle.generation = 0;
@@ -356,10 +355,8 @@ async fn a_parent_proxy_is_asked_for_a_tunnel_and_tls_goes_through_it() {
     })
     .await;
     let mut config = config();
-    config.x_bottle.parent = Some(bottle_contract::pipelock::Parent {
-        address: parent.address,
-        ca: Some(origin.authority.display().to_string()),
-    });
+    config.x_bottle.parent =
+        Some(bottle_contract::pipelock::Parent { address: parent.address, ca: Some(origin.authority.display().to_string()) });
     let pipelock = Pipelock::start(config);
     let answer = once(&pipelock, get("https://a.test/x").body(empty()).unwrap()).await;
     assert_eq!(answer.told(), (200, "HTTP/2.0 GET https://a.test/x|"));

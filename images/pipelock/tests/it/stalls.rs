@@ -82,7 +82,12 @@ async fn a_body_that_stalls_breaks_off_and_one_that_drips_does_not() {
 
 #[tokio::test]
 async fn an_answer_that_is_no_http_is_the_origins_fault() {
-    for answer in ["SSH-2.0-x\r\n", "HTTP/1.1 abc\r\n\r\n", "HTTP/1.1 200 OK\r\nbad header\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"] {
+    for answer in [
+        "SSH-2.0-x\r\n",
+        "HTTP/1.1 abc\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nbad header\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+    ] {
         let origin = Origin::raw(move |mut stream| async move {
             let mut buffer = [0; 4096];
             let _ = stream.read(&mut buffer).await;

@@ -1,18 +1,16 @@
 //! A gate in this process, an origin beside it, and a sibling that talks to it.
 
-pub mod origin;
-pub mod sibling;
+pub(crate) mod origin;
+pub(crate) mod sibling;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::mpsc::Receiver;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use bottle_contract::event::Event;
-use bottle_contract::pipelock::{
-    BodyScanning, Connect, Dlp, Extension, FetchProxy, Limits, PipelockConfig, Ssrf, Switch, TlsInterception,
-};
+use bottle_contract::pipelock::{BodyScanning, Connect, Dlp, Extension, FetchProxy, Limits, PipelockConfig, Ssrf, Switch, TlsInterception};
 use bottle_pipelock::gate::Gate;
 use bottle_pipelock::guard::interfaces;
 use bottle_pipelock::origin::dial::{Door, Kernel};
@@ -23,13 +21,13 @@ use bottle_wire::stop::Stopper;
 use bottle_wire::{Events, Facing, LeafAuthority, Serving, Stop, serve};
 use tempfile::TempDir;
 
-pub use origin::Origin;
-pub use sibling::Sibling;
+pub(crate) use origin::Origin;
+pub(crate) use sibling::Sibling;
 
 /// The bottle's own secret, of no vendor's shape.
-pub const SECRET: &str = "canary-7Qm2xV9tLw4Rz8Kp1Ns6Yb3Hd5Fg0Jc";
+pub(crate) const SECRET: &str = "canary-7Qm2xV9tLw4Rz8Kp1Ns6Yb3Hd5Fg0Jc";
 /// Within this, everything that is awaited must come.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// No name resolves: tests reach origins by rows of `connect` alone.
 struct NoNames;
@@ -40,7 +38,7 @@ impl Resolve for NoNames {
 }
 
 /// A configuration that lists `*.test`, knows [`SECRET`], and reaches nothing.
-pub fn config() -> PipelockConfig {
+pub(crate) fn config() -> PipelockConfig {
     PipelockConfig {
         version: 1,
         mode: "strict".into(),
@@ -69,7 +67,7 @@ pub fn config() -> PipelockConfig {
 }
 
 /// A configuration under which `host` is `origin`.
-pub fn config_for(host: &str, origin: &Origin) -> PipelockConfig {
+pub(crate) fn config_for(host: &str, origin: &Origin) -> PipelockConfig {
     let mut config = config();
     config.x_bottle.connect.push(Connect { host: host.parse().unwrap(), address: origin.address });
     config.x_bottle.trust.push(origin.authority.display().to_string());
@@ -77,23 +75,23 @@ pub fn config_for(host: &str, origin: &Origin) -> PipelockConfig {
 }
 
 /// A gate that serves a unix socket for siblings, and a TCP socket for the agent if it was given an authority.
-pub struct Pipelock {
-    pub socket: PathBuf,
-    pub agent: std::net::SocketAddr,
-    pub gate: Gate,
-    pub directory: TempDir,
+pub(crate) struct Pipelock {
+    pub(crate) socket: PathBuf,
+    pub(crate) agent: std::net::SocketAddr,
+    pub(crate) gate: Gate,
+    _directory: TempDir,
     events: Receiver<Event>,
     _stopper: Stopper,
 }
 
 impl Pipelock {
     /// Serves under this configuration.
-    pub fn start(config: PipelockConfig) -> Self {
+    pub(crate) fn start(config: PipelockConfig) -> Self {
         Self::facing(config, None)
     }
 
     /// Serves the agent as well, with interception.
-    pub fn facing(config: PipelockConfig, authority: Option<LeafAuthority>) -> Self {
+    pub(crate) fn facing(config: PipelockConfig, authority: Option<LeafAuthority>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("pipelock.sock");
         let link = std::os::unix::net::UnixListener::bind(&socket).unwrap();
@@ -113,11 +111,11 @@ impl Pipelock {
             |facing, authority| Serving { piece: "pipelock", facing, authority, limits, events: events.clone(), stop: stop.clone() };
         tokio::spawn(serve(OwnedFd::from(link), serving(Facing::Sibling, None), gate.clone()));
         tokio::spawn(serve(OwnedFd::from(tcp), serving(Facing::Agent, authority.map(Arc::new)), gate.facing_agent()));
-        Self { socket, agent, gate, directory, events: received, _stopper: stopper }
+        Self { socket, agent, gate, _directory: directory, events: received, _stopper: stopper }
     }
 
     /// The next event, which must come.
-    pub async fn event(&self) -> Event {
+    pub(crate) async fn event(&self) -> Event {
         let deadline = std::time::Instant::now() + DEADLINE;
         loop {
             match self.events.try_recv() {
@@ -130,6 +128,6 @@ impl Pipelock {
 }
 
 /// An event as the fields that tell a verdict: what, status, reason, place.
-pub fn told(event: &Event) -> (&str, Option<u16>, Option<&str>, Option<&str>) {
+pub(crate) fn told(event: &Event) -> (&str, Option<u16>, Option<&str>, Option<&str>) {
     (&event.event, event.status, event.reason.map(|r| r.slug()), event.place.as_deref())
 }

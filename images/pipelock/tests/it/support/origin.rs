@@ -21,50 +21,56 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 /// What an origin answers with.
-pub type Answer = Response<BoxBody<Bytes, std::io::Error>>;
+pub(crate) type Answer = Response<BoxBody<Bytes, std::io::Error>>;
 type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// A text as an answer's body.
-pub fn text(body: impl Into<Bytes>) -> BoxBody<Bytes, std::io::Error> {
+pub(crate) fn text(body: impl Into<Bytes>) -> BoxBody<Bytes, std::io::Error> {
     Full::new(body.into()).map_err(|never| match never {}).boxed()
 }
 
 /// What kind of certificate an origin shows.
 #[derive(Clone, Debug)]
-pub struct Shown {
+pub(crate) struct Shown {
     /// The names in it.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// Its first and last year.
-    pub years: (i32, i32),
+    pub(crate) years: (i32, i32),
     /// Signed by itself, not by the authority.
-    pub self_signed: bool,
+    pub(crate) self_signed: bool,
     /// Allowed for servers.
-    pub for_servers: bool,
+    pub(crate) for_servers: bool,
 }
 
 impl Default for Shown {
     fn default() -> Self {
-        Self { names: vec!["*.test".into(), "a.test".into()], years: (2020, 2090), self_signed: false, for_servers: true }
+        Self {
+            names: ["*.lab.test", "a.test", "p.test", "late.test"].map(Into::into).into(),
+            years: (2020, 2090),
+            self_signed: false,
+            for_servers: true,
+        }
     }
 }
 
 /// A running origin.
-pub struct Origin {
+pub(crate) struct Origin {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// The PEM file of its authority.
-    pub authority: PathBuf,
+    pub(crate) authority: PathBuf,
     /// Connections that it accepted.
-    pub accepted: Arc<AtomicUsize>,
+    pub(crate) accepted: Arc<AtomicUsize>,
     /// Heads of the requests that it got.
-    pub requests: Arc<Mutex<Vec<http::request::Parts>>>,
+    pub(crate) requests: Arc<Mutex<Vec<http::request::Parts>>>,
     _directory: TempDir,
 }
 
 /// A server configuration with this certificate, and its authority as PEM.
-pub fn certificate(shown: &Shown, alpn: &[&[u8]]) -> (Arc<ServerConfig>, String) {
+pub(crate) fn certificate(shown: &Shown, alpn: &[&[u8]]) -> (Arc<ServerConfig>, String) {
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.distinguished_name.push(rcgen::DnType::CommonName, "authority of a test");
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     let authority_certificate = authority.self_signed(&authority_key).unwrap();
     let key = KeyPair::generate().unwrap();
@@ -91,7 +97,7 @@ pub fn certificate(shown: &Shown, alpn: &[&[u8]]) -> (Arc<ServerConfig>, String)
 
 impl Origin {
     /// An origin that answers each request by `answer`, over TLS, with HTTP/2 if `h2`.
-    pub async fn start<F, A>(h2: bool, answer: F) -> Self
+    pub(crate) async fn start<F, A>(h2: bool, answer: F) -> Self
     where
         F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
         A: Future<Output = Answer> + Send + 'static,
@@ -101,7 +107,7 @@ impl Origin {
     }
 
     /// An origin with this certificate.
-    pub async fn showing<F, A>(shown: &Shown, alpn: &[&[u8]], answer: F) -> Self
+    pub(crate) async fn showing<F, A>(shown: &Shown, alpn: &[&[u8]], answer: F) -> Self
     where
         F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
         A: Future<Output = Answer> + Send + 'static,
@@ -135,7 +141,7 @@ impl Origin {
     }
 
     /// An origin that does with each TCP connection what `serve` says.
-    pub async fn raw<F, S>(serve: F) -> Self
+    pub(crate) async fn raw<F, S>(serve: F) -> Self
     where
         F: Fn(TcpStream) -> S + Send + Sync + 'static,
         S: Future<Output = ()> + Send + 'static,
@@ -167,12 +173,12 @@ impl Origin {
     }
 
     /// How many connections came.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
 
     /// How many requests came.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.requests.lock().unwrap().len()
     }
 }

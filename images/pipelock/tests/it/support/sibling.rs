@@ -15,28 +15,28 @@ use tokio::time::timeout;
 use super::{DEADLINE, Pipelock};
 
 /// A request's body.
-pub type Body = BoxBody<Bytes, std::io::Error>;
+pub(crate) type Body = BoxBody<Bytes, std::io::Error>;
 
 /// A connection to the link.
-pub struct Sibling(SendRequest<Body>);
+pub(crate) struct Sibling(SendRequest<Body>);
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub struct Read {
+pub(crate) struct Read {
     /// Its head.
-    pub head: http::response::Parts,
+    pub(crate) head: http::response::Parts,
     /// Its body.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 impl Read {
     /// The status and the body as text.
-    pub fn told(&self) -> (u16, &str) {
+    pub(crate) fn told(&self) -> (u16, &str) {
         (self.head.status.as_u16(), std::str::from_utf8(&self.body).unwrap())
     }
 
     /// The status and the reason of a refusal.
-    pub fn refusal(&self) -> (u16, Refusal) {
+    pub(crate) fn refusal(&self) -> (u16, Refusal) {
         let refusal: Refusal = serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no refusal: {self:?}"));
         assert_eq!(self.head.headers["x-bottle-reason"], refusal.reason.slug());
         (self.head.status.as_u16(), refusal)
@@ -44,31 +44,35 @@ impl Read {
 }
 
 /// A request without a body.
-pub fn get(uri: &str) -> http::request::Builder {
+pub(crate) fn get(uri: &str) -> http::request::Builder {
     Request::get(uri)
 }
 
 /// No body.
-pub fn empty() -> Body {
+pub(crate) fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed()
 }
 
 /// These bytes.
-pub fn full(bytes: impl Into<Bytes>) -> Body {
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed()
 }
 
 impl Sibling {
     /// Connects.
-    pub async fn dial(pipelock: &Pipelock) -> Self {
-        let stream = UnixStream::connect(&pipelock.socket).await.unwrap();
+    pub(crate) async fn dial(pipelock: &Pipelock) -> Self {
+        Self::over(UnixStream::connect(&pipelock.socket).await.unwrap()).await
+    }
+
+    /// On this connection.
+    pub(crate) async fn over(stream: UnixStream) -> Self {
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection.with_upgrades());
         Self(sender)
     }
 
     /// Sends, and returns as soon as the answer's head is there.
-    pub async fn send(&mut self, mut request: Request<Body>) -> Response<Incoming> {
+    pub(crate) async fn send(&mut self, mut request: Request<Body>) -> Response<Incoming> {
         let authority = request.uri().authority().unwrap().as_str().parse().unwrap();
         request.headers_mut().entry("host").or_insert(authority);
         timeout(DEADLINE, self.0.ready()).await.unwrap().unwrap();
@@ -76,7 +80,7 @@ impl Sibling {
     }
 
     /// Sends and reads all of the answer.
-    pub async fn exchange(&mut self, request: Request<Body>) -> Read {
+    pub(crate) async fn exchange(&mut self, request: Request<Body>) -> Read {
         let (head, body) = self.send(request).await.into_parts();
         let body = timeout(DEADLINE, body.collect()).await.expect("a body in time").unwrap().to_bytes();
         Read { head, body }
@@ -84,12 +88,12 @@ impl Sibling {
 }
 
 /// One request on a connection of its own.
-pub async fn once(pipelock: &Pipelock, request: Request<Body>) -> Read {
+pub(crate) async fn once(pipelock: &Pipelock, request: Request<Body>) -> Read {
     Sibling::dial(pipelock).await.exchange(request).await
 }
 
 /// Sends bytes on a connection of its own and reads until it is closed.
-pub async fn raw(pipelock: &Pipelock, bytes: &[u8]) -> String {
+pub(crate) async fn raw(pipelock: &Pipelock, bytes: &[u8]) -> String {
     let mut stream = UnixStream::connect(&pipelock.socket).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
