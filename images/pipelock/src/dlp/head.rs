@@ -59,8 +59,8 @@ impl Lines {
     }
 }
 
-/// Scans method, host, path, query and headers. Trailers never come here: `bottle_wire` does not pass them on. `injected` names the header whose value the sibling put in: the real
-/// credential is no leak there, and nowhere else.
+/// Scans method, host, path, query and headers. `injected` names the header whose value the sibling put in: the real
+/// credential is no leak there, and nowhere else. Trailers never come here: `bottle_wire` does not pass them on.
 pub fn scan(scanner: &Scanner, method: &Method, uri: &Uri, headers: &HeaderMap, injected: Option<&HeaderName>) -> Result<(), Leak> {
     let mut lines = Lines { text: Vec::with_capacity(1024), places: Vec::with_capacity(24) };
     // What every client sends cannot be a secret; a method of one's own may.

@@ -38,6 +38,8 @@ async fn a_secret_is_refused_wherever_it_stands_and_is_in_no_event() {
     for (place, request) in [
         ("path", get(&format!("https://a.test/x/{s}")).body(empty()).unwrap()),
         ("query", get(&format!("https://a.test/x?token={s}")).body(empty()).unwrap()),
+        ("host", get(&format!("https://{s}.a.test/x")).body(empty()).unwrap()),
+        ("host", get(&format!("https://{}.{}.a.test/x", &s[..18], &s[18..])).body(empty()).unwrap()),
         ("header:user-agent", with(plain, "user-agent", s)),
         ("header:cookie", with(plain, "cookie", &format!("a=b; c={s}"))),
         ("header:authorization", with(plain, "authorization", &format!("Bearer {s}"))),
