@@ -19,9 +19,9 @@ use crate::plan::build::Facts;
 use crate::plan::{Plan, plan};
 use crate::render::preflight;
 use crate::signals::Signals;
-use crate::store::{Claim, Exit, Layout, Phase};
+use crate::store::{Claim, Exit, Layout, Object, Phase};
 use crate::timeline::{Opening, Timeline};
-use crate::{clock, terminal, values};
+use crate::{clock, terminal, values, workspace};
 
 /// How long everything up to the agent's first instruction may take.
 const START: Duration = Duration::from_secs(30);
@@ -105,6 +105,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         }
     };
     tell(&plan, &ending, &troubles);
+    tell_changes(&mut claim);
     Ok(ending.code())
 }
 
@@ -195,6 +196,27 @@ fn tell(plan: &Plan, ending: &Ending, troubles: &[Error]) {
         report(&sentence);
     }
     troubles.iter().for_each(report);
+}
+
+/// What the agent did to its working directory. Without changes nothing of it is kept.
+fn tell_changes(claim: &mut Claim) {
+    let Some(place) = claim.metadata().workspace.clone() else { return };
+    let result = workspace::changes(&place).and_then(|changes| {
+        if changes.list.is_empty() && changes.skipped.is_empty() {
+            claim.state().remove_tree("workspace")?;
+            return claim.update(|m| {
+                m.workspace = None;
+                m.objects.retain(|object| !matches!(object, Object::WorkspaceDir(_)));
+            });
+        }
+        let id = claim.id();
+        let text = format!("{}`bottle diff {id}` shows it, `bottle apply {id}` brings it here\n", workspace::summary(&changes));
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        Ok(())
+    });
+    if let Err(error) = result {
+        report(&error);
+    }
 }
 
 fn report(error: &Error) {
