@@ -30,6 +30,8 @@ pub mod digest;
 pub mod error;
 #[expect(clippy::disallowed_methods, reason = "effect island: the only way to files of the store")]
 pub mod files;
+#[expect(clippy::disallowed_methods, reason = "effect island: archives")]
+pub mod image;
 #[expect(clippy::disallowed_methods, reason = "effect island: the loop; its table is pure")]
 pub mod lifecycle;
 pub mod logs;

@@ -13,7 +13,10 @@ use crate::error::{Error, Result};
 use crate::lifecycle::end::Ending;
 use crate::lifecycle::table::Times;
 use crate::lifecycle::{self, watch::Wishes};
-use crate::manifest::{self, model::Resolved};
+use crate::manifest::{
+    self,
+    model::{Resolved, Rootfs},
+};
 use crate::plan::agent::Run;
 use crate::plan::build::Facts;
 use crate::plan::{Plan, plan};
@@ -21,7 +24,7 @@ use crate::render::preflight;
 use crate::signals::Signals;
 use crate::store::{Claim, Exit, Layout, Object, Phase};
 use crate::timeline::{Opening, Timeline};
-use crate::{clock, terminal, values, workspace};
+use crate::{clock, image, terminal, values, workspace};
 
 /// How long everything up to the agent's first instruction may take.
 const START: Duration = Duration::from_secs(30);
@@ -90,9 +93,14 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
     let window = terminal::window();
     let notes = Embedded::new(&draft, embedded::Values::none(window))?.check()?;
+    let image = match &draft.rootfs {
+        Rootfs::Image(archive) => Some(image::unpacked(archive, layout)?),
+        Rootfs::Host => None,
+    };
     confirm(args, &draft, &notes)?;
     let mut claim = Claim::new(layout, base, args.name.as_deref())?;
     let plan = plan(&resolved, claim.id().as_str(), &wish, &facts);
+    let values = embedded::Values::of(values, terminal::window()).with_image(image);
     let result = live(args, &resolved, &plan, values, &mut claim, &mut signals);
     let (ending, troubles) = match result {
         Ok(ended) => ended,
@@ -151,7 +159,7 @@ fn live(
     args: &Args,
     resolved: &Resolved,
     plan: &Plan,
-    values: values::Values,
+    values: embedded::Values,
     claim: &mut Claim,
     signals: &mut Signals,
 ) -> Result<(Ending, Vec<Error>)> {
@@ -165,7 +173,7 @@ fn live(
     let digest = sha256_hex(&text);
     let opening = Opening { bottle: &plan.id, boot_id: &claim.metadata().boot_id, plan: &digest };
     let mut timeline = Timeline::create(claim.state(), &opening)?;
-    let mut backend = Embedded::new(plan, embedded::Values::of(values, terminal::window()))?;
+    let mut backend = Embedded::new(plan, values)?;
     let times = Times { start: START, run: plan.limits.time, grace: Duration::from_secs(args.grace), wind: WIND };
     let wishes = Wishes { times, feed: !args.headless };
     let (mut ending, dropped) = lifecycle::run(plan, &mut backend, claim, &mut timeline, signals, wishes)?;

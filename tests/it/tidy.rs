@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Which modules of the supervisor each module may name. A missing arrow is a decision; add one only with a reason.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("backend", &["ca", "clock", "error", "files", "manifest", "plan", "store", "sys", "values", "workspace"]),
+    ("backend", &["ca", "clock", "error", "files", "image", "manifest", "plan", "store", "sys", "values", "workspace"]),
     ("ca", &["error"]),
     ("cli", &["commands", "error", "manifest", "store"]),
     ("clock", &[]),
@@ -35,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("digest", &[]),
     ("error", &[]),
     ("files", &["digest", "error"]),
+    ("image", &["digest", "error", "files", "store"]),
     ("lifecycle", &["backend", "clock", "error", "files", "logs", "plan", "signals", "store", "terminal", "timeline"]),
     ("logs", &["clock", "error", "files"]),
     ("manifest", &["error", "suggest", "yaml"]),
