@@ -1,62 +1,94 @@
 //! The scanner that pipelock, git-gate and supervise share: secrets and secret-shaped values in bytes of any kind.
+//!
+//! ```text
+//! bytes ──▶ Stream (windows) ──▶ Job::view ──▶ fingerprints   a bottle's own secrets, as keyed hashes
+//!                                    │    ──▶ keywords ──▶ rules   one pass; an expression only where a keyword stands
+//!                                    └────▶ decode::* ──▶ Job::view   one layer less, within a budget
+//! ```
+//!
+//! Invariants: no I/O, no clock, no `unsafe`; a finding never holds the value; the answer does not depend on how a
+//! stream was cut; what cannot be scanned is a finding too, so a caller that knows nothing of it still refuses.
 
+mod decode;
+mod engine;
 pub mod fingerprint;
-
-pub use fingerprint::Fingerprints;
+mod job;
+mod keywords;
+mod rules;
+mod stream;
 
 use std::sync::Arc;
+
+pub use decode::inflate::Coding;
+pub use fingerprint::{Fingerprints, Weak};
+pub use rules::Rules;
+pub use stream::Stream;
+
+use engine::Engine;
+
+/// The rule id of a bottle's own secret.
+pub const BOTTLE_SECRET: &str = "bottle-secret";
+/// The rule id of a value that was put into the bottle as bait.
+pub const HONEYTOKEN: &str = "honeytoken";
+/// The rule id of content that could not be scanned to its end: a bomb, or encodings nested too deep.
+pub const NOT_SCANNABLE: &str = "not-scannable";
 
 /// What was found, and where. It never holds the value itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The rule's id, as `github-pat` or `bottle-secret`.
     pub rule: String,
-    /// The offset of the match's first byte in what was scanned (in the raw bytes, also when found in a decoded form).
+    /// The offset of the match's first byte in what was scanned. For a match in a decoded form: of the first byte of
+    /// the encoded stretch.
     pub offset: u64,
     /// How it was encoded, outermost first, as `["base64", "gzip"]`; empty for plain.
     pub encodings: Vec<&'static str>,
 }
 
+impl Finding {
+    pub(crate) fn not_scannable(offset: u64, why: &'static str) -> Self {
+        Self { rule: NOT_SCANNABLE.to_owned(), offset, encodings: vec![why] }
+    }
+
+    /// True when nothing was found, but not everything could be read: refuse, with another reason than for a secret.
+    pub fn is_not_scannable(&self) -> bool {
+        self.rule == NOT_SCANNABLE
+    }
+}
+
 /// Rules and fingerprints, ready to scan. Cheap to clone, shared by all connections.
 #[derive(Clone, Debug)]
 pub struct Scanner {
-    inner: Arc<()>,
+    engine: Arc<Engine>,
 }
 
 impl Scanner {
     /// The built-in rules and a bottle's own secrets.
-    pub fn new(_secrets: Fingerprints) -> Result<Self, String> {
-        Ok(Self { inner: Arc::new(()) })
+    pub fn new(secrets: Fingerprints) -> Result<Self, String> {
+        Self::with_rules(Rules::built_in()?, secrets)
+    }
+
+    /// Rules of one's own choice and a bottle's own secrets.
+    pub fn with_rules(rules: Rules, secrets: Fingerprints) -> Result<Self, String> {
+        Ok(Self { engine: Arc::new(Engine::new(rules, secrets)?) })
     }
 
     /// Scans a whole value: the first finding decides.
-    pub fn scan(&self, _bytes: &[u8]) -> Option<Finding> {
-        let _ = &self.inner;
-        None
+    pub fn scan(&self, bytes: &[u8]) -> Option<Finding> {
+        let mut stream = self.stream();
+        stream.push(bytes);
+        stream.finish()
+    }
+
+    /// Scans the content of a file of this name, for rules that ask for one.
+    pub fn scan_file(&self, path: &str, bytes: &[u8]) -> Option<Finding> {
+        let mut stream = Stream::new(self.clone(), Some(path));
+        stream.push(bytes);
+        stream.finish()
     }
 
     /// Starts a scan of a stream that arrives in pieces.
     pub fn stream(&self) -> Stream {
-        Stream { scanner: self.clone(), offset: 0 }
-    }
-}
-
-/// A scan under way. The answer does not depend on where the pieces were cut.
-#[derive(Debug)]
-pub struct Stream {
-    scanner: Scanner,
-    offset: u64,
-}
-
-impl Stream {
-    /// Scans the next piece together with what must be remembered of the last ones.
-    pub fn push(&mut self, piece: &[u8]) -> Option<Finding> {
-        self.offset += piece.len() as u64;
-        self.scanner.scan(piece)
-    }
-
-    /// The end of the stream: what was held back is scanned too.
-    pub fn finish(self) -> Option<Finding> {
-        None
+        Stream::new(self.clone(), None)
     }
 }

@@ -88,7 +88,8 @@ fn refused(reason: Reason, message: impl Into<String>) -> Refused {
 pub(crate) fn split_authority(text: &str) -> Result<(Host, Option<u16>), Refused> {
     let ambiguous = |why: &str| refused(Reason::AmbiguousTarget, format!("{why}: {}", Untrusted::new(text))).place("head");
     if text.contains('@') {
-        return Err(ambiguous("an authority must not hold user information"));
+        // It may be a password: it is not repeated.
+        return Err(refused(Reason::AmbiguousTarget, "an authority must not hold user information").place("head"));
     }
     let (host, port) = match text.rfind(':') {
         Some(at) if !text.ends_with(']') => (&text[..at], Some(&text[at + 1..])),

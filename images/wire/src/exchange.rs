@@ -94,6 +94,21 @@ impl Record {
         self.event.rule = refused.rule.clone();
         self.event.place = refused.place.clone();
         self.event.message = Some(Untrusted::new(&refused.message).to_string());
+        if refused.reason == Reason::SecretDetected {
+            self.forget_secret();
+        }
+    }
+
+    /// No event holds the secret that was found. Where the place is not known, as of a sibling's verdict, it may be
+    /// anywhere in the target; the sibling's own event, by the same request id, says what can be said.
+    fn forget_secret(&mut self) {
+        let (method, origin, path) = match self.event.place.as_deref() {
+            None => (true, true, true),
+            Some(place) => (place == "method", place == "host", place == "path"),
+        };
+        self.event.method.take_if(|_| method);
+        self.event.origin.take_if(|_| origin);
+        self.event.path.take_if(|_| path);
     }
 
     /// The answer ended before its end.

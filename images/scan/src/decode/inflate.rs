@@ -1,0 +1,98 @@
+//! Compressed data under a cap on what comes out.
+
+use std::io::Read;
+
+/// A compressed format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 1950.
+    Zlib,
+    /// RFC 1951, without a header.
+    Deflate,
+    /// RFC 7932. It has no magic number: only a message's header tells.
+    Brotli,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Coding {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zlib => "zlib",
+            Self::Deflate => "deflate",
+            Self::Brotli => "brotli",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// Where compressed data begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) at: usize,
+    /// Where the data itself begins, behind an archive's header.
+    pub(crate) data: usize,
+    pub(crate) coding: Coding,
+}
+
+/// The next place from `from` on where a format's magic number stands.
+pub(crate) fn next(bytes: &[u8], from: usize) -> Option<Start> {
+    // Each magic number has a byte that text has not: 0x1f, 0x28 0xb5, 0x03.
+    let mut at = from;
+    if at == 0
+        && bytes.len() > 6
+        && bytes[0] & 0x8f == 8
+        && bytes[1] & 0x20 == 0
+        && u16::from_be_bytes([bytes[0], bytes[1]]).is_multiple_of(31)
+    {
+        return Some(Start { at: 0, data: 0, coding: Coding::Zlib });
+    }
+    loop {
+        at += memchr::memchr3(0x1f, 0xb5, 0x03, bytes.get(at..)?)?;
+        let rest = &bytes[at..];
+        match bytes[at] {
+            0x1f if rest.len() > 12 && rest[1] == 0x8b && rest[2] == 8 && rest[3] < 0x20 => {
+                return Some(Start { at, data: at, coding: Coding::Gzip });
+            }
+            0xb5 if at >= 1 && at > from && bytes[at - 1] == 0x28 && rest.starts_with(b"\xb5\x2f\xfd") => {
+                return Some(Start { at: at - 1, data: at - 1, coding: Coding::Zstd });
+            }
+            0x03 if at >= from + 2 && bytes[at - 2..].starts_with(b"PK\x03\x04") => {
+                // A local file header (PKWARE's application note, section 4.3.7): method at 8, lengths at 26 and 28.
+                let header = &bytes[at - 2..];
+                if header.len() > 30 && header[8..10] == [8, 0] {
+                    let length = |i: usize| usize::from(u16::from_le_bytes([header[i], header[i + 1]]));
+                    let data = at - 2 + 30 + length(26) + length(28);
+                    if data < bytes.len() {
+                        return Some(Start { at: at - 2, data, coding: Coding::Deflate });
+                    }
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
+/// What came out, and whether the cap ended it.
+pub(crate) fn decode(coding: Coding, bytes: &[u8], cap: usize) -> (Vec<u8>, bool) {
+    let mut out = Vec::new();
+    let take = cap as u64 + 1;
+    // An error ends the data where a receiver's decoder would end it: what came before counts.
+    let _ = match coding {
+        Coding::Gzip => flate2::read::MultiGzDecoder::new(bytes).take(take).read_to_end(&mut out),
+        Coding::Zlib => flate2::read::ZlibDecoder::new(bytes).take(take).read_to_end(&mut out),
+        Coding::Deflate => flate2::read::DeflateDecoder::new(bytes).take(take).read_to_end(&mut out),
+        Coding::Brotli => brotli_decompressor::Decompressor::new(bytes, 4096).take(take).read_to_end(&mut out),
+        Coding::Zstd => match ruzstd::decoding::StreamingDecoder::new(bytes) {
+            Ok(decoder) => decoder.take(take).read_to_end(&mut out),
+            Err(_) => Ok(0),
+        },
+    };
+    let full = out.len() > cap;
+    out.truncate(cap);
+    (out, full)
+}

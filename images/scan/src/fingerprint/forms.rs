@@ -1,0 +1,118 @@
+//! The forms in which a secret may leave: each a sequence of bytes that stands, whole, in what is sent.
+
+/// How a form was made; the names are those of [`crate::Finding::encodings`].
+pub(super) const KINDS: [&str; 9] = ["", "base64", "base32", "hex", "percent", "json", "reversed", "case", "rot13"];
+
+/// A form: the index of its kind in [`KINDS`], and its bytes.
+pub(super) type Form = (u8, Vec<u8>);
+
+const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/// All forms of `secret`, without repetition, plain first.
+pub(super) fn of(secret: &[u8]) -> Vec<Form> {
+    let mut forms: Vec<Form> = vec![(0, secret.to_vec())];
+    let mut add = |kind: u8, bytes: Vec<u8>| {
+        if bytes.len() >= super::WINDOW && forms.iter().all(|(_, other)| *other != bytes) {
+            forms.push((kind, bytes));
+        }
+    };
+    for alphabet in [STANDARD, URL] {
+        for before in 0..3 {
+            add(1, digits(secret, before, 6, alphabet));
+        }
+    }
+    for before in 0..5 {
+        let upper = digits(secret, before, 5, BASE32);
+        add(2, upper.to_ascii_lowercase());
+        add(2, upper);
+    }
+    let lower = hex(secret, b"0123456789abcdef");
+    add(3, lower.to_ascii_uppercase());
+    add(3, lower);
+    add(4, percent(secret, |b| b.is_ascii_alphanumeric() || b"-._~".contains(&b)));
+    add(4, percent(secret, |b| b.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&b)));
+    add(5, json(secret, false));
+    add(5, json(secret, true));
+    add(6, secret.iter().rev().copied().collect());
+    // Host names and header names travel in one case.
+    add(7, secret.to_ascii_lowercase());
+    add(7, secret.to_ascii_uppercase());
+    add(8, secret.iter().map(|&b| rot13(b)).collect());
+    forms
+}
+
+/// The digits of `bits` bits each that `secret` alone decides, when `before` bytes stand in front of it.
+fn digits(secret: &[u8], before: usize, bits: usize, alphabet: &[u8]) -> Vec<u8> {
+    let (start, end) = ((before * 8).div_ceil(bits), (before + secret.len()) * 8 / bits);
+    let bit = |at: usize| secret[at / 8 - before] >> (7 - at % 8) & 1;
+    (start..end).map(|digit| alphabet[(0..bits).fold(0, |value, i| value << 1 | usize::from(bit(digit * bits + i)))]).collect()
+}
+
+fn hex(secret: &[u8], alphabet: &[u8; 16]) -> Vec<u8> {
+    secret.iter().flat_map(|b| [alphabet[usize::from(b >> 4)], alphabet[usize::from(b & 15)]]).collect()
+}
+
+fn percent(secret: &[u8], plain: impl Fn(u8) -> bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    for &byte in secret {
+        if plain(byte) {
+            out.push(byte);
+        } else {
+            out.push(b'%');
+            out.extend(hex(&[byte], b"0123456789ABCDEF"));
+        }
+    }
+    out
+}
+
+fn json(secret: &[u8], slashes: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    for &byte in secret {
+        match byte {
+            b'"' | b'\\' => out.extend([b'\\', byte]),
+            b'/' if slashes => out.extend(b"\\/"),
+            b'\n' => out.extend(b"\\n"),
+            b'\r' => out.extend(b"\\r"),
+            b'\t' => out.extend(b"\\t"),
+            0..0x20 => {
+                out.extend(b"\\u00");
+                out.extend(hex(&[byte], b"0123456789abcdef"));
+            }
+            _ => out.push(byte),
+        }
+    }
+    out
+}
+
+pub(super) fn rot13(byte: u8) -> u8 {
+    match byte {
+        b'a'..=b'z' => (byte - b'a' + 13) % 26 + b'a',
+        b'A'..=b'Z' => (byte - b'A' + 13) % 26 + b'A',
+        _ => byte,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digits_of_each_alignment_are_those_that_no_neighbour_changes() {
+        // "Man" is TWFu; with one byte before, its last two digits' worth is fixed, and so on (RFC 4648, section 4).
+        assert_eq!(digits(b"ManMan", 0, 6, STANDARD), b"TWFuTWFu");
+        assert_eq!(digits(b"ManMan", 1, 6, STANDARD), b"1hbk1hb");
+        assert_eq!(digits(b"foobar", 0, 5, BASE32), b"MZXW6YTBO");
+    }
+
+    #[test]
+    fn a_secret_of_letters_has_no_repeated_forms() {
+        let forms = of(b"abcdefgh");
+        for (i, (_, form)) in forms.iter().enumerate() {
+            assert!(forms[i + 1..].iter().all(|(_, other)| other != form));
+        }
+        // Plain, base64, base32, hex (letters a to h are digits only), reversed, upper case, rot13.
+        assert_eq!(forms.len(), 1 + 3 + 10 + 1 + 1 + 1 + 1);
+    }
+}

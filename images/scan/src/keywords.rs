@@ -1,0 +1,199 @@
+//! One pass over the bytes that finds every place where a keyword of a rule stands.
+//!
+//! A table of 2^14 bytes answers, for any four bytes, "may a keyword have these at its offset o or o + 1?". Since both
+//! offsets are in the table it is enough to look at every second position: no chain of dependent loads, one rarely taken
+//! branch for each eight bytes. What passes is compared byte for byte.
+
+/// A keyword's place in the list that [`Keywords::new`] was given.
+pub(crate) type KeywordId = u16;
+
+const TABLE_BITS: u32 = 14;
+
+/// A keyword as it may stand around a sampled position.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    keyword: KeywordId,
+    /// From the keyword's first byte to the sampled window; -1 where the window begins one byte earlier.
+    offset: i8,
+}
+
+#[derive(Debug)]
+struct Entry {
+    bytes: Box<[u8]>,
+    case_sensitive: bool,
+}
+
+/// The set of keywords, ready to search.
+#[derive(Debug)]
+pub(crate) struct Keywords {
+    /// By hash of three bytes: the low three bits of the fourth bytes that may follow.
+    table: Box<[u8; 1 << TABLE_BITS]>,
+    /// By the same hash: where its candidates are.
+    starts: Box<[u16]>,
+    candidates: Vec<Candidate>,
+    entries: Vec<Entry>,
+}
+
+/// Upper and lower case letters fall together; so do a few signs, which the comparison sorts out.
+const FOLD: u32 = 0x2020_2020;
+
+fn slot(three: u32) -> usize {
+    ((three & 0x00ff_ffff).wrapping_mul(0x9e37_79b1) >> (32 - TABLE_BITS)) as usize
+}
+
+/// How common a byte is in text and code: windows of rare bytes make fewer false candidates.
+fn commonness(byte: u8) -> u32 {
+    match byte {
+        b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' | b' ' | b'-' => 4,
+        b'a'..=b'z' | b'.' | b'/' | b':' => 3,
+        b'A'..=b'Z' => 2,
+        _ => 1,
+    }
+}
+
+impl Keywords {
+    /// Keywords of at least three bytes, each with whether its case counts.
+    pub(crate) fn new(keywords: &[(Vec<u8>, bool)]) -> Self {
+        let mut placed: Vec<(usize, u8, Candidate)> = Vec::new();
+        for (id, (bytes, _)) in keywords.iter().enumerate() {
+            let keyword = KeywordId::try_from(id).unwrap_or(KeywordId::MAX);
+            let folded: Vec<u8> = bytes.iter().map(|b| b | 0x20).collect();
+            let three = |at: usize| slot(u32::from_le_bytes([folded[at], folded[at + 1], folded[at + 2], 0]));
+            let exactly = |at: usize| 1u8 << (folded[at] & 7);
+            match folded.len() {
+                0..3 => {}
+                3 => {
+                    placed.push((three(0), 0xff, Candidate { keyword, offset: 0 }));
+                    for before in 0..=255u8 {
+                        let hash = slot(u32::from_le_bytes([before | 0x20, folded[0], folded[1], 0]));
+                        placed.push((hash, exactly(2), Candidate { keyword, offset: -1 }));
+                    }
+                }
+                4 => {
+                    placed.push((three(0), exactly(3), Candidate { keyword, offset: 0 }));
+                    placed.push((three(1), 0xff, Candidate { keyword, offset: 1 }));
+                }
+                length => {
+                    let cost = |at: usize| -> u32 { bytes[at..at + 5].iter().map(|&b| commonness(b)).sum() };
+                    let best = (0..=(length - 5).min(100)).min_by_key(|&at| cost(at)).unwrap_or(0);
+                    for at in [best, best + 1] {
+                        placed.push((three(at), exactly(at + 3), Candidate { keyword, offset: at as i8 }));
+                    }
+                }
+            }
+        }
+        placed.sort_by_key(|(hash, _, candidate)| (*hash, candidate.keyword, candidate.offset));
+        placed.dedup_by_key(|(hash, _, candidate)| (*hash, candidate.keyword, candidate.offset));
+        let mut table = Box::new([0u8; 1 << TABLE_BITS]);
+        let mut starts = vec![0u16; (1 << TABLE_BITS) + 1].into_boxed_slice();
+        for (hash, bits, _) in &placed {
+            table[*hash] |= bits;
+            starts[hash + 1] += 1;
+        }
+        for hash in 0..1 << TABLE_BITS {
+            starts[hash + 1] += starts[hash];
+        }
+        let entries = keywords
+            .iter()
+            .map(|(bytes, case_sensitive)| Entry { bytes: bytes.clone().into_boxed_slice(), case_sensitive: *case_sensitive })
+            .collect();
+        Self { table, starts, candidates: placed.into_iter().map(|(_, _, candidate)| candidate).collect(), entries }
+    }
+
+    /// Calls `found` with each keyword and the place of its first byte, in no particular order within eight bytes.
+    pub(crate) fn search<E>(&self, bytes: &[u8], mut found: impl FnMut(KeywordId, usize) -> Result<(), E>) -> Result<(), E> {
+        let passes = |four: u32| (self.table[slot(four)] >> (four >> 24 & 7)) & 1;
+        let mut at = 0;
+        // Four windows, two bytes apart; the last reaches two bytes into the next eight.
+        while let Some(chunk) = bytes.get(at..at + 12) {
+            let low = u64::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3], chunk[4], chunk[5], chunk[6], chunk[7]])
+                | u64::from(FOLD) << 32
+                | u64::from(FOLD);
+            let last = u32::from_le_bytes([chunk[6], chunk[7], chunk[8], chunk[9]]) | FOLD;
+            let windows = [low as u32, (low >> 16) as u32, (low >> 32) as u32, last];
+            let hits = [passes(windows[0]), passes(windows[1]), passes(windows[2]), passes(windows[3])];
+            if hits[0] | hits[1] | hits[2] | hits[3] != 0 {
+                for (i, window) in windows.into_iter().enumerate() {
+                    if hits[i] != 0 {
+                        self.compare(bytes, window, at + 2 * i, &mut found)?;
+                    }
+                }
+            }
+            at += 8;
+        }
+        // The tail, as if zeros followed; a window that begins one byte before the bytes cannot hold a keyword's start
+        // at its second byte, for sampling begins at 0.
+        while at < bytes.len() {
+            let mut four = [0u8; 4];
+            for (to, from) in four.iter_mut().zip(&bytes[at..]) {
+                *to = *from;
+            }
+            let window = u32::from_le_bytes(four) | FOLD;
+            if passes(window) != 0 {
+                self.compare(bytes, window, at, &mut found)?;
+            }
+            at += 2;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn compare<E>(&self, bytes: &[u8], window: u32, at: usize, found: &mut impl FnMut(KeywordId, usize) -> Result<(), E>) -> Result<(), E> {
+        let hash = slot(window);
+        for candidate in &self.candidates[usize::from(self.starts[hash])..usize::from(self.starts[hash + 1])] {
+            let Some(start) = at.checked_add_signed(-isize::from(candidate.offset)) else { continue };
+            let entry = &self.entries[usize::from(candidate.keyword)];
+            let Some(text) = bytes.get(start..start + entry.bytes.len()) else { continue };
+            if if entry.case_sensitive { text == &*entry.bytes } else { text.eq_ignore_ascii_case(&entry.bytes) } {
+                found(candidate.keyword, start)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(keywords: &[&str], text: &[u8]) -> Vec<(u16, usize)> {
+        let keywords: Vec<(Vec<u8>, bool)> = keywords.iter().map(|k| (k.as_bytes().to_vec(), false)).collect();
+        let mut all = Vec::new();
+        Keywords::new(&keywords)
+            .search(text, |id, at| {
+                all.push((id, at));
+                Ok::<(), ()>(())
+            })
+            .unwrap();
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn a_keyword_is_found_once_at_every_place_it_can_stand() {
+        let keywords = ["abc", "wxyz", "-----BEGIN", "secret_access_key"];
+        for (id, keyword) in keywords.iter().enumerate() {
+            for before in 0..24 {
+                for after in 0..12 {
+                    let text = format!("{}{keyword}{}", "#".repeat(before), "#".repeat(after));
+                    assert_eq!(places(&keywords, text.as_bytes()), [(id as u16, before)], "{text}");
+                    assert_eq!(places(&keywords, text.to_uppercase().as_bytes()), [(id as u16, before)], "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_keywords_are_found_as_a_plain_search_finds_them() {
+        let keywords: Vec<String> = (0..300).map(|i| format!("k{i:03}{}", "_z".repeat(i % 5))).collect();
+        let keywords: Vec<&str> = keywords.iter().map(String::as_str).collect();
+        let text: String = (0..2000).map(|i| format!("k{:03}{}", i * 7 % 400, "_z".repeat(i % 7))).collect();
+        let mut plain = Vec::new();
+        for (id, keyword) in keywords.iter().enumerate() {
+            plain.extend((0..text.len()).filter(|&at| text[at..].starts_with(keyword)).map(|at| (id as u16, at)));
+        }
+        plain.sort_unstable();
+        assert_eq!(places(&keywords, text.as_bytes()), plain);
+    }
+}

@@ -1,0 +1,162 @@
+//! A rule file: its TOML shape, and what makes one invalid.
+
+use serde::Deserialize;
+use std::sync::OnceLock;
+
+use super::validate::Check;
+use super::{Allow, Boundary, REACH, Rule, Rules, Target, compile};
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    rules: Vec<RuleText>,
+    #[serde(default)]
+    allowlist: Option<AllowText>,
+    #[serde(default)]
+    allowlists: Vec<AllowText>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RuleText {
+    id: String,
+    #[serde(default)]
+    regex: Option<String>,
+    #[serde(default)]
+    keywords: Vec<String>,
+    #[serde(default)]
+    entropy: Option<f64>,
+    #[serde(default)]
+    secret_group: Option<usize>,
+    #[serde(default)]
+    path: Option<String>,
+    #[serde(default)]
+    allowlist: Option<AllowText>,
+    #[serde(default)]
+    allowlists: Vec<AllowText>,
+    #[serde(default)]
+    anchored: bool,
+    #[serde(default)]
+    boundary: Option<String>,
+    #[serde(default)]
+    validate: Option<String>,
+    #[serde(default)]
+    confirm: Option<String>,
+    #[serde(default)]
+    run: Option<(usize, usize)>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AllowText {
+    #[serde(default)]
+    condition: Option<String>,
+    #[serde(default)]
+    regex_target: Option<String>,
+    #[serde(default)]
+    regexes: Vec<String>,
+    #[serde(default)]
+    stopwords: Vec<String>,
+    #[serde(default)]
+    paths: Vec<String>,
+    #[serde(default)]
+    target_rules: Vec<String>,
+}
+
+/// Reads a whole file. Every expression's syntax is checked; none is compiled yet.
+pub(super) fn read(text: &str) -> Result<Rules, String> {
+    let file: File = toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(0, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        format!("line {line}: {}", error.message())
+    })?;
+    let mut rules = Vec::with_capacity(file.rules.len());
+    for rule in file.rules {
+        let id = rule.id.clone();
+        let line = || 1 + text.find(&format!("\"{id}\"")).map_or(0, |at| text[..at].matches('\n').count());
+        rules.push(one(rule).map_err(|error| format!("line {}: rule `{id}`: {error}", line()))?);
+    }
+    let mut allow = Vec::new();
+    for text in file.allowlist.into_iter().chain(file.allowlists) {
+        if text.target_rules.is_empty() {
+            allow.push(exception(&text)?);
+        }
+        for target in &text.target_rules {
+            let rule = rules.iter_mut().find(|rule| rule.id == *target);
+            rule.ok_or_else(|| format!("an allowlist names the rule `{target}`, which this file does not have"))?
+                .allow
+                .push(exception(&text)?);
+        }
+    }
+    Ok(Rules { rules, allow })
+}
+
+fn one(text: RuleText) -> Result<Rule, String> {
+    let check = |name: &Option<String>| match name {
+        None => Ok(None),
+        Some(name) => Check::named(name).map(Some).ok_or_else(|| format!("there is no check `{name}`")),
+    };
+    let (source, length, groups) = match &text.regex {
+        None if text.path.is_none() => return Err("it has neither `regex` nor `path`".to_owned()),
+        None => (String::new(), Some(0), 0),
+        Some(source) => {
+            let (length, groups) = measure(source)?;
+            (source.clone(), length, groups)
+        }
+    };
+    if text.secret_group.is_some_and(|group| group > groups) {
+        return Err(format!("secretGroup is {}, but the expression has {groups} groups", text.secret_group.unwrap_or(0)));
+    }
+    if let Some(short) = text.keywords.iter().find(|keyword| keyword.is_empty()) {
+        return Err(format!("the keyword {short:?} is empty"));
+    }
+    let boundary = match text.boundary.as_deref() {
+        None => Boundary::Any,
+        Some("word") => Boundary::Word,
+        Some("run") => Boundary::Run,
+        Some(other) => return Err(format!("there is no boundary `{other}`")),
+    };
+    let far = length.unwrap_or(REACH).min(REACH);
+    Ok(Rule {
+        id: text.id,
+        source,
+        compiled: OnceLock::new(),
+        keywords: text.keywords,
+        anchored: text.anchored,
+        boundary,
+        entropy: text.entropy.filter(|&least| least > 0.0),
+        secret_group: text.secret_group.filter(|&group| group > 0),
+        path: text.path.as_deref().map(|path| compile(path, false)).transpose()?,
+        validate: check(&text.validate)?,
+        confirm: check(&text.confirm)?,
+        run: text.run,
+        allow: text.allowlist.iter().chain(&text.allowlists).map(exception).collect::<Result<_, _>>()?,
+        reach: (if text.anchored { 0 } else { far }, far),
+    })
+}
+
+/// The longest match, if bounded, and the number of groups.
+fn measure(source: &str) -> Result<(Option<usize>, usize), String> {
+    let parse = |unicode: bool| regex_syntax::ParserBuilder::new().unicode(unicode).utf8(false).build().parse(source);
+    let hir = parse(false).or_else(|_| parse(true)).map_err(|error| error.to_string())?;
+    Ok((hir.properties().maximum_len(), hir.properties().explicit_captures_len()))
+}
+
+fn exception(text: &AllowText) -> Result<Allow, String> {
+    let compiled = |list: &[String]| list.iter().map(|source| compile(source, false)).collect::<Result<Vec<_>, _>>();
+    Ok(Allow {
+        all_must_hold: match text.condition.as_deref() {
+            None | Some("OR" | "or" | "||" | "") => false,
+            Some("AND" | "and" | "&&") => true,
+            Some(other) => return Err(format!("there is no condition `{other}`")),
+        },
+        target: match text.regex_target.as_deref() {
+            None | Some("secret" | "") => Target::Secret,
+            Some("match") => Target::Match,
+            Some("line") => Target::Line,
+            Some(other) => return Err(format!("there is no regexTarget `{other}`")),
+        },
+        regexes: compiled(&text.regexes)?,
+        stopwords: text.stopwords.iter().map(|word| word.to_ascii_lowercase()).collect(),
+        paths: compiled(&text.paths)?,
+    })
+}

@@ -1,0 +1,5 @@
+//! System calls that no crate wraps safely: the only unsafe code of the supervisor.
+
+pub mod clone;
+pub mod disposition;
+pub mod userns;

@@ -1,0 +1,68 @@
+//! The operator's terminal: raw while an agent has it, and restored on every path.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::stdio::{stderr, stdin, stdout};
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+
+/// The rows and columns that an agent sees when the operator's terminal does not tell: the VT100's.
+const FALLBACK: (u16, u16) = (24, 80);
+
+/// A terminal in raw mode; dropping it restores what was there.
+#[derive(Debug)]
+pub struct Raw {
+    before: Termios,
+}
+
+impl Raw {
+    /// Passes every key to the agent; `None` if standard input is no terminal.
+    pub fn enter() -> Option<Self> {
+        let before = tcgetattr(stdin()).ok()?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(stdin(), OptionalActions::Drain, &raw).ok()?;
+        Some(Self { before })
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // The terminal may be gone; then there is nothing to restore.
+        let _ = tcsetattr(stdin(), OptionalActions::Drain, &self.before);
+    }
+}
+
+/// Both ends of the conversation are terminals.
+pub fn is_interactive() -> bool {
+    isatty(stdin()) && isatty(stdout())
+}
+
+/// Bottle's own messages go to a terminal.
+pub fn messages_are_seen() -> bool {
+    isatty(stderr())
+}
+
+/// Rows and columns.
+pub fn window() -> (u16, u16) {
+    match tcgetwinsize(stdout()).or_else(|_| tcgetwinsize(stdin())) {
+        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row, size.ws_col),
+        _ => FALLBACK,
+    }
+}
+
+/// A way to write to one of our standard outputs that never blocks. The mode belongs to the open file, which is shared
+/// with whoever started us; so a terminal or pipe is opened anew. A regular file never blocks, and a socket, which
+/// cannot be opened, is used as it is.
+pub fn without_blocking(output: impl AsFd) -> Option<OwnedFd> {
+    let stat = rustix::fs::fstat(&output).ok()?;
+    let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+    if kind.is_fifo() || kind.is_char_device() {
+        let number = std::os::fd::AsRawFd::as_raw_fd(&output.as_fd());
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        if let Ok(own) = open(format!("/proc/self/fd/{number}"), flags, Mode::empty()) {
+            return Some(own);
+        }
+    }
+    rustix::io::fcntl_dupfd_cloexec(output, 3).ok()
+}
