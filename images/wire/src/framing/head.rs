@@ -70,6 +70,15 @@ fn request_line(line: &[u8]) -> Result<(&[u8], bool), Violation> {
     if target.is_empty() || !target.iter().all(|b| b.is_ascii_graphic() && *b != b'#') {
         return Err(Violation::Target);
     }
+    // What hyper's own parser would refuse, it would refuse without a word. Of a target in origin form that is the
+    // characters that RFC 3986 never allows.
+    let parses = match target[0] {
+        b'/' => !target.iter().any(|b| b"<>`^".contains(b)),
+        _ => http::Uri::try_from(target).is_ok(),
+    };
+    if !parses {
+        return Err(Violation::Target);
+    }
     match version {
         b"HTTP/1.1" => Ok((method, true)),
         b"HTTP/1.0" => Ok((method, false)),

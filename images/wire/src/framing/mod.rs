@@ -216,7 +216,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
                 return Poll::Ready(Ok(()));
             }
             if matches!(this.state, State::Refused) {
-                return Poll::Ready(Ok(()));
+                // Not the end, which would make hyper drop the answer; the answer ends the connection.
+                return Poll::Pending;
             }
             if this.held.is_empty() {
                 let before = buf.filled().len();
