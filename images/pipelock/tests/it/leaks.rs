@@ -52,7 +52,7 @@ async fn a_secret_is_refused_wherever_it_stands_and_is_in_no_event() {
         ("body@", post("text/xml", format!("<a b='{s}'/>"))),
     ] {
         let (status, refusal) = once(&pipelock, request).await.refusal();
-        assert_eq!((status, refusal.reason.slug()), (403, "secret_detected"), "{place}");
+        assert_eq!((status, refusal.reason.slug()), (422, "secret_detected"), "{place}");
         assert!(refusal.message.starts_with("bottle refused to send this: "), "{}", refusal.message);
         let event = pipelock.event().await;
         assert_eq!((&event.event[..], event.rule.as_deref()), ("refused", Some("bottle-secret")), "{place}");
@@ -163,11 +163,11 @@ async fn an_upload_that_turns_out_to_hold_a_secret_is_never_completed() {
         let at = (8 << 20) + 1;
         let request = Request::post("https://a.test/x").body(streamed(9 << 20, at)).unwrap();
         let answer = Sibling::dial(&pipelock).await.send(request).await;
-        assert_eq!((answer.status().as_u16(), answer.headers()["x-bottle-reason"].to_str().unwrap()), (403, "secret_detected"));
+        assert_eq!((answer.status().as_u16(), answer.headers()["x-bottle-reason"].to_str().unwrap()), (422, "secret_detected"));
         let (completed, seen) = ends.recv().await.unwrap();
         assert!(!completed && seen.len() <= at, "h2: {h2}: completed {completed}, {} bytes", seen.len());
         let place = format!("body@{at}");
-        assert_eq!(told(&pipelock.event().await), ("refused", Some(403), Some("secret_detected"), Some(&place[..])));
+        assert_eq!(told(&pipelock.event().await), ("refused", Some(422), Some("secret_detected"), Some(&place[..])));
     }
 }
 
@@ -187,7 +187,7 @@ async fn an_encoded_body_is_read_or_refused() {
         let reason = answer.head.headers.get("x-bottle-reason").map(|v| v.to_str().unwrap().to_owned());
         (answer.head.status.as_u16(), reason)
     };
-    let refused = |reason: &str| (403, Some(reason.to_owned()));
+    let refused = |reason: &str| (422, Some(reason.to_owned()));
     assert_eq!(send("gzip", gzip(b"fine")).await, (200, None));
     assert_eq!(send("gzip", gzip(SECRET.as_bytes())).await, refused("secret_detected"));
     assert_eq!(send("gzip, gzip", gzip(&gzip(SECRET.as_bytes()))).await, refused("secret_detected"));
