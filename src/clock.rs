@@ -18,7 +18,8 @@ pub fn boot_micros() -> u64 {
 }
 
 /// The clock that file systems stamp changes with, in nanoseconds since 1970. It ticks only every few milliseconds; the fine clock would
-/// be ahead of the stamp of a file that is changed right afterwards.
+/// be ahead of the stamp of a file that is changed right afterwards. What is stamped after this call has at least this value; what was
+/// stamped in the milliseconds before may have a greater one, for newer kernels give fine stamps now and then.
 pub fn file_nanos() -> u64 {
     let at = clock_gettime(ClockId::RealtimeCoarse);
     at.tv_sec as u64 * 1_000_000_000 + at.tv_nsec as u64

@@ -60,7 +60,7 @@ fn workspace(layout: &Layout, id: &str) -> Result<Workspace> {
 fn output(result: io::Result<u8>) -> Result<u8> {
     match result {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(0),
-        result => result.map_err(|e| Error::failed("cannot write the output", e, "the cause is the system's own words")),
+        result => result.map_err(cannot_write),
     }
 }
 

@@ -13,15 +13,18 @@ use crate::error::{Error, Result};
 use crate::lifecycle::end::Ending;
 use crate::lifecycle::table::Times;
 use crate::lifecycle::{self, watch::Wishes};
-use crate::manifest::{self, model::Resolved};
+use crate::manifest::{
+    self,
+    model::{Resolved, Rootfs},
+};
 use crate::plan::agent::Run;
 use crate::plan::build::Facts;
 use crate::plan::{Plan, plan};
 use crate::render::preflight;
 use crate::signals::Signals;
-use crate::store::{Claim, Exit, Layout, Phase};
+use crate::store::{Claim, Exit, Layout, Object, Phase};
 use crate::timeline::{Opening, Timeline};
-use crate::{clock, terminal, values};
+use crate::{clock, image, terminal, values, workspace};
 
 /// How long everything up to the agent's first instruction may take.
 const START: Duration = Duration::from_secs(30);
@@ -90,9 +93,14 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
     let window = terminal::window();
     let notes = Embedded::new(&draft, embedded::Values::none(window))?.check()?;
+    let image = match &draft.rootfs {
+        Rootfs::Image(archive) => Some(image::unpacked(archive, layout)?),
+        Rootfs::Host => None,
+    };
     confirm(args, &draft, &notes)?;
     let mut claim = Claim::new(layout, base, args.name.as_deref())?;
     let plan = plan(&resolved, claim.id().as_str(), &wish, &facts);
+    let values = embedded::Values::of(values, terminal::window()).with_image(image);
     let result = live(args, &resolved, &plan, values, &mut claim, &mut signals);
     let (ending, troubles) = match result {
         Ok(ended) => ended,
@@ -105,6 +113,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         }
     };
     tell(&plan, &ending, &troubles);
+    tell_changes(&mut claim);
     Ok(ending.code())
 }
 
@@ -150,7 +159,7 @@ fn live(
     args: &Args,
     resolved: &Resolved,
     plan: &Plan,
-    values: values::Values,
+    values: embedded::Values,
     claim: &mut Claim,
     signals: &mut Signals,
 ) -> Result<(Ending, Vec<Error>)> {
@@ -164,7 +173,7 @@ fn live(
     let digest = sha256_hex(&text);
     let opening = Opening { bottle: &plan.id, boot_id: &claim.metadata().boot_id, plan: &digest };
     let mut timeline = Timeline::create(claim.state(), &opening)?;
-    let mut backend = Embedded::new(plan, embedded::Values::of(values, terminal::window()))?;
+    let mut backend = Embedded::new(plan, values)?;
     let times = Times { start: START, run: plan.limits.time, grace: Duration::from_secs(args.grace), wind: WIND };
     let wishes = Wishes { times, feed: !args.headless };
     let (mut ending, dropped) = lifecycle::run(plan, &mut backend, claim, &mut timeline, signals, wishes)?;
@@ -195,6 +204,27 @@ fn tell(plan: &Plan, ending: &Ending, troubles: &[Error]) {
         report(&sentence);
     }
     troubles.iter().for_each(report);
+}
+
+/// What the agent did to its working directory. Without changes nothing of it is kept.
+fn tell_changes(claim: &mut Claim) {
+    let Some(place) = claim.metadata().workspace.clone() else { return };
+    let result = workspace::changes(&place).and_then(|changes| {
+        if changes.list.is_empty() && changes.skipped.is_empty() {
+            claim.state().remove_tree("workspace")?;
+            return claim.update(|m| {
+                m.workspace = None;
+                m.objects.retain(|object| !matches!(object, Object::WorkspaceDir(_)));
+            });
+        }
+        let id = claim.id();
+        let text = format!("{}`bottle diff {id}` shows it, `bottle apply {id}` brings it here\n", workspace::summary(&changes));
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        Ok(())
+    });
+    if let Err(error) = result {
+        report(&error);
+    }
 }
 
 fn report(error: &Error) {

@@ -1,7 +1,7 @@
 //! A claim: the right to be the bottle with this id, held by a lock for as long as the process lives.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
@@ -85,9 +85,12 @@ impl Claim {
             state.write_new(lock::OF_BOTTLE, b"", crate::files::PRIVATE)?;
         }
         let Some(lock) = lock::take(&state)? else { return Ok(Takeover::Running) };
-        let runtimes = layout.existing_runtimes();
+        let recorded = Metadata::read(&state, id);
+        let mut runtimes = layout.existing_runtimes();
+        // It may have been started with another XDG_RUNTIME_DIR.
+        runtimes.extend(recorded.iter().flat_map(|metadata| elsewhere(metadata, layout)));
         let runtime = runtimes.iter().find_map(|dir| dir.open_subdir(id.as_str()).ok());
-        let (metadata, damage) = match Metadata::read(&state, id) {
+        let (metadata, damage) = match recorded {
             Ok(metadata) => (metadata, None),
             Err(damage) => {
                 let objects = runtime.iter().map(|dir| Object::RuntimeDir(dir.path().to_owned())).collect();
@@ -172,6 +175,18 @@ impl Claim {
         drop(self.lock);
         self.store.remove_tree(&hidden)
     }
+}
+
+/// The directories in memory that metadata name and this environment does not: only those that are named like ours.
+fn elsewhere(metadata: &Metadata, layout: &Layout) -> Vec<Dir> {
+    let parents = metadata.objects.iter().filter_map(|object| match object {
+        Object::RuntimeDir(path) if path.file_name().is_some_and(|name| name == metadata.id.as_str()) => path.parent(),
+        _ => None,
+    });
+    let ours = |path: &&Path| {
+        !layout.runtime.iter().any(|known| known == path) && layout.runtime.iter().all(|known| known.file_name() == path.file_name())
+    };
+    parents.filter(ours).filter_map(|path| Dir::open_private(path).ok().flatten()).collect()
 }
 
 /// The first id that nobody has.

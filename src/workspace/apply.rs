@@ -68,7 +68,7 @@ pub fn apply(changes: &Changes, written: &Dir, target: &Dir, since: u64, choices
         }
     }
     let set = Set::of(&wanted);
-    let (new, old) = (Tree::new(written), Tree::new(target));
+    let (new, old) = (Tree::agents(written), Tree::operators(target));
     let mut ready = Vec::new();
     for change in wanted {
         let conflict = match set.check(change, new, old, since) {

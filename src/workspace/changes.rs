@@ -33,14 +33,14 @@ pub fn changes(workspace: &Workspace) -> Result<Changes> {
 /// What an overlay's upper directory says about its lower one. Only where the content, the target, the type or the mode differs, so that
 /// a file that was merely opened for writing is no change.
 pub fn overlay(lower: &Dir, upper: &Dir) -> Result<Changes> {
-    Walk { old: Tree::new(lower), new: Tree::new(upper), found: Changes::default() }.overlay()
+    Walk { old: Tree::operators(lower), new: Tree::agents(upper), found: Changes::default() }.overlay()
 }
 
 /// What an agent changed in a copy. What it did not touch since the copy was complete (`completed`), and what the operator made since
 /// the copy was begun (`since`), is no change of the agent's; both by the clock of [`crate::clock::file_nanos`]. In directories below the
 /// root that the agent touched, what the operator deleted meanwhile counts as added: rather that than to lose what the agent moved.
 pub fn copied(source: &Dir, copy: &Dir, since: u64, completed: u64) -> Result<Changes> {
-    Walk { old: Tree::new(source), new: Tree::new(copy), found: Changes::default() }.copied(since, completed)
+    Walk { old: Tree::operators(source), new: Tree::agents(copy), found: Changes::default() }.copied(since, completed)
 }
 
 struct Walk<'d> {

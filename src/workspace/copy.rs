@@ -36,7 +36,7 @@ pub struct CopyReport {
 /// and listed; what the target refuses is an error.
 pub fn copy(source: &Dir, target: &Dir) -> Result<CopyReport> {
     let own = identity(&rustix::fs::fstat(target).map_err(|e| failed("look at", target.path(), "fstat", e))?);
-    let (from, to) = (Tree::new(source), Tree::new(target));
+    let (from, to) = (Tree::operators(source), Tree::operators(target));
     let mut copying = Copying { from, to, own, report: CopyReport::default(), ahead: vec![PathBuf::new()], dirs: Vec::new() };
     while let Some(dir) = copying.ahead.pop() {
         let entries = match from.list(&dir) {

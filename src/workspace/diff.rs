@@ -23,7 +23,7 @@ const CONTEXT: usize = 3;
 
 /// Writes each change: its line as in [`super::summary`], then, for text, what differs.
 pub fn diff(old: &Dir, new: &Dir, changes: &Changes, out: &mut dyn Write) -> io::Result<()> {
-    let (old, new) = (Tree::new(old), Tree::new(new));
+    let (old, new) = (Tree::operators(old), Tree::agents(new));
     for change in &changes.list {
         writeln!(out, "{}", line(change))?;
         let is_file = matches!(change.node, Node::File { .. });

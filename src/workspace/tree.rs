@@ -17,27 +17,41 @@ pub(super) type Access<T> = Result<T, Errno>;
 /// Permission bits that are taken over. What an agent sets beyond them never reaches the host.
 pub(super) const PERMISSIONS: u32 = 0o777;
 
+/// Whose tree it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Operator,
+    Agent,
+}
+
 /// A tree.
 #[derive(Clone, Copy)]
 pub(super) struct Tree<'d> {
     root: &'d Dir,
+    owner: Owner,
 }
 
 impl<'d> Tree<'d> {
-    pub(super) fn new(root: &'d Dir) -> Self {
-        Self { root }
+    /// The operator's: what may not be read stays so.
+    pub(super) fn operators(root: &'d Dir) -> Self {
+        Self { root, owner: Owner::Operator }
     }
 
-    /// Opens a directory of the tree; the empty path is the root. The owner of a directory can always read it, also when an agent took
-    /// its own rights away; those are put back.
+    /// What an agent left: where it took rights away from its owner, which is us, they are given back for good. Nothing is lost by
+    /// that, for whatever is taken over is usable by its owner anyway.
+    pub(super) fn agents(root: &'d Dir) -> Self {
+        Self { root, owner: Owner::Agent }
+    }
+
+    /// Opens a directory of the tree; the empty path is the root.
     pub(super) fn dir(&self, path: &Path) -> Access<OwnedFd> {
-        self.open_anyway(path, OFlags::RDONLY | OFlags::DIRECTORY, 0o500)
+        self.open(path, OFlags::RDONLY | OFlags::DIRECTORY, 0o700)
     }
 
     /// Opens a regular file for reading.
     pub(super) fn file(&self, path: &Path) -> Access<File> {
         // O_NONBLOCK: a fifo that took the file's place must not be waited for.
-        let fd = self.open_anyway(path, OFlags::RDONLY | OFlags::NONBLOCK, 0o400)?;
+        let fd = self.open(path, OFlags::RDONLY | OFlags::NONBLOCK, 0o600)?;
         let stat = rustix::fs::fstat(&fd)?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile { Ok(File::from(fd)) } else { Err(Errno::INVAL) }
     }
@@ -45,6 +59,13 @@ impl<'d> Tree<'d> {
     /// The names in a directory and what they are, in byte order.
     pub(super) fn list(&self, path: &Path) -> Access<BTreeMap<OsString, Stat>> {
         let fd = self.dir(path)?;
+        // Readable is not enough: without the right to search, nothing in it can be looked at.
+        if self.owner == Owner::Agent {
+            let mode = rustix::fs::fstat(&fd)?.st_mode & 0o7777;
+            if mode & 0o700 != 0o700 {
+                rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode | 0o700))?;
+            }
+        }
         let mut entries = BTreeMap::new();
         for entry in rustix::fs::Dir::read_from(&fd)? {
             let entry = entry?;
@@ -93,22 +114,18 @@ impl<'d> Tree<'d> {
         Ok((fd, name))
     }
 
-    fn open_anyway(&self, path: &Path, flags: OFlags, needed: u32) -> Access<OwnedFd> {
-        match beneath(self.root, dot(path), flags, Mode::empty()) {
-            Err(Errno::ACCESS) => {
-                let held = beneath(self.root, dot(path), OFlags::PATH, Mode::empty())?;
-                let stat = rustix::fs::fstat(&held)?;
-                if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & needed == needed {
-                    return Err(Errno::ACCESS);
-                }
-                let mode = stat.st_mode & 0o7777;
-                chmod_by_descriptor(&held, mode | needed)?;
-                let opened = beneath(self.root, dot(path), flags, Mode::empty());
-                chmod_by_descriptor(&held, mode)?;
-                opened
-            }
-            answer => answer,
+    fn open(&self, path: &Path, flags: OFlags, needed: u32) -> Access<OwnedFd> {
+        let open = || beneath(self.root, dot(path), flags, Mode::empty());
+        let held = match open() {
+            Err(Errno::ACCESS) if self.owner == Owner::Agent => beneath(self.root, dot(path), OFlags::PATH, Mode::empty())?,
+            answer => return answer,
+        };
+        let mode = rustix::fs::fstat(&held)?.st_mode & 0o7777;
+        if mode & needed == needed {
+            return Err(Errno::ACCESS);
         }
+        chmod_by_descriptor(&held, mode | needed)?;
+        open()
     }
 }
 

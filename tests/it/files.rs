@@ -13,7 +13,7 @@ use rustix::fs::{CWD, Mode, RenameFlags};
 use crate::support::{child, has, in_mount_namespace, is_root, memory, mode, names, on_small_tmpfs, place, said};
 
 fn private() -> (tempfile::TempDir, Dir) {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = memory();
     let dir = Dir::create_private(&temp.path().join("private")).unwrap();
     (temp, dir)
 }
@@ -260,7 +260,7 @@ fn links_above_are_walked_and_a_loop_of_them_ends() {
 // covers: F05
 #[test]
 fn a_swapped_component_never_leads_out() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = memory();
     let (place, victim) = (temp.path().join("place"), temp.path().join("victim"));
     fs::create_dir_all(place.join("dir")).unwrap();
     fs::create_dir(&victim).unwrap();
@@ -291,7 +291,7 @@ fn a_swapped_component_never_leads_out() {
 // covers: F05
 #[test]
 fn a_removal_never_follows_a_link_that_is_swapped_in() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = memory();
     let victim = temp.path().join("victim");
     fs::create_dir(&victim).unwrap();
     fs::write(victim.join("precious"), "x").unwrap();

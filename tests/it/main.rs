@@ -1,6 +1,8 @@
 //! Tests of the supervisor that an ordinary user runs in under a minute. Run as root, they test more: other users,
 //! other owners.
 
+#![allow(clippy::disallowed_methods, reason = "tests are made of effects")]
+
 mod ca;
 mod commands;
 mod files;
@@ -11,5 +13,6 @@ mod manifest_files;
 mod manifest_fuzz;
 mod store;
 mod support;
+mod tidy;
 mod timeline;
 mod workspace;

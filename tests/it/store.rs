@@ -22,7 +22,8 @@ struct Home {
 
 impl Home {
     fn new() -> Self {
-        let (disk, memory) = (tempfile::tempdir().unwrap(), memory());
+        // Both in memory, so that the tests do not wait for a disk.
+        let (disk, memory) = (memory(), memory());
         let layout = layout(disk.path(), memory.path());
         Self { disk, memory, layout }
     }
@@ -475,4 +476,59 @@ fn child_cannot_claim() {
     let memory = PathBuf::from(std::env::var_os("BOTTLE_TEST_MEMORY").unwrap());
     let error = Claim::new(&layout(&place(), &memory), "new", None).unwrap_err();
     assert!(error.cause.contains("Read-only file system"), "{error}");
+}
+
+// covers: F07 K08
+#[test]
+fn a_claim_killed_at_any_call_leaves_what_the_next_one_undoes() {
+    if !crate::support::has("strace") {
+        return;
+    }
+    let home = Home::new();
+    drop(home.claim("first"));
+    let mut left = [0; 2];
+    for call in ["mkdirat", "openat2", "write", "flock", "rename,renameat,renameat2", "fchmod"] {
+        for when in 1..=8 {
+            let killed = std::process::Command::new("strace")
+                .args(["-f", "-qq", "-o", "/dev/null"])
+                .arg(format!("--inject={call}:signal=SIGKILL:when={when}"))
+                .arg(std::env::current_exe().unwrap())
+                .args(["--exact", "store::child_claims_once", "--ignored", "--nocapture"])
+                .env("BOTTLE_TEST_PLACE", home.disk.path())
+                .env("BOTTLE_TEST_MEMORY", home.memory.path())
+                .output()
+                .unwrap();
+            let statuses = home.statuses();
+            let known = |(name, status): &(String, Status)| *status == Status::Crashed && (name == "first" || name == "killed");
+            assert!(statuses.iter().all(known), "{call} {when}: {statuses:?} {killed:?}");
+            left[usize::from(statuses.len() > 1)] += 1;
+            drop(home.claim("next"));
+            for name in ["killed", "next"] {
+                if let Takeover::Dead(claim) = Claim::take_over(&home.layout, &id(name)).unwrap() {
+                    claim.remove().unwrap();
+                }
+            }
+            assert_eq!(names(&home.layout.state), [".lock", "first"], "{call} {when}");
+            assert_eq!(names(home.layout.open_runtime().unwrap().path()), ["first"], "{call} {when}");
+        }
+    }
+    assert!(left.iter().all(|&count| count > 3), "{left:?}");
+}
+
+#[test]
+#[ignore = "run by a_claim_killed_at_any_call_leaves_what_the_next_one_undoes"]
+fn child_claims_once() {
+    let memory = PathBuf::from(std::env::var_os("BOTTLE_TEST_MEMORY").unwrap());
+    Claim::new(&layout(&place(), &memory), "killed", None).unwrap();
+}
+
+#[test]
+fn a_runtime_directory_of_another_environment_is_found_by_its_record() {
+    let (home, elsewhere) = (Home::new(), memory());
+    drop(Claim::new(&layout(home.disk.path(), elsewhere.path()), "web", None).unwrap());
+    let there = layout(home.disk.path(), elsewhere.path()).open_runtime().unwrap();
+    assert_eq!(names(there.path()), ["web"]);
+    let Takeover::Dead(claim) = Claim::take_over(&home.layout, &id("web")).unwrap() else { panic!() };
+    claim.remove().unwrap();
+    assert_eq!(names(there.path()), Vec::<String>::new());
 }

@@ -11,7 +11,7 @@ use bottle_contract::Reason;
 use bottle_contract::event::{Event, Level};
 use serde_json::Value;
 
-use crate::support::{mode, said};
+use crate::support::{memory, mode, said};
 
 const OPENING: Opening<'static> = Opening { bottle: "web", boot_id: "b00t", plan: "91a7" };
 
@@ -24,7 +24,7 @@ fn event(slug: &str) -> Event {
 
 /// A closed timeline of six records.
 fn closed() -> (tempfile::TempDir, PathBuf, String) {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = memory();
     let dir = Dir::open(temp.path()).unwrap();
     let mut timeline = Timeline::create(&dir, &OPENING).unwrap();
     for piece in ["egress", "pipelock", "agent"] {

@@ -14,7 +14,7 @@ use bottle::workspace::{Applied, Changes, Choices, Kind, Node, apply, copied, co
 use rustix::fs::{CWD, FileType, Mode, XattrFlags};
 use tempfile::TempDir;
 
-use crate::support::{in_mount_namespace, mode, names};
+use crate::support::{in_mount_namespace, memory, mode, names};
 
 const PLAIN: Choices = Choices { force: false, git: false };
 
@@ -25,7 +25,16 @@ struct Place {
 
 impl Place {
     fn new(dirs: &[&str]) -> Self {
-        let place = Self { temp: tempfile::tempdir().unwrap() };
+        Self::in_temp(memory(), dirs)
+    }
+
+    /// On a file system that has had extended attributes of users for longer than tmpfs.
+    fn on_disk(dirs: &[&str]) -> Self {
+        Self::in_temp(tempfile::tempdir().unwrap(), dirs)
+    }
+
+    fn in_temp(temp: TempDir, dirs: &[&str]) -> Self {
+        let place = Self { temp };
         dirs.iter().for_each(|dir| fs::create_dir(place.at(dir)).unwrap());
         place
     }
@@ -86,11 +95,13 @@ fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Waits for the file system's clock to go on, so that what follows has a newer stamp.
+/// Waits for the file system's clock to go on twice: after once it may still be behind the fine stamps that some kernels give.
 fn tick() -> u64 {
-    let now = file_nanos();
-    while file_nanos() == now {
-        std::thread::yield_now();
+    for _ in 0..2 {
+        let now = file_nanos();
+        while file_nanos() == now {
+            std::thread::yield_now();
+        }
     }
     file_nanos()
 }
@@ -170,7 +181,7 @@ fn a_copy_into_its_own_source_ends() {
 
 #[test]
 fn an_upper_directory_says_what_changed() {
-    let place = Place::new(&["lower", "upper"]);
+    let place = Place::on_disk(&["lower", "upper"]);
     place.write(
         "lower",
         &[
@@ -250,7 +261,7 @@ fn an_upper_directory_says_what_changed() {
 /// What an agent does, as a shell script in the tree.
 const SCRIPT: &str = "echo new > added; echo more >> modified; rm gone; rm -r gonedir; mkdir -p fresh/sub; echo x > fresh/sub/f; \
      rm -r again; mkdir again; echo y > again/other; chmod 755 mode; rm swap; ln -s modified swap; mv moved elsewhere; touch touched; \
-     rm type; mkdir type; echo z > type/z; mkdir -m 000 closed; echo q > quiet; chmod 000 quiet";
+     rm type; mkdir type; echo z > type/z; mkdir -m 000 closed; mkdir shut; echo w > shut/w; chmod 000 shut; echo q > quiet; chmod 000 quiet";
 
 const BEFORE: [(&str, &str); 12] = [
     ("modified", "one\n"),
@@ -267,7 +278,7 @@ const BEFORE: [(&str, &str); 12] = [
     ("quiet", "x"),
 ];
 
-const AFTER: [&str; 20] = [
+const AFTER: [&str; 22] = [
     "A added",
     "D again/old",
     "M again/other",
@@ -288,36 +299,40 @@ const AFTER: [&str; 20] = [
     "D moved/in/",
     "D moved/in/here",
     "M quiet",
+    "A shut/",
+    "A shut/w",
 ];
 
 // covers: R19
 #[test]
 fn what_a_real_overlay_holds_becomes_the_tree_that_the_agent_saw() {
-    let place = Place::new(&["lower", "upper", "work", "merged"]);
+    let place = Place::on_disk(&["lower", "upper", "work", "merged", "seen"]);
     place.write("lower", &BEFORE);
-    tick();
+    place.write("seen", &BEFORE);
     let since = tick();
     let mount = "mount -t overlay -o userxattr,lowerdir=$1/lower,upperdir=$1/upper,workdir=$1/work none $1/merged";
-    let script = format!("{mount} && (cd $1/merged && {SCRIPT}) && cp -a $1/merged $1/seen");
+    let script = format!("{mount} && (cd $1/merged && {SCRIPT}) && cd $1/seen && {SCRIPT}");
     let output = in_mount_namespace(&script, place.temp.path()).arg("true").output().unwrap();
     assert!(output.status.success(), "{}", crate::support::said(&output));
     let changes = overlay(&place.dir("lower"), &place.dir("upper")).unwrap();
     let expected: Vec<&str> = AFTER.into_iter().chain(["T swap@", "T type/", "A type/z"]).collect();
     assert_eq!(show(&changes), expected);
     brought_back(&place, &changes, "lower", "upper", since);
+    // The kernel leaves its work directory without any rights, where only `remove_tree` gets through.
+    Dir::open(place.temp.path()).unwrap().remove_tree("work").unwrap();
 }
 
 #[test]
 fn a_changed_copy_becomes_the_tree_that_the_agent_saw() {
-    let place = Place::new(&["source", "copy"]);
+    let place = Place::new(&["source", "copy", "seen"]);
     place.write("source", &BEFORE);
-    tick();
+    place.write("seen", &BEFORE);
     let since = tick();
     copy(&place.dir("source"), &place.dir("copy")).unwrap();
     let completed = tick();
-    let agent = Command::new("sh").args(["-c", SCRIPT]).current_dir(place.at("copy")).status().unwrap();
-    assert!(agent.success());
-    Command::new("cp").args(["-a", "copy", "seen"]).current_dir(place.temp.path()).status().unwrap();
+    for tree in ["copy", "seen"] {
+        assert!(Command::new("sh").args(["-c", SCRIPT]).current_dir(place.at(tree)).status().unwrap().success());
+    }
     let changes = copied(&place.dir("source"), &place.dir("copy"), since, completed).unwrap();
     let expected: Vec<&str> = AFTER.into_iter().chain(["T swap@", "T type/", "A type/z"]).collect();
     assert_eq!(show(&changes), expected);
@@ -332,6 +347,7 @@ fn brought_back(place: &Place, changes: &Changes, target: &str, written: &str, s
     for name in ["seen", target] {
         // The operator can always use what is theirs.
         chmod(&place.at(name).join("closed"), 0o700);
+        chmod(&place.at(name).join("shut"), 0o700);
         chmod(&place.at(name).join("quiet"), 0o600);
     }
     assert_eq!(place.tree(target), place.tree("seen"));
@@ -390,7 +406,6 @@ fn each_conflict_is_named_and_stops_everything() {
     place.whiteout("upper/deleted");
     place.whiteout("upper/dir");
     let changes = overlay(&place.dir("lower"), &place.dir("upper")).unwrap();
-    tick();
     let since = tick();
     // Meanwhile the operator works on.
     place.write("lower", &[("modified", "operator"), ("added", "operator"), ("deleted", "operator"), ("dir/mine", "x")]);

@@ -140,10 +140,15 @@ fn apply(root: impl AsFd + Copy, mount: &Mount, sources: Vec<OwnedFd>, devices: 
         Mount::Overlay { target, .. } => overlay(root, target, &sources)?,
         Mount::Symlink { to, target } => {
             let (parent, name) = parent(root, target)?;
+            replace(&parent, name)?;
             symlinkat(to, parent, name)?;
         }
         Mount::Directory { target, mode } => drop(directory(root, target, *mode)?),
-        Mount::File { target, text, mode } => drop(file(root, target, text, *mode)?),
+        Mount::File { target, text, mode } => {
+            let (parent, name) = parent(root, target)?;
+            replace(&parent, name)?;
+            drop(file(root, target, text, *mode)?);
+        }
     }
     Ok(())
 }
@@ -192,6 +197,14 @@ fn directory(root: impl AsFd + Copy, target: &Path, mode: u32) -> rustix::io::Re
 fn parent(root: impl AsFd + Copy, target: &Path) -> rustix::io::Result<(OwnedFd, &std::ffi::OsStr)> {
     let name = target.file_name().ok_or(Errno::INVAL)?;
     Ok((directory(root, target.parent().unwrap_or(Path::new("/")), 0o755)?, name))
+}
+
+/// An image may have something of that name; the bottle's own takes its place. The image itself stays as it is.
+fn replace(parent: impl AsFd, name: &std::ffi::OsStr) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(parent, name, rustix::fs::AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }
 
 fn file(root: impl AsFd + Copy, target: &Path, text: &str, mode: u32) -> std::io::Result<OwnedFd> {

@@ -187,8 +187,15 @@ async fn main() {
         .with_no_client_auth();
     let direct = Dialler { door: None, address: origin.address, tls: Arc::new(tls).into() };
     let through = Dialler { door: Some(door.socket.clone()), ..direct.clone() };
-    let idle = door.memory("smaps_rollup", "Pss:");
-    println!("P9 idle: {idle} KiB PSS");
+    // An answer of any kind says that it has started.
+    let mut refused = handshake(UnixStream::connect(&door.socket).await.unwrap()).await;
+    let request = Request::get("https://unlisted.example/").header("host", "unlisted.example").body(empty()).unwrap();
+    assert_eq!(refused.send_request(request).await.unwrap().status(), 403);
+    println!("P9 idle: {} KiB PSS", door.memory("smaps_rollup", "Pss:"));
+    exchange(&mut through.dial().await, through.request("GET", "/", empty())).await;
+    println!("   after one request: {} KiB PSS", door.memory("smaps_rollup", "Pss:"));
+    exchange(&mut through.dial().await, through.request("POST", "/", full(conversation(100_000)))).await;
+    println!("   after one POST: {} KiB PSS", door.memory("smaps_rollup", "Pss:"));
 
     let mut rates = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
@@ -227,21 +234,30 @@ async fn main() {
         println!("P8 {row}: direct {d:.0} MiB/s, door {t:.0} MiB/s, {} KiB peak", door.memory("status", "VmHWM:"));
     }
 
+    let scanner = bottle_scan::Scanner::new(bottle_scan::Fingerprints::of([7; 32], &[support::SECRET.as_bytes()])).unwrap();
+    let (mut stream, start, mut body) = (scanner.stream(), Instant::now(), long(2048));
+    while let Some(frame) = body.frame().await {
+        assert_eq!(stream.push(frame.unwrap().data_ref().unwrap()), None);
+    }
+    println!("   the scanner alone, on the same text: {:.0} MiB/s", 128.0 / start.elapsed().as_secs_f64());
+
     let sink = Origin::raw(|mut stream| async move {
         let mut room = [0; 64];
         let _ = stream.read(&mut room).await;
     })
     .await;
     let door = Door::open(&sink);
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let before = door.memory("smaps_rollup", "Pss:");
     let mut tunnels = Vec::new();
-    for _ in 0..200 {
+    let mut before = 0;
+    for number in 0..=200 {
         let mut stream = UnixStream::connect(&door.socket).await.unwrap();
         stream.write_all(b"CONNECT a.test:22 HTTP/1.1\r\nHost: a.test:22\r\n\r\n").await.unwrap();
         let mut room = [0; 512];
         assert!(stream.read(&mut room).await.unwrap() > 0);
         tunnels.push(stream);
+        if number == 0 {
+            before = door.memory("smaps_rollup", "Pss:");
+        }
     }
     println!("P9 idle tunnel: {} KiB", (door.memory("smaps_rollup", "Pss:") - before) / 200);
 }

@@ -27,7 +27,7 @@ pub struct Table {
     pub parent: Option<Parent>,
     /// Addresses that may be dialled though they are not public.
     pub exempt: Vec<IpNet>,
-    /// The authority for interception, when the agent dials pipelock itself.
+    /// The agent dials pipelock itself, so what it says inside TLS must be read here.
     pub intercepts: bool,
     /// Rules and the bottle's own secrets.
     pub scanner: Scanner,

@@ -1,15 +1,28 @@
 //! One scan: the text as it came, then, layer by layer, what its encodings hide.
 
 use crate::Finding;
-use crate::decode::{self, base32, base64, escape::Escape, fold, hex, inflate, region, utf16};
+use crate::decode::{base32, base64, escape::Escape, fold, hex, inflate, region, utf16};
 use crate::engine::Engine;
 use crate::rules::Match;
+use crate::survey::{self, Survey};
 
 /// The most layers of encoding that are undone. What is still encoded below them is not scannable.
 pub(crate) const DEPTH: usize = 8;
 
 /// The fewest digits of a run that is decoded: sixteen bytes in base64, and less is no token.
 const SHORTEST_RUN: usize = 24;
+
+/// From this many digits on a run is scanned whatever it decodes to: text may begin anywhere in it.
+const LONG_RUN: usize = 128;
+
+/// From this many digits on a run may be a compressed token.
+const LONG_ENOUGH_TO_INFLATE: usize = 64;
+
+/// The fewest hexadecimal pairs that could be a token.
+const FEWEST_PAIRS: usize = 12;
+
+/// The fewest units of UTF-16 that could be a token.
+const FEWEST_UNITS: usize = 12;
 
 /// Why a scan ends early.
 #[derive(Debug)]
@@ -30,11 +43,14 @@ pub(crate) struct Job<'e> {
     /// The layers that led here, outermost first, and where in the raw bytes the outermost began.
     layers: Vec<&'static str>,
     origin: u64,
+    /// Memory to use again.
+    surveys: Vec<Survey>,
+    buffers: Vec<Vec<u8>>,
 }
 
 impl<'e> Job<'e> {
     pub(crate) fn new(engine: &'e Engine, path: Option<&'e str>, budget: u64) -> Self {
-        Self { engine, path, budget, base: 0, layers: Vec::new(), origin: 0 }
+        Self { engine, path, budget, base: 0, layers: Vec::new(), origin: 0, surveys: Vec::new(), buffers: Vec::new() }
     }
 
     /// Scans one text and all that it hides.
@@ -46,28 +62,59 @@ impl<'e> Job<'e> {
             return Err(Stop::Found(finding));
         }
         self.rules(bytes)?;
-        self.runs(bytes)?;
-        for escape in Escape::ALL {
+        let mut survey = self.surveys.pop().unwrap_or_default();
+        survey.take(bytes);
+        let result = self.layers_of(bytes, &survey);
+        self.surveys.push(survey);
+        result
+    }
+
+    /// Everything that `bytes` hides.
+    fn layers_of(&mut self, bytes: &[u8], survey: &Survey) -> Result<(), Stop> {
+        if !survey.runs.is_empty() {
+            self.runs(bytes, &survey.runs)?;
+        }
+        for escape in Escape::ALL.into_iter().filter(|escape| survey.any(escape.flag())) {
             region::each(
                 bytes,
-                |from| escape.next(bytes, from),
-                |range| self.layer(escape.name(), range.start, |out| escape.decode(&bytes[range.clone()], out)),
+                |from| survey.find(from, escape.flag(), |start, end| escape.next(bytes, start, end)),
+                |range| {
+                    self.layer(escape.name(), range.start, |out| {
+                        escape.decode(&bytes[range.clone()], out);
+                        out.len() < range.len()
+                    })
+                },
             )?;
         }
-        region::each(
-            bytes,
-            |from| fold::next(bytes, from),
-            |range| self.layer("unicode", range.start, |out| fold::decode(&bytes[range.clone()], out)),
-        )?;
-        self.wide(bytes)?;
+        // Decoded bytes that are no text have no letters to dress up.
+        if survey.any(survey::HIGH) && (self.layers.is_empty() || is_text(bytes)) {
+            region::each(
+                bytes,
+                |from| survey.find(from, survey::HIGH, |start, end| fold::next(bytes, start, end.min(bytes.len()))),
+                |range| {
+                    self.layer("unicode", range.start, |out| {
+                        fold::decode(&bytes[range.clone()], out);
+                        *out != bytes[range.clone()]
+                    })
+                },
+            )?;
+        }
+        if survey.any(survey::ZERO) {
+            self.wide(bytes, survey)?;
+        }
+        if !survey.pairs.is_empty() {
+            self.pairs(bytes, &survey.pairs)?;
+        }
         self.compressed(bytes)
     }
 
-    /// Decodes one layer, and scans it.
-    fn layer(&mut self, name: &'static str, at: usize, decode: impl FnOnce(&mut Vec<u8>)) -> Result<(), Stop> {
-        let mut out = Vec::new();
-        decode(&mut out);
-        self.inside(name, at, &out)
+    /// Decodes one layer, and scans it if `decode` says that it is worth it.
+    fn layer(&mut self, name: &'static str, at: usize, decode: impl FnOnce(&mut Vec<u8>) -> bool) -> Result<(), Stop> {
+        let mut out = self.buffers.pop().unwrap_or_default();
+        out.clear();
+        let result = if decode(&mut out) { self.inside(name, at, &out) } else { Ok(()) };
+        self.buffers.push(out);
+        result
     }
 
     fn inside(&mut self, name: &'static str, at: usize, text: &[u8]) -> Result<(), Stop> {
@@ -122,6 +169,9 @@ impl<'e> Job<'e> {
     /// A rule whose match begins with its keyword.
     fn anchored(&self, index: u16, bytes: &[u8], at: usize) -> Result<(), Stop> {
         let rule = &self.engine.rules[usize::from(index)];
+        if !rule.may_begin(bytes, at) {
+            return Ok(());
+        }
         let Some(regex) = rule.regex() else { return Ok(()) };
         let text = &bytes[at..(at + rule.reach.1).min(bytes.len())];
         let Some(whole) = regex.find(text) else { return Ok(()) };
@@ -173,57 +223,80 @@ impl<'e> Job<'e> {
     }
 
     /// Runs of digits: base64, base32, hexadecimal.
-    fn runs(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+    fn runs(&mut self, bytes: &[u8], places: &[u32]) -> Result<(), Stop> {
+        let mut joined = self.buffers.pop().unwrap_or_default();
         let mut at = 0;
-        let mut joined = Vec::new();
-        while let Some(found) = bytes[at..].iter().position(|&b| base64::is_digit(b)) {
-            let start = at + found;
-            let mut end = start + bytes[start..].iter().take_while(|&&b| base64::is_digit(b)).count();
-            let mut run = &bytes[start..end];
-            if run.len() >= 16 {
-                // A wrapped text goes on behind a line end, however that is written.
-                joined.clear();
-                loop {
-                    let gap = joint(&bytes[end..]);
-                    let next = end + gap + bytes[end + gap..].iter().take_while(|&&b| base64::is_digit(b)).count();
-                    if gap == 0 || next - end - gap < 4 {
-                        break;
-                    }
-                    if joined.is_empty() {
-                        joined.extend_from_slice(run);
-                    }
-                    joined.extend_from_slice(&bytes[end + gap..next]);
-                    end = next;
+        for inside in places.iter().map(|&place| place as usize) {
+            if inside < at {
+                continue;
+            }
+            let start = at + bytes[at..inside].iter().rposition(|&b| !base64::is_digit(b)).map_or(0, |before| before + 1);
+            let mut end = base64::end(bytes, inside);
+            // A wrapped text goes on behind a line end, however that is written.
+            joined.clear();
+            while end - start >= 16 {
+                let gap = joint(&bytes[end..]);
+                let next = base64::end(bytes, end + gap);
+                if gap == 0 || next - end - gap < 4 {
+                    break;
                 }
-                if !joined.is_empty() {
-                    run = &joined;
+                if joined.is_empty() {
+                    joined.extend_from_slice(&bytes[start..end]);
                 }
-                if run.len() >= SHORTEST_RUN {
-                    self.run(run, start)?;
-                }
+                joined.extend_from_slice(&bytes[end + gap..next]);
+                end = next;
+            }
+            let run = if joined.is_empty() { &bytes[start..end] } else { &joined };
+            if run.len() >= SHORTEST_RUN {
+                self.run(run, start)?;
             }
             at = end;
         }
-        self.pairs(bytes)
+        self.buffers.push(joined);
+        Ok(())
     }
 
     fn run(&mut self, run: &[u8], at: usize) -> Result<(), Stop> {
-        for shift in 0..4 {
-            self.layer("base64", at, |out| base64::run(&run[shift..], out))?;
+        let alignments = if run.len() >= LONG_RUN { 0b1111 } else { base64::ascii_alignments(run) };
+        for shift in (0..4).filter(|shift| alignments >> shift & 1 == 1) {
+            self.layer("base64", at, |out| {
+                base64::run(&run[shift..], out);
+                run.len() >= LONG_RUN || has_text(out)
+            })?;
         }
-        for digits in run.split(|b| !b.is_ascii_hexdigit()).filter(|digits| digits.len() >= 32) {
-            self.layer("hex", at, |out| hex::run(digits, out))?;
-            self.layer("hex", at, |out| hex::run(&digits[1..], out))?;
+        if (LONG_ENOUGH_TO_INFLATE..LONG_RUN).contains(&run.len()) && alignments & 1 == 0 {
+            self.layer("base64", at, |out| {
+                base64::run(run, out);
+                inflate::next(out, 0).is_some()
+            })?;
         }
-        for digits in run.split(|&b| !base32::is_digit(b)).filter(|digits| digits.len() >= 32) {
-            for shift in 0..8 {
-                self.layer("base32", at, |out| base32::run(&digits[shift..], out))?;
+        hex::stretches(run, hex::is_digit, |digits| {
+            for shift in 0..2 {
+                self.layer("hex", at, |out| {
+                    hex::run(&digits[shift..], out);
+                    has_text(out)
+                })?;
             }
+            Ok(())
+        })?;
+        for is_digit in [base32::is_upper as fn(u8) -> bool, base32::is_lower] {
+            hex::stretches(run, is_digit, |digits| {
+                for shift in 0..8 {
+                    self.layer("base32", at, |out| {
+                        base32::run(&digits[shift..], out);
+                        has_text(out)
+                    })?;
+                }
+                Ok(())
+            })?;
         }
-        for digits in run.split(|b| !b.is_ascii_alphanumeric()) {
+        if self.engine.at_runs.is_empty() || run.len() >= LONG_RUN {
+            return Ok(());
+        }
+        for word in run.split(|b| !b.is_ascii_alphanumeric()) {
             for &index in &self.engine.at_runs {
-                if self.engine.rules[usize::from(index)].run.is_some_and(|(least, most)| (least..=most).contains(&digits.len())) {
-                    self.between(index, digits, 0, digits.len())?;
+                if self.engine.rules[usize::from(index)].run.is_some_and(|(least, most)| (least..=most).contains(&word.len())) {
+                    self.between(index, word, 0, word.len())?;
                 }
             }
         }
@@ -231,34 +304,34 @@ impl<'e> Job<'e> {
     }
 
     /// Hexadecimal pairs with separators.
-    fn pairs(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+    fn pairs(&mut self, bytes: &[u8], places: &[u32]) -> Result<(), Stop> {
         let mut at = 0;
-        while at + 36 < bytes.len() {
-            // Twelve pairs take thirty-five bytes and more: every twelfth byte, one of three is a digit.
-            let Some(start) = (at..at + 3).find(|&i| pair_at(bytes, i)) else {
-                at += 3;
-                continue;
-            };
-            let mut out = Vec::new();
-            let end = hex::separated(bytes, start, &mut out);
-            if out.len() >= 12 {
-                self.inside("hex", start, &out)?;
-            }
-            at = end.max(at + 1);
+        for place in places.iter().map(|&place| place as usize) {
+            // The sequence may have begun up to fifteen bytes earlier.
+            let Some(start) = hex::pair(bytes, at.max(place.saturating_sub(15)), place + 8) else { continue };
+            let mut end = start;
+            self.layer("hex", start, |out| {
+                end = hex::separated(bytes, start, out);
+                out.len() >= FEWEST_PAIRS
+            })?;
+            at = end.max(start + 1);
         }
         Ok(())
     }
 
     /// UTF-16.
-    fn wide(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+    fn wide(&mut self, bytes: &[u8], survey: &Survey) -> Result<(), Stop> {
         let mut at = 0;
-        while let Some(zero) = memchr::memchr(0, &bytes[at..]) {
-            let mut out = Vec::new();
-            let end = utf16::around(bytes, at + zero, &mut out);
-            if out.len() >= 16 {
-                self.inside("utf-16", at + zero, &out)?;
+        let zero = |start: usize, end: usize| memchr::memchr(0, &bytes[start..end.min(bytes.len())]).map(|found| start + found);
+        while let Some(zero) = survey.find(at, survey::ZERO, zero) {
+            let wide = utf16::around(bytes, zero);
+            if wide.count >= FEWEST_UNITS {
+                self.layer("utf-16", wide.start, |out| {
+                    wide.decode(bytes, out);
+                    true
+                })?;
             }
-            at = end;
+            at = (wide.start + wide.count * 2).max(zero + 1);
         }
         Ok(())
     }
@@ -298,10 +371,16 @@ fn joint(bytes: &[u8]) -> usize {
     if broken { at } else { 0 }
 }
 
-/// True where a pair of digits, a separator, and another pair stand.
-fn pair_at(bytes: &[u8], at: usize) -> bool {
-    let digits = |at: usize| decode::octet(bytes, at).is_some();
-    digits(at)
-        && bytes.get(at + 2).is_some_and(|b| matches!(b, b':' | b'-' | b' ' | b',' | b';' | b'.' | b'_' | b'\n' | b'\r'))
-        && (digits(at + 3) || digits(at + 4) || digits(at + 5))
+/// True when a stretch of it could be a token: sixteen bytes in a row that text is made of.
+fn has_text(bytes: &[u8]) -> bool {
+    let mut row = 0;
+    bytes.iter().any(|&b| {
+        row = if matches!(b, b' '..=b'~' | b'\n' | b'\r' | b'\t' | 0) { row + 1 } else { 0 };
+        row >= 16
+    }) || inflate::next(bytes, 0).is_some()
+}
+
+/// True when most of it is UTF-8.
+fn is_text(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to() > bytes.len() / 2, |_| true)
 }

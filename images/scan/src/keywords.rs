@@ -1,13 +1,14 @@
 //! One pass over the bytes that finds every place where a keyword of a rule stands.
 //!
-//! A table of 2^14 bytes answers, for any four bytes, "may a keyword have these at its offset o or o + 1?". Since both
-//! offsets are in the table it is enough to look at every second position: no chain of dependent loads, one rarely taken
-//! branch for each eight bytes. What passes is compared byte for byte.
+//! A table answers, for any four bytes, "may a keyword have these at its offset o or o + 1?". Since both offsets are in
+//! the table it is enough to look at every second position: no chain of dependent loads, and rarely taken branches.
+//! What passes is compared byte for byte.
 
 /// A keyword's place in the list that [`Keywords::new`] was given.
 pub(crate) type KeywordId = u16;
 
-const TABLE_BITS: u32 = 14;
+/// 2^13 words of 32 bits are 32 KiB, which a first-level cache holds.
+const TABLE_BITS: u32 = 13;
 
 /// A keyword as it may stand around a sampled position.
 #[derive(Debug, Clone, Copy)]
@@ -26,8 +27,8 @@ struct Entry {
 /// The set of keywords, ready to search.
 #[derive(Debug)]
 pub(crate) struct Keywords {
-    /// By hash of three bytes: the low three bits of the fourth bytes that may follow.
-    table: Box<[u8; 1 << TABLE_BITS]>,
+    /// By hash of three bytes: a bit for the low five bits of each fourth byte that may follow.
+    table: Box<[u32; 1 << TABLE_BITS]>,
     /// By the same hash: where its candidates are.
     starts: Box<[u16]>,
     candidates: Vec<Candidate>,
@@ -38,7 +39,7 @@ pub(crate) struct Keywords {
 const FOLD: u32 = 0x2020_2020;
 
 fn slot(three: u32) -> usize {
-    ((three & 0x00ff_ffff).wrapping_mul(0x9e37_79b1) >> (32 - TABLE_BITS)) as usize
+    ((three << 8).wrapping_mul(0x9e37_79b1) >> (32 - TABLE_BITS)) as usize
 }
 
 /// How common a byte is in text and code: windows of rare bytes make fewer false candidates.
@@ -54,16 +55,16 @@ fn commonness(byte: u8) -> u32 {
 impl Keywords {
     /// Keywords of at least three bytes, each with whether its case counts.
     pub(crate) fn new(keywords: &[(Vec<u8>, bool)]) -> Self {
-        let mut placed: Vec<(usize, u8, Candidate)> = Vec::new();
+        let mut placed: Vec<(usize, u32, Candidate)> = Vec::new();
         for (id, (bytes, _)) in keywords.iter().enumerate() {
             let keyword = KeywordId::try_from(id).unwrap_or(KeywordId::MAX);
             let folded: Vec<u8> = bytes.iter().map(|b| b | 0x20).collect();
             let three = |at: usize| slot(u32::from_le_bytes([folded[at], folded[at + 1], folded[at + 2], 0]));
-            let exactly = |at: usize| 1u8 << (folded[at] & 7);
+            let exactly = |at: usize| 1u32 << (folded[at] & 31);
             match folded.len() {
                 0..3 => {}
                 3 => {
-                    placed.push((three(0), 0xff, Candidate { keyword, offset: 0 }));
+                    placed.push((three(0), u32::MAX, Candidate { keyword, offset: 0 }));
                     for before in 0..=255u8 {
                         let hash = slot(u32::from_le_bytes([before | 0x20, folded[0], folded[1], 0]));
                         placed.push((hash, exactly(2), Candidate { keyword, offset: -1 }));
@@ -71,7 +72,7 @@ impl Keywords {
                 }
                 4 => {
                     placed.push((three(0), exactly(3), Candidate { keyword, offset: 0 }));
-                    placed.push((three(1), 0xff, Candidate { keyword, offset: 1 }));
+                    placed.push((three(1), u32::MAX, Candidate { keyword, offset: 1 }));
                 }
                 length => {
                     let cost = |at: usize| -> u32 { bytes[at..at + 5].iter().map(|&b| commonness(b)).sum() };
@@ -84,7 +85,7 @@ impl Keywords {
         }
         placed.sort_by_key(|(hash, _, candidate)| (*hash, candidate.keyword, candidate.offset));
         placed.dedup_by_key(|(hash, _, candidate)| (*hash, candidate.keyword, candidate.offset));
-        let mut table = Box::new([0u8; 1 << TABLE_BITS]);
+        let mut table = Box::new([0u32; 1 << TABLE_BITS]);
         let mut starts = vec![0u16; (1 << TABLE_BITS) + 1].into_boxed_slice();
         for (hash, bits, _) in &placed {
             table[*hash] |= bits;
@@ -102,7 +103,7 @@ impl Keywords {
 
     /// Calls `found` with each keyword and the place of its first byte, in no particular order within eight bytes.
     pub(crate) fn search<E>(&self, bytes: &[u8], mut found: impl FnMut(KeywordId, usize) -> Result<(), E>) -> Result<(), E> {
-        let passes = |four: u32| (self.table[slot(four)] >> (four >> 24 & 7)) & 1;
+        let passes = |four: u32| self.table[slot(four)] >> (four >> 24 & 31) & 1 != 0;
         let mut at = 0;
         // Four windows, two bytes apart; the last reaches two bytes into the next eight.
         while let Some(chunk) = bytes.get(at..at + 12) {
@@ -111,10 +112,9 @@ impl Keywords {
                 | u64::from(FOLD);
             let last = u32::from_le_bytes([chunk[6], chunk[7], chunk[8], chunk[9]]) | FOLD;
             let windows = [low as u32, (low >> 16) as u32, (low >> 32) as u32, last];
-            let hits = [passes(windows[0]), passes(windows[1]), passes(windows[2]), passes(windows[3])];
-            if hits[0] | hits[1] | hits[2] | hits[3] != 0 {
+            if passes(windows[0]) || passes(windows[1]) || passes(windows[2]) || passes(windows[3]) {
                 for (i, window) in windows.into_iter().enumerate() {
-                    if hits[i] != 0 {
+                    if passes(window) {
                         self.compare(bytes, window, at + 2 * i, &mut found)?;
                     }
                 }
@@ -129,7 +129,7 @@ impl Keywords {
                 *to = *from;
             }
             let window = u32::from_le_bytes(four) | FOLD;
-            if passes(window) != 0 {
+            if passes(window) {
                 self.compare(bytes, window, at, &mut found)?;
             }
             at += 2;
@@ -195,5 +195,33 @@ mod tests {
         }
         plain.sort_unstable();
         assert_eq!(places(&keywords, text.as_bytes()), plain);
+    }
+}
+#[cfg(test)]
+mod stat {
+    #[test]
+    #[ignore]
+    fn stat() {
+        let text = std::fs::read(std::env::var("F").unwrap()).unwrap();
+        let rules = crate::Rules::built_in().unwrap();
+        let e = crate::engine::Engine::new(rules, crate::Fingerprints::default()).unwrap();
+        let mut n = std::collections::BTreeMap::<String, usize>::new();
+        let mut m = std::collections::BTreeMap::<String, usize>::new();
+        for at in (0..text.len() - 4).step_by(2) {
+            let w = u32::from_le_bytes([text[at], text[at + 1], text[at + 2], text[at + 3]]) | super::FOLD;
+            let h = super::slot(w);
+            if e.keywords.table[h] >> (w >> 24 & 31) & 1 != 0 {
+                *n.entry(String::from_utf8_lossy(&text[at..at + 4]).into_owned()).or_default() += 1;
+                for c in &e.keywords.candidates[e.keywords.starts[h] as usize..e.keywords.starts[h + 1] as usize] {
+                    *m.entry(String::from_utf8_lossy(&e.keywords.entries[c.keyword as usize].bytes).into_owned()).or_default() += 1;
+                }
+            }
+        }
+        let total: usize = n.values().sum();
+        let mut v: Vec<_> = n.into_iter().collect();
+        v.sort_by_key(|x| std::cmp::Reverse(x.1));
+        let mut u: Vec<_> = m.into_iter().collect();
+        u.sort_by_key(|x| std::cmp::Reverse(x.1));
+        println!("{} of {}: {:?}\n{:?}", total, text.len(), &v[..30.min(v.len())], &u[..40.min(u.len())]);
     }
 }

@@ -16,6 +16,7 @@ mod job;
 mod keywords;
 mod rules;
 mod stream;
+mod survey;
 
 use std::sync::Arc;
 

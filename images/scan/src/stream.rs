@@ -15,10 +15,10 @@ const STEP: usize = 128 << 10;
 const OVERLAP: usize = 16 << 10;
 
 /// Decoded bytes that each scan may make, beside [`EXPANSION`] times what was read.
-const ALLOWANCE: u64 = 64 << 20;
+const ALLOWANCE: u64 = 8 << 20;
 
 /// Three for the four alignments of base64, as much for what they hold, and the rest for compressed text.
-const EXPANSION: u64 = 24;
+const EXPANSION: u64 = 32;
 
 /// A scan under way. The answer does not depend on where the pieces were cut.
 #[derive(Debug)]

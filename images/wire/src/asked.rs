@@ -189,7 +189,7 @@ pub(crate) fn named(parts: &Parts, channel: &Channel) -> Result<Named, Refused> 
         }
         (_, Some(_), _) => return Err(refused(Reason::AmbiguousTarget, "only http and https targets are known").place("head")),
         (_, None, _) => {
-            let Some((Host::Name(host), _)) = said.filter(|(host, _)| is_own_name(host)) else {
+            let Some(host) = said.and_then(|(host, port)| own_name(&host, port.unwrap_or(80))) else {
                 return Err(refused(Reason::SelfRequest, "this is a proxy; name the origin in absolute form, or use CONNECT").place("head"));
             };
             return Ok(Named::Own { host, path: path(uri)? });

@@ -1,7 +1,7 @@
 //! One connection: HTTP/1 or HTTP/2, directly or inside intercepted TLS.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -124,25 +124,26 @@ where
     let context = Arc::new(Context { shared, channel, pulse: Pulse::new(), slot });
     match speaks {
         Speaks::Nothing => {}
-        Speaks::Http2 => Box::pin(http2(stream, context, outer::<S, F>)).await,
+        Speaks::Http2 => http2(stream, context, outer::<S, F>).await,
         // TLS to the proxy itself is not spoken; its first bytes are no request line.
-        Speaks::Http1 | Speaks::Tls => Box::pin(http1(stream, context, outer::<S, F>)).await,
+        Speaks::Http1 | Speaks::Tls => http1(stream, context, outer::<S, F>).await,
     }
 }
 
 /// Serves what is inside intercepted TLS.
-pub(crate) async fn serve_intercepted<S, F>(stream: S, h2: bool, shared: Arc<Shared<F>>, channel: Channel, slot: Slot)
+pub(crate) fn serve_intercepted<S, F>(stream: S, h2: bool, shared: Arc<Shared<F>>, channel: Channel, slot: Slot) -> Serve
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Forward,
 {
     let context = Arc::new(Context { shared, channel, pulse: Pulse::new(), slot });
-    match h2 {
-        true => Box::pin(http2(Rewound::new(Default::default(), stream), context, inner)).await,
-        false => Box::pin(http1(Rewound::new(Default::default(), stream), context, inner)).await,
-    }
+    let stream = Rewound::new(Default::default(), stream);
+    if h2 { http2(stream, context, inner) } else { http1(stream, context, inner) }
 }
 
+/// Boxed and built without `async fn`, whose arguments would stay in the future twice: most connections idle most of
+/// the time, and this is what they weigh.
+type Serve = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Answer = Response<Downlink>;
 
 /// A request on the connection itself: `CONNECT` opens a tunnel.
@@ -162,44 +163,48 @@ async fn inner<F: Forward>(context: Arc<Context<F>>, request: Request<Incoming>)
     Ok(exchange::answer(context, request).await)
 }
 
-async fn http1<S, F, A, R>(stream: Rewound<S>, context: Arc<Context<F>>, answer: A)
+fn http1<S, F, A, R>(stream: Rewound<S>, context: Arc<Context<F>>, answer: A) -> Serve
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Forward,
-    A: Fn(Arc<Context<F>>, Request<Incoming>) -> R,
-    R: Future<Output = Result<Answer, Infallible>>,
+    A: Fn(Arc<Context<F>>, Request<Incoming>) -> R + Send + 'static,
+    R: Future<Output = Result<Answer, Infallible>> + Send + 'static,
 {
-    let serving = &context.shared.serving;
-    let (limits, patience) = (&serving.limits, Duration::from_millis(serving.limits.head_ms));
+    let limits = &context.shared.serving.limits;
+    let patience = Duration::from_millis(limits.head_ms);
     let guard = Guard::new(stream, head_limits(limits));
+    let asked = context.clone();
     let mut connection = hyper::server::conn::http1::Builder::new()
         // The pulse bounds the time, the guard the size; hyper's own bounds only have to be wider.
         .header_read_timeout(None)
         .max_headers(limits.headers.max(100) + 1)
         .max_buf_size(limits.head_bytes.max(READ_AHEAD) + 8192)
         .half_close(false)
-        .serve_connection(TokioIo::new(guard), service_fn(|request| answer(context.clone(), request)))
+        // hyper keeps room for the service's future as long as the connection lives: a box, not all of it.
+        .serve_connection(TokioIo::new(guard), service_fn(move |request| Box::pin(answer(asked.clone(), request))))
         .with_upgrades();
-    let mut ceases = pin!(context.pulse.ceases(patience));
-    let mut stopped = pin!(serving.stop.stopped());
-    let mut stopping = false;
-    let end = loop {
-        tokio::select! {
-            biased;
-            end = &mut connection => break end,
-            () = &mut ceases => {
-                let guard = connection.into_parts().map(|parts| parts.io.into_inner());
-                return ran_late(guard, &context).await;
+    Box::pin(async move {
+        let mut ceases = pin!(context.pulse.ceases(patience));
+        let mut stopped = pin!(context.shared.serving.stop.stopped());
+        let mut stopping = false;
+        let end = loop {
+            tokio::select! {
+                biased;
+                end = &mut connection => break end,
+                () = &mut ceases => {
+                    let guard = connection.into_parts().map(|parts| parts.io.into_inner());
+                    return Box::pin(ran_late(guard, &context)).await;
+                }
+                () = &mut stopped, if !stopping => {
+                    stopping = true;
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
             }
-            () = &mut stopped, if !stopping => {
-                stopping = true;
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
-            }
+        };
+        if let Err(error) = end {
+            broke(&context, &error);
         }
-    };
-    if let Err(error) = end {
-        broke(&context, &error);
-    }
+    })
 }
 
 /// Ends a connection on which no head was completed in time.
@@ -223,15 +228,16 @@ where
     let _ = tokio::time::timeout(FAREWELL, farewell).await;
 }
 
-async fn http2<S, F, A, R>(stream: Rewound<S>, context: Arc<Context<F>>, answer: A)
+fn http2<S, F, A, R>(stream: Rewound<S>, context: Arc<Context<F>>, answer: A) -> Serve
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Forward,
-    A: Fn(Arc<Context<F>>, Request<Incoming>) -> R,
+    A: Fn(Arc<Context<F>>, Request<Incoming>) -> R + Send + 'static,
     R: Future<Output = Result<Answer, Infallible>> + Send + 'static,
 {
-    let serving = &context.shared.serving;
-    let (limits, patience) = (&serving.limits, Duration::from_millis(serving.limits.head_ms));
+    let limits = &context.shared.serving.limits;
+    let patience = Duration::from_millis(limits.head_ms);
+    let asked = context.clone();
     let mut connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
@@ -240,27 +246,28 @@ where
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(RESETS)
-        .serve_connection(TokioIo::new(Budgeted::new(stream)), service_fn(|request| answer(context.clone(), request)));
-    let ends = async {
-        tokio::select! { () = context.pulse.ceases(patience) => {}, () = serving.stop.stopped() => {} }
-    };
-    let mut ends = pin!(ends);
-    let end = tokio::select! {
-        biased;
-        end = &mut connection => end,
-        () = &mut ends => {
-            std::pin::Pin::new(&mut connection).graceful_shutdown();
-            // A peer that does not answer the farewell must not hold the connection open.
-            let farewell = async {
-                tokio::time::sleep(FAREWELL).await;
-                context.pulse.ceases(FAREWELL).await;
-            };
-            tokio::select! { biased; end = &mut connection => end, () = farewell => return }
+        .serve_connection(TokioIo::new(Budgeted::new(stream)), service_fn(move |request| answer(asked.clone(), request)));
+    Box::pin(async move {
+        let ends = async {
+            tokio::select! { () = context.pulse.ceases(patience) => {}, () = context.shared.serving.stop.stopped() => {} }
+        };
+        let end = tokio::select! {
+            biased;
+            end = &mut connection => end,
+            () = ends => {
+                Pin::new(&mut connection).graceful_shutdown();
+                // A peer that does not answer the farewell must not hold the connection open.
+                let farewell = async {
+                    tokio::time::sleep(FAREWELL).await;
+                    context.pulse.ceases(FAREWELL).await;
+                };
+                tokio::select! { biased; end = &mut connection => end, () = farewell => return }
+            }
+        };
+        if let Err(error) = end {
+            broke(&context, &error);
         }
-    };
-    if let Err(error) = end {
-        broke(&context, &error);
-    }
+    })
 }
 
 /// Logs the end of a connection that hyper could not go on with. A peer that just leaves is not worth an event.

@@ -231,6 +231,10 @@ async fn respond<F: Forward>(
         Named::Origin { https, host, port, path, query } => (https, host, port, path, query),
     };
     record.named(&method, asked::origin(https, &host, port), path.clone());
+    if parts.headers.len() > limits.headers {
+        // HTTP/1 has been counted as it came; HTTP/2 bounds only the sum of sizes.
+        return Err(Refused::new(Reason::TooLarge, "the request has more header fields than this bottle allows").place("head"));
+    }
     let websocket = asked::websocket(&parts, incoming.is_end_stream())?;
     let length = incoming.size_hint().lower();
     if length > limits.body_bytes {
@@ -331,7 +335,7 @@ fn sibling_refused(response: &Response<Body>) -> Option<Reason> {
 }
 
 /// The id that our sibling gave this request.
-fn siblings_id(channel: &Channel, headers: &HeaderMap) -> Option<String> {
+pub(crate) fn siblings_id(channel: &Channel, headers: &HeaderMap) -> Option<String> {
     if !matches!(channel, Channel::Sibling) {
         return None;
     }

@@ -20,7 +20,7 @@ use crate::Forward;
 use crate::asked::{self, Channel};
 use crate::body::{self, Downlink};
 use crate::connection::{Context, serve_intercepted};
-use crate::exchange::{Record, log_refusal};
+use crate::exchange::{Record, log_refusal, siblings_id, splice};
 use crate::first::{self, Rewound, Speaks};
 use crate::framing::Guard;
 use crate::notes::Notes;
@@ -44,7 +44,7 @@ where
     let serving = &context.shared.serving;
     let notes = Notes::default();
     let idle = Duration::from_millis(serving.limits.idle_ms);
-    let id = context.shared.ids.next();
+    let id = siblings_id(&context.channel, request.headers()).unwrap_or_else(|| context.shared.ids.next());
     let agent = hyper::upgrade::on(&mut request);
     let h1 = request.version() < http::Version::HTTP_2;
     let (parts, _) = request.into_parts();
@@ -79,7 +79,7 @@ where
         Ok((_, _, Promise::Tunnel(stream))) => {
             record.slug("tunnel");
             record.status(StatusCode::OK);
-            tokio::spawn(crate::exchange::splice(agent, stream, notes.clone(), idle, record, context.slot.clone()));
+            tokio::spawn(splice(agent, stream, notes.clone(), idle, record, context.slot.clone()));
             Response::new(body::empty())
         }
     };
@@ -171,7 +171,8 @@ where
     let channel = Channel::Intercepted { host, port, mismatch };
     let (shared, slot) = (context.shared.clone(), context.slot.clone());
     drop(context);
-    serve_intercepted(stream, h2, shared, channel, slot).await;
+    // A task of its own: this one is as large as the handshake needed.
+    tokio::spawn(serve_intercepted(stream, h2, shared, channel, slot));
 }
 
 /// The server name must be the promised host. Addresses are not sent as names (RFC 6066, section 3), so it may be

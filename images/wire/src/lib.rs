@@ -2,10 +2,10 @@
 //!
 //! # The life of one request
 //!
-//! 1. [`serve`] accepts a connection. Its first bytes say whether it speaks HTTP/1 or HTTP/2 ([`first`]).
-//! 2. HTTP/1 bytes pass a strict recogniser of message framing before hyper sees them ([`framing`]): what has two
-//!    readings never becomes a request. HTTP/2 connections are bounded by the settings in [`connection`] and by [`frames`].
-//! 3. `CONNECT` is shown to [`Forward::tunnel`] and [`Forward::admit`]. Only then is TLS accepted ([`intercept`]),
+//! 1. [`serve`] accepts a connection. Its first bytes say whether it speaks HTTP/1 or HTTP/2 (`first`).
+//! 2. HTTP/1 bytes pass a strict recogniser of message framing before hyper sees them (`framing`): what has two
+//!    readings never becomes a request. HTTP/2 connections are bounded by the settings in `connection` and by `frames`.
+//! 3. `CONNECT` is shown to [`Forward::tunnel`] and [`Forward::admit`]. Only then is TLS accepted (`intercept`),
 //!    with a leaf certificate from the bottle's own authority ([`authority`]). What is not TLS ends there.
 //! 4. [`asked`] reads the target in the one way there is, or refuses; [`headers`] takes out what is not end to end.
 //! 5. [`Forward::forward`] decides and answers. Bodies stream in both directions, bounded and watched ([`body`]).

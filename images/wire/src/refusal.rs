@@ -64,9 +64,9 @@ impl Refused {
             | Reason::GitPushBypass
             | Reason::AddressNotPublic
             | Reason::MetadataAddress
-            | Reason::SecretDetected
-            | Reason::BodyNotScannable
             | Reason::SelfRequest => StatusCode::FORBIDDEN,
+            // Agents take a 401 or 403 from a model's provider for a lost login; this one they show as it is.
+            Reason::SecretDetected | Reason::BodyNotScannable => StatusCode::UNPROCESSABLE_ENTITY,
         }
     }
 }

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use bottle_contract::names;
-use bottle_init::spec::{Exec, Mode, SeccompProfile, Spec};
+use bottle_init::spec::{Exec, Mode, SeccompProfile, Source, Spec};
 
 use super::{Applied, Backend};
 use crate::ca::Authority;
@@ -41,12 +41,18 @@ const LET_GO: Duration = Duration::from_secs(2);
 pub struct Values {
     values: values::Values,
     window: (u16, u16),
+    image: Option<PathBuf>,
 }
 
 impl Values {
     /// The values of a start, and the rows and columns of the operator's terminal.
     pub fn of(values: values::Values, window: (u16, u16)) -> Self {
-        Self { values, window }
+        Self { values, window, image: None }
+    }
+
+    /// The unpacked image that the agent's root is made of.
+    pub fn with_image(self, image: Option<PathBuf>) -> Self {
+        Self { image, ..self }
     }
 
     /// For a look at the host only.
@@ -66,6 +72,7 @@ pub struct Embedded<'p> {
     own_executable: OwnedFd,
     agent_ca: String,
     changes: PathBuf,
+    image: Option<PathBuf>,
     listeners: BTreeMap<(String, String), OwnedFd>,
     awaited: Vec<(String, String)>,
 }
@@ -94,6 +101,7 @@ impl<'p> Embedded<'p> {
             own_executable,
             agent_ca: String::new(),
             changes: PathBuf::new(),
+            image: values.image,
             listeners: BTreeMap::new(),
             awaited,
         })
@@ -123,7 +131,7 @@ impl<'p> Embedded<'p> {
             mode: Mode::Agent,
             own_network: true,
             listen: ports.collect(),
-            image: None,
+            image: self.image.clone().map(Source::Path),
             mounts: root::agent(self.plan, &facts),
             terminal: self.plan.agent.terminal,
             window: self.window,

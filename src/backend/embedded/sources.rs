@@ -38,7 +38,7 @@ pub(super) fn detach(spec: &mut Spec, ids: Ids) -> Result<Vec<OwnedFd>> {
         }
     }
     if let Some(source) = &mut spec.image {
-        take(source, true, false)?;
+        take(source, true, true)?;
     }
     Ok(fds)
 }

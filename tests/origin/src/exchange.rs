@@ -1,7 +1,6 @@
 //! One request and its answer: choose the site, take in the body, record, answer.
 
 use std::io;
-use std::process::Stdio;
 use std::sync::Arc;
 
 use bottle_test_support::origin::Request;
@@ -184,11 +183,6 @@ pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Bo
 /// An answer that says what went wrong.
 pub(crate) fn failure(status: StatusCode, message: &str) -> Response<Body> {
     reply(status, "text/plain; charset=utf-8", format!("{message}\n"))
-}
-
-/// Standard streams of a program whose input and output are bodies.
-pub(crate) fn piped(command: &mut tokio::process::Command) -> &mut tokio::process::Command {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true)
 }
 
 #[cfg(test)]

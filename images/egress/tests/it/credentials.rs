@@ -147,3 +147,43 @@ fn a_redirect_is_the_agents_to_follow_and_is_judged_anew() {
         assert_eq!((last.line.as_str(), last.field("authorization")), ("GET https://other.test/landed HTTP/1.1", None), "{status}");
     }
 }
+
+// covers: H20
+#[test]
+fn an_agent_that_checks_nothing_is_read_all_the_same_and_one_that_pins_fails() {
+    let egress = Bottle::new(always(answer("200 OK", &[], "hello"))).start(&[route("open.test")]);
+    assert_eq!(egress.fetch(&["-k", "--data", "canary", "https://open.test/"]), "hello");
+    assert_eq!(egress.stub().last().body, b"canary");
+    let other = egress.bottle.path("other.pem");
+    std::fs::write(&other, crate::support::authority().0).unwrap();
+    let pinned = egress.curl(&["--cacert", other.to_str().unwrap(), "https://open.test/"]);
+    assert_eq!(pinned.status.code(), Some(60), "curl's code for a certificate that it does not trust");
+    assert_eq!(egress.stub().arrived().len(), 1);
+    let event = egress.event(|event| event.event == "error");
+    assert!(event.message.unwrap().contains("UnknownCA"));
+}
+
+// covers: Y08
+#[test]
+fn clients_find_the_proxy_in_their_environment() {
+    let egress = Bottle::new(always(answer("200 OK", &[], "hello"))).start(&[with_token("api.test"), route("open.test")]);
+    let proxy = format!("http://{}", egress.address);
+    let python = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode(), end='')";
+    for (program, before) in [("curl", &["-sS", "-q"][..]), ("python3", &["-c", python])] {
+        for name in ["http_proxy", "https_proxy"] {
+            let scheme = name.trim_end_matches("_proxy");
+            let output = std::process::Command::new(program)
+                .env_clear()
+                .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+                .env(name, &proxy)
+                .env("SSL_CERT_FILE", egress.bottle.path("ca/cert.pem"))
+                .args(before)
+                .arg(format!("{scheme}://api.test/"))
+                .output()
+                .unwrap_or_else(|_| panic!("{program} is needed by this test"));
+            assert_eq!(String::from_utf8_lossy(&output.stdout), "hello", "{program} {name}: {}", String::from_utf8_lossy(&output.stderr));
+            let expected = (scheme == "https").then(|| format!("Bearer {TOKEN}"));
+            assert_eq!(egress.stub().last().field("authorization"), expected.as_deref(), "{program} {name}");
+        }
+    }
+}

@@ -11,6 +11,8 @@ const LAYERS: usize = 2;
 const STEP: usize = 32 * 1024;
 /// 8 MiB, the largest window that a receiver over HTTP must support (RFC 9659, section 3).
 const ZSTD_WINDOW_LOG: u32 = 23;
+/// 4 MiB, what brotli's own tools and libraries use unless told otherwise. The decoder touches all of it at once.
+const BROTLI_WINDOW_LOG: u8 = 22;
 /// What a body may grow by beyond [`RATIO`] times its size: small bodies compress best.
 const ALLOWANCE: u64 = 1 << 20;
 /// Prose and JSON compress to a tenth, logs to a fiftieth; a bomb to a thousandth.
@@ -23,7 +25,7 @@ pub struct Undecodable(pub &'static str);
 enum Codec {
     Gzip(Decompress),
     Zlib(Decompress),
-    Brotli(Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>),
+    Brotli { state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>, started: bool },
     Zstd(DCtx<'static>),
 }
 
@@ -47,7 +49,7 @@ impl Layer {
         let codec = match name {
             "gzip" | "x-gzip" => Codec::Gzip(Decompress::new_gzip(15)),
             "deflate" => Codec::Zlib(Decompress::new(true)),
-            "br" => Codec::Brotli(Box::new(BrotliState::new_strict(alloc(), alloc(), alloc()))),
+            "br" => Codec::Brotli { state: Box::new(BrotliState::new_strict(alloc(), alloc(), alloc())), started: false },
             "zstd" => {
                 let mut context = DCtx::create();
                 context.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG)).ok()?;
@@ -62,7 +64,11 @@ impl Layer {
         match &mut self.codec {
             Codec::Gzip(state) => inflate(state, input, &mut self.output, "the body is not valid gzip"),
             Codec::Zlib(state) => inflate(state, input, &mut self.output, "the body is not valid deflate in zlib's format"),
-            Codec::Brotli(state) => {
+            Codec::Brotli { state, started } => {
+                if !*started && input.first().is_some_and(|first| brotli_window_log(*first) > BROTLI_WINDOW_LOG) {
+                    return Err(Undecodable("the body needs a brotli window larger than 4 MiB"));
+                }
+                *started |= !input.is_empty();
                 let (mut left, mut read, mut room, mut written, mut total) = (input.len(), 0, self.output.len(), 0, 0);
                 let out = &mut self.output;
                 match BrotliDecompressStream(&mut left, &mut read, input, &mut room, &mut written, out, &mut total, state) {
@@ -85,9 +91,19 @@ impl Layer {
         match &mut self.codec {
             Codec::Gzip(state) => *state = Decompress::new_gzip(15),
             Codec::Zstd(_) => {} // the decoder itself starts the next frame
-            Codec::Zlib(_) | Codec::Brotli(_) => return Err(Undecodable("bytes follow the end of the encoded body")),
+            Codec::Zlib(_) | Codec::Brotli { .. } => return Err(Undecodable("bytes follow the end of the encoded body")),
         }
         Ok(())
+    }
+}
+
+/// The window size that a stream's first byte announces (RFC 7932, section 9.1).
+fn brotli_window_log(first: u8) -> u8 {
+    match (first & 1, first >> 1 & 7, first >> 4 & 7) {
+        (0, ..) => 16,
+        (_, 0, 0) => 17,
+        (_, 0, short) => 8 + short,
+        (_, long, _) => 17 + long,
     }
 }
 
@@ -133,13 +149,11 @@ impl Decoder {
         Ok((!layers.is_empty()).then_some(Self { layers, read: 0, written: 0 }))
     }
 
-    /// The memory that the decoders' windows may take, in units of 8 MiB: brotli's largest is 16 MiB (RFC 7932, section
-    /// 9.1), inflate's 32 KiB counts for nothing.
+    /// The memory that the decoders' windows may take, in units of 8 MiB; inflate's 32 KiB counts for nothing.
     pub fn windows(&self) -> u32 {
         let window = |layer: &Layer| match layer.codec {
             Codec::Gzip(_) | Codec::Zlib(_) => 0,
-            Codec::Zstd(_) => 1,
-            Codec::Brotli(_) => 2,
+            Codec::Zstd(_) | Codec::Brotli { .. } => 1,
         };
         self.layers.iter().map(window).sum()
     }
@@ -290,6 +304,16 @@ mod tests {
             assert!(Decoder::new(std::iter::once(unknown.as_bytes())).is_err(), "{unknown}");
         }
         assert!(Decoder::new([&b"identity"[..], b""].into_iter()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_window_that_costs_much_memory_is_refused() {
+        for window in 10..=24 {
+            let mut body = Vec::new();
+            brotli::CompressorWriter::new(&mut body, 4096, 5, window).write_all(&noise(100_000)).unwrap();
+            assert_eq!(u32::from(brotli_window_log(body[0])), window);
+            assert_eq!(decode("br", &body, 4096).is_ok(), window <= 22, "{window}");
+        }
     }
 
     // covers: H18

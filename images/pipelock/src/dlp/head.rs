@@ -20,7 +20,6 @@ enum Place {
     Path,
     Query,
     Header(HeaderName),
-    Trailer(HeaderName),
 }
 
 impl Place {
@@ -31,7 +30,6 @@ impl Place {
             Self::Path => "path".into(),
             Self::Query => "query".into(),
             Self::Header(name) => format!("header:{name}"),
-            Self::Trailer(name) => format!("trailer:{name}"),
         }
     }
 }
@@ -56,14 +54,13 @@ impl Lines {
     fn scan(&self, scanner: &Scanner) -> Result<(), Leak> {
         let Some(finding) = scanner.scan(&self.text) else { return Ok(()) };
         let at = usize::try_from(finding.offset).unwrap_or(usize::MAX);
-        // A header's name stands before its value, and neither is a secret if its name alone is: name it all the same.
         let place = self.places.iter().rev().find(|(start, _)| *start <= at).or(self.places.first());
         Err(Leak { rule: finding.rule, place: place.map_or_else(|| "head".to_owned(), |(_, place)| place.name()) })
     }
 }
 
 /// Scans method, host, path, query and headers. `injected` names the header whose value the sibling put in: the real
-/// credential is no leak there, and nowhere else.
+/// credential is no leak there, and nowhere else. Trailers never come here: `bottle_wire` does not pass them on.
 pub fn scan(scanner: &Scanner, method: &Method, uri: &Uri, headers: &HeaderMap, injected: Option<&HeaderName>) -> Result<(), Leak> {
     let mut lines = Lines { text: Vec::with_capacity(1024), places: Vec::with_capacity(24) };
     // What every client sends cannot be a secret; a method of one's own may.
@@ -86,16 +83,6 @@ pub fn scan(scanner: &Scanner, method: &Method, uri: &Uri, headers: &HeaderMap, 
         for value in headers.get_all(name) {
             lines.add(Place::Header(name.clone()), value.as_bytes());
         }
-    }
-    lines.scan(scanner)
-}
-
-/// Scans trailers. They are not sent on, yet who puts a secret there should hear of it.
-pub fn scan_trailers(scanner: &Scanner, trailers: &HeaderMap) -> Result<(), Leak> {
-    let mut lines = Lines::default();
-    for (name, value) in trailers {
-        lines.add(Place::Trailer(name.clone()), name.as_str().as_bytes());
-        lines.add(Place::Trailer(name.clone()), value.as_bytes());
     }
     lines.scan(scanner)
 }

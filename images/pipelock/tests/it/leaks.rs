@@ -38,6 +38,8 @@ async fn a_secret_is_refused_wherever_it_stands_and_is_in_no_event() {
     for (place, request) in [
         ("path", get(&format!("https://a.test/x/{s}")).body(empty()).unwrap()),
         ("query", get(&format!("https://a.test/x?token={s}")).body(empty()).unwrap()),
+        ("host", get(&format!("https://{s}.a.test/x")).body(empty()).unwrap()),
+        ("host", get(&format!("https://{}.{}.a.test/x", &s[..18], &s[18..])).body(empty()).unwrap()),
         ("header:user-agent", with(plain, "user-agent", s)),
         ("header:cookie", with(plain, "cookie", &format!("a=b; c={s}"))),
         ("header:authorization", with(plain, "authorization", &format!("Bearer {s}"))),
@@ -50,7 +52,7 @@ async fn a_secret_is_refused_wherever_it_stands_and_is_in_no_event() {
         ("body@", post("text/xml", format!("<a b='{s}'/>"))),
     ] {
         let (status, refusal) = once(&pipelock, request).await.refusal();
-        assert_eq!((status, refusal.reason.slug()), (403, "secret_detected"), "{place}");
+        assert_eq!((status, refusal.reason.slug()), (422, "secret_detected"), "{place}");
         assert!(refusal.message.starts_with("bottle refused to send this: "), "{}", refusal.message);
         let event = pipelock.event().await;
         assert_eq!((&event.event[..], event.rule.as_deref()), ("refused", Some("bottle-secret")), "{place}");
@@ -58,6 +60,52 @@ async fn a_secret_is_refused_wherever_it_stands_and_is_in_no_event() {
         assert!(!serde_json::to_string(&event).unwrap().contains(s), "{place}: {event:?}");
     }
     assert_eq!(origin.count(), 0);
+}
+
+// covers: D08
+#[tokio::test]
+async fn no_disagreement_of_parsers_hides_a_secret() {
+    let origin = Origin::start(false, drained).await;
+    let pipelock = Pipelock::start(config_for("a.test", &origin));
+    let s = SECRET;
+    for (what, types, body) in [
+        ("a key twice", &["application/json"][..], format!(r#"{{"a":"x","a":"{s}"}}"#).into_bytes()),
+        ("a comment", &["application/json"], format!("{{/* {s} */}}").into_bytes()),
+        ("a byte order mark", &["application/json"], format!("\u{feff}\"{s}\"").into_bytes()),
+        ("no UTF-8", &["application/json"], [&b"\xff\xfe{\""[..], s.as_bytes(), b"\"\xc0"].concat()),
+        ("multipart without a boundary", &["multipart/form-data"], format!("--b\r\n\r\n{s}\r\n--b--").into_bytes()),
+        ("behind the last boundary", &["multipart/form-data; boundary=b"], format!("--b\r\n\r\nx\r\n--b--\r\n{s}").into_bytes()),
+        ("two types", &["image/png", "application/json"], format!("\"{s}\"").into_bytes()),
+        ("an image", &["image/png"], [b"\x89PNG\r\n\x1a\n\0\0", s.as_bytes()].concat()),
+    ] {
+        let mut request = Request::post("https://a.test/x");
+        for content_type in types {
+            request = request.header("content-type", *content_type);
+        }
+        let answer = once(&pipelock, request.body(full(body)).unwrap()).await;
+        assert_eq!(answer.refusal().1.reason.slug(), "secret_detected", "{what}");
+    }
+    assert_eq!(origin.count(), 0);
+}
+
+// covers: Y07
+#[tokio::test]
+async fn a_conversation_with_a_model_passes() {
+    let origin = Origin::start(false, drained).await;
+    let pipelock = Pipelock::start(config_for("a.test", &origin));
+    let words = "abandon ability able about above absent absorb abstract absurd abuse access accident";
+    let code = "let digest = \"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"; // sha256 of nothing\n\
+                API_KEY = os.environ['API_KEY']\npassword: ${DB_PASSWORD}\ncommit 821da38d2c1f0b9a7e6d5c4b3a29181706f5e4d3\n\
+                AKIAIOSFODNN7EXAMPLE uuid 6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+    let message = |role: &str, content: &str| serde_json::json!({"role": role, "content": content});
+    let body = serde_json::json!({
+        "model": "m", "max_tokens": 4096, "stream": true,
+        "system": "You are a coding agent. Never print tokens, passwords or API keys.",
+        "messages": [message("user", words), message("assistant", code), message("user", &code.repeat(20))],
+    });
+    let request = Request::post("https://a.test/v1/messages").header("content-type", "application/json");
+    let answer = once(&pipelock, request.body(full(body.to_string())).unwrap()).await;
+    assert_eq!(answer.told(), (200, "fine"), "{:?}", pipelock.event().await);
 }
 
 // covers: Y06
@@ -115,11 +163,11 @@ async fn an_upload_that_turns_out_to_hold_a_secret_is_never_completed() {
         let at = (8 << 20) + 1;
         let request = Request::post("https://a.test/x").body(streamed(9 << 20, at)).unwrap();
         let answer = Sibling::dial(&pipelock).await.send(request).await;
-        assert_eq!((answer.status().as_u16(), answer.headers()["x-bottle-reason"].to_str().unwrap()), (403, "secret_detected"));
+        assert_eq!((answer.status().as_u16(), answer.headers()["x-bottle-reason"].to_str().unwrap()), (422, "secret_detected"));
         let (completed, seen) = ends.recv().await.unwrap();
         assert!(!completed && seen.len() <= at, "h2: {h2}: completed {completed}, {} bytes", seen.len());
         let place = format!("body@{at}");
-        assert_eq!(told(&pipelock.event().await), ("refused", Some(403), Some("secret_detected"), Some(&place[..])));
+        assert_eq!(told(&pipelock.event().await), ("refused", Some(422), Some("secret_detected"), Some(&place[..])));
     }
 }
 
@@ -139,7 +187,7 @@ async fn an_encoded_body_is_read_or_refused() {
         let reason = answer.head.headers.get("x-bottle-reason").map(|v| v.to_str().unwrap().to_owned());
         (answer.head.status.as_u16(), reason)
     };
-    let refused = |reason: &str| (403, Some(reason.to_owned()));
+    let refused = |reason: &str| (422, Some(reason.to_owned()));
     assert_eq!(send("gzip", gzip(b"fine")).await, (200, None));
     assert_eq!(send("gzip", gzip(SECRET.as_bytes())).await, refused("secret_detected"));
     assert_eq!(send("gzip, gzip", gzip(&gzip(SECRET.as_bytes()))).await, refused("secret_detected"));

@@ -1,31 +1,41 @@
 //! Base32 (RFC 4648, section 6), in either case.
 
-/// The value of a digit.
-fn value(byte: u8) -> Option<u8> {
-    match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a'),
-        b'2'..=b'7' => Some(byte - b'2' + 26),
-        _ => None,
+/// The value of each digit, in either case.
+const VALUES: [u8; 256] = {
+    let mut values = [0; 256];
+    let mut i = 0;
+    while i < 26 {
+        values[b'A' as usize + i] = i as u8;
+        values[b'a' as usize + i] = i as u8;
+        i += 1;
     }
+    while i < 32 {
+        values[b'2' as usize + i - 26] = i as u8;
+        i += 1;
+    }
+    values
+};
+
+/// True for a digit as the standard writes it.
+pub(crate) fn is_upper(byte: u8) -> bool {
+    matches!(byte, b'A'..=b'Z' | b'2'..=b'7')
 }
 
-/// True for a digit.
-pub(crate) fn is_digit(byte: u8) -> bool {
-    value(byte).is_some()
+/// True for a digit as it stands in host names.
+pub(crate) fn is_lower(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'2'..=b'7')
 }
 
 /// Decodes a run of digits into whole bytes.
 pub(crate) fn run(digits: &[u8], out: &mut Vec<u8>) {
-    let (mut bits, mut count) = (0u32, 0);
-    for digit in digits.iter().filter_map(|&b| value(b)) {
-        bits = bits << 5 | u32::from(digit);
-        count += 5;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-        }
+    let (groups, rest) = digits.as_chunks::<8>();
+    let join = |digits: &[u8]| digits.iter().fold(0u64, |bits, &b| bits << 5 | u64::from(VALUES[usize::from(b)]));
+    for group in groups {
+        out.extend_from_slice(&join(group).to_be_bytes()[3..]);
     }
+    let whole = rest.len() * 5 / 8;
+    let bits = join(rest) << (64 - 5 * rest.len().max(1));
+    out.extend_from_slice(&bits.to_be_bytes()[..whole]);
 }
 
 #[cfg(test)]

@@ -24,9 +24,76 @@ const VALUES: [u8; 256] = {
     values
 };
 
+/// [`VALUES`] shifted to each of the four places of a group. Bytes that are no digits count as zero.
+const PLACES: [[u32; 256]; 4] = {
+    let mut places = [[0; 256]; 4];
+    let mut byte = 0;
+    while byte < 256 {
+        if VALUES[byte] != NONE {
+            let mut place = 0;
+            while place < 4 {
+                places[place][byte] = (VALUES[byte] as u32) << (26 - 6 * place);
+                place += 1;
+            }
+        }
+        byte += 1;
+    }
+    places
+};
+
 /// True for a digit of either alphabet.
 pub(crate) fn is_digit(byte: u8) -> bool {
     VALUES[usize::from(byte)] != NONE
+}
+
+/// The end of the run of digits that begins at `from`.
+pub(crate) fn end(bytes: &[u8], from: usize) -> usize {
+    from + bytes[from..].iter().position(|&b| !is_digit(b)).unwrap_or(bytes.len() - from)
+}
+
+/// Fifteen bytes of ASCII in a row are twenty digits.
+const ROW: u32 = 20;
+
+/// For a digit at each of the four places of a group, in one byte for each alignment of the group: 0 where the top bit
+/// of a byte, which this digit holds, is set.
+const ASCII: [[u32; 256]; 4] = {
+    let mut ascii = [[0; 256]; 4];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut at = 0;
+        while at < 4 {
+            let mut shift = 0;
+            while shift < 4 {
+                // The top bits of the three bytes of a group are bit 5 of the first digit, 3 of the second, 1 of the third.
+                let top = match (at + 4 - shift) % 4 {
+                    0 => 0b10_0000,
+                    1 => 0b1000,
+                    2 => 0b10,
+                    _ => 0,
+                };
+                if VALUES[byte] & top == 0 {
+                    ascii[at][byte] |= 0xff << (8 * shift);
+                }
+                shift += 1;
+            }
+            at += 1;
+        }
+        byte += 1;
+    }
+    ascii
+};
+
+/// For a short run: which of the four alignments have a stretch that decodes to ASCII, one bit each. Cheaper than to
+/// decode it four times, and words of languages and programs seldom have one.
+pub(crate) fn ascii_alignments(digits: &[u8]) -> u8 {
+    const ONES: u32 = 0x0101_0101;
+    // Counters of a byte each; a run of fewer than 128 digits cannot overflow them.
+    let (mut row, mut long) = (0u32, 0u32);
+    for (i, &digit) in digits.iter().take(127).enumerate() {
+        row = (row + ONES) & ASCII[i % 4][usize::from(digit)];
+        long |= row + (0x80 - ROW) * ONES;
+    }
+    (0..4).fold(0, |found, shift| found | ((long >> (8 * shift + 7) & 1) as u8) << shift)
 }
 
 /// Decodes a run of digits, and the whole bytes of an unfinished last group.
@@ -35,9 +102,12 @@ pub(crate) fn run(digits: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + groups.len() * 3, 0);
     for (group, to) in groups.iter().zip(out[start..].as_chunks_mut::<3>().0) {
-        let value = |i: usize| u32::from(VALUES[usize::from(group[i])] & 63);
-        let bits = value(0) << 18 | value(1) << 12 | value(2) << 6 | value(3);
-        *to = [(bits >> 16) as u8, (bits >> 8) as u8, bits as u8];
+        let bits = PLACES[0][usize::from(group[0])]
+            | PLACES[1][usize::from(group[1])]
+            | PLACES[2][usize::from(group[2])]
+            | PLACES[3][usize::from(group[3])];
+        let [a, b, c, _] = bits.to_be_bytes();
+        *to = [a, b, c];
     }
     let bits = rest.iter().fold(0u32, |bits, &b| bits << 6 | u32::from(VALUES[usize::from(b)] & 63));
     match rest.len() {
@@ -58,6 +128,16 @@ pub(crate) fn strict(text: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_alignment_of_hidden_ascii_is_told() {
+        // "sixteen letters!" behind one to four digits.
+        for shift in 0..4 {
+            let text = format!("{}c2l4dGVlbiBsZXR0ZXJzIQ", &"/9v/"[..shift]);
+            assert_eq!(ascii_alignments(text.as_bytes()) >> shift & 1, 1, "{text}");
+        }
+        assert_eq!(ascii_alignments(b"getOwnPropertyDescriptorsOfPrototype"), 0);
+    }
 
     #[test]
     fn the_vectors_of_the_standard_decode() {

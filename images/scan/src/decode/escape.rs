@@ -1,6 +1,7 @@
 //! Encodings that replace single characters by a mark and digits: percent, JSON and C, HTML, quoted-printable.
 
 use super::{nibble, octet, push_char};
+use crate::survey;
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,15 +44,33 @@ impl Escape {
         match self {
             Self::Percent => octet(bytes, at + 1).is_some(),
             // Quotes and line ends hide nothing: expressions and runs see through them.
-            Self::Backslash => matches!(next, b'u' | b'x' | b'/' | b'0'..=b'7' | b'U'),
-            Self::Html => next == b'#' || named(&bytes[at + 1..]).is_some(),
+            Self::Backslash => {
+                matches!(next, b'/' | b'0'..=b'7')
+                    || matches!(next, b'u' | b'x' | b'U')
+                        && bytes.get(at + 2).is_some_and(|b| b.is_ascii_hexdigit() || *b == b'{')
+            }
+            Self::Html => {
+                next == b'#' && bytes.get(at + 2).is_some_and(|b| b.is_ascii_digit() || matches!(b, b'x' | b'X'))
+                    || named(&bytes[at + 1..]).is_some()
+            }
             Self::QuotedPrintable => octet(bytes, at + 1).is_some() || matches!(next, b'\r' | b'\n'),
         }
     }
 
-    /// The next mark from `from` on.
-    pub(crate) fn next(self, bytes: &[u8], from: usize) -> Option<usize> {
-        memchr::memchr_iter(self.sign(), bytes.get(from..)?).map(|at| from + at).find(|&at| self.marks(bytes, at))
+    /// The survey's flag for its marks.
+    pub(crate) fn flag(self) -> u8 {
+        match self {
+            Self::Percent => survey::PERCENT,
+            Self::Backslash => survey::BACKSLASH,
+            Self::Html => survey::AMPERSAND,
+            Self::QuotedPrintable => survey::EQUALS,
+        }
+    }
+
+    /// The first mark between two places.
+    pub(crate) fn next(self, bytes: &[u8], from: usize, end: usize) -> Option<usize> {
+        let text = bytes.get(from..end.min(bytes.len()))?;
+        memchr::memchr_iter(self.sign(), text).map(|at| from + at).find(|&at| self.marks(bytes, at))
     }
 
     /// Undoes one layer.

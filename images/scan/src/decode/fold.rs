@@ -23,35 +23,48 @@ fn lookalike(c: char) -> Option<char> {
     None
 }
 
-/// True when `c` is something that [`decode`] changes and that nobody needs beside ASCII letters.
-fn hides(c: char) -> bool {
-    !c.is_ascii() && (is_invisible(c) || is_compatible(c) || lookalike(c).is_some())
-}
-
 /// Blocks whose characters are ASCII in another dress.
 fn is_compatible(c: char) -> bool {
     matches!(c, '\u{ff01}'..='\u{ff5e}' | '\u{1d400}'..='\u{1d7ff}' | '\u{2460}'..='\u{24ff}' | '\u{1f100}'..='\u{1f1ff}'
         | '\u{2070}'..='\u{209c}' | '\u{1d2c}'..='\u{1d6a}' | '\u{2100}'..='\u{214f}')
 }
 
-/// The next byte from `from` on at which such a character begins beside an ASCII letter or digit, or beside another one.
-pub(crate) fn next(bytes: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    loop {
-        at += bytes.get(at..)?.iter().position(|b| *b >= 0xc2)?;
-        if let Some((c, length)) = char_at(bytes, at)
-            && hides(c)
-        {
-            let before = at.checked_sub(1).is_some_and(|b| bytes[b].is_ascii_alphanumeric() || bytes[b] >= 0x80);
-            let after = bytes.get(at + length).is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-') || *b >= 0x80);
-            if before || after {
-                return Some(at);
-            }
-            at += length;
-        } else {
-            at += 1;
-        }
+/// First bytes of the characters that fold to ASCII or to nothing.
+const LEADS: [bool; 256] = {
+    let mut leads = [false; 256];
+    let list = b"\xc2\xc9\xcc\xcd\xce\xcf\xd0\xd1\xd2\xd3\xd4\xd5\xd6\xd8\xe1\xe2\xef\xf0\xf3";
+    let mut i = 0;
+    while i < list.len() {
+        leads[list[i] as usize] = true;
+        i += 1;
     }
+    leads
+};
+
+/// The next byte from `from` on, and before `end`, at which a character begins that looks like ASCII or like nothing,
+/// beside an ASCII letter or digit; a character of a compatibility block also beside another one.
+pub(crate) fn next(bytes: &[u8], from: usize, end: usize) -> Option<usize> {
+    let mut at = from;
+    while at < end {
+        if bytes[at] < 0x80 || !LEADS[usize::from(bytes[at])] {
+            at += 1;
+            continue;
+        }
+        let Some((c, length)) = char_at(bytes, at) else {
+            at += 1;
+            continue;
+        };
+        let before = at.checked_sub(1).map(|b| bytes[b]);
+        let after = bytes.get(at + length).copied();
+        let ascii = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+        let beside = before.is_some_and(ascii) || after.is_some_and(ascii);
+        let high = before.is_some_and(|b| b >= 0x80) || after.is_some_and(|b| b >= 0x80);
+        if beside && (is_invisible(c) || lookalike(c).is_some()) || (beside || high) && is_compatible(c) {
+            return Some(at);
+        }
+        at += length;
+    }
+    None
 }
 
 fn char_at(bytes: &[u8], at: usize) -> Option<(char, usize)> {
@@ -98,7 +111,7 @@ mod tests {
 
     #[test]
     fn prose_in_another_script_has_no_marks() {
-        assert_eq!(next("日本語のテキスト ".as_bytes(), 0), None);
-        assert_eq!(next("naïve café — “quoted”".as_bytes(), 0), None);
+        assert_eq!(next("日本語のテキスト ".as_bytes(), 0, 20), None);
+        assert_eq!(next("naïve café — “quoted” привет".as_bytes(), 0, 20), None);
     }
 }

@@ -11,7 +11,7 @@ pub(crate) mod region;
 pub(crate) mod utf16;
 
 /// The value of a hexadecimal digit.
-pub(crate) fn nibble(byte: u8) -> Option<u8> {
+pub(crate) const fn nibble(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),

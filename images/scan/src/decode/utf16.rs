@@ -2,21 +2,35 @@
 
 use super::push_char;
 
-/// Decodes the UTF-16 text around `zero`, a zero byte, if there is one: a stretch of units of which every one that has
-/// a zero half is ASCII. Returns where it ends.
-pub(crate) fn around(bytes: &[u8], zero: usize, out: &mut Vec<u8>) -> usize {
+/// A stretch of UTF-16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wide {
+    pub(crate) start: usize,
+    /// Of units.
+    pub(crate) count: usize,
+    upper_first: bool,
+}
+
+/// The UTF-16 text to which `zero`, a zero byte, belongs.
+pub(crate) fn around(bytes: &[u8], zero: usize) -> Wide {
     // In `x 0` the zero is the upper half of a little-endian unit, in `0 x` that of a big-endian one. Both are tried
     // from this zero on; the longer one is what it is.
     let little = zero.checked_sub(1).map_or(0, |start| units(&bytes[start..], false));
     let big = units(&bytes[zero..], true);
-    let (start, count, upper_first) = if little >= big { (zero.saturating_sub(1), little, false) } else { (zero, big, true) };
-    for unit in bytes[start..].chunks_exact(2).take(count) {
-        push_char(
-            out,
-            u32::from(if upper_first { u16::from_be_bytes([unit[0], unit[1]]) } else { u16::from_le_bytes([unit[0], unit[1]]) }),
-        );
+    if little >= big {
+        Wide { start: zero.saturating_sub(1), count: little, upper_first: false }
+    } else {
+        Wide { start: zero, count: big, upper_first: true }
     }
-    (start + count * 2).max(zero + 1)
+}
+
+impl Wide {
+    /// Appends the stretch as UTF-8.
+    pub(crate) fn decode(self, bytes: &[u8], out: &mut Vec<u8>) {
+        for unit in bytes[self.start..].as_chunks::<2>().0.iter().take(self.count) {
+            push_char(out, u32::from(if self.upper_first { u16::from_be_bytes(*unit) } else { u16::from_le_bytes(*unit) }));
+        }
+    }
 }
 
 /// How many units from the start look like text.
@@ -28,4 +42,20 @@ fn units(bytes: &[u8], upper_first: bool) -> usize {
             upper == 0 && (matches!(lower, b'\t' | b'\n' | b'\r') || lower >= 0x20) || upper == 0x20 && lower < 0x70
         })
         .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_orders_are_read() {
+        for upper_first in [false, true] {
+            let bytes: Vec<u8> = "ab_9".encode_utf16().flat_map(|u| if upper_first { u.to_be_bytes() } else { u.to_le_bytes() }).collect();
+            let wide = around(&bytes, bytes.iter().position(|&b| b == 0).unwrap());
+            let mut out = Vec::new();
+            wide.decode(&bytes, &mut out);
+            assert_eq!(out, b"ab_9");
+        }
+    }
 }

@@ -1,12 +1,12 @@
-//! The search for fingerprints: a text is probed at every eighth byte, or more often where a secret is short.
+//! The search for fingerprints: a text is probed at every eighth byte, or more often when a secret is short.
 
 use super::{Fingerprints, Form, WINDOW, digest, window};
 
-/// How many bytes apart a form of this length lets a text be probed: its windows cover at most half of it.
+/// How many bytes apart a form of this length lets a text be probed: its windows leave at least a third of it uncovered.
 pub(super) fn stride(length: usize) -> usize {
     match length {
-        30.. => 8,
-        22.. => 4,
+        24.. => 8,
+        16.. => 4,
         _ => 1,
     }
 }
@@ -26,30 +26,31 @@ impl Hash {
         Self { mask: window(&expanded, 0), first: window(&expanded, 8) | 1, second: window(&expanded, 16) | 1 }
     }
 
+    /// The upper half of the hash, of which there are [`SLOTS`].
+    fn slot(self, window: u64) -> usize {
+        ((window ^ self.mask).wrapping_mul(self.first) >> 48) as usize
+    }
+
     pub(super) fn of(self, window: u64) -> u32 {
         let mixed = (window ^ self.mask).wrapping_mul(self.first);
-        ((mixed ^ mixed >> 32).wrapping_mul(self.second) >> 32) as u32
+        (self.slot(window) as u32) << 16 | ((mixed ^ mixed >> 29).wrapping_mul(self.second) >> 48) as u32
     }
 }
 
 const SLOTS: usize = 1 << 16;
-
-/// The forms that are probed for at the same distance.
-#[derive(Debug)]
-struct Lane {
-    stride: usize,
-    /// A bit for each upper half of a window's hash.
-    bits: Box<[u64; SLOTS / 64]>,
-    /// Window hash, form and the window's place in it; sorted.
-    windows: Vec<(u32, u32, u32)>,
-}
 
 /// Fingerprints, ready to search for.
 pub(crate) struct Filter {
     key: [u8; 32],
     hash: Hash,
     forms: Vec<Form>,
-    lanes: Vec<Lane>,
+    /// How many bytes apart a text is probed: what the shortest form asks for.
+    stride: usize,
+    /// A bit for each upper half of a window's hash, and one for each lower half.
+    bits: Box<[u64; SLOTS / 64]>,
+    lower: Box<[u64; SLOTS / 64]>,
+    /// Window hash, form and the window's place in it; sorted.
+    windows: Vec<(u32, u32, u32)>,
 }
 
 /// What was recognised.
@@ -62,52 +63,59 @@ pub(crate) struct Recognised {
 
 impl Filter {
     pub(crate) fn new(fingerprints: Fingerprints) -> Result<Self, String> {
-        let mut lanes = Vec::new();
-        for stride in [8, 4, 1] {
-            let mut lane = Lane { stride, bits: Box::new([0; SLOTS / 64]), windows: Vec::new() };
-            for (index, form) in fingerprints.forms.iter().enumerate().filter(|(_, form)| form.windows.len() == stride) {
-                let fits = form.at as usize + stride - 1 + WINDOW <= form.length as usize;
-                if !fits || usize::from(form.kind) >= super::forms::KINDS.len() {
-                    return Err("the fingerprints are damaged".to_owned());
-                }
-                for (i, &window) in form.windows.iter().enumerate() {
-                    lane.bits[window as usize >> 22] |= 1 << (window >> 16 & 63);
-                    lane.windows.push((window, index as u32, form.at + i as u32));
-                }
+        let (mut bits, mut lower) = (Box::new([0; SLOTS / 64]), Box::new([0; SLOTS / 64]));
+        let mut windows = Vec::new();
+        let mut stride = 8;
+        for (index, form) in fingerprints.forms.iter().enumerate() {
+            let last = form.at as usize + form.windows.len() + WINDOW - 1;
+            if form.windows.is_empty() || last > form.length as usize || usize::from(form.kind) >= super::forms::KINDS.len() {
+                return Err("the fingerprints are damaged".to_owned());
             }
-            lane.windows.sort_unstable();
-            if !lane.windows.is_empty() {
-                lanes.push(lane);
+            stride = stride.min(form.windows.len());
+            for (i, &window) in form.windows.iter().enumerate() {
+                bits[window as usize >> 22] |= 1 << (window >> 16 & 63);
+                lower[window as usize % SLOTS / 64] |= 1 << (window % 64);
+                windows.push((window, index as u32, form.at + i as u32));
             }
         }
-        if fingerprints.forms.iter().any(|form| !matches!(form.windows.len(), 1 | 4 | 8)) {
-            return Err("the fingerprints are damaged".to_owned());
-        }
-        Ok(Self { hash: Hash::new(&fingerprints.key), key: fingerprints.key, forms: fingerprints.forms, lanes })
+        windows.sort_unstable();
+        Ok(Self { hash: Hash::new(&fingerprints.key), key: fingerprints.key, forms: fingerprints.forms, stride, bits, lower, windows })
     }
 
-    /// The first recognised form in the order of the lanes.
+    /// The first form that is recognised.
     pub(crate) fn search(&self, bytes: &[u8]) -> Option<Recognised> {
-        self.lanes.iter().find_map(|lane| {
-            let mut at = 0;
-            while let Some(chunk) = bytes.get(at..at + WINDOW) {
-                let hash = self.hash.of(window(chunk, 0));
-                if lane.bits[hash as usize >> 22] >> (hash >> 16 & 63) & 1 != 0
-                    && let Some(found) = self.confirm(lane, hash, bytes, at)
-                {
-                    return Some(found);
-                }
-                at += lane.stride;
+        if self.forms.is_empty() {
+            return None;
+        }
+        match self.stride {
+            8 => self.probe::<8>(bytes),
+            4..8 => self.probe::<4>(bytes),
+            _ => self.probe::<1>(bytes),
+        }
+    }
+
+    fn probe<const STRIDE: usize>(&self, bytes: &[u8]) -> Option<Recognised> {
+        let mut at = 0;
+        while let Some(chunk) = bytes.get(at..at + WINDOW) {
+            let eight = window(chunk, 0);
+            let slot = self.hash.slot(eight);
+            if self.bits[slot / 64] >> (slot % 64) & 1 != 0
+                && let hash = self.hash.of(eight)
+                && self.lower[hash as usize % SLOTS / 64] >> (hash % 64) & 1 != 0
+                && let Some(found) = self.confirm(hash, bytes, at)
+            {
+                return Some(found);
             }
-            None
-        })
+            at += STRIDE;
+        }
+        None
     }
 
     #[cold]
     #[inline(never)]
-    fn confirm(&self, lane: &Lane, hash: u32, bytes: &[u8], at: usize) -> Option<Recognised> {
-        let first = lane.windows.partition_point(|(window, _, _)| *window < hash);
-        lane.windows[first..].iter().take_while(|(window, _, _)| *window == hash).find_map(|&(_, form, place)| {
+    fn confirm(&self, hash: u32, bytes: &[u8], at: usize) -> Option<Recognised> {
+        let first = self.windows.partition_point(|(window, _, _)| *window < hash);
+        self.windows[first..].iter().take_while(|(window, _, _)| *window == hash).find_map(|&(_, form, place)| {
             let form = &self.forms[form as usize];
             let start = at.checked_sub(place as usize)?;
             let text = bytes.get(start..start + form.length as usize)?;

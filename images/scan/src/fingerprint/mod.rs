@@ -4,7 +4,8 @@
 //! its middle, and a keyed SHA-256 of the whole. A window's hash finds a place cheaply, the SHA-256 decides.
 //!
 //! What this does not hide: whoever takes the sidecar over has the key too, so a secret that can be guessed can be
-//! confirmed, and the windows' bytes can be searched for. That is why windows cover at most half of a form.
+//! confirmed, and the windows' bytes can be searched for. That is why windows leave at
+//! least a third of a form uncovered.
 
 mod filter;
 mod forms;

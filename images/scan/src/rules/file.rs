@@ -1,5 +1,7 @@
 //! A rule file: its TOML shape, and what makes one invalid.
 
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::{Class, Hir, HirKind};
 use serde::Deserialize;
 use std::sync::OnceLock;
 
@@ -95,16 +97,17 @@ fn one(text: RuleText) -> Result<Rule, String> {
         None => Ok(None),
         Some(name) => Check::named(name).map(Some).ok_or_else(|| format!("there is no check `{name}`")),
     };
-    let (source, length, groups) = match &text.regex {
-        None if text.path.is_none() => return Err("it has neither `regex` nor `path`".to_owned()),
-        None => (String::new(), Some(0), 0),
-        Some(source) => {
-            let (length, groups) = measure(source)?;
-            (source.clone(), length, groups)
-        }
-    };
-    if text.secret_group.is_some_and(|group| group > groups) {
-        return Err(format!("secretGroup is {}, but the expression has {groups} groups", text.secret_group.unwrap_or(0)));
+    if text.regex.is_none() && text.path.is_none() {
+        return Err("it has neither `regex` nor `path`".to_owned());
+    }
+    let source = text.regex.unwrap_or_default();
+    let measure = measure(&source)?;
+    if text.secret_group.is_some_and(|group| group > measure.groups) {
+        return Err(format!(
+            "secretGroup is {}, but the expression has {} groups",
+            text.secret_group.unwrap_or(0),
+            measure.groups
+        ));
     }
     if let Some(short) = text.keywords.iter().find(|keyword| keyword.is_empty()) {
         return Err(format!("the keyword {short:?} is empty"));
@@ -115,7 +118,7 @@ fn one(text: RuleText) -> Result<Rule, String> {
         Some("run") => Boundary::Run,
         Some(other) => return Err(format!("there is no boundary `{other}`")),
     };
-    let far = length.unwrap_or(REACH).min(REACH);
+    let far = measure.most.unwrap_or(REACH).min(REACH);
     Ok(Rule {
         id: text.id,
         source,
@@ -130,15 +133,54 @@ fn one(text: RuleText) -> Result<Rule, String> {
         confirm: check(&text.confirm)?,
         run: text.run,
         allow: text.allowlist.iter().chain(&text.allowlists).map(exception).collect::<Result<_, _>>()?,
+        least: measure.least,
+        alphabet: measure.alphabet,
         reach: (if text.anchored { 0 } else { far }, far),
     })
 }
 
-/// The longest match, if bounded, and the number of groups.
-fn measure(source: &str) -> Result<(Option<usize>, usize), String> {
-    let parse = |unicode: bool| regex_syntax::ParserBuilder::new().unicode(unicode).utf8(false).build().parse(source);
+/// What an expression's syntax alone tells.
+struct Measure {
+    least: usize,
+    most: Option<usize>,
+    groups: usize,
+    alphabet: Box<[bool; 256]>,
+}
+
+fn measure(source: &str) -> Result<Measure, String> {
+    let parse = |unicode: bool| ParserBuilder::new().unicode(unicode).utf8(false).build().parse(source);
     let hir = parse(false).or_else(|_| parse(true)).map_err(|error| error.to_string())?;
-    Ok((hir.properties().maximum_len(), hir.properties().explicit_captures_len()))
+    let mut alphabet = Box::new([false; 256]);
+    letters(&hir, &mut alphabet);
+    Ok(Measure {
+        least: hir.properties().minimum_len().unwrap_or(0),
+        most: hir.properties().maximum_len(),
+        groups: hir.properties().explicit_captures_len(),
+        alphabet,
+    })
+}
+
+/// Collects every byte that a match can hold.
+fn letters(hir: &Hir, into: &mut [bool; 256]) {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => {}
+        HirKind::Literal(literal) => literal.0.iter().for_each(|&b| into[usize::from(b)] = true),
+        HirKind::Class(Class::Bytes(class)) => {
+            for range in class.iter() {
+                into[usize::from(range.start())..=usize::from(range.end())].fill(true);
+            }
+        }
+        HirKind::Class(Class::Unicode(class)) => {
+            for range in class.iter() {
+                let ascii = |c: char| usize::from(u8::try_from(c).unwrap_or(0x7f).min(0x7f));
+                into[ascii(range.start())..=ascii(range.end())].fill(true);
+                into[0x80..].fill(true);
+            }
+        }
+        HirKind::Repetition(repetition) => letters(&repetition.sub, into),
+        HirKind::Capture(capture) => letters(&capture.sub, into),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().for_each(|part| letters(part, into)),
+    }
 }
 
 fn exception(text: &AllowText) -> Result<Allow, String> {

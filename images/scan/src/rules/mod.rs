@@ -51,6 +51,9 @@ pub(crate) struct Rule {
     /// Lengths of the runs of letters and digits at which a rule without keywords is tried.
     pub(crate) run: Option<(usize, usize)>,
     pub(crate) allow: Vec<Allow>,
+    /// The fewest bytes of a match, and which bytes it can consist of: what is asked before the expression is.
+    pub(crate) least: usize,
+    pub(crate) alphabet: Box<[bool; 256]>,
     /// How far before and after a keyword a match may reach.
     pub(crate) reach: (usize, usize),
 }
@@ -110,6 +113,12 @@ impl Rule {
     /// The expression, compiled when it is first needed.
     pub(crate) fn regex(&self) -> Option<&Regex> {
         self.compiled.get_or_init(|| compile(&self.source, self.anchored).ok()).as_ref()
+    }
+
+    /// False when a match that begins at `at` is out of the question.
+    pub(crate) fn may_begin(&self, bytes: &[u8], at: usize) -> bool {
+        (self.boundary != Boundary::Word || !ends_in_word(&bytes[..at]))
+            && bytes.get(at..at + self.least).is_some_and(|text| text.iter().take(24).all(|&b| self.alphabet[usize::from(b)]))
     }
 
     /// The rule's judgement of one match.

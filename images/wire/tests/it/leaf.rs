@@ -94,3 +94,20 @@ async fn no_leaf_is_made_for_what_is_not_admitted() {
     assert_eq!(lab.tls("denied.test:443", Some("denied.test"), &[]).await.unwrap_err(), "403");
     assert_eq!(lab.authority.kept(), 0);
 }
+
+// covers: H23
+#[tokio::test(flavor = "multi_thread")]
+async fn no_session_is_resumed_and_no_ticket_is_given() {
+    let lab = Lab::start(Setup::default());
+    let proxy = lab.address.to_string();
+    let connect = ["s_client", "-proxy", &proxy, "-connect", "a.test:443", "-servername", "a.test"];
+    let old = tokio::task::block_in_place(|| openssl(&[&connect[..], &["-tls1_2", "-reconnect"]].concat(), ""));
+    assert!(old.contains("New, TLSv1.2") && !old.contains("Reused, ") && !old.contains("session ticket:"), "{old}");
+    assert!(old.contains("Secure Renegotiation IS supported"), "{old}");
+    let new = tokio::task::block_in_place(|| openssl(&[&connect[..], &["-tls1_3"]].concat(), "GET / HTTP/1.0\r\nHost: a.test\r\n\r\n"));
+    assert!(new.contains("New, TLSv1.3") && !new.contains("New Session Ticket"), "{new}");
+    for version in ["-tls1", "-tls1_1"] {
+        let refused = tokio::task::block_in_place(|| openssl(&[&connect[..], &[version, "-cipher", "ALL:@SECLEVEL=0"]].concat(), ""));
+        assert!(refused.contains("Cipher is (NONE)"), "{refused}");
+    }
+}

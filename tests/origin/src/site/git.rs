@@ -11,7 +11,7 @@ use hyper::{Response, StatusCode};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::exchange::{Body, piped};
+use crate::exchange::Body;
 use crate::origin::World;
 use crate::site::stream::{bad_gateway, produced};
 
@@ -84,7 +84,7 @@ pub(crate) fn start(world: &World, root: Option<&Path>, parts: &Parts) -> io::Re
         // A test may serve repositories that another user made.
         .env("GIT_CONFIG_KEY_1", "safe.directory")
         .env("GIT_CONFIG_VALUE_1", "*");
-    piped(&mut command).spawn()
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()
 }
 
 /// Turns the backend's output into an answer, its body as it comes.

@@ -113,7 +113,7 @@ async fn without_memory_for_whole_bodies_they_are_streamed_and_no_less_scanned()
 async fn the_verdict_reads_like_one_and_not_like_a_failed_login() {
     let (_, verdict) = send(&with_secret_at(100, 10), 100, None, &Budget::default()).await;
     let refused = verdict.unwrap();
-    assert_eq!(refused.status(), 403);
+    assert_eq!(refused.status(), 422);
     assert_eq!(refused.message, "bottle refused to send this: body@10 holds something that looks like a credential");
     assert_eq!(refused.rule.as_deref(), Some("bottle-secret"));
 }
