@@ -1,5 +1,6 @@
 //! A far end and a bottle with routes to it: what every test of the wall starts from.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -46,7 +47,7 @@ impl World {
         }
         let origin = Origin::spawn(&beside.with_file_name("bottle-origin"), arguments).expect("the far end serves");
         let token = Canary::like("the proxy's token", "ghp_");
-        let mut bottle = Bottle::new(beside).secret(TOKEN, &token).keeps("bottle/*/plan.json").keeps("bottle/*/workspace/*");
+        let mut bottle = Bottle::new(beside).secret(TOKEN, &token);
         if let Some(user) = user {
             bottle = bottle.as_user(user);
         }
@@ -62,9 +63,9 @@ impl World {
         self
     }
 
-    /// A row as it stands.
-    pub(crate) fn row(mut self, row: &str) -> Self {
-        self.routes += &format!("    - {row}\n");
+    /// Sets a variable of the operator's.
+    pub(crate) fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.bottle = self.bottle.env(name, value);
         self
     }
 
