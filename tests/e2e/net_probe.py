@@ -60,7 +60,8 @@ def ports():
     listening = []
     for port in range(1, 65536):
         with socket.socket() as s:
-            if s.connect_ex(("127.0.0.1", port)) == 0:
+            # A socket that is given the port that it dials has found itself.
+            if s.connect_ex(("127.0.0.1", port)) == 0 and s.getsockname() != s.getpeername():
                 listening.append(port)
     print(*listening)
 
@@ -134,9 +135,12 @@ def others():
 def files():
     masked = ["/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/sysrq-trigger", "/proc/timer_list", "/proc/kallsyms", "/proc/kmsg"]
     for path in masked:
-        print(path, attempt(lambda: print(end="" if open(path, "rb").read(1) == b"" else "content ")), attempt(lambda: open(path, "wb").write(b"b")) if path == "/proc/sysrq-trigger" else "")
+        try:
+            print(path, "content" if open(path, "rb").read(1) else "nothing")
+        except OSError:
+            print(path, "nothing")
     for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/drop_caches", "/proc/sys/user/max_user_namespaces", "/proc/irq/default_smp_affinity", "/usr/x", "/etc/passwd", "/x",
-                 "/opt/x", "/etc/ssl/certs/ca-certificates.crt", "/dev/x", "/var/lib/x"):
+                 "/opt/x", "/etc/ssl/certs/ca-certificates.crt", "/var/lib/x"):
         print(path, attempt(lambda: open(path, "w").close()))
     for path in ("/sys/kernel", "/sys/fs/cgroup", "/dev/mem", "/dev/kvm", "/dev/fuse", "/dev/net/tun", "/dev/sda", "/dev/vda", "/root", "/etc/shadow", "/etc/ssh", "/etc/sudoers", "/boot", "/var/run/docker.sock"):
         print(path, "there" if os.path.lexists(path) else "absent")
@@ -151,7 +155,14 @@ def ownership():
     print("chgrp to root", attempt(lambda: os.chown("made", -1, 0)))
     print("setgroups", attempt(lambda: os.setgroups([0])))
     print("setuid", attempt(lambda: os.setuid(0)))
-    print("chmod 6755", attempt(lambda: os.chmod("suid", 0o6755)))
+    for what, mode in (("setuid", 0o4755), ("setgid", 0o2755), ("sticky", 0o1755)):
+        print("chmod", what, attempt(lambda: os.chmod("suid", mode)))
+        print("fchmod", what, attempt(lambda: os.fchmod(os.open("suid", os.O_RDONLY), mode)))
+        print("create", what, attempt(lambda: os.close(os.open("created-" + what, os.O_CREAT | os.O_WRONLY, mode))))
+        print("mknod", what, attempt(lambda: os.mknod("made-" + what, 0o100000 | mode)))
+        print("fchmodat2", what, call(452, -100, ctypes.addressof(ctypes.create_string_buffer(b"suid")), mode, 0, 0, 0))
+    how = struct.pack("QQQ", os.O_CREAT | os.O_WRONLY, 0o4755, 0)
+    print("openat2", call(437, -100, ctypes.addressof(ctypes.create_string_buffer(b"opened")), ctypes.addressof(ctypes.create_string_buffer(how)), 24, 0, 0))
 
 
 {"addresses": addresses, "sockets": sockets, "ports": ports, "interfaces": interfaces, "names": names, "unix": lambda: unix(sys.stdin.read().split("\n")),

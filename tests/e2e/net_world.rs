@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use bottle_test_support::bottle::{Bottle, Ended};
@@ -21,7 +22,10 @@ pub(crate) fn users() -> Vec<Option<u32>> {
     if rustix::process::geteuid().is_root() { vec![None, Some(ORDINARY)] } else { vec![None] }
 }
 
-/// One far end, one bottle `t`, one agent `t`.
+/// The agent, its bottle, and with both the id: a word that no output holds by chance, as ids are replaced in it.
+pub(crate) const NAME: &str = "walled";
+
+/// One far end, one bottle and one agent [`NAME`].
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) origin: Origin,
@@ -84,19 +88,26 @@ impl World {
         self
     }
 
+    /// A copy of a directory in the operator's working directory: where the tests themselves lie below `/tmp`, a manifest may not show it.
+    pub(crate) fn tree(self, name: &str, from: &Path) -> Self {
+        let status = Command::new("cp").arg("-rL").arg(from).arg(self.bottle.path().join("work").join(name)).status();
+        assert!(status.expect("cp runs").success());
+        self
+    }
+
     /// Writes the manifests; `provider` is a line of the agent's.
     pub(crate) fn ready(mut self, provider: &str) -> Self {
         let trust = self.bottle.path().join("ca.pem");
         let routes = if self.routes.is_empty() { " []\n".to_owned() } else { format!("\n{}", self.routes) };
         let manifest = format!("{}egress:\n  trust: [\"{}\"]\n  routes:{routes}", self.settings, trust.display());
         self.bottle =
-            self.bottle.bottle("t", &manifest).agent("t", &format!("bottle: t\n{provider}"), "").patience(Duration::from_secs(120));
+            self.bottle.bottle(NAME, &manifest).agent(NAME, &format!("bottle: {NAME}\n{provider}"), "").patience(Duration::from_secs(120));
         self
     }
 
     /// Runs a script of the shell in the bottle.
     pub(crate) fn sh(&self, script: &str) -> Ended {
-        self.bottle.run(["start", "t", "--yes", "--headless", "--", "/bin/sh", "-c", script])
+        self.bottle.run(["start", NAME, "--yes", "--headless", "--", "/bin/sh", "-c", script])
     }
 
     /// Its output; the script must succeed and bottle must say nothing.
