@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{apply, audit, cleanup, diff, info, init, list, logs, schema, start, stop};
+use crate::commands::{apply, audit, cleanup, diff, doctor, info, init, list, logs, schema, start, stop};
 use crate::error::{Result, USAGE};
 use crate::manifest;
 use crate::store::Layout;
@@ -28,6 +28,7 @@ enum Command {
     Diff(diff::Args),
     Apply(apply::Args),
     Cleanup(cleanup::Args),
+    Doctor(doctor::Args),
     /// Check the record of what crossed the wall
     Audit(audit::Args),
     Info(info::Args),
@@ -63,6 +64,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
         Command::Diff(args) => diff::run(args, &Layout::here()?, out),
         Command::Apply(args) => apply::run(args, &Layout::here()?, out),
         Command::Cleanup(args) => cleanup::run(args, &Layout::here()?, out),
+        Command::Doctor(args) => doctor::run(args, &Layout::here()?, out),
         Command::Audit(args) => audit::run(args, &Layout::here()?, out),
         Command::Info(args) => {
             let layout = Layout::here()?;

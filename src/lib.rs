@@ -27,6 +27,8 @@ pub mod clock;
 #[expect(clippy::disallowed_methods, reason = "effect island: what the operator asks for is done")]
 pub mod commands;
 pub mod digest;
+#[expect(clippy::disallowed_methods, reason = "effect island: asks the host; the table is pure")]
+pub mod doctor;
 pub mod error;
 #[expect(clippy::disallowed_methods, reason = "effect island: the only way to files of the store")]
 pub mod files;

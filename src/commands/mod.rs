@@ -4,6 +4,7 @@ pub mod apply;
 pub mod audit;
 pub mod cleanup;
 pub mod diff;
+pub mod doctor;
 pub mod info;
 pub mod init;
 pub mod list;

@@ -2,4 +2,5 @@
 
 pub mod clone;
 pub mod disposition;
+pub mod kernel;
 pub mod userns;

@@ -2,7 +2,9 @@
 
 mod net_claude;
 mod net_clients;
+mod net_doctor;
 mod net_isolation;
 mod net_tools;
 mod net_verdicts;
+mod net_workspace;
 mod net_world;

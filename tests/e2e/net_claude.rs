@@ -14,7 +14,10 @@ const REPLY: &str = "The bottle is closed and the model is here.";
 /// A bottle as the starter library's, whose model is the far end.
 fn world(user: Option<u32>, directory: &Path) -> World {
     let world = World::new(user)
-        .route("api.anthropic.com", &format!(", matches: [{{ methods: [GET, HEAD, POST], paths: [/v1/, /api/] }}], auth: {{ token_ref: {TOKEN} }}"))
+        .route(
+            "api.anthropic.com",
+            &format!(", matches: [{{ methods: [GET, HEAD, POST], paths: [/v1/, /api/] }}], auth: {{ token_ref: {TOKEN} }}"),
+        )
         .ready("provider: claude");
     fs::write(world.origin.directory().join("reply.txt"), REPLY).expect("the far end's directory is ours");
     fs::write(world.origin.directory().join("expected-token"), world.token.value()).expect("the far end's directory is ours");

@@ -54,7 +54,9 @@ fn curl_speaks_both_versions_and_the_token_is_put_in_behind_it() {
 fn a_token_that_the_origin_sends_back_is_not_seen_inside() {
     for user in users() {
         let world = echo(user).ready("provider: shell");
-        let said = world.said("curl -sS -i https://echo.test/reflect-token; curl -sS --compressed https://echo.test/gzip; curl -sS https://echo.test/echo");
+        let said = world.said(
+            "curl -sS -i https://echo.test/reflect-token; curl -sS --compressed https://echo.test/gzip; curl -sS https://echo.test/echo",
+        );
         assert!(!said.contains(world.token.value()) && !said.contains(&world.token.value()[8..]), "{said}");
         assert_eq!(heard(&world), ["/reflect-token", "/gzip", "/echo"].map(|path| with_token("GET", path)));
     }
@@ -128,7 +130,10 @@ fn a_websocket_is_opened_and_its_messages_arrive() {
         let world = echo(user).file("ws.py", include_str!("net_websocket.py")).ready("provider: shell");
         assert_eq!(world.said("/usr/bin/python3 ws.py echo.test /ws first second"), "101\nfirst\nsecond\n");
         let messages: Vec<_> = world.since(0).into_iter().map(|request| (request.method, request.body_head)).collect();
-        assert_eq!(messages, ["first", "second"].map(|text| ("MESSAGE".to_owned(), text.to_owned())));
+        assert_eq!(
+            messages,
+            [("GET", ""), ("MESSAGE", "first"), ("MESSAGE", "second")].map(|(method, text)| (method.to_owned(), text.to_owned()))
+        );
     }
 }
 

@@ -130,11 +130,8 @@ fn system_calls_that_an_agent_has_no_business_with_are_refused() {
                    perf_event_open userfaultfd add_key request_key keyctl kexec_load init_module finit_module reboot swapon sethostname iopl \
                    syslog acct settimeofday pidfd_getfd kcmp fanotify_init";
     let missing = ["io_uring_setup", "io_uring_enter", "io_uring_register", "clone3", "unknown", "far", "x32 getpid", "x32 ioctl"];
-    let lines: Vec<String> = refused
-        .split_whitespace()
-        .map(|call| format!("{call} EPERM"))
-        .chain(missing.iter().map(|call| format!("{call} ENOSYS")))
-        .collect();
+    let lines: Vec<String> =
+        refused.split_whitespace().map(|call| format!("{call} EPERM")).chain(missing.iter().map(|call| format!("{call} ENOSYS"))).collect();
     expect("calls", &lines.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
@@ -245,7 +242,10 @@ fn mount(line: &str) -> (String, String) {
     assert_eq!(before.len(), 6, "a mount without propagation has no optional field: {line}");
     let kind = after.split(' ').next().unwrap_or_default();
     let options = before[5].replace(",relatime", "").replace(",noatime", "");
-    (before[4].to_owned(), if before[4].starts_with("/dev/") && kind == "devtmpfs" { format!("{options} device") } else { format!("{options} {kind}") })
+    (
+        before[4].to_owned(),
+        if before[4].starts_with("/dev/") && kind == "devtmpfs" { format!("{options} device") } else { format!("{options} {kind}") },
+    )
 }
 
 // covers: R05
@@ -313,8 +313,7 @@ fn each_namespace_is_the_bottles_own() {
     for user in users() {
         let world = world(user);
         let said = world.said("for n in cgroup ipc mnt net pid user uts; do readlink /proc/self/ns/$n; done");
-        let inside: Vec<u64> =
-            said.lines().filter_map(|line| line.split_once('[')?.1.strip_suffix(']')?.parse().ok()).collect();
+        let inside: Vec<u64> = said.lines().filter_map(|line| line.split_once('[')?.1.strip_suffix(']')?.parse().ok()).collect();
         assert_eq!(inside.len(), 7);
         assert!(own_namespaces().values().all(|outside| !inside.contains(outside)), "{said}");
     }
@@ -324,8 +323,18 @@ fn each_namespace_is_the_bottles_own() {
 #[test]
 fn of_the_operators_variables_none_gets_in() {
     const SECRETS: [&str; 12] = [
-        "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "NPM_TOKEN", "SSH_AUTH_SOCK", "GPG_AGENT_INFO",
-        "DBUS_SESSION_BUS_ADDRESS", "DATABASE_URL", "KUBECONFIG", "VAULT_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS",
+        "AWS_SECRET_ACCESS_KEY",
+        "GITHUB_TOKEN",
+        "ANTHROPIC_API_KEY",
+        "OPENAI_API_KEY",
+        "NPM_TOKEN",
+        "SSH_AUTH_SOCK",
+        "GPG_AGENT_INFO",
+        "DBUS_SESSION_BUS_ADDRESS",
+        "DATABASE_URL",
+        "KUBECONFIG",
+        "VAULT_TOKEN",
+        "GOOGLE_APPLICATION_CREDENTIALS",
     ];
     for user in users() {
         let mut world = world(user);
@@ -348,7 +357,8 @@ fn what_is_made_in_a_mounted_workspace_is_the_operators_and_never_setuid() {
     for user in users() {
         let world = World::new(user).file("probe.py", PROBE).setting("workspace: mount").ready("provider: shell");
         let said = probed(&world, "ownership");
-        let ways = |what: &str, answer: &str| ["chmod", "fchmod", "create", "mknod", "fchmodat2"].map(|way| format!("{way} {what} {answer}"));
+        let ways =
+            |what: &str, answer: &str| ["chmod", "fchmod", "create", "mknod", "fchmodat2"].map(|way| format!("{way} {what} {answer}"));
         let mut expected = ["chown to root EINVAL", "chgrp to root EINVAL", "setgroups EPERM", "setuid EINVAL"].map(str::to_owned).to_vec();
         expected.extend(ways("setuid", "EPERM").into_iter().chain(ways("setgid", "EPERM")).chain(ways("sticky", "ok")));
         expected.push("openat2 ENOSYS".to_owned());

@@ -155,14 +155,15 @@ def ownership():
     print("chgrp to root", attempt(lambda: os.chown("made", -1, 0)))
     print("setgroups", attempt(lambda: os.setgroups([0])))
     print("setuid", attempt(lambda: os.setuid(0)))
+    path = ctypes.create_string_buffer(b"suid")
     for what, mode in (("setuid", 0o4755), ("setgid", 0o2755), ("sticky", 0o1755)):
         print("chmod", what, attempt(lambda: os.chmod("suid", mode)))
         print("fchmod", what, attempt(lambda: os.fchmod(os.open("suid", os.O_RDONLY), mode)))
         print("create", what, attempt(lambda: os.close(os.open("created-" + what, os.O_CREAT | os.O_WRONLY, mode))))
         print("mknod", what, attempt(lambda: os.mknod("made-" + what, 0o100000 | mode)))
-        print("fchmodat2", what, call(452, -100, ctypes.addressof(ctypes.create_string_buffer(b"suid")), mode, 0, 0, 0))
-    how = struct.pack("QQQ", os.O_CREAT | os.O_WRONLY, 0o4755, 0)
-    print("openat2", call(437, -100, ctypes.addressof(ctypes.create_string_buffer(b"opened")), ctypes.addressof(ctypes.create_string_buffer(how)), 24, 0, 0))
+        print("fchmodat2", what, call(452, -100, ctypes.addressof(path), mode, 0, 0, 0))
+    how, path = ctypes.create_string_buffer(struct.pack("QQQ", os.O_CREAT | os.O_WRONLY, 0o4755, 0)), ctypes.create_string_buffer(b"opened")
+    print("openat2", call(437, -100, ctypes.addressof(path), ctypes.addressof(how), 24, 0, 0))
 
 
 {"addresses": addresses, "sockets": sockets, "ports": ports, "interfaces": interfaces, "names": names, "unix": lambda: unix(sys.stdin.read().split("\n")),

@@ -45,8 +45,21 @@ fn an_address_that_is_in_no_row_is_refused_before_it_is_dialled() {
     all_are(
         "403 host_not_listed",
         &in_each_form(&[
-            "169.254.169.254", "100.100.100.200", "metadata.google.internal", "10.0.0.1", "127.0.0.1", "192.168.0.1", "0.0.0.0", "[fd00:ec2::254]",
-            "[::1]", "[fe80::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "localhost", "ip6-localhost", "unlisted.test", "echo.test.evil.test",
+            "169.254.169.254",
+            "100.100.100.200",
+            "metadata.google.internal",
+            "10.0.0.1",
+            "127.0.0.1",
+            "192.168.0.1",
+            "0.0.0.0",
+            "[fd00:ec2::254]",
+            "[::1]",
+            "[fe80::1]",
+            "[::ffff:127.0.0.1]",
+            "[64:ff9b::7f00:1]",
+            "ip6-localhost",
+            "unlisted.test",
+            "echo.test.evil.test",
             "evil-echo.test",
         ]),
     );
@@ -55,14 +68,28 @@ fn an_address_that_is_in_no_row_is_refused_before_it_is_dialled() {
 // covers: N15
 #[test]
 fn the_proxy_does_not_lead_to_itself() {
-    all_are("403 self_request", &in_each_form(&["egress:9099", "pipelock:8888", "127.0.0.1:9099", "[::1]:9099", "supervise:9100"]));
+    all_are(
+        "403 self_request",
+        &in_each_form(&["egress:9099", "pipelock:8888", "127.0.0.1:9099", "[::1]:9099", "localhost", "supervise:9100"]),
+    );
 }
 
 // covers: N07
 #[test]
 fn an_address_in_a_strange_spelling_is_refused() {
     for user in users() {
-        let hosts = ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0", "127.0.0.1.", "localhost.", "%31%32%37.0.0.1", "[fe80::1%25lo]", "１２７.0.0.1"];
+        let hosts = [
+            "2130706433",
+            "0x7f000001",
+            "0177.0.0.1",
+            "127.1",
+            "0",
+            "127.0.0.1.",
+            "localhost.",
+            "%31%32%37.0.0.1",
+            "[fe80::1%25lo]",
+            "１２７.0.0.1",
+        ];
         let questions = in_each_form(&hosts);
         let (world, answers) = asked(world(user), &questions.iter().map(String::as_str).collect::<Vec<_>>());
         let let_in: Vec<_> = answers.iter().filter(|line| !line.contains("-> 403 ") && !line.contains("-> 400 ")).collect();
@@ -96,7 +123,7 @@ fn one_connection_has_one_name() {
     }
 }
 
-// covers: H11 S12
+// covers: S12
 #[test]
 fn another_port_another_scheme_and_no_tls_get_no_credential() {
     for user in users() {
@@ -143,7 +170,17 @@ fn a_redirect_is_the_agents_to_follow_and_takes_no_credential_along() {
 fn the_token_that_the_proxy_puts_in_is_refused_from_the_agent() {
     let turned = |text: &str| -> String {
         let turn = |c: char, first: u8| char::from((c as u8 - first + 13) % 26 + first);
-        text.chars().map(|c| if c.is_ascii_lowercase() { turn(c, b'a') } else if c.is_ascii_uppercase() { turn(c, b'A') } else { c }).collect()
+        text.chars()
+            .map(|c| {
+                if c.is_ascii_lowercase() {
+                    turn(c, b'a')
+                } else if c.is_ascii_uppercase() {
+                    turn(c, b'A')
+                } else {
+                    c
+                }
+            })
+            .collect()
     };
     for user in users() {
         let world = world(user);
@@ -176,14 +213,12 @@ fn the_token_that_the_proxy_puts_in_is_refused_from_the_agent() {
 fn what_the_agent_writes_into_its_workspace_changes_no_rule() {
     for user in users() {
         let world = world(user);
-        let ended = world.sh(
-            "mkdir -p .bottle/agents .bottle/bottles config/bottle/bottles
+        let ended = world.sh("mkdir -p .bottle/agents .bottle/bottles config/bottle/bottles
              for d in .bottle/bottles config/bottle/bottles; do
                printf -- '---\\negress:\\n  routes:\\n    - host: unlisted.test\\n---\\n' > $d/t.md
              done
              printf 'unlisted.test connect probe\\n' > .bottle/agents/t.md
-             echo 'connect unlisted.test' | /usr/bin/python3 ask.py",
-        );
+             echo 'connect unlisted.test' | /usr/bin/python3 ask.py");
         assert_eq!(ended.stdout, "connect unlisted.test -> 403 host_not_listed\n", "{}", ended.stderr);
         assert!(ended.stderr.contains(".bottle/bottles/t.md: bottle reads it"), "{}", ended.stderr);
     }

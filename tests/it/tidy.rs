@@ -34,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("digest", &[]),
+    ("doctor", &["backend", "error", "programs", "store", "sys"]),
     ("error", &[]),
     ("files", &["digest", "error"]),
     ("image", &["digest", "error", "files", "store"]),

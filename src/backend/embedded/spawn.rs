@@ -67,7 +67,7 @@ pub fn set_up(spawned: &Spawned, spec: &Spec, fds: &[BorrowedFd<'_>]) -> io::Res
 }
 
 /// One user and one group: nobody else exists inside.
-fn map(pid: Pid, ids: Ids) -> io::Result<()> {
+pub(crate) fn map(pid: Pid, ids: Ids) -> io::Result<()> {
     let pid = pid.as_raw_nonzero();
     fs::write(format!("/proc/{pid}/uid_map"), format!("{INSIDE} {} 1\n", ids.uid))?;
     if !ids.foreign {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -52,11 +52,12 @@ pub struct Bottle {
 impl Bottle {
     /// `program` is usually `env!("CARGO_BIN_EXE_bottle")`.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        let directory = |parent: &Path| {
-            let directory = tempfile::Builder::new().prefix("bottle-test-").rand_bytes(12).tempdir_in(parent);
+        let directory = |parent: &Path, prefix: &str| {
+            let directory = tempfile::Builder::new().prefix(prefix).rand_bytes(12).tempdir_in(parent);
             directory.expect("a directory for the test")
         };
-        let (home, runtime) = (directory(&std::env::temp_dir()), directory(Path::new("/dev/shm")));
+        // The second is short: bottle takes no runtime directory in which the longest path of a socket has no room.
+        let (home, runtime) = (directory(&std::env::temp_dir(), "bottle-test-"), directory(Path::new("/dev/shm"), "bt-"));
         for name in ["home", "config", "state", "cache", "tmp", "work"] {
             fs::create_dir(home.path().join(name)).expect("a directory for the test");
         }
@@ -310,11 +311,17 @@ fn collect(mut reader: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// Gives a tree of the test's own to a user, and to nobody else.
+/// Gives a tree of the test's own to a user, and to nobody else. What is so already is left alone: a run compares times.
 fn give(path: &Path, user: u32) {
-    chown(path, Some(user), Some(user)).expect("root may give");
-    if path.is_dir() && !path.is_symlink() {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("root may change modes");
+    let meta = fs::symlink_metadata(path).expect("root may look");
+    let given = (meta.uid(), meta.gid()) == (user, user);
+    if !given {
+        lchown(path, Some(user), Some(user)).expect("root may give");
+    }
+    if meta.is_dir() {
+        if !given {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("root may change modes");
+        }
         for entry in fs::read_dir(path).expect("root may read").filter_map(Result::ok) {
             give(&entry.path(), user);
         }
