@@ -90,7 +90,6 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     }
     let host = |name: &str| std::env::var(name).ok();
     let values = values::resolve(&draft, &host, facts.terminal && !args.headless)?;
-    let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
     let window = terminal::window();
     let notes = Embedded::new(&draft, embedded::Values::none(window))?.check()?;
     let image = match &draft.rootfs {
@@ -98,6 +97,8 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         Rootfs::Host => None,
     };
     confirm(args, &draft, &notes)?;
+    // Until here a signal may simply end this process: nothing has been made.
+    let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
     let mut claim = Claim::new(layout, base, args.name.as_deref())?;
     let plan = plan(&resolved, claim.id().as_str(), &wish, &facts);
     let values = embedded::Values::of(values, terminal::window()).with_image(image);

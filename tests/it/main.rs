@@ -11,6 +11,7 @@ mod manifest;
 mod manifest_commands;
 mod manifest_files;
 mod manifest_fuzz;
+mod plan;
 mod store;
 mod support;
 mod tidy;
