@@ -194,6 +194,11 @@ impl Watch<'_> {
         if self.plan.agent.terminal {
             self.raw = Raw::enter();
         }
+        self.backend.released();
+        // From here on nobody reads this process' memory. Earlier, the children's identity maps could not be written.
+        if let Err(e) = bottle_init::sys::set_undumpable() {
+            return self.fail(Error::failed("cannot protect bottle's memory", e, "see if another security module forbids prctl"));
+        }
         self.cells.iter().filter(|live| live.is_agent()).for_each(|live| live.tell(&ToInit::Start));
     }
 

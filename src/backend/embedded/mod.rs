@@ -332,6 +332,10 @@ impl Backend for Embedded<'_> {
         Ok(())
     }
 
+    fn released(&mut self) {
+        self.values = values::Values { env: Vec::new(), tokens: BTreeMap::new(), fingerprints: serde_json::Value::Null };
+    }
+
     fn undo(&mut self, claim: &mut Claim) -> Vec<Error> {
         self.listeners.clear();
         undo_objects(claim)
