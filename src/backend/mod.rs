@@ -25,6 +25,9 @@ pub trait Backend {
     /// Takes the sockets that a piece opened for others, in the order of the plan.
     fn listeners(&mut self, sockets: Vec<OwnedFd>) -> Result<()>;
 
+    /// What the last step could not take along, for the operator.
+    fn left_out(&mut self) -> Vec<String>;
+
     /// The agent runs: what only the start needed, secrets first of all, is forgotten.
     fn released(&mut self);
 

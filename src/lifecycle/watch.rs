@@ -136,6 +136,10 @@ impl Watch<'_> {
                 }
                 Err(error) => return self.fail(error),
             }
+            for sentence in self.backend.left_out() {
+                self.to_stderr.push(format!("note: {sentence}\n").as_bytes());
+                self.note("left_out", Level::Warn, Some(sentence));
+            }
             if let Some(piece) = self.cells.last().map(|live| live.cell.piece.clone())
                 && !self.piece_logs.contains_key(&piece)
             {
