@@ -6,6 +6,7 @@
 mod ca;
 mod commands;
 mod files;
+mod image;
 mod logs;
 mod manifest;
 mod manifest_commands;
