@@ -37,6 +37,8 @@ pub mod lifecycle;
 pub mod logs;
 pub mod manifest;
 pub mod plan;
+#[expect(clippy::disallowed_methods, reason = "effect island: looks at the host's programs")]
+pub mod programs;
 pub mod render;
 pub mod signals;
 #[expect(clippy::disallowed_methods, reason = "effect island: locks, and who holds them")]

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use crate::backend::Backend;
 use crate::backend::embedded::{self, Embedded};
 use crate::digest::sha256_hex;
-use crate::error::{Error, Result};
+use crate::error::{Error, NOT_FOUND, Result};
 use crate::lifecycle::end::Ending;
 use crate::lifecycle::table::Times;
 use crate::lifecycle::{self, watch::Wishes};
@@ -18,14 +18,14 @@ use crate::manifest::{
     self,
     model::{Resolved, Rootfs},
 };
-use crate::plan::agent::Run;
+use crate::plan::agent::{self, Run};
 use crate::plan::build::Facts;
 use crate::plan::{Plan, plan};
 use crate::render::preflight;
 use crate::signals::Signals;
 use crate::store::{Claim, Exit, Layout, Object, Phase};
 use crate::timeline::{Opening, Timeline};
-use crate::{clock, image, terminal, values, workspace};
+use crate::{clock, image, programs, terminal, values, workspace};
 
 /// How long everything up to the agent's first instruction may take.
 const START: Duration = Duration::from_secs(30);
@@ -81,13 +81,18 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let library = manifest::load(&layout.config, home.as_deref(), Some(&directory))?;
     let resolved = library.resolve(&args.agent)?;
-    let facts = Facts { directory, terminal: terminal::is_interactive(), term: std::env::var("TERM").ok() };
+    let own = agent::program(&resolved.agent).filter(|_| resolved.bottle.rootfs == Rootfs::Host);
+    let program = own.and_then(programs::look_up);
+    let facts = Facts { directory, terminal: terminal::is_interactive(), term: std::env::var("TERM").ok(), program };
     let wish =
         Run { command: (!args.command.is_empty()).then(|| args.command.clone()), prompt: args.prompt.clone(), headless: args.headless };
     let base = args.name.as_deref().unwrap_or(&args.agent);
     let draft = plan(&resolved, base, &wish, &facts);
     if args.dry_run {
         return dry_run(args, &draft, out);
+    }
+    if let (Some(name), None, None) = (own, &facts.program, &wish.command) {
+        return Err(not_installed(name));
     }
     let host = |name: &str| std::env::var(name).ok();
     let values = values::resolve(&draft, &host, facts.terminal && !args.headless)?;
@@ -120,6 +125,12 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     tell(&plan, &ending, &troubles);
     tell_changes(&mut claim);
     Ok(ending.code())
+}
+
+/// The agent's own program is nowhere.
+fn not_installed(name: &str) -> Error {
+    let hint = "`npm install -g @anthropic-ai/claude-code`, or run another program: `bottle start AGENT -- CMD`";
+    Error { code: NOT_FOUND, ..Error::failed(format!("`{name}` is not installed"), "no directory of PATH has it", hint) }
 }
 
 fn dry_run(args: &Args, plan: &Plan, out: &mut dyn Write) -> Result<u8> {

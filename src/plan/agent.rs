@@ -1,6 +1,7 @@
 //! The agent's program and variables: what makes every tool use the proxy and trust its authority.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use bottle_contract::names;
 
@@ -116,6 +117,36 @@ pub(super) fn env(agent: &Agent, wish: &Wish<'_>, term: Option<&str>) -> BTreeMa
     env.extend(wish.bottle.env.clone());
     env
 }
+
+/// The program of the agent that the host must have, where bottle knows it by name.
+pub fn program(agent: &Agent) -> Option<&'static str> {
+    match agent.provider {
+        Provider::Claude => Some("claude"),
+        Provider::Shell | Provider::Demo | Provider::Command(_) => None,
+    }
+}
+
+/// Files of the agent's home.
+pub(super) fn files(agent: &Agent) -> BTreeMap<PathBuf, String> {
+    match agent.provider {
+        Provider::Claude => CLAUDE_FILES.iter().map(|(name, text)| (Path::new(HOME).join(name), (*text).to_owned())).collect(),
+        Provider::Shell | Provider::Demo | Provider::Command(_) => BTreeMap::new(),
+    }
+}
+
+/// What Claude Code would ask on its first start: a theme, whether the directory is trusted, whether it may go on without
+/// asking. The operator has answered all of it with `bottle start`.
+const CLAUDE_FILES: &[(&str, &str)] = &[
+    (
+        ".claude.json",
+        concat!(
+            r#"{"hasCompletedOnboarding":true,"bypassPermissionsModeAccepted":true,"#,
+            r#""projects":{"/workspace":{"hasTrustDialogAccepted":true,"hasCompletedProjectOnboarding":true}}}"#,
+            "\n"
+        ),
+    ),
+    (".claude/settings.json", "{\"skipDangerousModePermissionPrompt\":true}\n"),
+];
 
 /// What Claude Code needs to start without a person and without its vendor's telemetry. The credential is a
 /// placeholder: `egress` puts the real one in.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::agent::{self, Run, WORKSPACE};
+use super::program::{self, Program};
 use super::sidecars::{self, Wish};
 use super::{AgentPlan, LimitsPlan, Plan, WorkspacePlan, step};
 use crate::manifest::model::Resolved;
@@ -16,6 +17,8 @@ pub struct Facts {
     pub terminal: bool,
     /// The operator's `TERM`.
     pub term: Option<String>,
+    /// The agent's own program, if it has one and the host has it.
+    pub program: Option<Program>,
 }
 
 /// Memory for an agent whose manifest names none, in bytes.
@@ -30,6 +33,7 @@ pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
     let terminal = facts.terminal && !run.headless;
     let sidecars = sidecars::sidecars(&wish);
     let mode = resolved.workspace();
+    let shown = facts.program.as_ref().map(program::shown).unwrap_or_default();
     let mut plan = Plan {
         version: 1,
         id: id.to_owned(),
@@ -46,10 +50,12 @@ pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
                 .map(|s| s.piece.clone())
                 .collect(),
             trusts: sidecars::proxy(&wish).0.to_owned(),
+            links: shown.links,
+            files: agent::files(agent),
         },
         workspace: WorkspacePlan { mode, source: facts.directory.clone(), target: WORKSPACE.into() },
         rootfs: bottle.rootfs.clone(),
-        tools: bottle.tools.clone(),
+        tools: bottle.tools.iter().cloned().chain(shown.trees).collect(),
         sidecars,
         limits: LimitsPlan {
             memory: bottle.limits.memory.unwrap_or(MEMORY),

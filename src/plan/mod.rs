@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod build;
+pub mod program;
 pub mod sidecars;
 pub mod step;
 
@@ -65,6 +66,10 @@ pub struct AgentPlan {
     pub hosts: Vec<String>,
     /// The certificate authority that it trusts, and no other: the piece's name.
     pub trusts: String,
+    /// Links in its home, to what they lead to: its own program, where no directory of its `PATH` has it.
+    pub links: BTreeMap<PathBuf, PathBuf>,
+    /// Files in its home that its program would otherwise ask a person for, with their text.
+    pub files: BTreeMap<PathBuf, String>,
 }
 
 /// The agent's working directory.

@@ -100,6 +100,27 @@ const SIDECAR_ONLY: &[libc::c_long] = &[
     libc::SYS_vfork,
 ];
 
+/// How files get their modes: the system call, and the number of the argument that holds the mode.
+const MODES: &[(libc::c_long, u8)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_chmod, 1),
+    (libc::SYS_fchmod, 1),
+    (libc::SYS_fchmodat, 2),
+    (libc::SYS_fchmodat2, 2),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_creat, 1),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mknod, 1),
+    (libc::SYS_mknodat, 2),
+];
+
+/// The same where the mode counts only with a flag: the system call, the argument with the flags, and the one with the mode.
+const OPENING: &[(libc::c_long, u8, u8)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, 1, 2),
+    (libc::SYS_openat, 2, 3),
+];
+
 /// Namespace bits of `clone`; the low byte is the exit signal.
 const CLONE_NAMESPACES: u64 = (libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
@@ -126,6 +147,11 @@ pub(crate) fn install(profile: SeccompProfile) -> Result<(), Failure> {
     }
     let mut missing = Rules::default();
     missing.always(AS_IF_MISSING);
+    if profile == SeccompProfile::AgentOnHostTree {
+        // Its mode lies in memory, where a filter cannot look; programs fall back to `openat`.
+        missing.always(&[libc::SYS_openat2]);
+        refused.set_id_modes().map_err(|e| failed(&e))?;
+    }
     // Order matters: the filter that is installed first still lets `seccomp` itself pass.
     for (rules, errno) in [(missing, libc::ENOSYS), (refused, libc::EPERM)] {
         let program = rules.compile(errno).map_err(|e| failed(&e))?;
@@ -168,6 +194,29 @@ impl Rules {
         // Typing into the operator's terminal.
         let ioctl = |request: u64| SeccompCondition::new(1, Dword, SeccompCmpOp::Eq, request).and_then(|c| SeccompRule::new(vec![c]));
         self.0.insert(libc::SYS_ioctl, vec![ioctl(libc::TIOCSTI)?, ioctl(libc::TIOCLINUX)?]);
+        Ok(())
+    }
+
+    /// Modes with the setuid or the setgid bit.
+    fn set_id_modes(&mut self) -> Result<(), seccompiler::BackendError> {
+        let bits = [libc::S_ISUID, libc::S_ISGID].map(u64::from);
+        let set = |argument: u8, bit: u64| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(bit), bit);
+        for &(call, mode) in MODES {
+            let rules = bits.iter().map(|&bit| SeccompRule::new(vec![set(mode, bit)?])).collect::<Result<_, _>>()?;
+            self.0.insert(call, rules);
+        }
+        let create = u64::from(libc::O_CREAT.unsigned_abs());
+        // `O_TMPFILE` holds the bit of `O_DIRECTORY`, too; a mode matters with its own bit only.
+        let tmpfile = u64::from((libc::O_TMPFILE & !libc::O_DIRECTORY).unsigned_abs());
+        for &(call, flags, mode) in OPENING {
+            let mut rules = Vec::new();
+            for flag in [create, tmpfile] {
+                for bit in bits {
+                    rules.push(SeccompRule::new(vec![set(flags, flag)?, set(mode, bit)?])?);
+                }
+            }
+            self.0.insert(call, rules);
+        }
         Ok(())
     }
 

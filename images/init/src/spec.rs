@@ -69,6 +69,9 @@ pub struct Exec {
 pub enum SeccompProfile {
     /// For an agent: what it takes to build and test software, no kernel administration.
     Agent,
+    /// The same for an agent that writes into a tree of the host: in addition, no setuid and setgid files, which others on
+    /// the host could execute as the operator.
+    AgentOnHostTree,
     /// For a sidecar: in addition, no new processes and no tracing.
     Sidecar,
 }

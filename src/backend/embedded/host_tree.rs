@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::plan::program::TREES;
+
 /// A name in the host's root: a directory, or a link as on systems with a merged `/usr`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -16,10 +18,6 @@ pub enum Entry {
         to: PathBuf,
     },
 }
-
-/// Programs and libraries. `/opt` and `/nix/store` hold whole toolchains.
-const TOOLS: [&str; 11] =
-    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store", "/run/current-system", "/gnu/store"];
 
 /// What programs need of `/etc`, and nothing that names people, hosts or secrets. Passwords, keys, network and
 /// service configuration stay out; users, hosts and certificates are written anew.
@@ -48,7 +46,7 @@ const ETC: [&str; 20] = [
 
 /// Looks at the host.
 pub fn read() -> Vec<Entry> {
-    TOOLS.iter().chain(&ETC).filter_map(|path| entry(Path::new(path))).collect()
+    TREES.iter().chain(&ETC).filter_map(|path| entry(Path::new(path))).collect()
 }
 
 fn entry(path: &Path) -> Option<Entry> {

@@ -146,7 +146,11 @@ impl<'p> Embedded<'p> {
                 cwd: self.plan.agent.directory.clone(),
             },
             rlimits: vec![(libc::RLIMIT_CORE, 0), (libc::RLIMIT_NPROC, self.plan.limits.pids)],
-            seccomp: SeccompProfile::Agent,
+            seccomp: match self.plan.workspace.mode {
+                WorkspaceMode::Mount => SeccompProfile::AgentOnHostTree,
+                // Changes are taken over without these bits.
+                WorkspaceMode::Overlay | WorkspaceMode::Copy | WorkspaceMode::None => SeccompProfile::Agent,
+            },
             writable: root::agent_writable(self.plan),
         };
         let ids = self.ids("agent");

@@ -46,6 +46,8 @@ pub fn agent(plan: &Plan, facts: &AgentFacts<'_>) -> Vec<Mount> {
     ]);
     mounts.extend(etc(plan, facts.ca_pem));
     mounts.extend(plan.tools.iter().map(|path| read_only(path, path)));
+    mounts.extend(plan.agent.links.iter().map(|(target, to)| Mount::Symlink { to: to.clone(), target: target.clone() }));
+    mounts.extend(plan.agent.files.iter().map(|(target, text)| Mount::File { target: target.clone(), text: text.clone(), mode: 0o600 }));
     mounts.push(workspace(plan, facts));
     mounts
 }

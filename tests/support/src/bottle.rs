@@ -22,7 +22,16 @@ use crate::warden::{Ending, Warden};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a clean run may keep, below the state directory.
-const KEPT: [&str; 3] = ["bottle/*/logs/*", "bottle/*/timeline.jsonl", "bottle/*/metadata.json"];
+const KEPT: [&str; 7] = [
+    "bottle/.lock",
+    "bottle/*/lock",
+    "bottle/*/logs/*",
+    "bottle/*/metadata.json",
+    "bottle/*/plan.json",
+    "bottle/*/timeline.jsonl",
+    // What `bottle diff` and `bottle apply` read.
+    "bottle/*/workspace/*",
+];
 
 /// The program and its world: a home, configuration, state, runtime and temporary directories, and an environment of its own.
 #[derive(Debug)]
@@ -71,8 +80,8 @@ impl Bottle {
         }
         let (marker, runtime) = (bottle.home.path().to_path_buf(), bottle.runtime.path().to_path_buf());
         let path = std::env::var_os("PATH").unwrap_or_default();
-        // BOTTLE_HOME is the mark by which a process that escaped its parent is still known to be this run's.
-        bottle.env("BOTTLE_HOME", marker).env("XDG_RUNTIME_DIR", runtime).env("PATH", path).env("LC_ALL", "C.UTF-8").env("TZ", "UTC")
+        // This is the mark by which a process that escaped its parent is still known to be this run's.
+        bottle.env("BOTTLE_TEST_RUN", marker).env("XDG_RUNTIME_DIR", runtime).env("PATH", path).env("LC_ALL", "C.UTF-8").env("TZ", "UTC")
     }
 
     /// Writes `bottles/NAME.md`.

@@ -86,7 +86,7 @@ fn a_process_that_no_warden_knows_is_found_by_its_mark() {
     let marker = directory.path().file_name().unwrap().to_str().unwrap().to_owned();
     let residue = Residue::before(Scope { marker: marker.clone(), ..Scope::default() });
     let status =
-        Command::new("/bin/sh").args(["-c", "setsid sleep 300 </dev/null >/dev/null 2>&1 &"]).env("BOTTLE_HOME", directory.path()).status();
+        Command::new("/bin/sh").args(["-c", "setsid sleep 300 </dev/null >/dev/null 2>&1 &"]).env("BOTTLE_TEST_RUN", directory.path()).status();
     assert!(status.unwrap().success());
     let is_it = |leftovers: Vec<Leftover>| match &leftovers[..] {
         [Leftover::Process { pid, command }] if command == "sleep 300" => Some(*pid),
@@ -193,7 +193,7 @@ fn a_run_has_the_user_and_the_environment_that_it_was_given_and_no_other() {
     let bottle = shell().as_user(65_534).env("EXTRA", "1");
     let user = if nix::unistd::geteuid().is_root() { 65_534 } else { nix::unistd::geteuid().as_raw() };
     let script = "id -u; touch $HOME/mine; env | cut -d= -f1 | sort | tr '\\n' ' '";
-    let names = "BOTTLE_HOME EXTRA HOME LC_ALL PATH PWD TMPDIR TZ XDG_CACHE_HOME XDG_CONFIG_HOME XDG_RUNTIME_DIR XDG_STATE_HOME ";
+    let names = "BOTTLE_TEST_RUN EXTRA HOME LC_ALL PATH PWD TMPDIR TZ XDG_CACHE_HOME XDG_CONFIG_HOME XDG_RUNTIME_DIR XDG_STATE_HOME ";
     bottle.run(["-c", script]).expect(0, &format!("{user}\n{names}"), "");
 }
 

@@ -1,0 +1,8 @@
+//! The whole program, from the command line to the far end. Run as root, each test runs as an ordinary user too.
+
+mod net_claude;
+mod net_clients;
+mod net_isolation;
+mod net_tools;
+mod net_verdicts;
+mod net_world;
