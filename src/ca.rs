@@ -71,15 +71,3 @@ fn serial() -> Result<SerialNumber, rcgen::Error> {
     bytes[0] = bytes[0] & 0x7f | 0x40;
     Ok(SerialNumber::from_slice(&bytes))
 }
-
-/// The agent's trust bundle: the system's roots and the bottle's own authority, which comes first, because some tools read only one.
-pub fn bundle(system_roots_pem: &[u8], ca_pem: &str) -> Vec<u8> {
-    let mut bundle = Vec::with_capacity(system_roots_pem.len() + ca_pem.len() + 2);
-    for part in [ca_pem.as_bytes(), system_roots_pem] {
-        bundle.extend_from_slice(part);
-        if !part.is_empty() && !part.ends_with(b"\n") {
-            bundle.push(b'\n');
-        }
-    }
-    bundle
-}

@@ -25,6 +25,12 @@ pub trait Backend {
     /// Takes the sockets that a piece opened for others, in the order of the plan.
     fn listeners(&mut self, sockets: Vec<OwnedFd>) -> Result<()>;
 
+    /// What the last step could not take along, for the operator.
+    fn left_out(&mut self) -> Vec<String>;
+
+    /// The agent runs: what only the start needed, secrets first of all, is forgotten.
+    fn released(&mut self);
+
     /// Undoes what all steps made, last first. A missing object is success; every failure is reported, the first does
     /// not stop the others.
     fn undo(&mut self, claim: &mut Claim) -> Vec<crate::error::Error>;

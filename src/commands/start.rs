@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::backend::Backend;
 use crate::backend::embedded::{self, Embedded};
@@ -95,7 +96,6 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     }
     let host = |name: &str| std::env::var(name).ok();
     let values = values::resolve(&draft, &host, facts.terminal && !args.headless)?;
-    let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
     let window = terminal::window();
     let notes = Embedded::new(&draft, embedded::Values::none(window))?.check()?;
     let image = match &draft.rootfs {
@@ -103,6 +103,11 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         Rootfs::Host => None,
     };
     confirm(args, &draft, &notes)?;
+    // Until here a signal may simply end this process: nothing has been made.
+    let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none)
+        .map_err(|e| Error::failed("cannot forbid core dumps", e, "see if a security module forbids setrlimit"))?;
     let mut claim = Claim::new(layout, base, args.name.as_deref())?;
     let plan = plan(&resolved, claim.id().as_str(), &wish, &facts);
     let values = embedded::Values::of(values, terminal::window()).with_image(image);

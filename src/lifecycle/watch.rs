@@ -136,6 +136,10 @@ impl Watch<'_> {
                 }
                 Err(error) => return self.fail(error),
             }
+            for sentence in self.backend.left_out() {
+                self.to_stderr.push(format!("note: {sentence}\n").as_bytes());
+                self.note("left_out", Level::Warn, Some(sentence));
+            }
             if let Some(piece) = self.cells.last().map(|live| live.cell.piece.clone())
                 && !self.piece_logs.contains_key(&piece)
             {
@@ -193,6 +197,11 @@ impl Watch<'_> {
         self.note("started", Level::Info, None);
         if self.plan.agent.terminal {
             self.raw = Raw::enter();
+        }
+        self.backend.released();
+        // From here on nobody reads this process' memory. Earlier, the children's identity maps could not be written.
+        if let Err(e) = bottle_init::sys::set_undumpable() {
+            return self.fail(Error::failed("cannot protect bottle's memory", e, "see if another security module forbids prctl"));
         }
         self.cells.iter().filter(|live| live.is_agent()).for_each(|live| live.tell(&ToInit::Start));
     }

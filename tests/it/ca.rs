@@ -4,9 +4,9 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use bottle::ca::{Authority, bundle};
+use bottle::ca::Authority;
 use bottle::files::{Dir, PRIVATE, PUBLIC};
 
 use crate::support::has;
@@ -122,23 +122,6 @@ fn a_name_that_x509_cannot_hold_is_refused_and_a_key_is_never_shown() {
     assert!(authority.key_pem.contains("PRIVATE KEY"));
 }
 
-#[test]
-fn an_authority_takes_milliseconds_at_most() {
-    let begin = std::time::Instant::now();
-    for _ in 0..20 {
-        Authority::generate("x", SystemTime::now()).unwrap();
-    }
-    assert!(begin.elapsed() < Duration::from_secs(1), "{:?} for 20", begin.elapsed());
-}
-
-#[test]
-fn a_bundle_keeps_every_certificate_on_lines_of_its_own() {
-    let roots = b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----";
-    let own = "-----BEGIN CERTIFICATE-----\nBB==\n-----END CERTIFICATE-----\n";
-    assert_eq!(bundle(roots, own), [own.as_bytes(), roots, b"\n"].concat());
-    assert_eq!(bundle(b"", own), own.as_bytes());
-}
-
 /// A TLS server on loopback with the leaf, ended when dropped.
 struct Server {
     process: Child,
@@ -172,11 +155,11 @@ impl Drop for Server {
 
 // covers: F18
 #[test]
-fn the_programs_of_an_agent_accept_the_bundle_and_nothing_else() {
+fn the_programs_of_an_agent_accept_the_authority_and_nothing_else() {
     let signed = Signed::new();
     let ca = fs::read_to_string(signed.path().join("cert.pem")).unwrap();
     let other = Authority::generate("somebody else", SystemTime::now()).unwrap();
-    fs::write(signed.path().join("bundle.pem"), bundle(other.cert_pem.as_bytes(), &ca)).unwrap();
+    fs::write(signed.path().join("bundle.pem"), &ca).unwrap();
     fs::write(signed.path().join("other.pem"), &other.cert_pem).unwrap();
     let server = Server::new(&signed);
     let url = format!("https://localhost:{}/", server.port);

@@ -6,11 +6,13 @@
 mod ca;
 mod commands;
 mod files;
+mod image;
 mod logs;
 mod manifest;
 mod manifest_commands;
 mod manifest_files;
 mod manifest_fuzz;
+mod plan;
 mod store;
 mod support;
 mod tidy;

@@ -28,7 +28,12 @@ fn main() {
             println!("{}: slow, {:.0} MB/s", path.display(), content.len() as f64 / spent.as_secs_f64() / 1e6);
         }
     }
-    println!("{} files, {found} with findings, {:.1} MB, {:.0} MB/s", files.len(), bytes as f64 / 1e6, bytes as f64 / time.as_secs_f64() / 1e6);
+    println!(
+        "{} files, {found} with findings, {:.1} MB, {:.0} MB/s",
+        files.len(),
+        bytes as f64 / 1e6,
+        bytes as f64 / time.as_secs_f64() / 1e6
+    );
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) {

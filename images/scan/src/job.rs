@@ -16,7 +16,10 @@ const SHORTEST_RUN: usize = 24;
 const LONG_RUN: usize = 128;
 
 /// From this many digits on a run may be a compressed token.
-const LONG_ENOUGH_TO_INFLATE: usize = 64;
+const LONG_ENOUGH_TO_INFLATE: usize = 36;
+
+/// The fewest digits of the first line of a wrapped text.
+const SHORTEST_LINE: usize = 16;
 
 /// The fewest hexadecimal pairs that could be a token.
 const FEWEST_PAIRS: usize = 12;
@@ -230,19 +233,31 @@ impl<'e> Job<'e> {
             if inside < at {
                 continue;
             }
-            let start = at + bytes[at..inside].iter().rposition(|&b| !base64::is_digit(b)).map_or(0, |before| before + 1);
-            let mut end = base64::end(bytes, inside);
-            // A wrapped text goes on behind a line end, however that is written.
+            // A wrapped text began before, and goes on behind, a line end, however that is written.
+            let mut start = base64::start(bytes, at, inside);
+            while let Some(line) = line_before(bytes, at, start) {
+                start = line;
+            }
+            // The letter of an escaped line end is none of the run's.
+            if start > 0 && bytes[start - 1] == b'\\' && matches!(bytes[start], b'n' | b'r' | b't') {
+                start += 1;
+            }
+            let mut end = base64::end(bytes, start);
+            let first = end - start;
+            let (mut last, mut width) = (0, 0);
             joined.clear();
-            while end - start >= 16 {
+            // Only the last line of a wrapped text is shorter than the one behind its beginning.
+            while first >= SHORTEST_LINE && last >= width {
                 let gap = joint(&bytes[end..]);
                 let next = base64::end(bytes, end + gap);
-                if gap == 0 || next - end - gap < 4 {
+                if gap == 0 || next == end + gap {
                     break;
                 }
                 if joined.is_empty() {
                     joined.extend_from_slice(&bytes[start..end]);
                 }
+                last = next - end - gap;
+                width = if width == 0 { last } else { width };
                 joined.extend_from_slice(&bytes[end + gap..next]);
                 end = next;
             }
@@ -250,7 +265,13 @@ impl<'e> Job<'e> {
             if run.len() >= SHORTEST_RUN {
                 self.run(run, start)?;
             }
-            at = end;
+            // What follows a text may look like a line of it, and would spoil its last group.
+            for shorter in [run.len() - last, first] {
+                if last > 0 && last < first && shorter < run.len() && shorter >= SHORTEST_RUN {
+                    self.run(&joined[..shorter], start)?;
+                }
+            }
+            at = end.max(inside);
         }
         self.buffers.push(joined);
         Ok(())
@@ -264,11 +285,25 @@ impl<'e> Job<'e> {
                 run.len() >= LONG_RUN || has_text(out)
             })?;
         }
-        if (LONG_ENOUGH_TO_INFLATE..LONG_RUN).contains(&run.len()) && alignments & 1 == 0 {
-            self.layer("base64", at, |out| {
-                base64::run(run, out);
-                inflate::next(out, 0).is_some()
-            })?;
+        if (LONG_ENOUGH_TO_INFLATE..LONG_RUN).contains(&run.len()) {
+            for part in run.split_inclusive(|&b| b == b'/').scan(0, |next, part| Some(std::mem::replace(next, *next + part.len()))) {
+                if inflate::in_base64(&run[part..]) {
+                    self.layer("base64", at, |out| {
+                        base64::run(&run[part..], out);
+                        true
+                    })?;
+                }
+            }
+        }
+        // Hyphens are digits of one alphabet, and also what may stand between pairs.
+        if run.len() >= 3 * FEWEST_PAIRS - 1 && run.iter().filter(|&&b| b == b'-').count() >= FEWEST_PAIRS - 1 {
+            let mut from = 0;
+            while let Some(start) = hex::pair(run, from, run.len()) {
+                self.layer("hex", at, |out| {
+                    from = hex::separated(run, start, out).max(start + 1);
+                    out.len() >= FEWEST_PAIRS
+                })?;
+            }
         }
         hex::stretches(run, hex::is_digit, |digits| {
             for shift in 0..2 {
@@ -324,14 +359,16 @@ impl<'e> Job<'e> {
         let mut at = 0;
         let zero = |start: usize, end: usize| memchr::memchr(0, &bytes[start..end.min(bytes.len())]).map(|found| start + found);
         while let Some(zero) = survey.find(at, survey::ZERO, zero) {
-            let wide = utf16::around(bytes, zero);
-            if wide.count >= FEWEST_UNITS {
-                self.layer("utf-16", wide.start, |out| {
-                    wide.decode(bytes, out);
-                    true
-                })?;
+            at = zero + 1;
+            for wide in utf16::around(bytes, zero) {
+                if wide.count >= FEWEST_UNITS {
+                    self.layer("utf-16", wide.start, |out| {
+                        wide.decode(bytes, out);
+                        true
+                    })?;
+                }
+                at = at.max(wide.end());
             }
-            at = (wide.start + wide.count * 2).max(zero + 1);
         }
         Ok(())
     }
@@ -339,7 +376,7 @@ impl<'e> Job<'e> {
     /// Compressed data.
     fn compressed(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         let mut from = 0;
-        while let Some(start) = inflate::next(bytes, from) {
+        while let Some(start) = inflate::next(bytes, from, !self.layers.is_empty()) {
             let cap = usize::try_from(self.budget).unwrap_or(usize::MAX);
             let (text, full) = inflate::decode(start.coding, &bytes[start.data..], cap);
             if full {
@@ -371,13 +408,23 @@ fn joint(bytes: &[u8]) -> usize {
     if broken { at } else { 0 }
 }
 
+/// Where the line before the one that begins at `start` begins, if both are lines of one wrapped text.
+fn line_before(bytes: &[u8], from: usize, start: usize) -> Option<usize> {
+    let between = bytes[from..start].iter().rev().take(16).take_while(|b| b" \t\r\n\"',>\\nr".contains(b)).count();
+    // The letter of `\n` is a digit too: the shortest gap that leads from a digit to `start` is the right one.
+    (1..=between).map(|gap| start - gap).find_map(|end| {
+        let line = base64::start(bytes, from, end);
+        (end - line >= SHORTEST_LINE && joint(&bytes[end..]) == start - end).then_some(line)
+    })
+}
+
 /// True when a stretch of it could be a token: sixteen bytes in a row that text is made of.
 fn has_text(bytes: &[u8]) -> bool {
     let mut row = 0;
     bytes.iter().any(|&b| {
         row = if matches!(b, b' '..=b'~' | b'\n' | b'\r' | b'\t' | 0) { row + 1 } else { 0 };
         row >= 16
-    }) || inflate::next(bytes, 0).is_some()
+    }) || inflate::next(bytes, 0, false).is_some()
 }
 
 /// True when most of it is UTF-8.

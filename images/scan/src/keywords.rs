@@ -197,31 +197,3 @@ mod tests {
         assert_eq!(places(&keywords, text.as_bytes()), plain);
     }
 }
-#[cfg(test)]
-mod stat {
-    #[test]
-    #[ignore]
-    fn stat() {
-        let text = std::fs::read(std::env::var("F").unwrap()).unwrap();
-        let rules = crate::Rules::built_in().unwrap();
-        let e = crate::engine::Engine::new(rules, crate::Fingerprints::default()).unwrap();
-        let mut n = std::collections::BTreeMap::<String, usize>::new();
-        let mut m = std::collections::BTreeMap::<String, usize>::new();
-        for at in (0..text.len() - 4).step_by(2) {
-            let w = u32::from_le_bytes([text[at], text[at + 1], text[at + 2], text[at + 3]]) | super::FOLD;
-            let h = super::slot(w);
-            if e.keywords.table[h] >> (w >> 24 & 31) & 1 != 0 {
-                *n.entry(String::from_utf8_lossy(&text[at..at + 4]).into_owned()).or_default() += 1;
-                for c in &e.keywords.candidates[e.keywords.starts[h] as usize..e.keywords.starts[h + 1] as usize] {
-                    *m.entry(String::from_utf8_lossy(&e.keywords.entries[c.keyword as usize].bytes).into_owned()).or_default() += 1;
-                }
-            }
-        }
-        let total: usize = n.values().sum();
-        let mut v: Vec<_> = n.into_iter().collect();
-        v.sort_by_key(|x| std::cmp::Reverse(x.1));
-        let mut u: Vec<_> = m.into_iter().collect();
-        u.sort_by_key(|x| std::cmp::Reverse(x.1));
-        println!("{} of {}: {:?}\n{:?}", total, text.len(), &v[..30.min(v.len())], &u[..40.min(u.len())]);
-    }
-}

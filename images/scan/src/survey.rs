@@ -65,7 +65,7 @@ impl Survey {
             }
             if sum & 15 == 8 {
                 self.runs.push((at + 16 * i) as u32);
-            } else if sum < 1 << 8 && sum >= 3 << 4 {
+            } else if (3 << 4..1 << 8).contains(&sum) {
                 self.pairs.push((at + 16 * i) as u32);
             }
         }
@@ -97,7 +97,8 @@ fn flags(block: &[u8; BLOCK + AHEAD]) -> u8 {
         zero |= u8::from(b == 0);
         signs |= u8::from(b == b'%') | u8::from(b == b'\\') | u8::from(b == b'&') | u8::from(b == b'=');
     }
-    (high >> 7) * HIGH | zero * ZERO | if signs != 0 { marks(block) } else { 0 }
+    let marks = if signs != 0 { marks(block) } else { 0 };
+    ((high >> 7) * HIGH) | (zero * ZERO) | marks
 }
 
 /// The marks of a block that has a sign.
@@ -107,7 +108,8 @@ fn marks(block: &[u8; BLOCK + AHEAD]) -> u8 {
     for i in 0..BLOCK {
         let (b, n, m) = (block[i], block[i + 1], block[i + 2]);
         let (first, second) = ((n | 0x20).wrapping_sub(b'a'), (m | 0x20).wrapping_sub(b'a'));
-        let hex = (u8::from(first < 6) | u8::from(n.wrapping_sub(b'0') < 10)) & (u8::from(second < 6) | u8::from(m.wrapping_sub(b'0') < 10));
+        let hex =
+            (u8::from(first < 6) | u8::from(n.wrapping_sub(b'0') < 10)) & (u8::from(second < 6) | u8::from(m.wrapping_sub(b'0') < 10));
         percent |= u8::from(b == b'%') & hex;
         // `\u`, `\U`, `\x`, and `/` to `7`: a slash, or an octal number.
         let hides = u8::from(n | 0x20 == b'u') | u8::from(n == b'x') | u8::from(n.wrapping_sub(b'/') < 9);
@@ -115,7 +117,7 @@ fn marks(block: &[u8; BLOCK + AHEAD]) -> u8 {
         ampersand |= u8::from(b == b'&') & (u8::from(first < 26) & u8::from(second < 26) | u8::from(n == b'#'));
         equals |= u8::from(b == b'=') & (hex | u8::from(n == b'\n') | u8::from(n == b'\r'));
     }
-    percent * PERCENT | backslash * BACKSLASH | ampersand * AMPERSAND | equals * EQUALS
+    (percent * PERCENT) | (backslash * BACKSLASH) | (ampersand * AMPERSAND) | (equals * EQUALS)
 }
 
 /// What a byte counts for in [`Survey::eights`]: base64 digits, from bit 4 hexadecimal digits, from bit 8 what stands in no

@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use bottle_contract::names;
+use bottle_contract::{Untrusted, names};
 use bottle_init::spec::{Exec, Mode, SeccompProfile, Source, Spec};
 
 use super::{Applied, Backend};
@@ -72,6 +72,7 @@ pub struct Embedded<'p> {
     own_executable: OwnedFd,
     agent_ca: String,
     changes: PathBuf,
+    left_out: Vec<String>,
     image: Option<PathBuf>,
     listeners: BTreeMap<(String, String), OwnedFd>,
     awaited: Vec<(String, String)>,
@@ -101,6 +102,7 @@ impl<'p> Embedded<'p> {
             own_executable,
             agent_ca: String::new(),
             changes: PathBuf::new(),
+            left_out: Vec::new(),
             image: values.image,
             listeners: BTreeMap::new(),
             awaited,
@@ -252,7 +254,11 @@ impl<'p> Embedded<'p> {
             dir.subdir("upper")?.path().to_owned()
         } else {
             let copy = dir.subdir("copy")?;
-            crate::workspace::copy(&Dir::open(&self.plan.workspace.source)?, &copy)?;
+            let report = crate::workspace::copy(&Dir::open(&self.plan.workspace.source)?, &copy)?;
+            self.left_out.extend(report.skipped.iter().map(|skipped| {
+                let path = Untrusted::new(skipped.path.as_os_str().as_encoded_bytes());
+                format!("{path} is not in the agent's copy: {}", skipped.why)
+            }));
             copy.path().to_owned()
         };
         // The agent's view of the top directory has the mode of the operator's.
@@ -334,6 +340,14 @@ impl Backend for Embedded<'_> {
         }
         self.listeners.extend(self.awaited.drain(..).zip(sockets));
         Ok(())
+    }
+
+    fn left_out(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.left_out)
+    }
+
+    fn released(&mut self) {
+        self.values = values::Values { env: Vec::new(), tokens: BTreeMap::new(), fingerprints: serde_json::Value::Null };
     }
 
     fn undo(&mut self, claim: &mut Claim) -> Vec<Error> {

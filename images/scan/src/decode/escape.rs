@@ -46,14 +46,13 @@ impl Escape {
             // Quotes and line ends hide nothing: expressions and runs see through them.
             Self::Backslash => {
                 matches!(next, b'/' | b'0'..=b'7')
-                    || matches!(next, b'u' | b'x' | b'U')
-                        && bytes.get(at + 2).is_some_and(|b| b.is_ascii_hexdigit() || *b == b'{')
+                    || matches!(next, b'u' | b'x' | b'U') && bytes.get(at + 2).is_some_and(|b| b.is_ascii_hexdigit() || *b == b'{')
             }
             Self::Html => {
                 next == b'#' && bytes.get(at + 2).is_some_and(|b| b.is_ascii_digit() || matches!(b, b'x' | b'X'))
                     || named(&bytes[at + 1..]).is_some()
             }
-            Self::QuotedPrintable => octet(bytes, at + 1).is_some() || matches!(next, b'\r' | b'\n'),
+            Self::QuotedPrintable => upper_octet(bytes, at + 1).is_some() || matches!(next, b'\r' | b'\n'),
         }
     }
 
@@ -112,7 +111,7 @@ fn backslash(text: &[u8], at: usize, out: &mut Vec<u8>) -> Option<usize> {
             let low = (text.get(at + 6..at + 8) == Some(b"\\u")).then(|| unit(at + 8)).flatten();
             match (high, low) {
                 (0xd800..0xdc00, Some(low @ 0xdc00..0xe000)) => {
-                    push_char(out, 0x1_0000 + (high - 0xd800 << 10 | low - 0xdc00));
+                    push_char(out, 0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00));
                     Some(12)
                 }
                 _ => {
@@ -195,10 +194,15 @@ fn quoted_printable(text: &[u8], at: usize, out: &mut Vec<u8>) -> Option<usize> 
         (Some(b'\r'), Some(b'\n')) => Some(3),
         (Some(b'\n'), _) => Some(2),
         _ => {
-            out.push(octet(text, at + 1)?);
+            out.push(upper_octet(text, at + 1)?);
             Some(3)
         }
     }
+}
+
+/// Quoted-printable is written in upper case; `q=da` is no octet.
+fn upper_octet(text: &[u8], at: usize) -> Option<u8> {
+    octet(text, at).filter(|_| !text[at].is_ascii_lowercase() && !text[at + 1].is_ascii_lowercase())
 }
 
 fn number(digits: &[u8], radix: u32) -> u32 {

@@ -38,18 +38,33 @@ pub(crate) struct Start {
     pub(crate) coding: Coding,
 }
 
-/// The next place from `from` on where a format's magic number stands.
-pub(crate) fn next(bytes: &[u8], from: usize) -> Option<Start> {
-    // Each magic number has a byte that text has not: 0x1f, 0x28 0xb5, 0x03.
-    let mut at = from;
-    if at == 0
-        && bytes.len() > 6
-        && bytes[0] & 0x8f == 8
-        && bytes[1] & 0x20 == 0
-        && u16::from_be_bytes([bytes[0], bytes[1]]).is_multiple_of(31)
-    {
-        return Some(Start { at: 0, data: 0, coding: Coding::Zlib });
+/// True when the base64 digits begin with a format's magic number.
+pub(crate) fn in_base64(digits: &[u8]) -> bool {
+    [&b"H4sI"[..], b"eJ", b"eNo", b"eNq", b"eAE", b"eAG", b"eF4", b"eF7", b"KLUv", b"UEsDB"].iter().any(|magic| digits.starts_with(magic))
+}
+
+fn is_zlib(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x78, 0x01 | 0x5e | 0x9c | 0xda, third, _, _, _, ..] if third & 6 != 6)
+}
+
+/// The next place from `from` on where a format's magic number stands. That of zlib is short: it is looked for at the
+/// beginning only, or `everywhere`.
+pub(crate) fn next(bytes: &[u8], from: usize, everywhere: bool) -> Option<Start> {
+    let strong = strong(bytes, from);
+    if !everywhere {
+        return if from == 0 && is_zlib(bytes) { Some(Start { at: 0, data: 0, coding: Coding::Zlib }) } else { strong };
     }
+    let zlib = memchr::memchr_iter(0x78, bytes.get(from..)?).map(|at| from + at).find(|&at| is_zlib(&bytes[at..]));
+    match (zlib, strong) {
+        (Some(at), strong) if strong.is_none_or(|strong| at < strong.at) => Some(Start { at, data: at, coding: Coding::Zlib }),
+        (_, strong) => strong,
+    }
+}
+
+/// The next magic number that chance does not write.
+fn strong(bytes: &[u8], from: usize) -> Option<Start> {
+    // Each has a byte that text has not: 0x1f, 0x28 0xb5, 0x03.
+    let mut at = from;
     loop {
         at += memchr::memchr3(0x1f, 0xb5, 0x03, bytes.get(at..)?)?;
         let rest = &bytes[at..];

@@ -24,8 +24,10 @@ pub(crate) fn each<E>(
             mark = next(last + 1);
         }
         let before = bytes[done.max(first.saturating_sub(MARGIN))..first].iter().rev().take_while(|b| !is_space(**b)).count();
-        let after = bytes[last..].iter().take(MARGIN).take_while(|b| !is_space(**b)).count().max(1);
-        visit(first - before..last + after)?;
+        // A mark is at least three bytes long, and a line end can be part of it.
+        let behind = (last + 3).min(bytes.len());
+        let after = bytes[behind..].iter().take(MARGIN).take_while(|b| !is_space(**b)).count();
+        visit(first - before..behind + after)?;
         done = last;
     }
     Ok(())

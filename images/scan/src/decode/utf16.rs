@@ -11,20 +11,22 @@ pub(crate) struct Wide {
     upper_first: bool,
 }
 
-/// The UTF-16 text to which `zero`, a zero byte, belongs.
-pub(crate) fn around(bytes: &[u8], zero: usize) -> Wide {
-    // In `x 0` the zero is the upper half of a little-endian unit, in `0 x` that of a big-endian one. Both are tried
-    // from this zero on; the longer one is what it is.
-    let little = zero.checked_sub(1).map_or(0, |start| units(&bytes[start..], false));
-    let big = units(&bytes[zero..], true);
-    if little >= big {
-        Wide { start: zero.saturating_sub(1), count: little, upper_first: false }
-    } else {
-        Wide { start: zero, count: big, upper_first: true }
-    }
+/// The UTF-16 texts, of either order, to which `zero`, a zero byte, can belong: in `x 0` it is the upper half of a
+/// little-endian unit, in `0 x` that of a big-endian one.
+pub(crate) fn around(bytes: &[u8], zero: usize) -> [Wide; 2] {
+    let little = zero.saturating_sub(1);
+    [
+        Wide { start: little, count: if zero > 0 { units(&bytes[little..], false) } else { 0 }, upper_first: false },
+        Wide { start: zero, count: units(&bytes[zero..], true), upper_first: true },
+    ]
 }
 
 impl Wide {
+    /// Where it ends.
+    pub(crate) fn end(self) -> usize {
+        self.start + self.count * 2
+    }
+
     /// Appends the stretch as UTF-8.
     pub(crate) fn decode(self, bytes: &[u8], out: &mut Vec<u8>) {
         for unit in bytes[self.start..].as_chunks::<2>().0.iter().take(self.count) {
@@ -54,7 +56,7 @@ mod tests {
             let bytes: Vec<u8> = "ab_9".encode_utf16().flat_map(|u| if upper_first { u.to_be_bytes() } else { u.to_le_bytes() }).collect();
             let wide = around(&bytes, bytes.iter().position(|&b| b == 0).unwrap());
             let mut out = Vec::new();
-            wide.decode(&bytes, &mut out);
+            wide[usize::from(upper_first)].decode(&bytes, &mut out);
             assert_eq!(out, b"ab_9");
         }
     }

@@ -18,7 +18,10 @@ pub(crate) use filter::Filter;
 /// The bytes of a window.
 pub(crate) const WINDOW: usize = 8;
 
-/// The longest piece that is fingerprinted as one: longer secrets are known by their pieces.
+/// From this length on, each half of a secret is recognised by itself.
+const HALVED: usize = 32;
+
+/// Longer secrets are known by pieces of half this length.
 const PIECE: usize = 64;
 
 /// Fingerprints of all forms of all secrets of one bottle. Serialisable; holds no secret.
@@ -125,21 +128,31 @@ impl Fingerprints {
     }
 }
 
-/// The whole secret, or for a long one the pieces of it that nothing harmless shares.
+/// The parts of a secret that are recognised each by itself, so that a part that leaves alone is found too.
 fn pieces(secret: &[u8]) -> Vec<&[u8]> {
-    if secret.len() <= PIECE {
-        return vec![secret];
+    match secret.len() {
+        0..HALVED => vec![secret],
+        HALVED..=PIECE => {
+            let (first, second) = secret.split_at(secret.len() / 2);
+            vec![first, second]
+        }
+        // Of a token in three parts, or of a key file, the beginning is the same for everybody.
+        length => {
+            let signature = secret.iter().rposition(|&b| b == b'.').filter(|_| secret.starts_with(b"eyJ"));
+            let own = &secret[signature.map_or(length / 2, |dot| dot + 1)..];
+            let lines = own.split(|b| b.is_ascii_whitespace()).filter(|line| !line.starts_with(b"-----"));
+            let found: Vec<&[u8]> = lines.flat_map(|line| line.chunks(PIECE / 2)).filter(|piece| is_random(piece)).collect();
+            if found.is_empty() { vec![&secret[length - PIECE / 2..]] } else { found }
+        }
     }
-    // Lines of a key file, then pieces of a line. A piece must look random: the first lines of key files, and the
-    // names in JSON, are the same everywhere.
-    let lines = secret.split(|b| b.is_ascii_whitespace()).filter(|line| !line.starts_with(b"-----"));
-    let random = |piece: &&[u8]| piece.len() >= 16 && crate::rules::validate::entropy(piece) >= 0.8 * (piece.len() as f64).log2();
-    let found: Vec<&[u8]> = lines
-        .flat_map(|line| line.chunks(PIECE / 2))
-        .filter(random)
-        .filter(|piece| !piece.starts_with(b"b3BlbnNzaC1rZXktdjE") && !contains(piece, b"AAAAAA"))
-        .collect();
-    if found.is_empty() { vec![&secret[..PIECE]] } else { found }
+}
+
+/// True when a generator must have made it: names and addresses, which a key file holds too, stand in harmless text.
+fn is_random(piece: &[u8]) -> bool {
+    let entropy = crate::rules::validate::entropy(piece);
+    let mixed = [u8::is_ascii_digit, u8::is_ascii_uppercase, u8::is_ascii_lowercase].iter().all(|class| piece.iter().any(class));
+    let hex = piece.iter().all(u8::is_ascii_hexdigit) && piece.iter().filter(|b| b.is_ascii_digit()).count() > 4;
+    piece.len() >= 16 && !contains(piece, b"AAAAAA") && (mixed && entropy >= 0.8 * (piece.len() as f64).log2() || hex && entropy >= 3.0)
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {

@@ -103,11 +103,7 @@ fn one(text: RuleText) -> Result<Rule, String> {
     let source = text.regex.unwrap_or_default();
     let measure = measure(&source)?;
     if text.secret_group.is_some_and(|group| group > measure.groups) {
-        return Err(format!(
-            "secretGroup is {}, but the expression has {} groups",
-            text.secret_group.unwrap_or(0),
-            measure.groups
-        ));
+        return Err(format!("secretGroup is {}, but the expression has {} groups", text.secret_group.unwrap_or(0), measure.groups));
     }
     if let Some(short) = text.keywords.iter().find(|keyword| keyword.is_empty()) {
         return Err(format!("the keyword {short:?} is empty"));
@@ -148,8 +144,8 @@ struct Measure {
 }
 
 fn measure(source: &str) -> Result<Measure, String> {
-    let parse = |unicode: bool| ParserBuilder::new().unicode(unicode).utf8(false).build().parse(source);
-    let hir = parse(false).or_else(|_| parse(true)).map_err(|error| error.to_string())?;
+    let parse = |unicode: bool| ParserBuilder::new().unicode(unicode).utf8(false).build().parse(source).map_err(|error| error.to_string());
+    let hir = parse(false).or_else(|_| parse(true))?;
     let mut alphabet = Box::new([false; 256]);
     letters(&hir, &mut alphabet);
     Ok(Measure {

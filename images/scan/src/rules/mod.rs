@@ -28,7 +28,7 @@ pub struct Rules {
 pub(crate) enum Boundary {
     /// Nothing is asked.
     Any,
-    /// A letter, a digit, or one of `+/_-`.
+    /// A letter, a digit, or one of `+_-`.
     Word,
     /// A long run of the base64 alphabet on both sides.
     Run,
@@ -136,7 +136,7 @@ impl Rule {
         let (before, after) = (&found.bytes[..found.whole.0], &found.bytes[found.whole.1..]);
         match self.boundary {
             Boundary::Any => true,
-            Boundary::Word => !ends_in_word(before) && !after.first().is_some_and(|&b| is_word(b)),
+            Boundary::Word => !ends_in_word(before) && !after.first().is_some_and(|&b| is_word(b) && b != b'/'),
             Boundary::Run => {
                 const DEEP: usize = 40;
                 let left = before.iter().rev().take(DEEP).take_while(|&&b| is_word(b)).count();

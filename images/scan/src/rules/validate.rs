@@ -12,7 +12,7 @@ pub(crate) enum Check {
     /// Bitcoin's wallet import format.
     Wif,
     /// Base58 with four checksum bytes.
-    Base58Check,
+    Base58,
     /// The first part is a JSON object that names an algorithm (RFC 7515).
     Jwt,
     /// GitHub and npm: the last six characters are the CRC-32 of the thirty before them, in base 62.
@@ -32,7 +32,7 @@ impl Check {
             "luhn" => Self::Luhn,
             "mod97" => Self::Mod97,
             "wif" => Self::Wif,
-            "base58check" => Self::Base58Check,
+            "base58check" => Self::Base58,
             "jwt" => Self::Jwt,
             "github_crc" | "npm_crc" => Self::Base62Crc,
             "bech32" => Self::Bech32,
@@ -50,7 +50,7 @@ impl Check {
             Self::Wif => base58check(value).is_some_and(|payload| {
                 matches!(payload.first(), Some(0x80 | 0xef)) && (payload.len() == 33 || payload.len() == 34 && payload[33] == 1)
             }),
-            Self::Base58Check => base58check(value).is_some(),
+            Self::Base58 => base58check(value).is_some(),
             Self::Jwt => jwt(value),
             Self::Base62Crc => base62_crc(value),
             Self::Bech32 => bech32(value),
