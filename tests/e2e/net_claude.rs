@@ -3,12 +3,15 @@
 use std::env;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use bottle_test_support::warden::Ending;
 
 use crate::net_tools::CLAUDE;
 use crate::net_world::{NAME, TOKEN, World, users};
 
+/// For a first paint on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 const REPLY: &str = "The bottle is closed and the model is here.";
 
 /// A bottle as the starter library's, whose model is the far end.
@@ -73,5 +76,25 @@ fn without_claude_the_operator_is_told_how_to_install_it() {
              cause: no directory of PATH has it\n\
              hint:  `npm install -g @anthropic-ai/claude-code`, or run another program: `bottle start AGENT -- CMD`\n",
         );
+    }
+}
+
+#[test]
+fn at_a_terminal_claude_asks_nothing_before_the_first_task() {
+    let Some(directory) = CLAUDE.installed() else { return };
+    for user in users() {
+        let world = world(user, &directory);
+        let mut run = world.bottle.at_terminal(["start", NAME, "--yes", "--prompt", "say hello"], 100, 40);
+        // The words of the reply come between escapes that place them.
+        let seen = run.pty.wait_for("closed", PATIENCE).map(|_| ());
+        assert!(seen.is_ok(), "on the screen: {}", run.pty.seen().escape_ascii());
+        run.pty.send(b"\x03").expect("a key");
+        run.pty.send(b"\x03").expect("a key");
+        let (ending, screen) = run.end();
+        let text = String::from_utf8_lossy(&screen);
+        for question in ["trust the files", "Choose the text style", "Select login method", "Yes, I accept"] {
+            assert!(!text.contains(question), "{question}: {text}");
+        }
+        assert!(matches!(ending, Ending::Code(_)), "{ending:?}");
     }
 }
