@@ -25,8 +25,11 @@ use crate::sys::kernel;
 const SETTINGS: [(&str, &str); 3] =
     [("kernel/apparmor_restrict_unprivileged_userns", "1"), ("kernel/unprivileged_userns_clone", "0"), ("user/max_user_namespaces", "0")];
 
+/// Does one thing that a start does.
+type Probe = fn() -> io::Result<()>;
+
 /// What is asked in the child, in this order.
-const INSIDE_PROBES: [(Need, fn() -> io::Result<()>); 4] = [(NETWORK, network), (MOUNTS, mounts), (PROC, proc), (OVERLAY, overlay)];
+const INSIDE_PROBES: [(Need, Probe); 4] = [(NETWORK, network), (MOUNTS, mounts), (PROC, proc), (OVERLAY, overlay)];
 
 /// Asks for everything. The caller must have one thread.
 pub fn all(layout: &Layout) -> Vec<Finding> {

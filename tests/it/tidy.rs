@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "doctor",
             "error",
             "files",
+            "image",
             "lifecycle",
             "logs",
             "manifest",
