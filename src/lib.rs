@@ -11,6 +11,7 @@ pub mod digest;
 pub mod error;
 pub mod files;
 pub mod lifecycle;
+pub mod limits;
 pub mod logs;
 pub mod manifest;
 pub mod plan;

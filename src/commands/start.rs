@@ -19,9 +19,9 @@ use crate::plan::build::Facts;
 use crate::plan::{Plan, plan};
 use crate::render::preflight;
 use crate::signals::Signals;
-use crate::store::{Claim, Exit, Layout, Phase};
+use crate::store::{Claim, Exit, Id, Layout, Phase};
 use crate::timeline::{Opening, Timeline};
-use crate::{clock, terminal, values};
+use crate::{clock, limits, terminal, values};
 
 /// How long everything up to the agent's first instruction may take.
 const START: Duration = Duration::from_secs(30);
@@ -81,10 +81,12 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let wish =
         Run { command: (!args.command.is_empty()).then(|| args.command.clone()), prompt: args.prompt.clone(), headless: args.headless };
     let base = args.name.as_deref().unwrap_or(&args.agent);
+    base.parse::<Id>()?;
     let draft = plan(&resolved, base, &wish, &facts);
     if args.dry_run {
         return dry_run(args, &draft, out);
     }
+    limits::set()?;
     let host = |name: &str| std::env::var(name).ok();
     let values = values::resolve(&draft, &host, facts.terminal && !args.headless)?;
     let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
