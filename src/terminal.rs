@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::stdio::{stderr, stdin, stdout};
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 
 /// The rows and columns that an agent sees when the operator's terminal does not tell: the VT100's.
 const FALLBACK: (u16, u16) = (24, 80);
@@ -23,6 +23,15 @@ impl Raw {
         raw.make_raw();
         tcsetattr(stdin(), OptionalActions::Drain, &raw).ok()?;
         Some(Self { before })
+    }
+
+    /// Ctrl-C and its like signal bottle again, no longer the agent.
+    pub fn let_signals_through(&self) {
+        if let Ok(mut modes) = tcgetattr(stdin()) {
+            modes.local_modes.insert(LocalModes::ISIG);
+            // A terminal that is gone types nothing.
+            let _ = tcsetattr(stdin(), OptionalActions::Now, &modes);
+        }
     }
 }
 

@@ -65,6 +65,7 @@ pub fn run(
         state: State::Starting,
         since: Instant::now(),
         waits_for_listeners: false,
+        released: false,
         ending: Ending::default(),
         to_stdout: Relay::to(terminal::without_blocking(stdout())),
         to_stderr: Relay::to(terminal::without_blocking(stderr())),
@@ -95,6 +96,7 @@ struct Watch<'r> {
     state: State,
     since: Instant,
     waits_for_listeners: bool,
+    released: bool,
     ending: Ending,
     to_stdout: Relay,
     to_stderr: Relay,
@@ -158,12 +160,25 @@ impl Watch<'_> {
         if next != self.state {
             self.state = next;
             self.since = Instant::now();
+            if next == State::Stopping {
+                self.stopping();
+            }
         }
         for action in actions {
             self.act(&action);
         }
         if self.state != State::Starting && self.state != State::Over && self.cells.iter().all(|live| !live.alive) {
             self.happen(&Happening::NobodyLeft);
+        }
+    }
+
+    /// The agent has been asked to end: whoever looks can know it, and the operator's keys can hurry it.
+    fn stopping(&mut self) {
+        if let Err(error) = self.claim.update(|m| m.phase = Phase::Stopping) {
+            self.ending.failure(error);
+        }
+        if let Some(raw) = &self.raw {
+            raw.let_signals_through();
         }
     }
 
@@ -181,12 +196,20 @@ impl Watch<'_> {
                 self.cells.iter().filter(agents(true)).for_each(|live| live.signal(Signal::KILL));
                 self.cells.iter().filter(agents(false)).for_each(|live| live.signal(Signal::TERM));
             }
-            Action::KillSidecars => self.cells.iter().filter(agents(false)).for_each(|live| live.signal(Signal::KILL)),
+            Action::KillSidecars => {
+                let alive: Vec<String> =
+                    self.cells.iter().filter(agents(false)).filter(|live| live.alive).map(|live| live.cell.piece.clone()).collect();
+                self.cells.iter().filter(agents(false)).for_each(|live| live.signal(Signal::KILL));
+                for piece in alive {
+                    self.note("sidecar_killed", Level::Warn, Some(piece));
+                }
+            }
         }
     }
 
     fn release(&mut self) {
         self.steps.clear();
+        self.released = true;
         if let Err(error) = self.claim.update(|m| m.phase = Phase::Running) {
             return self.fail(error);
         }
@@ -364,6 +387,8 @@ impl Watch<'_> {
                     self.cells[index].cell.outputs.push(("terminal", output));
                 }
                 self.to_agent = Relay::to(copy(&self.master));
+                // The window may have changed since the specification was written.
+                self.resize();
             }
             FromInit::Prepared => {
                 self.cells[index].served = true;
@@ -400,8 +425,13 @@ impl Watch<'_> {
         let how = self.cells[index].reap();
         let piece = self.cells[index].cell.piece.clone();
         let is_agent = self.cells[index].is_agent();
-        if is_agent {
+        if is_agent && self.state == State::Starting {
+            let what = "the bottle ended before its agent could start";
+            self.fail(Error::failed(what, how, "`bottle doctor` shows what this host allows"));
+        } else if is_agent && self.released {
             self.agent_ended(AgentEnd::Lost);
+        } else if is_agent {
+            // The start was called off, and why is known already.
         } else if self.state <= State::Running {
             let what = if self.state == State::Starting {
                 format!("`{piece}` ended before it served")
