@@ -86,7 +86,7 @@ fn a_process_that_no_warden_knows_is_found_by_its_mark() {
     let marker = directory.path().file_name().unwrap().to_str().unwrap().to_owned();
     let residue = Residue::before(Scope { marker: marker.clone(), ..Scope::default() });
     let status =
-        Command::new("/bin/sh").args(["-c", "setsid sleep 300 </dev/null >/dev/null 2>&1 &"]).env("BOTTLE_HOME", directory.path()).status();
+        Command::new("/bin/sh").args(["-c", "setsid sleep 300 </dev/null >/dev/null 2>&1 &"]).env("BOTTLE_TEST_RUN", directory.path()).status();
     assert!(status.unwrap().success());
     let is_it = |leftovers: Vec<Leftover>| match &leftovers[..] {
         [Leftover::Process { pid, command }] if command == "sleep 300" => Some(*pid),
