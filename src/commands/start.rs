@@ -1,6 +1,6 @@
 //! `bottle start`: from a wish to an exit code.
 
-use std::io::{BufRead, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::render::preflight;
 use crate::signals::Signals;
 use crate::store::{Claim, Exit, Id, Layout, Phase};
 use crate::timeline::{Opening, Timeline};
+use crate::terminal::Answer;
 use crate::{clock, limits, terminal, values};
 
 /// How long everything up to the agent's first instruction may take.
@@ -92,7 +93,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
     let window = terminal::window();
     let notes = Embedded::new(&draft, embedded::Values::none(window))?.check()?;
-    confirm(args, &draft, &notes)?;
+    confirm(args, &draft, &notes, &mut signals)?;
     let mut claim = Claim::new(layout, base, args.name.as_deref())?;
     let plan = plan(&resolved, claim.id().as_str(), &wish, &facts);
     let result = live(args, &resolved, &plan, values, &mut claim, &mut signals);
@@ -123,7 +124,7 @@ fn dry_run(args: &Args, plan: &Plan, out: &mut dyn Write) -> Result<u8> {
 }
 
 /// Shows the summary, and asks unless the operator has said yes already.
-fn confirm(args: &Args, plan: &Plan, notes: &[String]) -> Result<()> {
+fn confirm(args: &Args, plan: &Plan, notes: &[String], signals: &mut Signals) -> Result<()> {
     let asks = !args.yes && !args.headless;
     let mut messages = std::io::stderr().lock();
     if asks || terminal::messages_are_seen() {
@@ -139,12 +140,17 @@ fn confirm(args: &Args, plan: &Plan, notes: &[String]) -> Result<()> {
     let _ = messages.flush();
     // What was typed before the question is no answer to it.
     let _ = rustix::termios::tcflush(rustix::stdio::stdin(), rustix::termios::QueueSelector::IFlush);
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
-        return Ok(());
+    let hint = "answer `y`, or add --yes";
+    match terminal::answer(signals) {
+        Answer::Line(line) if matches!(line.trim_ascii(), b"y" | b"Y" | b"yes") => Ok(()),
+        Answer::Line(_) => Err(Error::failed("not started", "the answer was not yes", hint)),
+        Answer::Signal(signal) => {
+            // The cursor stands behind the question.
+            let _ = writeln!(messages);
+            let code = u8::try_from(128 + signal).unwrap_or(crate::error::FAILED);
+            Err(Error { code, ..Error::failed("not started", lifecycle::end::name(signal), hint) })
+        }
     }
-    Err(Error::failed("not started", "the answer was not yes", "answer `y`, or add --yes"))
 }
 
 /// From the first step to the last: nothing of the bottle is left but its directory of logs.
