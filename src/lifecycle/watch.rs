@@ -32,6 +32,9 @@ const CHUNK: usize = 64 * 1024;
 /// How long a reader of our output that stands still may hold up the end.
 const LAST_BYTES: Duration = Duration::from_secs(5);
 
+/// Nanoseconds between the end of a process' descriptors and its own, on a busy machine.
+const LAST_WORDS: i64 = 500_000_000;
+
 /// What the operator wants of the run.
 #[derive(Clone, Copy, Debug)]
 pub struct Wishes {
@@ -454,9 +457,15 @@ impl Watch<'_> {
         live.cell.ready = None;
         if buffer[..count] == *READY {
             live.served = true;
-            self.check_served();
+            return self.check_served();
         }
-        // Otherwise it has closed the descriptor without a word: its end follows.
+        // It has closed the descriptor without a word: its end follows at once, and tells more; or it never serves.
+        let soon = Timespec { tv_sec: 0, tv_nsec: LAST_WORDS };
+        if !matches!(poll(&mut [PollFd::new(&live.cell.pidfd, PollFlags::IN)], Some(&soon)), Ok(1..)) {
+            let what = format!("`{}` does not serve", live.cell.piece);
+            let hint = format!("`bottle logs {} {}` shows its last words", self.plan.id, live.cell.piece);
+            self.fail(Error::failed(what, "it closed its readiness descriptor without a word", hint));
+        }
     }
 
     fn check_served(&mut self) {

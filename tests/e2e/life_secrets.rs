@@ -66,7 +66,7 @@ fn no_secret_is_in_a_command_line_or_in_the_environment_of_a_piece(#[values(User
             found
         });
         let (stdin, keys) = std::io::pipe().unwrap();
-        let run = bottle.start_with(routed("env; cat /proc/*/environ; echo ready; read line; exit 5"), stdin.into());
+        let run = bottle.start_with(routed("exec 2>/dev/null; env; cat /proc/*/environ; echo ready; read line; exit 5"), stdin.into());
         run.said("ready\n");
         for name in ["bottle-init", "bottle-egress", "bottle-pipelock"] {
             let place = format!("/proc/{}/environ", piece(run.pid(), name));

@@ -42,6 +42,11 @@ impl User {
     }
 }
 
+/// A bottle with both sidecars, neither of which is ever asked for anything.
+pub(crate) fn routed(user: User) -> Bottle {
+    user.bottle().bottle("routed", "egress:\n  routes:\n    - host: a.test").agent("routed", "bottle: routed\nprovider: shell", "")
+}
+
 /// The program, with its sidecars beside it.
 pub(crate) fn program() -> PathBuf {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_bottle"));

@@ -1,5 +1,5 @@
 //! An operator's terminal: keys, sizes, pauses, and modes that are restored on every path. Each run here also proves the last,
-//! as its residue holds the terminal's modes.
+//! as its residue holds the terminal's modes. What is waited for is spelt otherwise in the script, which the summary shows.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ fn reaches(pid: i32, wanted: impl Fn(char) -> bool) {
 #[rstest]
 fn one_interrupt_that_is_typed_is_one_interrupt_for_the_agent(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.bottle();
-    let script = "n=0; trap 'n=$((n+1))' INT; trap 'exit $((30+n))' USR1; echo ready; while :; do sleep 0.05; test $n -gt 0 && echo counted; done";
+    let script = "n=0; trap 'n=$((n+1))' INT; trap 'exit $((30+n))' USR1; echo rea''dy; while :; do sleep 0.05; test $n -gt 0 && echo count''ed; done";
     let mut run = bottle.at_terminal(start(script), 80, 24);
     run.pty.wait_for("ready", PATIENCE).unwrap();
     run.pty.send(b"\x03").unwrap();
@@ -58,7 +58,7 @@ fn an_interrupt_at_the_question_ends_it_and_nothing_is_made(#[values(User::Calle
 #[rstest]
 fn an_interrupt_that_is_typed_while_the_agent_should_end_kills_it(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.bottle();
-    let script = "trap 'echo heard' TERM; trap '' INT; echo ready; while :; do sleep 0.05; done";
+    let script = "trap 'echo hea\"\"rd' TERM; trap '' INT; echo rea''dy; while :; do sleep 0.05; done";
     let mut run = bottle.at_terminal(start(script), 80, 24);
     run.pty.wait_for("ready", PATIENCE).unwrap();
     send(run.pid(), libc::SIGTERM);
@@ -74,7 +74,7 @@ fn an_interrupt_that_is_typed_while_the_agent_should_end_kills_it(#[values(User:
 #[rstest]
 fn a_terminal_that_closes_ends_the_bottle(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.shell();
-    let mut run = bottle.at_terminal(through("set -m; \"$0\" \"$@\"; exit", start("echo ready; exec sleep 1000")), 80, 24);
+    let mut run = bottle.at_terminal(through("set -m; \"$0\" \"$@\"; exit", start("echo rea''dy; exec sleep 1000")), 80, 24);
     run.pty.wait_for("ready", PATIENCE).unwrap();
     let supervisor = piece(run.pid(), crate::life_support::program().to_str().unwrap());
     // The session's leader ends, and the kernel hangs the terminal up.
@@ -92,7 +92,7 @@ fn a_terminal_that_closes_ends_the_bottle(#[values(User::Caller, User::Ordinary)
 fn a_hang_up_that_was_ignored_before_stays_so(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.shell();
     let (stdin, mut keys) = std::io::pipe().unwrap();
-    let run = bottle.start_with(through("trap '' HUP; exec \"$0\" \"$@\"", start("echo ready; read line; echo $line; exit 6")), stdin.into());
+    let run = bottle.start_with(through("trap '' HUP; exec \"$0\" \"$@\"", start("echo rea''dy; read line; echo $line; exit 6")), stdin.into());
     run.said("ready\n");
     send(run.pid(), libc::SIGHUP);
     std::io::Write::write_all(&mut keys, b"still here\n").unwrap();
@@ -103,7 +103,7 @@ fn a_hang_up_that_was_ignored_before_stays_so(#[values(User::Caller, User::Ordin
 #[rstest]
 fn a_pause_stops_the_agent_too_and_both_go_on(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.bottle();
-    let mut run = bottle.at_terminal(start("echo ready; read line; exit 6"), 80, 24);
+    let mut run = bottle.at_terminal(start("echo rea''dy; read line; exit 6"), 80, 24);
     run.pty.wait_for("ready", PATIENCE).unwrap();
     let supervisor = run.pid();
     let agent = piece(piece(supervisor, "bottle-init"), "sh");
@@ -126,7 +126,7 @@ fn a_pause_stops_the_agent_too_and_both_go_on(#[values(User::Caller, User::Ordin
 #[rstest]
 fn the_agent_sees_the_windows_size_at_once_and_its_last_change(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.bottle();
-    let script = "stty size; echo ready; until test \"$(stty size)\" = '61 161'; do sleep 0.02; done; exit 4";
+    let script = "stty size; echo rea''dy; until test \"$(stty size)\" = '61 161'; do sleep 0.02; done; exit 4";
     let mut run = bottle.at_terminal(start(script), 101, 41);
     let seen = run.pty.wait_for("ready", PATIENCE).unwrap();
     assert!(seen.windows(6).any(|bytes| bytes == b"41 101"), "{}", seen.escape_ascii());
@@ -160,7 +160,7 @@ fn every_byte(length: usize) -> Vec<u8> {
 fn ten_megabytes_go_through_the_terminal_both_ways_unchanged(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.bottle();
     let bytes = every_byte(10_000_000);
-    let mut run = bottle.at_terminal(start("stty raw -echo; echo ready; exec head -c 10000000"), 80, 24);
+    let mut run = bottle.at_terminal(start("stty raw -echo; echo rea''dy; exec head -c 10000000"), 80, 24);
     run.pty.wait_for("ready\n", PATIENCE).unwrap();
     run.pty.send(&bytes).unwrap();
     let (ending, screen) = run.end();
@@ -190,7 +190,7 @@ fn the_terminal_is_as_before_after_every_kind_of_end(
         "exit" => "stty raw -echo; exit 0",
         "signal" => "stty raw -echo; kill -SEGV $$",
         "not found" => "exit 0",
-        _ => "trap '' TERM; stty raw -echo; echo ready; while :; do sleep 1; done",
+        _ => "trap '' TERM; stty raw -echo; echo rea''dy; while :; do sleep 1; done",
     };
     let arguments =
         if end == "not found" { ["start", "shell", "--yes", "--", "no-such-program"].map(Into::into).to_vec() } else { start_with(&["--grace", "0"], script) };

@@ -5,5 +5,6 @@ mod life_exit;
 mod life_launch;
 mod life_output;
 mod life_secrets;
+mod life_sidecars;
 mod life_support;
 mod life_terminal;

@@ -53,11 +53,12 @@ pub struct Bottle {
 impl Bottle {
     /// `program` is usually `env!("CARGO_BIN_EXE_bottle")`.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        let directory = |parent: &Path| {
-            let directory = tempfile::Builder::new().prefix("bottle-test-").rand_bytes(12).tempdir_in(parent);
+        let directory = |prefix: &str, length: usize, parent: &Path| {
+            let directory = tempfile::Builder::new().prefix(prefix).rand_bytes(length).tempdir_in(parent);
             directory.expect("a directory for the test")
         };
-        let (home, runtime) = (directory(&std::env::temp_dir()), directory(Path::new("/dev/shm")));
+        // A runtime directory is short, or bottle takes another: the path of a socket in it has 107 bytes (unix(7)).
+        let (home, runtime) = (directory("bottle-test-", 12, &std::env::temp_dir()), directory("bt-", 10, Path::new("/dev/shm")));
         for name in ["home", "config", "state", "cache", "tmp", "work"] {
             fs::create_dir(home.path().join(name)).expect("a directory for the test");
         }
