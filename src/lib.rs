@@ -36,6 +36,7 @@ pub mod files;
 pub mod image;
 #[expect(clippy::disallowed_methods, reason = "effect island: the loop; its table is pure")]
 pub mod lifecycle;
+pub mod limits;
 pub mod logs;
 pub mod manifest;
 pub mod plan;

@@ -23,6 +23,8 @@ impl Signals {
         // A parent that ignores children's ends would make them vanish unseen.
         disposition::set_default(SIGCHLD)?;
         disposition::ignore(SIGPIPE)?;
+        // Whoever started us may have blocked them.
+        nix::sys::signal::SigSet::all().thread_unblock()?;
         let heard = HEARD.into_iter().filter(|signal| *signal != SIGHUP || !disposition::is_ignored(*signal));
         let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
         let (read, write) = UnixStream::pair()?;

@@ -2,12 +2,18 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::stdio::{stderr, stdin, stdout};
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+
+use crate::signals::Signals;
 
 /// The rows and columns that an agent sees when the operator's terminal does not tell: the VT100's.
 const FALLBACK: (u16, u16) = (24, 80);
+
+/// No answer is longer.
+const LONGEST_ANSWER: usize = 64;
 
 /// A terminal in raw mode; dropping it restores what was there.
 #[derive(Debug)]
@@ -24,12 +30,53 @@ impl Raw {
         tcsetattr(stdin(), OptionalActions::Drain, &raw).ok()?;
         Some(Self { before })
     }
+
+    /// Ctrl-C and its like signal bottle again, no longer the agent.
+    pub fn let_signals_through(&self) {
+        if let Ok(mut modes) = tcgetattr(stdin()) {
+            modes.local_modes.insert(LocalModes::ISIG);
+            // A terminal that is gone types nothing.
+            let _ = tcsetattr(stdin(), OptionalActions::Now, &modes);
+        }
+    }
 }
 
 impl Drop for Raw {
     fn drop(&mut self) {
         // The terminal may be gone; then there is nothing to restore.
         let _ = tcsetattr(stdin(), OptionalActions::Drain, &self.before);
+    }
+}
+
+/// What came instead of silence.
+#[derive(Debug)]
+pub enum Answer {
+    /// A line, or what there was of it at the end of the input.
+    Line(Vec<u8>),
+    /// A signal that asks for the end.
+    Signal(i32),
+}
+
+/// Waits for a line of standard input, or for a signal: a handler only records them, so that reading alone would not
+/// be interrupted.
+pub fn answer(signals: &mut Signals) -> Answer {
+    let mut line = Vec::new();
+    loop {
+        let ready = {
+            let mut fds = [PollFd::from_borrowed_fd(stdin(), PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+            let polled = poll(&mut fds, None);
+            polled.is_ok() && !fds[0].revents().is_empty()
+        };
+        let ends = |signal: &i32| !matches!(*signal, libc::SIGWINCH | libc::SIGCONT | libc::SIGTSTP | libc::SIGUSR1 | libc::SIGUSR2);
+        if let Some(signal) = signals.take().into_iter().find(ends) {
+            return Answer::Signal(signal);
+        }
+        let mut byte = [0];
+        match ready.then(|| rustix::io::read(stdin(), &mut byte)) {
+            None | Some(Err(rustix::io::Errno::INTR)) => {}
+            Some(Ok(1)) if byte[0] != b'\n' && line.len() < LONGEST_ANSWER => line.push(byte[0]),
+            Some(_) => return Answer::Line(line),
+        }
     }
 }
 

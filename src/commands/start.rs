@@ -1,11 +1,10 @@
 //! `bottle start`: from a wish to an exit code.
 
-use std::io::{BufRead, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::backend::Backend;
 use crate::backend::embedded::{self, Embedded};
@@ -23,9 +22,10 @@ use crate::plan::build::Facts;
 use crate::plan::{Plan, plan};
 use crate::render::preflight;
 use crate::signals::Signals;
-use crate::store::{Claim, Exit, Layout, Object, Phase};
+use crate::store::{Claim, Exit, Id, Layout, Object, Phase};
+use crate::terminal::Answer;
 use crate::timeline::{Opening, Timeline};
-use crate::{clock, image, programs, terminal, values, workspace};
+use crate::{clock, image, limits, programs, terminal, values, workspace};
 
 /// How long everything up to the agent's first instruction may take.
 const START: Duration = Duration::from_secs(30);
@@ -87,6 +87,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let wish =
         Run { command: (!args.command.is_empty()).then(|| args.command.clone()), prompt: args.prompt.clone(), headless: args.headless };
     let base = args.name.as_deref().unwrap_or(&args.agent);
+    base.parse::<Id>()?;
     let draft = plan(&resolved, base, &wish, &facts);
     if args.dry_run {
         return dry_run(args, &draft, out);
@@ -94,6 +95,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     if let (Some(name), None, None) = (own, &facts.program, &wish.command) {
         return Err(not_installed(name));
     }
+    limits::set()?;
     let host = |name: &str| std::env::var(name).ok();
     let values = values::resolve(&draft, &host, facts.terminal && !args.headless)?;
     let window = terminal::window();
@@ -102,12 +104,8 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         Rootfs::Image(archive) => Some(image::unpacked(archive, layout)?),
         Rootfs::Host => None,
     };
-    confirm(args, &draft, &notes)?;
-    // Until here a signal may simply end this process: nothing has been made.
     let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    setrlimit(Resource::Core, none)
-        .map_err(|e| Error::failed("cannot forbid core dumps", e, "see if a security module forbids setrlimit"))?;
+    confirm(args, &draft, &notes, &mut signals)?;
     let mut claim = Claim::new(layout, base, args.name.as_deref())?;
     let plan = plan(&resolved, claim.id().as_str(), &wish, &facts);
     let values = embedded::Values::of(values, terminal::window()).with_image(image);
@@ -146,7 +144,7 @@ fn dry_run(args: &Args, plan: &Plan, out: &mut dyn Write) -> Result<u8> {
 }
 
 /// Shows the summary, and asks unless the operator has said yes already.
-fn confirm(args: &Args, plan: &Plan, notes: &[String]) -> Result<()> {
+fn confirm(args: &Args, plan: &Plan, notes: &[String], signals: &mut Signals) -> Result<()> {
     let asks = !args.yes && !args.headless;
     let mut messages = std::io::stderr().lock();
     if asks || terminal::messages_are_seen() {
@@ -162,12 +160,17 @@ fn confirm(args: &Args, plan: &Plan, notes: &[String]) -> Result<()> {
     let _ = messages.flush();
     // What was typed before the question is no answer to it.
     let _ = rustix::termios::tcflush(rustix::stdio::stdin(), rustix::termios::QueueSelector::IFlush);
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
-        return Ok(());
+    let hint = "answer `y`, or add --yes";
+    match terminal::answer(signals) {
+        Answer::Line(line) if matches!(line.trim_ascii(), b"y" | b"Y" | b"yes") => Ok(()),
+        Answer::Line(_) => Err(Error::failed("not started", "the answer was not yes", hint)),
+        Answer::Signal(signal) => {
+            // The cursor stands behind the question.
+            let _ = writeln!(messages);
+            let code = u8::try_from(128 + signal).unwrap_or(crate::error::FAILED);
+            Err(Error { code, ..Error::failed("not started", lifecycle::end::name(signal), hint) })
+        }
     }
-    Err(Error::failed("not started", "the answer was not yes", "answer `y`, or add --yes"))
 }
 
 /// From the first step to the last: nothing of the bottle is left but its directory of logs.

@@ -8,7 +8,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::named;
 use crate::error::{Error, Result};
-use crate::store::{Layout, Status, start_time};
+use crate::store::{Layout, Phase, Status, start_time};
 
 /// Longer than an agent's grace and the sidecars' together.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,6 +33,9 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let supervisor = entry.metadata.as_ref().map(|m| m.supervisor).ok_or_else(|| {
         Error::failed(format!("bottle `{}` cannot be stopped", args.id), "its metadata is unreadable", "end its `bottle start` by hand")
     })?;
+    if entry.metadata.as_ref().is_some_and(|m| m.phase == Phase::Stopping) && !args.now {
+        writeln!(out, "{} is ending already", args.id).map_err(super::cannot_write)?;
+    }
     let mut gone = || writeln!(out, "{} has ended", args.id).map_err(super::cannot_write);
     let Some(pid) = i32::try_from(supervisor.pid).ok().filter(|pid| *pid > 1).and_then(Pid::from_raw) else {
         return Err(Error::failed(
@@ -58,9 +61,10 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         return gone().map(|()| 0);
     }
     let deadline = Instant::now() + PATIENCE;
-    let signals = if args.now { 3 } else { 1 };
-    for _ in 0..signals {
-        match pidfd_send_signal(&pidfd, Signal::TERM) {
+    // An interrupt hurries at each stage: the agent, its namespace, the sidecars.
+    let (signal, count) = if args.now { (Signal::INT, 3) } else { (Signal::TERM, 1) };
+    for _ in 0..count {
+        match pidfd_send_signal(&pidfd, signal) {
             Ok(()) => {}
             Err(rustix::io::Errno::SRCH) => break,
             Err(e) => return Err(cannot(e)),

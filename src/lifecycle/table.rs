@@ -8,10 +8,12 @@
 //! | running | a signal | forward it | stopping |
 //! | running | a sidecar ends, a failure, the time limit | ask the agent to end | stopping |
 //! | stopping | the agent ends | ask the sidecars to end | winding |
-//! | stopping | a second signal, the deadline | kill the agent | killing |
+//! | stopping | an interrupt, the deadline | kill the agent | killing |
 //! | killing | the agent ends | ask the sidecars to end | winding |
-//! | winding | the deadline, a signal | kill the sidecars | reaping |
+//! | winding | the deadline, an interrupt | kill the sidecars | reaping |
 //! | winding, reaping | nobody is left | | over |
+//!
+//! Only a person's signal hurries (INT, QUIT): service managers, and two `bottle stop` at once, repeat TERM without meaning it.
 
 use std::time::Duration;
 
@@ -93,8 +95,8 @@ pub fn step(state: State, happening: &Happening) -> (State, Vec<Action>) {
         (S::Running | S::Stopping | S::Killing, H::AgentEnded) => (S::Winding, vec![StopSidecars]),
         (S::Running, H::Signal(signal)) => (S::Stopping, vec![Forward(*signal)]),
         (S::Running, H::SidecarEnded | H::Failed | H::Deadline) => (S::Stopping, vec![Forward(libc::SIGTERM)]),
-        (S::Stopping, H::Signal(_) | H::Deadline) => (S::Killing, vec![KillAgent]),
-        (S::Winding, H::Signal(_) | H::Deadline) => (S::Reaping, vec![KillSidecars]),
+        (S::Stopping, H::Signal(libc::SIGINT | libc::SIGQUIT) | H::Deadline) => (S::Killing, vec![KillAgent]),
+        (S::Winding, H::Signal(libc::SIGINT | libc::SIGQUIT) | H::Deadline) => (S::Reaping, vec![KillSidecars]),
         (S::Running | S::Stopping | S::Killing | S::Winding | S::Reaping, H::NobodyLeft) => (S::Over, vec![]),
         (state, _) => (state, vec![]),
     }
@@ -135,6 +137,15 @@ mod tests {
         let (state, actions) = step(state, &Happening::AgentEnded);
         assert_eq!((state, actions), (State::Winding, vec![Action::StopSidecars]));
         assert_eq!(step(state, &Happening::Signal(libc::SIGINT)), (State::Reaping, vec![Action::KillSidecars]));
+    }
+
+    #[test]
+    fn a_repeated_request_to_end_does_not_shorten_the_grace() {
+        for state in [State::Stopping, State::Winding] {
+            for signal in [libc::SIGTERM, libc::SIGHUP] {
+                assert_eq!(step(state, &Happening::Signal(signal)), (state, vec![]));
+            }
+        }
     }
 
     #[test]

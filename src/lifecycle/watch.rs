@@ -32,6 +32,9 @@ const CHUNK: usize = 64 * 1024;
 /// How long a reader of our output that stands still may hold up the end.
 const LAST_BYTES: Duration = Duration::from_secs(5);
 
+/// Nanoseconds between the end of a process' descriptors and its own, on a busy machine.
+const LAST_WORDS: i64 = 500_000_000;
+
 /// What the operator wants of the run.
 #[derive(Clone, Copy, Debug)]
 pub struct Wishes {
@@ -65,6 +68,7 @@ pub fn run(
         state: State::Starting,
         since: Instant::now(),
         waits_for_listeners: false,
+        released: false,
         ending: Ending::default(),
         to_stdout: Relay::to(terminal::without_blocking(stdout())),
         to_stderr: Relay::to(terminal::without_blocking(stderr())),
@@ -95,6 +99,7 @@ struct Watch<'r> {
     state: State,
     since: Instant,
     waits_for_listeners: bool,
+    released: bool,
     ending: Ending,
     to_stdout: Relay,
     to_stderr: Relay,
@@ -162,12 +167,25 @@ impl Watch<'_> {
         if next != self.state {
             self.state = next;
             self.since = Instant::now();
+            if next == State::Stopping {
+                self.stopping();
+            }
         }
         for action in actions {
             self.act(&action);
         }
         if self.state != State::Starting && self.state != State::Over && self.cells.iter().all(|live| !live.alive) {
             self.happen(&Happening::NobodyLeft);
+        }
+    }
+
+    /// The agent has been asked to end: whoever looks can know it, and the operator's keys can hurry it.
+    fn stopping(&mut self) {
+        if let Err(error) = self.claim.update(|m| m.phase = Phase::Stopping) {
+            self.ending.failure(error);
+        }
+        if let Some(raw) = &self.raw {
+            raw.let_signals_through();
         }
     }
 
@@ -185,12 +203,20 @@ impl Watch<'_> {
                 self.cells.iter().filter(agents(true)).for_each(|live| live.signal(Signal::KILL));
                 self.cells.iter().filter(agents(false)).for_each(|live| live.signal(Signal::TERM));
             }
-            Action::KillSidecars => self.cells.iter().filter(agents(false)).for_each(|live| live.signal(Signal::KILL)),
+            Action::KillSidecars => {
+                let alive: Vec<String> =
+                    self.cells.iter().filter(agents(false)).filter(|live| live.alive).map(|live| live.cell.piece.clone()).collect();
+                self.cells.iter().filter(agents(false)).for_each(|live| live.signal(Signal::KILL));
+                for piece in alive {
+                    self.note("sidecar_killed", Level::Warn, Some(piece));
+                }
+            }
         }
     }
 
     fn release(&mut self) {
         self.steps.clear();
+        self.released = true;
         if let Err(error) = self.claim.update(|m| m.phase = Phase::Running) {
             return self.fail(error);
         }
@@ -373,6 +399,8 @@ impl Watch<'_> {
                     self.cells[index].cell.outputs.push(("terminal", output));
                 }
                 self.to_agent = Relay::to(copy(&self.master));
+                // The window may have changed since the specification was written.
+                self.resize();
             }
             FromInit::Prepared => {
                 self.cells[index].served = true;
@@ -409,8 +437,13 @@ impl Watch<'_> {
         let how = self.cells[index].reap();
         let piece = self.cells[index].cell.piece.clone();
         let is_agent = self.cells[index].is_agent();
-        if is_agent {
+        if is_agent && self.state == State::Starting {
+            let what = "the bottle ended before its agent could start";
+            self.fail(Error::failed(what, how, "`bottle doctor` shows what this host allows"));
+        } else if is_agent && self.released {
             self.agent_ended(AgentEnd::Lost);
+        } else if is_agent {
+            // The start was called off, and why is known already.
         } else if self.state <= State::Running {
             let what = if self.state == State::Starting {
                 format!("`{piece}` ended before it served")
@@ -433,9 +466,15 @@ impl Watch<'_> {
         live.cell.ready = None;
         if buffer[..count] == *READY {
             live.served = true;
-            self.check_served();
+            return self.check_served();
         }
-        // Otherwise it has closed the descriptor without a word: its end follows.
+        // It has closed the descriptor without a word: its end follows at once, and tells more; or it never serves.
+        let soon = Timespec { tv_sec: 0, tv_nsec: LAST_WORDS };
+        if !matches!(poll(&mut [PollFd::new(&live.cell.pidfd, PollFlags::IN)], Some(&soon)), Ok(1..)) {
+            let what = format!("`{}` does not serve", live.cell.piece);
+            let hint = format!("`bottle logs {} {}` shows its last words", self.plan.id, live.cell.piece);
+            self.fail(Error::failed(what, "it closed its readiness descriptor without a word", hint));
+        }
     }
 
     fn check_served(&mut self) {

@@ -1,7 +1,16 @@
-//! The whole program, from the command line to the far end. Run as root, each test runs as an ordinary user too.
+//! Whole bottles, from the command line to the far end: the kernel and the far end are asked, not the program. Run as root, each test runs
+//! as an ordinary user too.
 
 #![allow(clippy::disallowed_methods, reason = "tests are made of effects")]
 
+mod life_abrupt;
+mod life_exit;
+mod life_launch;
+mod life_output;
+mod life_secrets;
+mod life_sidecars;
+mod life_support;
+mod life_terminal;
 mod net_claude;
 mod net_clients;
 mod net_doctor;

@@ -34,8 +34,13 @@ pub const CONTROL_FD: i32 = 3;
 /// The name under which the executable starts itself as the inside half.
 pub const ARGV0: &str = "bottle-init";
 
+/// What an agent's files are not open to, as on most systems.
+const UMASK: u32 = 0o022;
+
 /// Runs the inside half on a control socket; returns only the exit code of this process.
 pub fn main(control: OwnedFd) -> u8 {
+    // The operator's mask must not make a file of the bottle's root unreadable, nor reach the agent.
+    let _ = rustix::process::umask(UMASK.into());
     // The program's own descriptors will be placed over the low numbers.
     let Ok(control) = rustix::io::fcntl_dupfd_cloexec(&control, exec::WORK_FDS) else { return 125 };
     let channel = Channel::new(control);

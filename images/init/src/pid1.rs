@@ -7,9 +7,8 @@ use std::os::fd::AsFd;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::Pid;
+use rustix::process::{Pid, WaitOptions, wait};
 
 use crate::control::{Channel, FromInit, ToInit};
 use crate::exec::Program;
@@ -91,22 +90,19 @@ fn start(program: Program) -> Result<Result<Pid, i32>, Failure> {
     }
 }
 
-/// Reaps everyone that ended; the agent's own end is what matters.
+/// Reaps everyone that ended; the agent's own end is what matters. The numbers are taken as the kernel gives them: a
+/// real-time signal has no name.
 fn reap(agent: Pid) -> Option<FromInit> {
     let mut end = None;
-    loop {
-        let status = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) | Err(_) => return end,
-            Ok(status) => status,
-        };
-        match status {
-            WaitStatus::Exited(pid, code) if pid.as_raw() == agent.as_raw_nonzero().get() => {
-                end = Some(FromInit::Exited(u8::try_from(code & 0xff).unwrap_or(u8::MAX)));
-            }
-            WaitStatus::Signaled(pid, signal, _) if pid.as_raw() == agent.as_raw_nonzero().get() => {
-                end = Some(FromInit::Signaled(signal as i32));
-            }
-            _ => {}
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        if pid != agent {
+            continue;
         }
+        end = match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Some(FromInit::Exited(u8::try_from(code & 0xff).unwrap_or(u8::MAX))),
+            (None, Some(signal)) => Some(FromInit::Signaled(signal)),
+            (None, None) => end,
+        };
     }
+    end
 }

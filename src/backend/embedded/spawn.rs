@@ -39,6 +39,8 @@ pub fn spawn(
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     match into_namespaces(if share_network { ALL_BUT_NETWORK } else { ALL })? {
         Cloned::Child => {
+            // Otherwise this copy would keep the socket from ending with the supervisor.
+            drop(ours);
             let error = become_inside(own_executable, theirs.as_fd(), ids);
             // The supervisor hears of it by the end of the socket; there is no other way to say more.
             std::process::exit(error.raw_os_error().unwrap_or(1));

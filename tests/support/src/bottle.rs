@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::canary::{Canary, Sighting, Sweep};
 use crate::pty::Pty;
-use crate::residue::{Residue, Scope};
+use crate::residue::{Leftover, Residue, Scope};
 use crate::warden::{Ending, Warden};
 
 /// Longer than any run of a test takes on a busy machine; a run that takes longer hangs.
@@ -52,12 +53,12 @@ pub struct Bottle {
 impl Bottle {
     /// `program` is usually `env!("CARGO_BIN_EXE_bottle")`.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        let directory = |parent: &Path, prefix: &str| {
-            let directory = tempfile::Builder::new().prefix(prefix).rand_bytes(12).tempdir_in(parent);
+        let directory = |prefix: &str, length: usize, parent: &Path| {
+            let directory = tempfile::Builder::new().prefix(prefix).rand_bytes(length).tempdir_in(parent);
             directory.expect("a directory for the test")
         };
-        // The second is short: bottle takes no runtime directory in which the longest path of a socket has no room.
-        let (home, runtime) = (directory(&std::env::temp_dir(), "bottle-test-"), directory(Path::new("/dev/shm"), "bt-"));
+        // A runtime directory is short, or bottle takes another: the path of a socket in it has 107 bytes (unix(7)).
+        let (home, runtime) = (directory("bottle-test-", 12, &std::env::temp_dir()), directory("bt-", 10, Path::new("/dev/shm")));
         for name in ["home", "config", "state", "cache", "tmp", "work"] {
             fs::create_dir(home.path().join(name)).expect("a directory for the test");
         }
@@ -157,27 +158,25 @@ impl Bottle {
 
     /// A run to its end, on pipes and without a terminal. Panics if it hangs, leaves anything behind, or spills a secret.
     pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Ended {
+        self.start(arguments).end()
+    }
+
+    /// A run on pipes. End it with [`OnPipes::end`].
+    pub fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> OnPipes<'_> {
+        self.start_with(arguments, Stdio::null())
+    }
+
+    /// The same, with a standard input.
+    pub fn start_with<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>, stdin: Stdio) -> OnPipes<'_> {
         let mut residue = self.residue(None);
         let mut command = self.command(arguments, false);
         let [(stdout, to_stdout), (stderr, to_stderr)] = [(); 2].map(|()| std::io::pipe().expect("a pipe"));
-        command.stdin(Stdio::null()).stdout(to_stdout).stderr(to_stderr);
-        let mut warden = Warden::watch(&mut command).expect("bottle starts");
+        command.stdin(stdin).stdout(to_stdout).stderr(to_stderr);
+        let warden = Warden::watch(&mut command).expect("bottle starts");
         // It holds the pipes' other ends, and a reader waits for the last of them.
         drop(command);
-        let [stdout, stderr] = [collect(stdout), collect(stderr)];
         residue.below(&warden);
-        let ending = warden.wait(self.patience).expect("the warden reports");
-        // Asked while the warden lives, as it holds the orphans.
-        let left = residue.settled();
-        let spilled = self.spilled(&[warden.id()]);
-        drop(warden);
-        let [stdout, stderr] = [stdout, stderr].map(|thread| thread.join().expect("output is collected"));
-        let spilled = self.spilled_in(&[("stdout", &stdout), ("stderr", &stderr)]).into_iter().chain(spilled).collect::<Vec<_>>();
-        let (stdout, stderr) = (self.normal(&stdout), self.normal(&stderr));
-        let Some(ending) = ending else { panic!("bottle did not end within {:?}\nstdout:\n{stdout}\nstderr:\n{stderr}", self.patience) };
-        assert!(spilled.is_empty(), "secrets were found: {spilled:#?}");
-        Residue::assert_none(&left);
-        Ended { ending, stdout, stderr }
+        OnPipes { bottle: self, warden, residue, stdout: Collector::of(stdout), stderr: Collector::of(stderr) }
     }
 
     /// A run at an operator's terminal. End it with [`AtTerminal::end`].
@@ -192,6 +191,16 @@ impl Bottle {
         pty.leave();
         residue.below(&warden);
         AtTerminal { bottle: self, pty, warden, residue }
+    }
+
+    /// A program as this run's user and in its environment, beside a run that goes on: nothing is asked after it.
+    pub fn beside<A: AsRef<OsStr>>(&self, program: impl AsRef<OsStr>, arguments: impl IntoIterator<Item = A>) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(&self.environment).current_dir(&self.directory).stdin(Stdio::null());
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+        command
     }
 
     fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>, terminal: bool) -> Command {
@@ -302,13 +311,120 @@ impl AtTerminal<'_> {
     }
 }
 
-fn collect(mut reader: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What came before an error is what there is.
-        let _ = reader.read_to_end(&mut bytes);
-        bytes
-    })
+/// A run on pipes that goes on.
+#[derive(Debug)]
+pub struct OnPipes<'a> {
+    bottle: &'a Bottle,
+    warden: Warden,
+    residue: Residue,
+    stdout: Collector,
+    stderr: Collector,
+}
+
+impl OnPipes<'_> {
+    /// The id of `bottle` itself.
+    pub fn pid(&self) -> i32 {
+        self.warden.pid()
+    }
+
+    /// The id of the warden, below which all processes of the run are.
+    pub fn warden(&self) -> i32 {
+        self.warden.id()
+    }
+
+    /// Waits until `text` has come on standard output; panics if it does not.
+    #[track_caller]
+    pub fn said(&self, text: &str) {
+        self.stdout.wait_for(text, self.bottle.patience);
+    }
+
+    /// Waits for the end of the first process, and does not look at anything else.
+    pub fn wait(&mut self, patience: Duration) -> Option<Ending> {
+        self.warden.wait(patience).expect("the warden reports")
+    }
+
+    /// The processes of the run that live now.
+    pub fn processes(&self) -> Vec<Leftover> {
+        self.residue.leftovers().into_iter().filter(|leftover| matches!(leftover, Leftover::Process { .. })).collect()
+    }
+
+    /// Waits for the end. Panics if the run hangs, left anything behind, or spilled a secret.
+    #[track_caller]
+    pub fn end(mut self) -> Ended {
+        let patience = self.bottle.patience;
+        let ending = self.warden.wait(patience).expect("the warden reports");
+        // Asked while the warden lives, as it holds the orphans.
+        let left = self.residue.settled();
+        let ended = self.collect(ending);
+        Residue::assert_none(&left);
+        ended
+    }
+
+    /// The end of a run that was killed: like [`Self::end`], but what it left is the caller's to ask for.
+    #[track_caller]
+    pub fn end_killed(mut self) -> Ended {
+        let ending = self.warden.wait(self.bottle.patience).expect("the warden reports");
+        self.collect(ending)
+    }
+
+    #[track_caller]
+    fn collect(self, ending: Option<Ending>) -> Ended {
+        let (bottle, patience) = (self.bottle, self.bottle.patience);
+        let spilled = bottle.spilled(&[self.warden.id()]);
+        drop(self.warden);
+        let [stdout, stderr] = [self.stdout, self.stderr].map(Collector::end);
+        let spilled = bottle.spilled_in(&[("stdout", &stdout), ("stderr", &stderr)]).into_iter().chain(spilled).collect::<Vec<_>>();
+        let (out, err) = (bottle.normal(&stdout), bottle.normal(&stderr));
+        let Some(ending) = ending else { panic!("bottle did not end within {patience:?}\nstdout:\n{out}\nstderr:\n{err}") };
+        assert!(spilled.is_empty(), "secrets were found: {spilled:#?}");
+        Ended { ending, stdout: out, stderr: err }
+    }
+}
+
+/// A stream that is read as it comes.
+#[derive(Debug)]
+struct Collector {
+    seen: Arc<(Mutex<(Vec<u8>, bool)>, Condvar)>,
+    thread: JoinHandle<()>,
+}
+
+impl Collector {
+    fn of(mut reader: impl Read + Send + 'static) -> Self {
+        let seen = Arc::new((Mutex::new((Vec::new(), false)), Condvar::new()));
+        let shared = seen.clone();
+        let thread = thread::spawn(move || {
+            let mut buffer = [0; 16 << 10];
+            loop {
+                let count = match reader.read(&mut buffer) {
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                    // What came before an error is what there is.
+                    read => read.unwrap_or(0),
+                };
+                let mut seen = shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.0.extend_from_slice(&buffer[..count]);
+                seen.1 = count == 0;
+                shared.1.notify_all();
+                if count == 0 {
+                    return;
+                }
+            }
+        });
+        Self { seen, thread }
+    }
+
+    #[track_caller]
+    fn wait_for(&self, text: &str, patience: Duration) {
+        let is_there = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        let seen = self.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.seen.1.wait_timeout_while(seen, patience, |seen| !seen.1 && !is_there(&seen.0));
+        let seen = waited.unwrap_or_else(PoisonError::into_inner).0;
+        assert!(is_there(&seen.0), "{text:?} did not come; instead: {}", seen.0.escape_ascii());
+    }
+
+    fn end(self) -> Vec<u8> {
+        self.thread.join().expect("output is collected");
+        std::mem::take(&mut self.seen.0.lock().unwrap_or_else(PoisonError::into_inner).0)
+    }
 }
 
 /// Gives a tree of the test's own to a user, and to nobody else. What is so already is left alone: a run compares times.

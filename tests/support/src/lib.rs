@@ -16,5 +16,6 @@ pub mod origin;
 pub mod process;
 pub mod pty;
 pub mod residue;
+pub mod shim;
 pub mod tools;
 pub mod warden;

@@ -92,7 +92,8 @@ pub fn linked<'a>(processes: &'a [Process], wardens: &[i32], own: &BTreeMap<&'st
     loop {
         let before = found.len();
         for process in processes.iter().filter(|process| !outside(process.pid)) {
-            let belongs = process.marked
+            // What the test itself started is a warden, of this run or of another: it has the mark by its arguments.
+            let belongs = (process.marked && process.parent != this)
                 || wardens.contains(&process.parent)
                 || found.contains(&process.parent)
                 || process.namespaces.iter().any(|(kind, inode)| namespaces.contains(&(*kind, *inode)));

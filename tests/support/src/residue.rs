@@ -86,6 +86,8 @@ impl fmt::Display for Leftover {
 pub struct Residue {
     scope: Scope,
     wardens: Vec<i32>,
+    /// The first process of each.
+    runs: Vec<i32>,
     before: Picture,
     modes: Option<Termios>,
 }
@@ -96,12 +98,13 @@ impl Residue {
         assert!(scope.marker.len() >= 8, "a marker that short may be elsewhere by chance: {:?}", scope.marker);
         let before = Picture::take(&scope.marker, &scope.directories);
         let modes = scope.terminal.as_ref().and_then(|terminal| tcgetattr(terminal.as_fd()).ok());
-        Self { scope, wardens: Vec::new(), before, modes }
+        Self { scope, wardens: Vec::new(), runs: Vec::new(), before, modes }
     }
 
     /// Whatever is below this warden belongs to the run.
     pub fn below(&mut self, warden: &Warden) {
         self.wardens.push(warden.id());
+        self.runs.push(warden.pid());
     }
 
     /// What is left now.
@@ -114,7 +117,12 @@ impl Residue {
             linked.iter().map(|process| Leftover::Process { pid: process.pid, command: process.command.clone() }).collect();
         left.extend(namespaces(&linked, &own));
         let now = Picture::take(&self.scope.marker, &self.scope.directories);
-        left.extend(now.new_since(&self.before, |path| self.is_kept(path), |pid| linked.iter().any(|process| process.pid == pid)));
+        left.extend(now.new_since(
+            &self.before,
+            |path| self.is_kept(path),
+            |pid| linked.iter().any(|process| process.pid == pid),
+            &self.runs,
+        ));
         left.extend(self.changed_modes());
         left.sort();
         left

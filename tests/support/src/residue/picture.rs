@@ -35,11 +35,21 @@ impl Picture {
     }
 
     /// What was not there `before`, is not kept on purpose, and is not the home of a process that is not the run's.
-    pub(crate) fn new_since(&self, before: &Self, kept: impl Fn(&Path) -> bool, linked: impl Fn(i32) -> bool) -> Vec<Leftover> {
+    pub(crate) fn new_since(
+        &self,
+        before: &Self,
+        kept: impl Fn(&Path) -> bool,
+        linked: impl Fn(i32) -> bool,
+        runs: &[i32],
+    ) -> Vec<Leftover> {
         let mut left: Vec<Leftover> = Vec::new();
         left.extend(self.mounts.difference(&before.mounts).cloned().map(Leftover::Mount));
         let groups = self.control_groups.difference(&before.control_groups);
-        left.extend(groups.filter(|group| inhabitants(group).into_iter().all(&linked)).cloned().map(Leftover::ControlGroup));
+        let ours = |group: &&PathBuf| {
+            let inhabitants = inhabitants(group);
+            inhabitants.iter().copied().all(&linked) && (!inhabitants.is_empty() || is_of(group, runs))
+        };
+        left.extend(groups.filter(ours).cloned().map(Leftover::ControlGroup));
         left.extend(self.files.difference(&before.files).filter(|path| !kept(path)).cloned().map(Leftover::File));
         left.extend(self.sockets.difference(&before.sockets).cloned().map(Leftover::Socket));
         left
@@ -77,6 +87,13 @@ fn control_groups(root: &Path) -> BTreeSet<PathBuf> {
         }
     });
     groups
+}
+
+/// An empty group may be another run's, on its way in or out: its name ends with the number of who made it.
+fn is_of(group: &Path, runs: &[i32]) -> bool {
+    let name = group.file_name().unwrap_or_default().to_string_lossy();
+    let number = name.rsplit('-').next().and_then(|last| last.parse().ok());
+    number.is_none_or(|number| runs.contains(&number))
 }
 
 /// The processes in a control group and in the groups below it.
@@ -131,20 +148,27 @@ mod tests {
         let set = |names: &[&str]| names.iter().map(PathBuf::from).collect();
         let before = Picture { files: set(&["/t/old"]), ..Picture::default() };
         let after = Picture { files: set(&["/t/old", "/t/new", "/t/log"]), ..Picture::default() };
-        let left = after.new_since(&before, |path| path.ends_with("log"), |_| false);
+        let left = after.new_since(&before, |path| path.ends_with("log"), |_| false, &[]);
         assert_eq!(left, [Leftover::File("/t/new".into())]);
     }
 
     #[test]
     fn a_control_group_is_left_unless_a_stranger_lives_in_it() {
         let root = tempfile::tempdir().unwrap();
-        for (group, processes) in [("v2/bottle-a", ""), ("v2/bottle-b/agent", "5\n"), ("pids/bottle-c", "6\n"), ("v2/other", "")] {
+        for (group, processes) in [
+            ("v2/bottle-a", ""),
+            ("v2/bottle-b/agent", "5\n"),
+            ("pids/bottle-c", "6\n"),
+            ("v2/other", ""),
+            ("v2/bottle-d-7", ""),
+            ("v2/bottle-d-8", ""),
+        ] {
             fs::create_dir_all(root.path().join(group)).unwrap();
             fs::write(root.path().join(group).join("cgroup.procs"), processes).unwrap();
         }
         let after = Picture { control_groups: control_groups(root.path()), ..Picture::default() };
-        let left = after.new_since(&Picture::default(), |_| false, |pid| pid == 5);
-        let expected = ["v2/bottle-a", "v2/bottle-b"].map(|group| Leftover::ControlGroup(root.path().join(group)));
+        let left = after.new_since(&Picture::default(), |_| false, |pid| pid == 5, &[7]);
+        let expected = ["v2/bottle-a", "v2/bottle-b", "v2/bottle-d-7"].map(|group| Leftover::ControlGroup(root.path().join(group)));
         assert_eq!(left, expected);
     }
 }
