@@ -113,7 +113,11 @@ fn directory(tree: &Dir, path: &Path) -> io::Result<OwnedFd> {
         current = match openat2(tree.fd(), &reached, flags, Mode::empty(), INSIDE) {
             Ok(next) => next,
             Err(Errno::NOENT) => {
-                mkdirat(&current, part.as_os_str(), Mode::from_raw_mode(0o755))?;
+                // A link that leads nowhere gives way to the directory that the layer needs there.
+                if mkdirat(&current, part.as_os_str(), Mode::from_raw_mode(0o755)) == Err(Errno::EXIST) {
+                    remove(&current, part.as_os_str())?;
+                    mkdirat(&current, part.as_os_str(), Mode::from_raw_mode(0o755))?;
+                }
                 openat2(tree.fd(), &reached, flags, Mode::empty(), INSIDE)?
             }
             Err(errno) => return Err(errno.into()),

@@ -105,6 +105,8 @@ fn layers_lie_on_each_other_and_whiteouts_delete() {
                 Entry::File("gone", "x", 0o644),
                 Entry::File("dir/a", "a", 0o644),
                 Entry::File("dir/b", "b", 0o644),
+                Entry::Directory("usr/"),
+                Entry::Directory("usr/lib/"),
                 Entry::Link("lib", "usr/lib"),
                 Entry::Device("dev-null"),
             ]),
