@@ -54,6 +54,15 @@ fn claude_answers_with_a_token_that_only_the_far_end_sees() {
     }
 }
 
+#[test]
+fn the_operator_reads_what_is_shown_of_the_host_for_it() {
+    let Some(directory) = CLAUDE.installed() else { return };
+    let world = world(None, &directory);
+    let dry = world.bottle.run(["start", NAME, "--dry-run"]);
+    let shown = format!("\n  sees       {}, read-only\n", directory.join("node_modules/@anthropic-ai").display());
+    assert!(dry.stdout.contains(&shown), "{shown}\n{}", dry.stdout);
+}
+
 // covers: S10
 #[test]
 fn while_claude_works_no_process_or_file_inside_holds_the_token() {

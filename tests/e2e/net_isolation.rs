@@ -135,6 +135,12 @@ fn system_calls_that_an_agent_has_no_business_with_are_refused() {
     expect("calls", &lines.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
+// covers: R16
+#[test]
+fn the_system_calls_of_32_bit_programs_end_whoever_makes_them() {
+    expect("ia32", &["killed"]);
+}
+
 // covers: R17 R10
 #[test]
 fn high_bits_hide_no_argument_and_no_namespace_can_be_made() {
