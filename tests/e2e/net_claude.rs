@@ -36,7 +36,7 @@ grep -aolr "$mark" /home/agent /tmp /run /workspace /etc /dev/shm 2>/dev/null
 for f in /proc/[0-9]*/environ /proc/[0-9]*/cmdline; do grep -aq "$mark" "$f" 2>/dev/null && echo "$f"; done; true
 "#;
 
-// covers: S10 S02 S01
+// covers: S10 S02
 #[test]
 fn claude_answers_with_a_token_that_only_the_far_end_sees() {
     let Some(directory) = CLAUDE.installed() else { return };

@@ -32,7 +32,7 @@ fn expect(what: &str, expected: &[&str]) {
     }
 }
 
-// covers: N01 N23
+// covers: N01
 #[test]
 fn no_address_of_any_kind_can_be_reached() {
     expect(
