@@ -20,6 +20,10 @@ pub fn preflight(plan: &Plan, backend: &str, notes: &[String]) -> String {
     if let Rootfs::Image(path) = &plan.rootfs {
         row("image", &path.display().to_string());
     }
+    for (index, path) in plan.tools.iter().enumerate() {
+        let path = Untrusted::new(path.as_os_str().as_encoded_bytes()).to_string();
+        row(if index == 0 { "sees" } else { "" }, &format!("{path}, read-only"));
+    }
     let routes = routes(plan);
     if routes.is_empty() {
         row("reaches", "nothing");

@@ -36,7 +36,7 @@ grep -aolr "$mark" /home/agent /tmp /run /workspace /etc /dev/shm 2>/dev/null
 for f in /proc/[0-9]*/environ /proc/[0-9]*/cmdline; do grep -aq "$mark" "$f" 2>/dev/null && echo "$f"; done; true
 "#;
 
-// covers: S10 S02 S01
+// covers: S10 S02
 #[test]
 fn claude_answers_with_a_token_that_only_the_far_end_sees() {
     let Some(directory) = CLAUDE.installed() else { return };
@@ -52,6 +52,15 @@ fn claude_answers_with_a_token_that_only_the_far_end_sees() {
             .collect();
         assert!(!credentials.is_empty() && credentials.iter().all(|is_real| *is_real), "{credentials:?}");
     }
+}
+
+#[test]
+fn the_operator_reads_what_is_shown_of_the_host_for_it() {
+    let Some(directory) = CLAUDE.installed() else { return };
+    let world = world(None, &directory);
+    let dry = world.bottle.run(["start", NAME, "--dry-run"]);
+    let shown = format!("\n  sees       {}, read-only\n", directory.join("node_modules/@anthropic-ai").display());
+    assert!(dry.stdout.contains(&shown), "{shown}\n{}", dry.stdout);
 }
 
 // covers: S10

@@ -32,7 +32,7 @@ fn expect(what: &str, expected: &[&str]) {
     }
 }
 
-// covers: N01 N23
+// covers: N01
 #[test]
 fn no_address_of_any_kind_can_be_reached() {
     expect(
@@ -133,6 +133,12 @@ fn system_calls_that_an_agent_has_no_business_with_are_refused() {
     let lines: Vec<String> =
         refused.split_whitespace().map(|call| format!("{call} EPERM")).chain(missing.iter().map(|call| format!("{call} ENOSYS"))).collect();
     expect("calls", &lines.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+// covers: R16
+#[test]
+fn the_system_calls_of_32_bit_programs_end_whoever_makes_them() {
+    expect("ia32", &["killed"]);
 }
 
 // covers: R17 R10

@@ -116,6 +116,18 @@ def flags():
     print("socket with high bits", call(41, (1 << 32) | 17, 3, 0))
 
 
+def ia32():
+    """The system calls of 32-bit programs, which have other numbers: getpid by `int 0x80`, in a child."""
+    import mmap
+    code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    code.write(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3")
+    child = os.fork()
+    if child == 0:
+        ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()
+        os._exit(0)
+    print("killed" if os.WIFSIGNALED(os.waitpid(child, 0)[1]) else "answered")
+
+
 def others():
     """The processes that can be seen, and what may be done to the first."""
     pids = sorted(int(pid) for pid in os.listdir("/proc") if pid.isdigit())
@@ -167,4 +179,4 @@ def ownership():
 
 
 {"addresses": addresses, "sockets": sockets, "ports": ports, "interfaces": interfaces, "names": names, "unix": lambda: unix(sys.stdin.read().split("\n")),
- "calls": calls, "flags": flags, "others": others, "files": files, "ownership": ownership}[sys.argv[1]]()
+ "calls": calls, "ia32": ia32, "flags": flags, "others": others, "files": files, "ownership": ownership}[sys.argv[1]]()

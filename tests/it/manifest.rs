@@ -536,7 +536,7 @@ fn an_agent_manifest_is_as_strict_as_a_bottle() {
         (
             "bottle: offline\nprovider: shell\nmodel: opus",
             "4:1: unknown key `model`",
-            "known here: bottle, provider, description, workspace",
+            "known here: bottle, provider, command, description, workspace",
         ),
         (
             "bottle: offline\nprovider: shell\ndescription: \"a\\nb\"",

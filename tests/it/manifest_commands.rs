@@ -179,7 +179,7 @@ fn assert_strict(schema: &Value) {
 
 #[test]
 fn the_schemas_are_strict_and_fit_the_starter_library() {
-    for (kind, required) in [(schema::Kind::Bottle, Value::Null), (schema::Kind::Agent, json!(["bottle", "provider"]))] {
+    for (kind, required) in [(schema::Kind::Bottle, Value::Null), (schema::Kind::Agent, json!(["bottle"]))] {
         let mut out = Vec::new();
         schema::run(&schema::Args { kind }, &mut out).unwrap();
         let schema: Value = serde_json::from_slice(&out).unwrap();
