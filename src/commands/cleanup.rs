@@ -73,4 +73,3 @@ fn clean(layout: &Layout, id: &crate::store::Id, keep_logs: bool) -> Result<()> 
         });
     })
 }
-

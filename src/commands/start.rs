@@ -20,8 +20,8 @@ use crate::plan::{Plan, plan};
 use crate::render::preflight;
 use crate::signals::Signals;
 use crate::store::{Claim, Exit, Id, Layout, Phase};
-use crate::timeline::{Opening, Timeline};
 use crate::terminal::Answer;
+use crate::timeline::{Opening, Timeline};
 use crate::{clock, limits, terminal, values};
 
 /// How long everything up to the agent's first instruction may take.

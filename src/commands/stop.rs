@@ -38,10 +38,18 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     }
     let mut gone = || writeln!(out, "{} has ended", args.id).map_err(super::cannot_write);
     let Some(pid) = i32::try_from(supervisor.pid).ok().filter(|pid| *pid > 1).and_then(Pid::from_raw) else {
-        return Err(Error::failed(format!("bottle `{}` cannot be stopped", args.id), "no process is recorded", "end its `bottle start` by hand"));
+        return Err(Error::failed(
+            format!("bottle `{}` cannot be stopped", args.id),
+            "no process is recorded",
+            "end its `bottle start` by hand",
+        ));
     };
     let cannot = |e: rustix::io::Errno| {
-        Error::failed(format!("bottle `{}` cannot be stopped", args.id), format!("signal process {pid:?}: {e}"), "run this as the user who started it")
+        Error::failed(
+            format!("bottle `{}` cannot be stopped", args.id),
+            format!("signal process {pid:?}: {e}"),
+            "run this as the user who started it",
+        )
     };
     let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(pidfd) => pidfd,
@@ -70,7 +78,11 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     if wait(&pidfd, &Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(60), tv_nsec: 0 }) {
         gone().map(|()| 0)
     } else {
-        Err(Error::failed(format!("bottle `{}` has not ended yet", args.id), format!("{PATIENCE:?} have passed"), "`bottle stop --now` does not wait for the agent"))
+        Err(Error::failed(
+            format!("bottle `{}` has not ended yet", args.id),
+            format!("{PATIENCE:?} have passed"),
+            "`bottle stop --now` does not wait for the agent",
+        ))
     }
 }
 

@@ -14,6 +14,9 @@ use crate::life_support::{PATIENCE, User, after, on_threads, piece, program, rou
 /// The longest that a start takes here, and a little of the run.
 const WINDOW: Duration = Duration::from_millis(600);
 
+/// The kernel takes milliseconds; a look at all processes of a busy machine takes longer than the promised second.
+const GONE: Duration = Duration::from_secs(5);
+
 /// Instants spread over the window at random, so that each run of the test tries others.
 fn instants(count: usize) -> Vec<Duration> {
     let mut random = vec![0; count * 2];
@@ -65,7 +68,7 @@ fn after_a_kill_at_any_instant_no_process_is_left_and_cleanup_removes_the_rest(#
         after(instant);
         send(run.pid(), libc::SIGKILL);
         assert_eq!(run.wait(PATIENCE), Some(Ending::Signal(libc::SIGKILL)));
-        let left = wait_until(Duration::from_secs(1), || run.processes().is_empty().then_some(()));
+        let left = wait_until(GONE, || run.processes().is_empty().then_some(()));
         assert!(left.is_some(), "after {instant:?}: {:#?}", run.processes());
         let cleaned = bottle.run(["cleanup"]);
         assert_eq!((cleaned.ending, cleaned.stderr.as_str()), (Ending::Code(0), ""), "after {instant:?}: {cleaned:?}");
@@ -158,7 +161,8 @@ fn a_stop_that_does_not_wait_kills_the_agent(#[values(User::Caller, User::Ordina
 #[rstest]
 fn many_bottles_start_and_end_at_once(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.bottle();
-    let runs: Vec<_> = (0..20).map(|n| bottle.start(start(&format!("echo ready; trap 'exit {n}' TERM; while :; do sleep 0.1; done")))).collect();
+    let runs: Vec<_> =
+        (0..20).map(|n| bottle.start(start(&format!("echo ready; trap 'exit {n}' TERM; while :; do sleep 0.1; done")))).collect();
     for run in &runs {
         run.said("ready\n");
     }
@@ -200,7 +204,15 @@ fn a_sidecar_that_dies_ends_the_agent_and_is_named(
     #[values("pipelock", "egress")] sidecar: &str,
 ) {
     let bottle = routed(user);
-    let run = bottle.start(["start", "routed", "--yes", "--", "sh", "-c", "exec 2>/dev/null; echo ready; trap 'exit 0' TERM; while :; do sleep 0.05; done"]);
+    let run = bottle.start([
+        "start",
+        "routed",
+        "--yes",
+        "--",
+        "sh",
+        "-c",
+        "exec 2>/dev/null; echo ready; trap 'exit 0' TERM; while :; do sleep 0.05; done",
+    ]);
     run.said("ready\n");
     send(piece(run.pid(), &format!("bottle-{sidecar}")), libc::SIGKILL);
     let stderr = format!(

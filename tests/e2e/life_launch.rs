@@ -48,7 +48,10 @@ fn a_parent_that_ignores_the_ends_of_children_changes_nothing(#[values(User::Cal
 #[rstest]
 fn a_parent_that_blocks_signals_does_not_make_bottle_deaf(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.shell();
-    let run = bottle.start(through("exec env --block-signal \"$0\" \"$@\"", start("exec 2>/dev/null; trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done")));
+    let run = bottle.start(through(
+        "exec env --block-signal \"$0\" \"$@\"",
+        start("exec 2>/dev/null; trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"),
+    ));
     run.said("ready\n");
     send(run.pid(), libc::SIGTERM);
     run.end().expect(5, "ready\n", "");
@@ -135,8 +138,16 @@ fn what_can_be_known_to_fail_fails_in_three_lines_before_anything_is_made(#[valu
         .agent("routed", "bottle: routed\nprovider: shell", "")
         .agent("lost", "bottle: nowhere\nprovider: shell", "");
     let cases = [
-        (vec!["start", "routed", "--yes"], 2, "error: the token `NO_SUCH_TOKEN` is not set\ncause: a route's `token_ref` names this variable\nhint:  export NO_SUCH_TOKEN=…, then start again\n"),
-        (vec!["start", "shell"], 2, "error: nobody can be asked whether to start\ncause: standard input or output is not a terminal\nhint:  add --yes\n"),
+        (
+            vec!["start", "routed", "--yes"],
+            2,
+            "error: the token `NO_SUCH_TOKEN` is not set\ncause: a route's `token_ref` names this variable\nhint:  export NO_SUCH_TOKEN=…, then start again\n",
+        ),
+        (
+            vec!["start", "shell"],
+            2,
+            "error: nobody can be asked whether to start\ncause: standard input or output is not a terminal\nhint:  add --yes\n",
+        ),
     ];
     for (arguments, code, last) in cases {
         let ended = bottle.run(&arguments);

@@ -33,7 +33,8 @@ const OPERATORS: [&str; 12] = [
 fn with_secrets(user: User) -> (Bottle, Vec<Canary>) {
     let token = Canary::like("the token", "ghp_");
     let routes = "egress:\n  routes:\n    - host: a.test\n      auth: { scheme: Bearer, token_ref: GITHUB_TOKEN }";
-    let mut bottle = user.bottle().bottle("routed", routes).agent("routed", "bottle: routed\nprovider: shell", "").secret("GITHUB_TOKEN", &token);
+    let mut bottle =
+        user.bottle().bottle("routed", routes).agent("routed", "bottle: routed\nprovider: shell", "").secret("GITHUB_TOKEN", &token);
     let mut canaries = vec![token];
     for name in OPERATORS {
         let canary = Canary::new(name);
@@ -86,7 +87,9 @@ fn no_secret_is_in_a_command_line_or_in_the_environment_of_a_piece(#[values(User
 #[rstest]
 fn what_is_shown_and_kept_has_names_and_no_values(#[values(User::Caller, User::Ordinary)] user: User) {
     let (bottle, _) = with_secrets(user);
-    for arguments in [vec!["start", "routed", "--dry-run"], vec!["start", "routed", "--dry-run", "--format", "json"], vec!["info", "routed"]] {
+    for arguments in
+        [vec!["start", "routed", "--dry-run"], vec!["start", "routed", "--dry-run", "--format", "json"], vec!["info", "routed"]]
+    {
         let ended = bottle.run(&arguments);
         assert_eq!(ended.ending, Ending::Code(0), "{arguments:?}: {ended:?}");
         assert!(ended.stdout.contains("GITHUB_TOKEN"), "{arguments:?}: {}", ended.stdout);

@@ -20,7 +20,9 @@ fn libexec(bottle: &Bottle, sidecar: &str, with: impl Fn(&PathBuf)) -> PathBuf {
         if name.ends_with(sidecar) {
             with(&path);
         } else {
-            fs::hard_link(program().with_file_name(&name), &path).or_else(|_| fs::copy(program().with_file_name(&name), &path).map(drop)).unwrap();
+            fs::hard_link(program().with_file_name(&name), &path)
+                .or_else(|_| fs::copy(program().with_file_name(&name), &path).map(drop))
+                .unwrap();
         }
     }
     directory
@@ -44,7 +46,11 @@ fn a_sidecar_that_cannot_start_fails_the_start_before_the_agent_runs(
     let bottle = bottle.env("BOTTLE_LIBEXEC", &directory);
     let ended = bottle.run(["start", "routed", "--yes", "--", "sh", "-c", "touch /workspace/ran; echo ran"]);
     let starts: Vec<&str> = ended.stderr.lines().map(|line| line.split(' ').next().unwrap()).collect();
-    assert_eq!((ended.ending, ended.stdout.as_str(), &starts[..]), (Ending::Code(125), "", &["error:", "cause:", "hint:"][..]), "{ended:?}");
+    assert_eq!(
+        (ended.ending, ended.stdout.as_str(), &starts[..]),
+        (Ending::Code(125), "", &["error:", "cause:", "hint:"][..]),
+        "{ended:?}"
+    );
     assert!(ended.stderr.contains(&format!("`{sidecar}`")), "{}", ended.stderr);
 }
 
@@ -76,7 +82,8 @@ fn a_sidecar_that_does_not_say_that_it_serves_fails_the_start_and_is_named(
 fn time_of(logs: &Path, piece: &str, text: &str) -> String {
     let log = fs::read_to_string(logs.join(format!("{piece}.jsonl"))).unwrap();
     let records = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let times: Vec<String> = records.filter(|record| record["text"] == text).map(|record| record["time"].as_str().unwrap().to_owned()).collect();
+    let times: Vec<String> =
+        records.filter(|record| record["text"] == text).map(|record| record["time"].as_str().unwrap().to_owned()).collect();
     let [time] = &times[..] else { panic!("{log}") };
     time.clone()
 }

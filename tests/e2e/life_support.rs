@@ -74,7 +74,10 @@ pub(crate) fn through(script: &str, arguments: Vec<OsString>) -> Vec<OsString> {
 
 /// The children of a process, whose command line begins with `name`.
 pub(crate) fn children(parent: i32, name: &str) -> Vec<Process> {
-    snapshot("").into_iter().filter(|process| process.parent == parent && process.state != 'Z' && process.command.starts_with(name)).collect()
+    snapshot("")
+        .into_iter()
+        .filter(|process| process.parent == parent && process.state != 'Z' && process.command.starts_with(name))
+        .collect()
 }
 
 /// The first process of a piece, once it runs; the agent's is called `bottle-init`.

@@ -92,7 +92,8 @@ fn a_terminal_that_closes_ends_the_bottle(#[values(User::Caller, User::Ordinary)
 fn a_hang_up_that_was_ignored_before_stays_so(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.shell();
     let (stdin, mut keys) = std::io::pipe().unwrap();
-    let run = bottle.start_with(through("trap '' HUP; exec \"$0\" \"$@\"", start("echo rea''dy; read line; echo $line; exit 6")), stdin.into());
+    let run =
+        bottle.start_with(through("trap '' HUP; exec \"$0\" \"$@\"", start("echo rea''dy; read line; echo $line; exit 6")), stdin.into());
     run.said("ready\n");
     send(run.pid(), libc::SIGHUP);
     std::io::Write::write_all(&mut keys, b"still here\n").unwrap();
@@ -192,11 +193,14 @@ fn the_terminal_is_as_before_after_every_kind_of_end(
         "not found" => "exit 0",
         _ => "trap '' TERM; stty raw -echo; echo rea''dy; while :; do sleep 1; done",
     };
-    let arguments =
-        if end == "not found" { ["start", "shell", "--yes", "--", "no-such-program"].map(Into::into).to_vec() } else { start_with(&["--grace", "0"], script) };
+    let arguments = if end == "not found" {
+        ["start", "shell", "--yes", "--", "no-such-program"].map(Into::into).to_vec()
+    } else {
+        start_with(&["--grace", "0"], script)
+    };
     let mut run = bottle.at_terminal(arguments, 80, 24);
     let supervisor = run.pid();
-    if script.contains("ready") {
+    if script.starts_with("trap") {
         run.pty.wait_for("ready", PATIENCE).unwrap();
         match end {
             "agent lost" => send(piece(supervisor, "bottle-init"), libc::SIGKILL),

@@ -62,10 +62,7 @@ fn text(text: &str) -> EnvValue {
 #[test]
 fn a_bottle_means_what_its_manifest_says() {
     let resolved = library(&[
-        (
-            "agents/a",
-            "---\nbottle: b\ncommand: [codex, --yolo]\ndescription: writes\nworkspace: copy\n---\n\n# Prompt\n\nWork.\n",
-        ),
+        ("agents/a", "---\nbottle: b\ncommand: [codex, --yolo]\ndescription: writes\nworkspace: copy\n---\n\n# Prompt\n\nWork.\n"),
         (
             "bottles/b",
             r#"---
@@ -525,7 +522,11 @@ fn an_agent_manifest_is_as_strict_as_a_bottle() {
     for (yaml, cause, hint) in [
         ("provider: shell", "2:1: missing key `bottle`", "add `bottle: …`; `bottle schema` prints every key"),
         ("# bottle: offline", "1:1: missing key `bottle`", "add `bottle: …`; `bottle schema` prints every key"),
-        ("bottle: offline", "2:9: the agent names no program", "write `provider: claude`, `provider: shell` or `command: [program, argument]`"),
+        (
+            "bottle: offline",
+            "2:9: the agent names no program",
+            "write `provider: claude`, `provider: shell` or `command: [program, argument]`",
+        ),
         ("bottle: offline\nprovider: shell\ncommand: [x]", "4:10: both `provider` and `command` name a program", "keep one of them"),
         ("bottle: ofline\nprovider: shell", "2:9: there is no bottle `ofline`", "did you mean `offline`?"),
         ("bottle: offline\nprovider: cluade", "3:11: unknown value `cluade`", "did you mean `claude`?"),

@@ -117,7 +117,12 @@ impl Residue {
             linked.iter().map(|process| Leftover::Process { pid: process.pid, command: process.command.clone() }).collect();
         left.extend(namespaces(&linked, &own));
         let now = Picture::take(&self.scope.marker, &self.scope.directories);
-        left.extend(now.new_since(&self.before, |path| self.is_kept(path), |pid| linked.iter().any(|process| process.pid == pid), &self.runs));
+        left.extend(now.new_since(
+            &self.before,
+            |path| self.is_kept(path),
+            |pid| linked.iter().any(|process| process.pid == pid),
+            &self.runs,
+        ));
         left.extend(self.changed_modes());
         left.sort();
         left

@@ -85,8 +85,10 @@ fn a_process_that_no_warden_knows_is_found_by_its_mark() {
     let directory = tempfile::Builder::new().prefix("bottle-mark-").rand_bytes(12).tempdir().unwrap();
     let marker = directory.path().file_name().unwrap().to_str().unwrap().to_owned();
     let residue = Residue::before(Scope { marker: marker.clone(), ..Scope::default() });
-    let status =
-        Command::new("/bin/sh").args(["-c", "setsid sleep 300 </dev/null >/dev/null 2>&1 &"]).env("BOTTLE_TEST_RUN", directory.path()).status();
+    let status = Command::new("/bin/sh")
+        .args(["-c", "setsid sleep 300 </dev/null >/dev/null 2>&1 &"])
+        .env("BOTTLE_TEST_RUN", directory.path())
+        .status();
     assert!(status.unwrap().success());
     let is_it = |leftovers: Vec<Leftover>| match &leftovers[..] {
         [Leftover::Process { pid, command }] if command == "sleep 300" => Some(*pid),

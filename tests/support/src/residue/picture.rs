@@ -35,7 +35,13 @@ impl Picture {
     }
 
     /// What was not there `before`, is not kept on purpose, and is not the home of a process that is not the run's.
-    pub(crate) fn new_since(&self, before: &Self, kept: impl Fn(&Path) -> bool, linked: impl Fn(i32) -> bool, runs: &[i32]) -> Vec<Leftover> {
+    pub(crate) fn new_since(
+        &self,
+        before: &Self,
+        kept: impl Fn(&Path) -> bool,
+        linked: impl Fn(i32) -> bool,
+        runs: &[i32],
+    ) -> Vec<Leftover> {
         let mut left: Vec<Leftover> = Vec::new();
         left.extend(self.mounts.difference(&before.mounts).cloned().map(Leftover::Mount));
         let groups = self.control_groups.difference(&before.control_groups);
@@ -149,7 +155,14 @@ mod tests {
     #[test]
     fn a_control_group_is_left_unless_a_stranger_lives_in_it() {
         let root = tempfile::tempdir().unwrap();
-        for (group, processes) in [("v2/bottle-a", ""), ("v2/bottle-b/agent", "5\n"), ("pids/bottle-c", "6\n"), ("v2/other", ""), ("v2/bottle-d-7", ""), ("v2/bottle-d-8", "")] {
+        for (group, processes) in [
+            ("v2/bottle-a", ""),
+            ("v2/bottle-b/agent", "5\n"),
+            ("pids/bottle-c", "6\n"),
+            ("v2/other", ""),
+            ("v2/bottle-d-7", ""),
+            ("v2/bottle-d-8", ""),
+        ] {
             fs::create_dir_all(root.path().join(group)).unwrap();
             fs::write(root.path().join(group).join("cgroup.procs"), processes).unwrap();
         }
