@@ -62,7 +62,7 @@ fn a_second_interrupt_does_not_wait_for_the_agent(#[values(User::Caller, User::O
 // covers: F16
 #[rstest]
 fn after_a_kill_at_any_instant_no_process_is_left_and_cleanup_removes_the_rest(#[values(User::Caller, User::Ordinary)] user: User) {
-    on_threads(instants(24), |instant: Duration| {
+    on_threads(instants(12), |instant: Duration| {
         let bottle = user.bottle();
         let mut run = bottle.start(start("trap '' TERM HUP INT; (setsid sleep 1000 &); sleep 1000"));
         after(instant);

@@ -72,10 +72,10 @@ fn the_leaked_first_process_of_a_pid_namespace_is_found() {
     if tool("unshare").is_none() {
         return;
     }
-    let script = "cd /; env -i $(command -v unshare) -rpnf --mount-proc sleep 300 </dev/null >/dev/null 2>&1 & \
-                  until ps -e -o args= | grep -q '^sleep 300'; do :; done; kill -9 $!";
+    let script = "cd /; env -i $(command -v unshare) -rpnf --mount-proc sleep 307 </dev/null >/dev/null 2>&1 & \
+                  until ps -e -o args= | grep -qx 'sleep 307'; do :; done; kill -9 $!";
     let complaint = complaint(|| shell().run(["-c", script]));
-    for part in [": sleep 300\n", "namespace pid:[", "namespace net:[", "namespace user:[", "namespace mnt:["] {
+    for part in [": sleep 307\n", "namespace pid:[", "namespace net:[", "namespace user:[", "namespace mnt:["] {
         assert!(complaint.contains(part), "{part} is not in {complaint}");
     }
 }
@@ -195,7 +195,7 @@ fn a_run_has_the_user_and_the_environment_that_it_was_given_and_no_other() {
     let bottle = shell().as_user(65_534).env("EXTRA", "1");
     let user = if nix::unistd::geteuid().is_root() { 65_534 } else { nix::unistd::geteuid().as_raw() };
     let script = "id -u; touch $HOME/mine; env | cut -d= -f1 | sort | tr '\\n' ' '";
-    let names = "BOTTLE_HOME EXTRA HOME LC_ALL PATH PWD TMPDIR TZ XDG_CACHE_HOME XDG_CONFIG_HOME XDG_RUNTIME_DIR XDG_STATE_HOME ";
+    let names = "BOTTLE_TEST_RUN EXTRA HOME LC_ALL PATH PWD TMPDIR TZ XDG_CACHE_HOME XDG_CONFIG_HOME XDG_RUNTIME_DIR XDG_STATE_HOME ";
     bottle.run(["-c", script]).expect(0, &format!("{user}\n{names}"), "");
 }
 
