@@ -19,6 +19,9 @@ pub struct Args {
 
 /// Cleans up. Liveness is the lock that a supervisor holds, never a number in a file.
 pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
+    if !args.dry_run {
+        Claim::sweep_unfinished(layout)?;
+    }
     let mut first = None;
     let mut count = 0;
     for entry in Bottles::list(layout)? {

@@ -184,6 +184,11 @@ impl Watch<'_> {
         if let Err(error) = self.claim.update(|m| m.phase = Phase::Stopping) {
             self.ending.failure(error);
         }
+        self.let_signals_through();
+    }
+
+    /// The operator's keys are bottle's again.
+    fn let_signals_through(&self) {
         if let Some(raw) = &self.raw {
             raw.let_signals_through();
         }
@@ -425,7 +430,8 @@ impl Watch<'_> {
 
     fn agent_ended(&mut self, end: AgentEnd) {
         self.ending.agent(end);
-        self.raw = None;
+        // The modes stay until the agent's last bytes are out: they must not be changed on the way.
+        self.let_signals_through();
         self.happen(&Happening::AgentEnded);
     }
 
@@ -534,7 +540,6 @@ impl Watch<'_> {
                 }
             }
         }
-        self.raw = None;
         self.cells.clear();
         let deadline = Instant::now() + LAST_BYTES;
         while [&self.to_stdout, &self.to_stderr].iter().any(|relay| relay.blocked_on().is_some()) && Instant::now() < deadline {
@@ -543,11 +548,12 @@ impl Watch<'_> {
                     Token::Stdout => self.to_stdout.pump(),
                     Token::Stderr => self.to_stderr.pump(),
                     // A second signal hurries.
-                    Token::Signals if !self.signals.take().is_empty() => return,
+                    Token::Signals if !self.signals.take().is_empty() => return self.raw = None,
                     _ => {}
                 }
             }
         }
+        self.raw = None;
     }
 
     fn finish(mut self) -> (Ending, BTreeMap<String, u64>) {

@@ -101,6 +101,13 @@ impl Claim {
         Ok(Takeover::Dead(Box::new(Self { id: id.clone(), state, runtime, metadata, damage, store, runtimes, lock })))
     }
 
+    /// Removes what killed claims and removals left unfinished.
+    pub fn sweep_unfinished(layout: &Layout) -> Result<()> {
+        let Some(store) = Dir::open_private(&layout.state)? else { return Ok(()) };
+        let _store_lock = lock::store(&store, Sharing::Alone)?;
+        sweep(&store)
+    }
+
     /// The id.
     pub fn id(&self) -> &Id {
         &self.id

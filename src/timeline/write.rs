@@ -152,7 +152,8 @@ impl Timeline {
 /// Closes the timeline that a crash left open: a torn last line is cut off, and the last record says that there was a crash. `None` if
 /// there is no timeline, or it was closed; an error if it is broken, which is then left as it is.
 pub fn seal(state: &Dir, dropped: &BTreeMap<String, u64>) -> Result<Option<String>> {
-    if state.stat(FILE)?.is_none() {
+    // An empty one was made, and its writer killed before the first record: there is nothing to close.
+    if state.stat(FILE)?.is_none_or(|stat| stat.st_size == 0) {
         return Ok(None);
     }
     let path = state.path().join(FILE);

@@ -200,7 +200,7 @@ fn the_terminal_is_as_before_after_every_kind_of_end(
     };
     let mut run = bottle.at_terminal(arguments, 80, 24);
     let supervisor = run.pid();
-    if script.contains("ready") {
+    if script.starts_with("trap") {
         run.pty.wait_for("ready", PATIENCE).unwrap();
         match end {
             "agent lost" => send(piece(supervisor, "bottle-init"), libc::SIGKILL),

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::canary::{Canary, Sighting, Sweep};
+use crate::process::snapshot;
 use crate::pty::Pty;
 use crate::residue::{Leftover, Residue, Scope};
 use crate::warden::{Ending, Warden};
@@ -227,9 +228,11 @@ impl Bottle {
     fn spilled(&self, allowed: &[i32]) -> Vec<Sighting> {
         let search = Sweep::new(&self.canaries);
         let this = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
+        // What this process started was given them by this process: wardens, also of other runs.
+        let started: Vec<i32> = snapshot("").iter().filter(|process| process.parent == this).map(|process| process.pid).collect();
         let directories = [self.home.path(), self.runtime.path()];
         let found = directories.iter().flat_map(|directory| search.directory(directory));
-        found.chain(search.processes(&[allowed, &[this]].concat())).collect()
+        found.chain(search.processes(&[allowed, &[this], &started].concat())).collect()
     }
 
     fn spilled_in(&self, said: &[(&str, &[u8])]) -> Vec<Sighting> {

@@ -72,10 +72,10 @@ fn the_leaked_first_process_of_a_pid_namespace_is_found() {
     if tool("unshare").is_none() {
         return;
     }
-    let script = "cd /; env -i $(command -v unshare) -rpnf --mount-proc sleep 300 </dev/null >/dev/null 2>&1 & \
-                  until ps -e -o args= | grep -q '^sleep 300'; do :; done; kill -9 $!";
+    let script = "cd /; env -i $(command -v unshare) -rpnf --mount-proc sleep 307 </dev/null >/dev/null 2>&1 & \
+                  until ps -e -o args= | grep -qx 'sleep 307'; do :; done; kill -9 $!";
     let complaint = complaint(|| shell().run(["-c", script]));
-    for part in [": sleep 300\n", "namespace pid:[", "namespace net:[", "namespace user:[", "namespace mnt:["] {
+    for part in [": sleep 307\n", "namespace pid:[", "namespace net:[", "namespace user:[", "namespace mnt:["] {
         assert!(complaint.contains(part), "{part} is not in {complaint}");
     }
 }
