@@ -17,6 +17,8 @@ pub(crate) struct Engine {
     pub(crate) everywhere: Vec<u16>,
     /// Rules that are tried at runs of letters and digits.
     pub(crate) at_runs: Vec<u16>,
+    /// Short keywords before runs: how far before, the keyword, its rule.
+    pub(crate) leads: Vec<(usize, [u8; 3], u16)>,
     pub(crate) filter: Filter,
 }
 
@@ -28,7 +30,7 @@ impl Engine {
         }
         let mut words: Vec<(Vec<u8>, bool)> = Vec::new();
         let mut by_keyword: Vec<Vec<u16>> = Vec::new();
-        let (mut everywhere, mut at_runs) = (Vec::new(), Vec::new());
+        let (mut everywhere, mut at_runs, mut leads) = (Vec::new(), Vec::new(), Vec::new());
         for (index, rule) in (0u16..).zip(&rules) {
             if rule.run.is_some() {
                 at_runs.push(index);
@@ -36,6 +38,10 @@ impl Engine {
                 everywhere.push(index);
             } else {
                 for word in &rule.keywords {
+                    if let (Some(lead), Ok(short)) = (rule.lead, word.as_bytes().try_into()) {
+                        leads.push((lead, short, index));
+                        continue;
+                    }
                     let word = if rule.anchored { word.clone() } else { word.to_ascii_lowercase() };
                     let key = (word.into_bytes(), rule.anchored);
                     let at = words.iter().position(|known| *known == key).unwrap_or_else(|| {
@@ -50,6 +56,6 @@ impl Engine {
         if words.len() > usize::from(u16::MAX) {
             return Err(format!("{} keywords are too many", words.len()));
         }
-        Ok(Self { keywords: Keywords::new(&words), rules, allow, by_keyword, everywhere, at_runs, filter: Filter::new(secrets)? })
+        Ok(Self { keywords: Keywords::new(&words), rules, allow, by_keyword, everywhere, at_runs, leads, filter: Filter::new(secrets)? })
     }
 }

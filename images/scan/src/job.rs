@@ -243,6 +243,7 @@ impl<'e> Job<'e> {
                 start += 1;
             }
             let mut end = base64::end(bytes, start);
+            self.leads(bytes, start, end)?;
             let first = end - start;
             let (mut last, mut width) = (0, 0);
             joined.clear();
@@ -274,6 +275,25 @@ impl<'e> Job<'e> {
             at = end.max(inside);
         }
         self.buffers.push(joined);
+        Ok(())
+    }
+
+    /// Rules whose short keyword stands before a run, at its beginning or behind a slash in it.
+    fn leads(&self, bytes: &[u8], start: usize, end: usize) -> Result<(), Stop> {
+        let slashes = memchr::memchr_iter(b'/', &bytes[start..end.min(start + LONG_RUN)]).map(|at| start + at + 1);
+        for start in std::iter::once(start).chain(slashes) {
+            for (lead, keyword, index) in &self.engine.leads {
+                let Some(at) = start.checked_sub(*lead) else { continue };
+                if bytes[at..].starts_with(keyword) {
+                    let rule = &self.engine.rules[usize::from(*index)];
+                    if rule.anchored {
+                        self.anchored(*index, bytes, at)?;
+                    } else {
+                        self.between(*index, bytes, at.saturating_sub(rule.reach.0), (at + rule.reach.1).min(bytes.len()))?;
+                    }
+                }
+            }
+        }
         Ok(())
     }
 
@@ -357,8 +377,7 @@ impl<'e> Job<'e> {
     /// UTF-16.
     fn wide(&mut self, bytes: &[u8], survey: &Survey) -> Result<(), Stop> {
         let mut at = 0;
-        let zero = |start: usize, end: usize| memchr::memchr(0, &bytes[start..end.min(bytes.len())]).map(|found| start + found);
-        while let Some(zero) = survey.find(at, survey::ZERO, zero) {
+        while let Some(zero) = survey.find(at, survey::ZERO, |start, end| utf16::zero(bytes, start, end)) {
             at = zero + 1;
             for wide in utf16::around(bytes, zero) {
                 if wide.count >= FEWEST_UNITS {

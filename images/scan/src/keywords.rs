@@ -58,15 +58,14 @@ impl Keywords {
         let mut placed: Vec<(usize, u32, Candidate)> = Vec::new();
         for (id, (bytes, _)) in keywords.iter().enumerate() {
             let keyword = KeywordId::try_from(id).unwrap_or(KeywordId::MAX);
-            let folded: Vec<u8> = bytes.iter().map(|b| b | 0x20).collect();
-            let three = |at: usize| slot(u32::from_le_bytes([folded[at], folded[at + 1], folded[at + 2], 0]));
-            let exactly = |at: usize| 1u32 << (folded[at] & 31);
-            match folded.len() {
+            let three = |at: usize| slot(u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], 0]) | FOLD);
+            let exactly = |at: usize| 1 << (bytes[at] & 31);
+            match bytes.len() {
                 0..3 => {}
                 3 => {
                     placed.push((three(0), u32::MAX, Candidate { keyword, offset: 0 }));
-                    for before in 0..=255u8 {
-                        let hash = slot(u32::from_le_bytes([before | 0x20, folded[0], folded[1], 0]));
+                    for before in 0..=255 {
+                        let hash = slot(u32::from_le_bytes([before, bytes[0], bytes[1], 0]) | FOLD);
                         placed.push((hash, exactly(2), Candidate { keyword, offset: -1 }));
                     }
                 }
@@ -101,56 +100,63 @@ impl Keywords {
         Self { table, starts, candidates: placed.into_iter().map(|(_, _, candidate)| candidate).collect(), entries }
     }
 
-    /// Calls `found` with each keyword and the place of its first byte, in no particular order within eight bytes.
+    /// Calls `found` with each keyword and the place of its first byte, in the order of the sampled positions.
     pub(crate) fn search<E>(&self, bytes: &[u8], mut found: impl FnMut(KeywordId, usize) -> Result<(), E>) -> Result<(), E> {
-        let passes = |four: u32| self.table[slot(four)] >> (four >> 24 & 31) & 1 != 0;
         let mut at = 0;
-        // Four windows, two bytes apart; the last reaches two bytes into the next eight.
-        while let Some(chunk) = bytes.get(at..at + 12) {
-            let low = u64::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3], chunk[4], chunk[5], chunk[6], chunk[7]])
-                | u64::from(FOLD) << 32
-                | u64::from(FOLD);
-            let last = u32::from_le_bytes([chunk[6], chunk[7], chunk[8], chunk[9]]) | FOLD;
-            let windows = [low as u32, (low >> 16) as u32, (low >> 32) as u32, last];
-            if passes(windows[0]) || passes(windows[1]) || passes(windows[2]) || passes(windows[3]) {
-                for (i, window) in windows.into_iter().enumerate() {
-                    if passes(window) {
-                        self.compare(bytes, window, at + 2 * i, &mut found)?;
-                    }
-                }
-            }
-            at += 8;
-        }
-        // The tail, as if zeros followed; a window that begins one byte before the bytes cannot hold a keyword's start
-        // at its second byte, for sampling begins at 0.
-        while at < bytes.len() {
-            let mut four = [0u8; 4];
-            for (to, from) in four.iter_mut().zip(&bytes[at..]) {
-                *to = *from;
-            }
-            let window = u32::from_le_bytes(four) | FOLD;
-            if passes(window) {
-                self.compare(bytes, window, at, &mut found)?;
-            }
-            at += 2;
+        while let Some(place) = self.next(bytes, at) {
+            self.compare(bytes, place, &mut found)?;
+            at = place + 2;
         }
         Ok(())
     }
 
+    fn passes(&self, four: u32) -> bool {
+        let four = four | FOLD;
+        self.table[slot(four)] >> (four >> 24 & 31) & 1 != 0
+    }
+
+    /// The first even position, from the even position `at` on, that may be a keyword's.
+    #[inline(never)]
+    fn next(&self, bytes: &[u8], mut at: usize) -> Option<usize> {
+        // Eight windows begin in sixteen bytes; the last reaches two bytes beyond.
+        while let Some(chunk) = bytes.get(at..at + 18) {
+            for i in 0..8 {
+                if self.passes(u32::from_le_bytes([chunk[2 * i], chunk[2 * i + 1], chunk[2 * i + 2], chunk[2 * i + 3]])) {
+                    return Some(at + 2 * i);
+                }
+            }
+            at += 16;
+        }
+        // The tail, as if zeros followed. A window that begins one byte before the bytes cannot hold a keyword's start
+        // at its second byte, for sampling begins at 0.
+        (at..bytes.len()).step_by(2).find(|&at| self.passes(tail(bytes, at)))
+    }
+
     #[cold]
     #[inline(never)]
-    fn compare<E>(&self, bytes: &[u8], window: u32, at: usize, found: &mut impl FnMut(KeywordId, usize) -> Result<(), E>) -> Result<(), E> {
-        let hash = slot(window);
+    fn compare<E>(&self, bytes: &[u8], at: usize, found: &mut impl FnMut(KeywordId, usize) -> Result<(), E>) -> Result<(), E> {
+        let hash = slot(tail(bytes, at) | FOLD);
         for candidate in &self.candidates[usize::from(self.starts[hash])..usize::from(self.starts[hash + 1])] {
             let Some(start) = at.checked_add_signed(-isize::from(candidate.offset)) else { continue };
             let entry = &self.entries[usize::from(candidate.keyword)];
             let Some(text) = bytes.get(start..start + entry.bytes.len()) else { continue };
-            if if entry.case_sensitive { text == &*entry.bytes } else { text.eq_ignore_ascii_case(&entry.bytes) } {
+            if text[0] | 0x20 == entry.bytes[0] | 0x20
+                && if entry.case_sensitive { text == &*entry.bytes } else { text.eq_ignore_ascii_case(&entry.bytes) }
+            {
                 found(candidate.keyword, start)?;
             }
         }
         Ok(())
     }
+}
+
+/// Four bytes, or as many as there are.
+fn tail(bytes: &[u8], at: usize) -> u32 {
+    let mut four = [0u8; 4];
+    for (to, from) in four.iter_mut().zip(&bytes[at..]) {
+        *to = *from;
+    }
+    u32::from_le_bytes(four)
 }
 
 #[cfg(test)]

@@ -91,33 +91,35 @@ impl Survey {
 
 /// The flags of one block.
 fn flags(block: &[u8; BLOCK + AHEAD]) -> u8 {
-    let (mut high, mut zero, mut signs) = (0u8, 0u8, 0u8);
-    for &b in &block[..BLOCK] {
+    let (mut high, mut zero) = (0u8, 0u8);
+    let mut signs = [0u8; BLOCK];
+    for i in 0..BLOCK {
+        let b = block[i];
         high |= b;
         zero |= u8::from(b == 0);
-        signs |= u8::from(b == b'%') | u8::from(b == b'\\') | u8::from(b == b'&') | u8::from(b == b'=');
+        signs[i] = u8::from(b == b'%') | u8::from(b == b'\\') | u8::from(b == b'&') | u8::from(b == b'=');
     }
-    let marks = if signs != 0 { marks(block) } else { 0 };
-    ((high >> 7) * HIGH) | (zero * ZERO) | marks
+    let mut flags = ((high >> 7) * HIGH) | (zero * ZERO);
+    for (i, eight) in signs.as_chunks::<8>().0.iter().enumerate() {
+        let mut left = u64::from_le_bytes(*eight);
+        while left != 0 {
+            flags |= mark(block, 8 * i + left.trailing_zeros() as usize / 8);
+            left &= left - 1;
+        }
+    }
+    flags
 }
 
-/// The marks of a block that has a sign.
-#[inline(never)]
-fn marks(block: &[u8; BLOCK + AHEAD]) -> u8 {
-    let (mut percent, mut backslash, mut ampersand, mut equals) = (0u8, 0u8, 0u8, 0u8);
-    for i in 0..BLOCK {
-        let (b, n, m) = (block[i], block[i + 1], block[i + 2]);
-        let (first, second) = ((n | 0x20).wrapping_sub(b'a'), (m | 0x20).wrapping_sub(b'a'));
-        let hex =
-            (u8::from(first < 6) | u8::from(n.wrapping_sub(b'0') < 10)) & (u8::from(second < 6) | u8::from(m.wrapping_sub(b'0') < 10));
-        percent |= u8::from(b == b'%') & hex;
-        // `\u`, `\U`, `\x`, and `/` to `7`: a slash, or an octal number.
-        let hides = u8::from(n | 0x20 == b'u') | u8::from(n == b'x') | u8::from(n.wrapping_sub(b'/') < 9);
-        backslash |= u8::from(b == b'\\') & hides;
-        ampersand |= u8::from(b == b'&') & (u8::from(first < 26) & u8::from(second < 26) | u8::from(n == b'#'));
-        equals |= u8::from(b == b'=') & (hex | u8::from(n == b'\n') | u8::from(n == b'\r'));
+/// The flag of the mark that begins with the sign at `at`, if it is one.
+fn mark(block: &[u8; BLOCK + AHEAD], at: usize) -> u8 {
+    let (next, after) = (block[at + 1], block[at + 2]);
+    match block[at] {
+        b'%' if next.is_ascii_hexdigit() && after.is_ascii_hexdigit() => PERCENT,
+        b'=' if next.is_ascii_hexdigit() && after.is_ascii_hexdigit() || matches!(next, b'\r' | b'\n') => EQUALS,
+        b'\\' if matches!(next, b'u' | b'U' | b'x' | b'/' | b'0'..=b'7') => BACKSLASH,
+        b'&' if next == b'#' || next.is_ascii_alphabetic() && after.is_ascii_alphabetic() => AMPERSAND,
+        _ => 0,
     }
-    (percent * PERCENT) | (backslash * BACKSLASH) | (ampersand * AMPERSAND) | (equals * EQUALS)
 }
 
 /// What a byte counts for in [`Survey::eights`]: base64 digits, from bit 4 hexadecimal digits, from bit 8 what stands in no

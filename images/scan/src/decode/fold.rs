@@ -8,19 +8,60 @@ fn is_invisible(c: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}' | '\u{300}'..='\u{36f}')
 }
 
-/// The ASCII letter that a Cyrillic, Greek, Armenian or other letter is drawn like.
-fn lookalike(c: char) -> Option<char> {
-    // Each letter, then what it looks like.
-    const PAIRS: &str = "АAВBЕEКKМMНHОOРPСCТTУYХXЅSІIЈJԌGԚQԜWаaеeоoрpсcуyхxѕsіiјjһhԛqԝwԁdӏlьbгrпnтtкkмmвb\
-        ΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧXϹCϳjαaνvοoρpυuχxτtιiκkηnωwγy\
-        ՕOՍUոnսuցgհhօoɡgɑaɩiℓl‐-‑-‒-–-—-−-․.∕/⁄/ǃ!ᴀAһh";
-    let mut chars = PAIRS.chars();
-    while let (Some(from), Some(to)) = (chars.next(), chars.next()) {
-        if from == c {
-            return Some(to);
-        }
-    }
-    None
+/// The ASCII character that a Cyrillic, Greek, Armenian or other one is drawn like.
+fn lookalike(c: char) -> Option<u8> {
+    Some(match c {
+        'А' | 'Α' | 'ᴀ' => b'A',
+        'В' | 'Β' | 'в' => b'B',
+        'С' | 'Ϲ' => b'C',
+        'Е' | 'Ε' => b'E',
+        'Ԍ' => b'G',
+        'Н' | 'Η' => b'H',
+        'І' | 'Ӏ' | 'Ι' => b'I',
+        'Ј' => b'J',
+        'К' | 'Κ' => b'K',
+        'М' | 'Μ' => b'M',
+        'Ν' => b'N',
+        'О' | 'Ο' | 'Օ' => b'O',
+        'Р' | 'Ρ' => b'P',
+        'Ԛ' => b'Q',
+        'Ѕ' => b'S',
+        'Т' | 'Τ' => b'T',
+        'Ս' => b'U',
+        'Ԝ' => b'W',
+        'Х' | 'Χ' => b'X',
+        'Ү' | 'Υ' => b'Y',
+        'Ζ' => b'Z',
+        'а' | 'α' | 'ɑ' => b'a',
+        'Ь' => b'b',
+        'с' | 'ϲ' => b'c',
+        'ԁ' => b'd',
+        'е' => b'e',
+        'ց' | 'ɡ' => b'g',
+        'һ' | 'հ' => b'h',
+        'і' | 'ι' | 'ɩ' => b'i',
+        'ј' | 'ϳ' => b'j',
+        'к' | 'κ' => b'k',
+        'ӏ' | 'ℓ' => b'l',
+        'м' => b'm',
+        'п' | 'η' | 'ո' => b'n',
+        'о' | 'ο' | 'օ' => b'o',
+        'р' | 'ρ' => b'p',
+        'ԛ' => b'q',
+        'г' => b'r',
+        'ѕ' => b's',
+        'т' | 'τ' => b't',
+        'υ' | 'ս' => b'u',
+        'ν' => b'v',
+        'ԝ' | 'ω' => b'w',
+        'х' | 'χ' => b'x',
+        'у' | 'γ' => b'y',
+        '‐' | '‑' | '‒' | '–' | '—' | '−' => b'-',
+        '․' => b'.',
+        '∕' | '⁄' => b'/',
+        'ǃ' => b'!',
+        _ => return None,
+    })
 }
 
 /// Blocks whose characters are ASCII in another dress.
@@ -59,7 +100,7 @@ pub(crate) fn next(bytes: &[u8], from: usize, end: usize) -> Option<usize> {
         let ascii = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
         let beside = before.is_some_and(ascii) || after.is_some_and(ascii);
         let high = before.is_some_and(|b| b >= 0x80) || after.is_some_and(|b| b >= 0x80);
-        if beside && (is_invisible(c) || lookalike(c).is_some()) || (beside || high) && is_compatible(c) {
+        if (beside && (is_invisible(c) || lookalike(c).is_some()) || (beside || high) && is_compatible(c)) && is_text(bytes, at) {
             return Some(at);
         }
         at += length;
@@ -81,12 +122,33 @@ fn char_at(bytes: &[u8], at: usize) -> Option<(char, usize)> {
 /// The text as ASCII, as far as it looks like it.
 pub(crate) fn decode(text: &[u8], out: &mut Vec<u8>) {
     for chunk in text.utf8_chunks() {
-        for c in chunk.valid().chars().filter(|&c| !is_invisible(c)).nfkc() {
-            let c = lookalike(c).unwrap_or(c);
-            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        for c in chunk.valid().chars() {
+            match c {
+                c if c.is_ascii() => out.push(c as u8),
+                '\u{ff01}'..='\u{ff5e}' => out.push((c as u32 - 0xfee0) as u8),
+                // Thirteen alphabets of twice twenty-six letters, and five sets of digits.
+                '\u{1d400}'..='\u{1d6a3}' => out.push(LETTERS[(c as usize - 0x1d400) % 52]),
+                '\u{1d7ce}'..='\u{1d7ff}' => out.push(b'0' + ((c as u32 - 0x1d7ce) % 10) as u8),
+                c if is_invisible(c) => {}
+                c => match lookalike(c) {
+                    Some(byte) => out.push(byte),
+                    None if is_compatible(c) => {
+                        std::iter::once(c).nfkc().for_each(|c| out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()));
+                    }
+                    None => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+                },
+            }
         }
         out.extend_from_slice(chunk.invalid());
     }
+}
+
+const LETTERS: &[u8; 52] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// True when the bytes around a place are UTF-8, but for a few.
+fn is_text(bytes: &[u8], at: usize) -> bool {
+    let around = &bytes[at.saturating_sub(24)..bytes.len().min(at + 24)];
+    around.utf8_chunks().map(|chunk| chunk.invalid().len()).sum::<usize>() <= 8
 }
 
 #[cfg(test)]
@@ -102,11 +164,11 @@ mod tests {
 
     #[test]
     fn every_lookalike_has_its_letter() {
-        assert_eq!(lookalike('А'), Some('A'));
-        assert_eq!(lookalike('т'), Some('t'));
-        assert_eq!(lookalike('ω'), Some('w'));
-        assert_eq!(lookalike('⁄'), Some('/'));
-        assert_eq!(lookalike('ℓ'), Some('l'));
+        assert_eq!(lookalike('А'), Some(b'A'));
+        assert_eq!(lookalike('т'), Some(b't'));
+        assert_eq!(lookalike('ω'), Some(b'w'));
+        assert_eq!(lookalike('⁄'), Some(b'/'));
+        assert_eq!(lookalike('ℓ'), Some(b'l'));
     }
 
     #[test]

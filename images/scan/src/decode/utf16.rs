@@ -11,6 +11,13 @@ pub(crate) struct Wide {
     upper_first: bool,
 }
 
+/// The first zero byte between two places that may be half of an ASCII character of UTF-16: every second byte is zero,
+/// and the others are not.
+pub(crate) fn zero(bytes: &[u8], from: usize, end: usize) -> Option<usize> {
+    let text = bytes.get(from..end.min(bytes.len()))?;
+    memchr::memchr_iter(0, text).map(|at| from + at).find(|&at| matches!(bytes[at..], [_, 1..=255, 0, 1..=255, 0, ..]))
+}
+
 /// The UTF-16 texts, of either order, to which `zero`, a zero byte, can belong: in `x 0` it is the upper half of a
 /// little-endian unit, in `0 x` that of a big-endian one.
 pub(crate) fn around(bytes: &[u8], zero: usize) -> [Wide; 2] {

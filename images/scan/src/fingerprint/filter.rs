@@ -2,11 +2,12 @@
 
 use super::{Fingerprints, Form, WINDOW, digest, window};
 
-/// How many bytes apart a form of this length lets a text be probed: its windows leave at least a third of it uncovered.
+/// How many bytes apart a form of this length lets a text be probed. Its windows then cover seven bytes more, and leave
+/// at least half of it, or eight bytes of a short one, to the SHA-256 alone.
 pub(super) fn stride(length: usize) -> usize {
     match length {
-        24.. => 8,
-        16.. => 4,
+        32.. => 8,
+        24.. => 4,
         _ => 1,
     }
 }
@@ -47,8 +48,8 @@ pub(crate) struct Filter {
     /// How many bytes apart a text is probed: what the shortest form asks for.
     stride: usize,
     /// A bit for each upper half of a window's hash, and one for each lower half.
-    bits: Box<[u64; SLOTS / 64]>,
-    lower: Box<[u64; SLOTS / 64]>,
+    bits: Box<[u32; SLOTS / 32]>,
+    lower: Box<[u32; SLOTS / 32]>,
     /// Window hash, form and the window's place in it; sorted.
     windows: Vec<(u32, u32, u32)>,
 }
@@ -63,7 +64,7 @@ pub(crate) struct Recognised {
 
 impl Filter {
     pub(crate) fn new(fingerprints: Fingerprints) -> Result<Self, String> {
-        let (mut bits, mut lower) = (Box::new([0; SLOTS / 64]), Box::new([0; SLOTS / 64]));
+        let (mut bits, mut lower) = (Box::new([0u32; SLOTS / 32]), Box::new([0u32; SLOTS / 32]));
         let mut windows = Vec::new();
         let mut stride = 8;
         for (index, form) in fingerprints.forms.iter().enumerate() {
@@ -71,10 +72,10 @@ impl Filter {
             if form.windows.is_empty() || last > form.length as usize || usize::from(form.kind) >= super::forms::KINDS.len() {
                 return Err("the fingerprints are damaged".to_owned());
             }
-            stride = stride.min(form.windows.len());
+            stride = stride.min(if form.windows.len() < 4 { 1 } else { form.windows.len() & !3 });
             for (i, &window) in form.windows.iter().enumerate() {
-                bits[window as usize >> 22] |= 1 << (window >> 16 & 63);
-                lower[window as usize % SLOTS / 64] |= 1 << (window % 64);
+                bits[window as usize >> 21] |= 1 << (window >> 16 & 31);
+                lower[window as usize % SLOTS / 32] |= 1 << (window % 32);
                 windows.push((window, index as u32, form.at + i as u32));
             }
         }
@@ -87,24 +88,28 @@ impl Filter {
         if self.forms.is_empty() {
             return None;
         }
-        match self.stride {
-            8 => self.probe::<8>(bytes),
-            4..8 => self.probe::<4>(bytes),
-            _ => self.probe::<1>(bytes),
+        let mut at = 0;
+        while let Some(place) = match self.stride {
+            8 => self.next::<8>(bytes, at),
+            4 => self.next::<4>(bytes, at),
+            _ => self.next::<1>(bytes, at),
+        } {
+            let known = self.confirm(bytes, place);
+            if known.is_some() {
+                return known;
+            }
+            at = place + self.stride;
         }
+        None
     }
 
-    fn probe<const STRIDE: usize>(&self, bytes: &[u8]) -> Option<Recognised> {
-        let mut at = 0;
-        while let Some(chunk) = bytes.get(at..at + WINDOW) {
-            let eight = window(chunk, 0);
-            let slot = self.hash.slot(eight);
-            if self.bits[slot / 64] >> (slot % 64) & 1 != 0
-                && let hash = self.hash.of(eight)
-                && self.lower[hash as usize % SLOTS / 64] >> (hash % 64) & 1 != 0
-                && let Some(found) = self.confirm(hash, bytes, at)
-            {
-                return Some(found);
+    /// The first place, `STRIDE` after `STRIDE` from `at` on, where a window of a form may stand.
+    #[inline(never)]
+    fn next<const STRIDE: usize>(&self, bytes: &[u8], mut at: usize) -> Option<usize> {
+        while let Some(eight) = bytes.get(at..at + WINDOW) {
+            let slot = self.hash.slot(window(eight, 0));
+            if self.bits[slot / 32] >> (slot % 32) & 1 != 0 {
+                return Some(at);
             }
             at += STRIDE;
         }
@@ -113,7 +118,11 @@ impl Filter {
 
     #[cold]
     #[inline(never)]
-    fn confirm(&self, hash: u32, bytes: &[u8], at: usize) -> Option<Recognised> {
+    fn confirm(&self, bytes: &[u8], at: usize) -> Option<Recognised> {
+        let hash = self.hash.of(window(bytes, at));
+        if self.lower[hash as usize % SLOTS / 32] >> (hash % 32) & 1 == 0 {
+            return None;
+        }
         let first = self.windows.partition_point(|(window, _, _)| *window < hash);
         self.windows[first..].iter().take_while(|(window, _, _)| *window == hash).find_map(|&(_, form, place)| {
             let form = &self.forms[form as usize];

@@ -4,8 +4,8 @@
 //! its middle, and a keyed SHA-256 of the whole. A window's hash finds a place cheaply, the SHA-256 decides.
 //!
 //! What this does not hide: whoever takes the sidecar over has the key too, so a secret that can be guessed can be
-//! confirmed, and the windows' bytes can be searched for. That is why windows leave at
-//! least a third of a form uncovered.
+//! confirmed, and the bytes under the windows can be searched for. That is why windows cover as little as speed allows,
+//! and why a secret is recognised as a whole: the digest of a small part would be a small thing to search for.
 
 mod filter;
 mod forms;
@@ -18,10 +18,7 @@ pub(crate) use filter::Filter;
 /// The bytes of a window.
 pub(crate) const WINDOW: usize = 8;
 
-/// From this length on, each half of a secret is recognised by itself.
-const HALVED: usize = 32;
-
-/// Longer secrets are known by pieces of half this length.
+/// Longer secrets are known by pieces of half this length: a part of a key file that leaves alone is found too.
 const PIECE: usize = 64;
 
 /// Fingerprints of all forms of all secrets of one bottle. Serialisable; holds no secret.
@@ -128,23 +125,18 @@ impl Fingerprints {
     }
 }
 
-/// The parts of a secret that are recognised each by itself, so that a part that leaves alone is found too.
+/// The whole secret, or for a long one the pieces of it that are nobody else's.
 fn pieces(secret: &[u8]) -> Vec<&[u8]> {
-    match secret.len() {
-        0..HALVED => vec![secret],
-        HALVED..=PIECE => {
-            let (first, second) = secret.split_at(secret.len() / 2);
-            vec![first, second]
-        }
-        // Of a token in three parts, or of a key file, the beginning is the same for everybody.
-        length => {
-            let signature = secret.iter().rposition(|&b| b == b'.').filter(|_| secret.starts_with(b"eyJ"));
-            let own = &secret[signature.map_or(length / 2, |dot| dot + 1)..];
-            let lines = own.split(|b| b.is_ascii_whitespace()).filter(|line| !line.starts_with(b"-----"));
-            let found: Vec<&[u8]> = lines.flat_map(|line| line.chunks(PIECE / 2)).filter(|piece| is_random(piece)).collect();
-            if found.is_empty() { vec![&secret[length - PIECE / 2..]] } else { found }
-        }
+    let length = secret.len();
+    if length <= PIECE {
+        return vec![secret];
     }
+    // Of a token in three parts, or of a key file, the beginning is the same for everybody.
+    let signature = secret.iter().rposition(|&b| b == b'.').filter(|_| secret.starts_with(b"eyJ"));
+    let own = &secret[signature.map_or(length / 2, |dot| dot + 1)..];
+    let lines = own.split(|b| b.is_ascii_whitespace()).filter(|line| !line.starts_with(b"-----"));
+    let found: Vec<&[u8]> = lines.flat_map(|line| line.chunks(PIECE / 2)).filter(|piece| is_random(piece)).collect();
+    if found.is_empty() { vec![&secret[length - PIECE / 2..]] } else { found }
 }
 
 /// True when a generator must have made it: names and addresses, which a key file holds too, stand in harmless text.

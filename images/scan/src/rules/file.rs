@@ -46,6 +46,8 @@ struct RuleText {
     confirm: Option<String>,
     #[serde(default)]
     run: Option<(usize, usize)>,
+    #[serde(default)]
+    lead: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -128,6 +130,7 @@ fn one(text: RuleText) -> Result<Rule, String> {
         validate: check(&text.validate)?,
         confirm: check(&text.confirm)?,
         run: text.run,
+        lead: text.lead,
         allow: text.allowlist.iter().chain(&text.allowlists).map(exception).collect::<Result<_, _>>()?,
         least: measure.least,
         alphabet: measure.alphabet,

@@ -50,6 +50,8 @@ pub(crate) struct Rule {
     pub(crate) confirm: Option<Check>,
     /// Lengths of the runs of letters and digits at which a rule without keywords is tried.
     pub(crate) run: Option<(usize, usize)>,
+    /// Keywords of three bytes are looked for only this far before the runs.
+    pub(crate) lead: Option<usize>,
     pub(crate) allow: Vec<Allow>,
     /// The fewest bytes of a match, and which bytes it can consist of: what is asked before the expression is.
     pub(crate) least: usize,
