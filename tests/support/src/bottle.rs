@@ -384,10 +384,13 @@ impl OnPipes<'_> {
     }
 }
 
+/// What has come, whether that is all, and the news of it.
+type Collected = (Mutex<(Vec<u8>, bool)>, Condvar);
+
 /// A stream that is read as it comes.
 #[derive(Debug)]
 struct Collector {
-    seen: Arc<(Mutex<(Vec<u8>, bool)>, Condvar)>,
+    seen: Arc<Collected>,
     thread: JoinHandle<()>,
 }
 
