@@ -69,7 +69,7 @@ async fn what_the_agent_says_inside_tls_is_judged_and_scanned() {
     let answer = inside(&pipelock, &pem, &request("GET /", &fields)).await;
     assert!(answer.starts_with("HTTP/1.1 422") && answer.contains("secret_detected"), "{answer}");
     let event = pipelock.event().await;
-    assert_eq!(told(&event), ("refused", Some(403), Some("secret_detected"), Some("header:authorization")));
+    assert_eq!(told(&event), ("refused", Some(422), Some("secret_detected"), Some("header:authorization")));
     assert_ne!(event.request_id.as_deref(), Some("forged"));
 
     let answer = inside(&pipelock, &pem, &request("GET /acme/app.git/info/refs?service=git-receive-pack", "")).await;
