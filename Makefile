@@ -5,7 +5,8 @@ TARGET := $(shell rustc --print host-tuple)
 DEBUG := target/$(TARGET)/debug
 RELEASE := target/$(TARGET)/release
 # The programs that a bottle is made of, and the far end that the demonstration and the tests talk to.
-PROGRAMS := -p bottle -p bottle-egress -p bottle-pipelock
+# Always named together: another selection would build their dependencies anew, with other features.
+PROGRAMS := -p bottle -p bottle-egress -p bottle-pipelock -p bottle-origin
 
 .PHONY: help build run test e2e lint cases bench images install clean
 
@@ -16,27 +17,25 @@ build: ## the release programs, in target/…/release
 	$(CARGO) build --locked --release $(PROGRAMS)
 
 run: ## build, then watch a hostile agent in a bottle
-	$(CARGO) build --locked --release $(PROGRAMS) -p bottle-origin
+	$(CARGO) build --locked --release $(PROGRAMS)
 	@tests/demo/run $(RELEASE)
 
 test: lint ## everything that CI checks: lints, unit tests, end-to-end tests
 	$(CARGO) build --locked --workspace
-	$(CARGO) test --locked --workspace --exclude bottle
-	$(CARGO) test --locked -p bottle
+	$(CARGO) test --locked --workspace
 
 e2e: ## the end-to-end tests alone
 	$(CARGO) build --locked --workspace
-	$(CARGO) test --locked -p bottle --test e2e
+	$(CARGO) test --locked --workspace --test e2e
 
 lint: ## formatting, clippy, the map of the modules
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 cases: ## which faults and abuses the tests cover, and which are open
-	$(CARGO) run --locked -q -p bottle-test-support --bin bottle-cases -- tests/cases/catalogue.tsv .
+	$(CARGO) run --locked -q --bin bottle-cases -p bottle-test-support -- tests/cases/catalogue.tsv .
 
 bench: build ## speed, against rivals in the same run
-	$(CARGO) build --locked --release -p bottle-origin
 	@tests/bench/run $(RELEASE)
 
 images: build ## the sidecars' programs, static, one file each

@@ -51,7 +51,6 @@ pub mod suggest;
 pub mod sys;
 pub mod terminal;
 pub mod timeline;
-#[expect(clippy::disallowed_methods, reason = "effect island: asks at the terminal")]
 pub mod values;
 #[expect(clippy::disallowed_methods, reason = "effect island: a deadline for a diff of hostile text")]
 pub mod workspace;

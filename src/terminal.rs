@@ -1,19 +1,23 @@
 //! The operator's terminal: raw while an agent has it, and restored on every path.
 
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 
+use bottle_contract::Untrusted;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::stdio::{stderr, stdin, stdout};
-use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, QueueSelector, Termios, isatty, tcflush, tcgetattr, tcgetwinsize, tcsetattr};
+use zeroize::Zeroizing;
 
+use crate::error::{Error, Result};
 use crate::signals::Signals;
 
 /// The rows and columns that an agent sees when the operator's terminal does not tell: the VT100's.
 const FALLBACK: (u16, u16) = (24, 80);
 
-/// No answer is longer.
-const LONGEST_ANSWER: usize = 64;
+/// A terminal gives no longer line (N_TTY_BUF_SIZE).
+const LONGEST_ANSWER: usize = 4096;
 
 /// A terminal in raw mode; dropping it restores what was there.
 #[derive(Debug)]
@@ -76,6 +80,48 @@ pub fn answer(signals: &mut Signals) -> Answer {
             None | Some(Err(rustix::io::Errno::INTR)) => {}
             Some(Ok(1)) if byte[0] != b'\n' && line.len() < LONGEST_ANSWER => line.push(byte[0]),
             Some(_) => return Answer::Line(line),
+        }
+    }
+}
+
+/// Drops what was typed before a question: it is no answer to it.
+pub fn drop_typed() {
+    let _ = tcflush(stdin(), QueueSelector::IFlush);
+}
+
+/// Echo is off until this is dropped.
+struct Silent(Termios);
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        let _ = tcsetattr(stdin(), OptionalActions::Drain, &self.0);
+    }
+}
+
+/// Asks for a secret, without echo; the terminal is restored whatever comes.
+pub fn secret(prompt: &str, signals: &mut Signals) -> Result<Zeroizing<String>> {
+    let failed = |e: &dyn std::fmt::Display| Error::failed("cannot ask for a value", e, "start it at a terminal");
+    let before = tcgetattr(stdin()).map_err(|e| failed(&e))?;
+    let mut without_echo = before.clone();
+    without_echo.local_modes.remove(LocalModes::ECHO);
+    let silent = Silent(before);
+    tcsetattr(stdin(), OptionalActions::Drain, &without_echo).map_err(|e| failed(&e))?;
+    drop_typed();
+    let mut messages = std::io::stderr().lock();
+    let _ = write!(messages, "{}: ", Untrusted::new(prompt));
+    let _ = messages.flush();
+    let answer = answer(signals);
+    drop(silent);
+    let _ = writeln!(messages);
+    match answer {
+        Answer::Line(line) => {
+            let line = Zeroizing::new(line);
+            let text = std::str::from_utf8(&line).map_err(|e| failed(&e))?;
+            Ok(Zeroizing::new(text.trim_end_matches('\r').to_owned()))
+        }
+        Answer::Signal(signal) => {
+            let code = u8::try_from(128 + signal).unwrap_or(crate::error::FAILED);
+            Err(Error { code, ..Error::failed("not started", format!("signal {signal} came instead of a value"), "start it again") })
         }
     }
 }

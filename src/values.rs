@@ -1,13 +1,9 @@
 //! Values that a plan only names: read from the host or asked for, held briefly, wiped when dropped.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader, Write};
 
 use aws_lc_rs::rand;
-use bottle_contract::Untrusted;
 use bottle_scan::Fingerprints;
-use rustix::termios::{LocalModes, OptionalActions, QueueSelector, tcflush, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
@@ -24,8 +20,11 @@ pub struct Values {
     pub fingerprints: serde_json::Value,
 }
 
-/// Reads and asks for all values. `host` looks a variable up; nobody is asked unless `may_ask`.
-pub fn resolve(plan: &Plan, host: &dyn Fn(&str) -> Option<String>, may_ask: bool) -> Result<Values> {
+/// Asks a person for a value, with this prompt.
+pub type Ask<'a> = &'a mut dyn FnMut(&str) -> Result<Zeroizing<String>>;
+
+/// Reads and asks for all values. `host` looks a variable up; without `ask` there is nobody to ask.
+pub fn resolve(plan: &Plan, host: &dyn Fn(&str) -> Option<String>, mut ask: Option<Ask<'_>>) -> Result<Values> {
     let mut tokens = BTreeMap::new();
     for secret in plan.sidecars.iter().flat_map(|s| &s.secrets) {
         let name = &secret.token_ref;
@@ -41,7 +40,7 @@ pub fn resolve(plan: &Plan, host: &dyn Fn(&str) -> Option<String>, may_ask: bool
     }
     let mut env = Vec::new();
     for (name, value) in &plan.agent.env {
-        env.push((name.clone(), variable(name, value, host, may_ask)?));
+        env.push((name.clone(), variable(name, value, host, &mut ask)?));
     }
     let mut key = [0; 32];
     rand::fill(&mut key)
@@ -52,14 +51,16 @@ pub fn resolve(plan: &Plan, host: &dyn Fn(&str) -> Option<String>, may_ask: bool
     Ok(Values { env, tokens, fingerprints })
 }
 
-fn variable(name: &str, value: &EnvValue, host: &dyn Fn(&str) -> Option<String>, may_ask: bool) -> Result<Zeroizing<String>> {
+fn variable(name: &str, value: &EnvValue, host: &dyn Fn(&str) -> Option<String>, ask: &mut Option<Ask<'_>>) -> Result<Zeroizing<String>> {
     match value {
-        EnvValue::Ask(_) if !may_ask => Err(Error::usage(
-            format!("the variable `{name}` must be asked for"),
-            "there is no terminal to ask at",
-            format!("start it at a terminal, or write `{name}: ${{{name}}}` in the bottle and set the variable"),
-        )),
-        EnvValue::Ask(prompt) => ask(prompt).map_err(|e| Error::failed(format!("cannot ask for `{name}`"), e, "start it at a terminal")),
+        EnvValue::Ask(prompt) => match ask {
+            Some(ask) => ask(prompt),
+            None => Err(Error::usage(
+                format!("the variable `{name}` must be asked for"),
+                "there is no terminal to ask at",
+                format!("start it at a terminal, or write `{name}: ${{{name}}}` in the bottle and set the variable"),
+            )),
+        },
         EnvValue::Template(parts) => {
             let mut text = Zeroizing::new(String::new());
             for part in parts {
@@ -74,21 +75,4 @@ fn variable(name: &str, value: &EnvValue, host: &dyn Fn(&str) -> Option<String>,
             Ok(text)
         }
     }
-}
-
-/// Asks at the terminal, without echo. What was typed before the question is dropped.
-fn ask(prompt: &str) -> std::io::Result<Zeroizing<String>> {
-    let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
-    write!(terminal, "{}: ", Untrusted::new(prompt))?;
-    tcflush(&terminal, QueueSelector::IFlush)?;
-    let before = tcgetattr(&terminal)?;
-    let mut silent = before.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(&terminal, OptionalActions::Drain, &silent)?;
-    let mut line = Zeroizing::new(String::with_capacity(4096));
-    let read = BufReader::new(&terminal).read_line(&mut line);
-    tcsetattr(&terminal, OptionalActions::Drain, &before)?;
-    writeln!(terminal)?;
-    read?;
-    Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
 }

@@ -97,14 +97,16 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     }
     limits::set()?;
     let host = |name: &str| std::env::var(name).ok();
-    let values = values::resolve(&draft, &host, facts.terminal && !args.headless)?;
+    let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
+    let mut ask = |prompt: &str| terminal::secret(prompt, &mut signals);
+    let ask: values::Ask<'_> = &mut ask;
+    let values = values::resolve(&draft, &host, (facts.terminal && !args.headless).then_some(ask))?;
     let window = terminal::window();
     let notes = Embedded::new(&draft, embedded::Values::none(window))?.check()?;
     let image = match &draft.rootfs {
         Rootfs::Image(archive) => Some(image::unpacked(archive, layout)?),
         Rootfs::Host => None,
     };
-    let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
     confirm(args, &draft, &notes, &mut signals)?;
     let mut claim = Claim::new(layout, base, args.name.as_deref())?;
     let plan = plan(&resolved, claim.id().as_str(), &wish, &facts);
@@ -156,10 +158,9 @@ fn confirm(args: &Args, plan: &Plan, notes: &[String], signals: &mut Signals) ->
     if !terminal::is_interactive() {
         return Err(Error::usage("nobody can be asked whether to start", "standard input or output is not a terminal", "add --yes"));
     }
+    terminal::drop_typed();
     let _ = write!(messages, "start? [y/N] ");
     let _ = messages.flush();
-    // What was typed before the question is no answer to it.
-    let _ = rustix::termios::tcflush(rustix::stdio::stdin(), rustix::termios::QueueSelector::IFlush);
     let hint = "answer `y`, or add --yes";
     match terminal::answer(signals) {
         Answer::Line(line) if matches!(line.trim_ascii(), b"y" | b"Y" | b"yes") => Ok(()),
@@ -167,10 +168,15 @@ fn confirm(args: &Args, plan: &Plan, notes: &[String], signals: &mut Signals) ->
         Answer::Signal(signal) => {
             // The cursor stands behind the question.
             let _ = writeln!(messages);
-            let code = u8::try_from(128 + signal).unwrap_or(crate::error::FAILED);
-            Err(Error { code, ..Error::failed("not started", lifecycle::end::name(signal), hint) })
+            Err(interrupted(signal, hint))
         }
     }
+}
+
+/// A signal came instead of an answer.
+fn interrupted(signal: i32, hint: &str) -> Error {
+    let code = u8::try_from(128 + signal).unwrap_or(crate::error::FAILED);
+    Error { code, ..Error::failed("not started", lifecycle::end::name(signal), hint) }
 }
 
 /// From the first step to the last: nothing of the bottle is left but its directory of logs.

@@ -51,7 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["clock", "digest", "error", "files", "manifest"]),
     ("suggest", &[]),
     ("sys", &[]),
-    ("terminal", &["signals"]),
+    ("terminal", &["error", "signals"]),
     ("timeline", &["clock", "digest", "error", "files", "logs"]),
     ("values", &["error", "manifest", "plan"]),
     ("workspace", &["clock", "error", "files", "manifest", "store"]),

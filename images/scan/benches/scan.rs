@@ -8,8 +8,11 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 
 /// A bottle with the usual three tokens.
 fn scanner() -> Scanner {
-    let secrets: [&[u8]; 3] =
-        [b"sk-ant-oat01-qX7f_2LmV9bZtR4kK8pHs0Nc5Jy3Gd6Fa1QewT", b"ghq_u8R2mK5vX1cB7nQ4wE9zL3pT6yH0jD5sA1f", b"Tz5pWq8xNb2vKm7jHr4cLs9gYd3fAe6u"];
+    let secrets: [&[u8]; 3] = [
+        b"sk-ant-oat01-qX7f_2LmV9bZtR4kK8pHs0Nc5Jy3Gd6Fa1QewT",
+        b"ghq_u8R2mK5vX1cB7nQ4wE9zL3pT6yH0jD5sA1f",
+        b"Tz5pWq8xNb2vKm7jHr4cLs9gYd3fAe6u",
+    ];
     Scanner::new(Fingerprints::of([42; 32], &secrets)).expect("the built-in rules are valid")
 }
 

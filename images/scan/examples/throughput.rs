@@ -11,8 +11,11 @@ use bottle_scan::{Fingerprints, Scanner};
 
 fn main() {
     let only = std::env::args().nth(1);
-    let secrets: [&[u8]; 3] =
-        [b"sk-ant-oat01-qX7f_2LmV9bZtR4kK8pHs0Nc5Jy3Gd6Fa1QewT", b"ghq_u8R2mK5vX1cB7nQ4wE9zL3pT6yH0jD5sA1f", b"Tz5pWq8xNb2vKm7jHr4cLs9gYd3fAe6u"];
+    let secrets: [&[u8]; 3] = [
+        b"sk-ant-oat01-qX7f_2LmV9bZtR4kK8pHs0Nc5Jy3Gd6Fa1QewT",
+        b"ghq_u8R2mK5vX1cB7nQ4wE9zL3pT6yH0jD5sA1f",
+        b"Tz5pWq8xNb2vKm7jHr4cLs9gYd3fAe6u",
+    ];
     let scanner = Scanner::new(Fingerprints::of([42; 32], &secrets)).expect("the built-in rules are valid");
     println!("clock           {:>8.2} GHz at best", clock());
     for (name, bytes) in corpus::benign(64 << 10).into_iter().chain(corpus::hostile(64 << 10)) {
