@@ -2,6 +2,8 @@
 
 pub mod cells;
 pub mod end;
+pub mod operator;
+pub mod records;
 pub mod relay;
 pub mod table;
 pub mod watch;

@@ -1,34 +1,29 @@
 //! The loop: one thread, one poll, from the first step to the last byte.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use bottle_contract::event::{Event, Level};
+use bottle_contract::event::Level;
 use bottle_contract::handoff::READY;
 use bottle_init::control::{FromInit, ToInit};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
-use rustix::stdio::{stderr, stdin, stdout};
-use rustix::termios::{Winsize, tcsetwinsize};
 
-use super::cells::{AGENT, Live};
+use super::cells::Live;
 use super::end::{AgentEnd, Ending};
-use super::relay::Relay;
+use super::operator::Operator;
+use super::records::Records;
 use super::table::{Action, Happening, State, Times, limit, step};
 use crate::backend::{Applied, Backend};
-use crate::clock;
 use crate::error::{Error, Result};
-use crate::files::Dir;
-use crate::logs::{PieceLog, Source, Stream};
 use crate::plan::{Plan, Step};
 use crate::signals::Signals;
 use crate::store::{Claim, Phase};
-use crate::terminal::{self, Raw};
 use crate::timeline::Timeline;
 
 /// Bytes read at one time.
-const CHUNK: usize = 64 * 1024;
+pub(super) const CHUNK: usize = 64 * 1024;
 /// How long a reader of our output that stands still may hold up the end.
 const LAST_BYTES: Duration = Duration::from_secs(5);
 
@@ -59,23 +54,16 @@ pub fn run(
         steps: plan.steps.iter().cloned().collect(),
         backend,
         claim,
-        timeline,
+        records: Records::new(timeline, logs),
+        operator: Operator::new(wishes.feed),
         signals,
         wishes,
-        logs,
-        piece_logs: BTreeMap::new(),
         cells: Vec::new(),
         state: State::Starting,
         since: Instant::now(),
         waits_for_listeners: false,
         released: false,
         ending: Ending::default(),
-        to_stdout: Relay::to(terminal::without_blocking(stdout())),
-        to_stderr: Relay::to(terminal::without_blocking(stderr())),
-        to_agent: Relay::default(),
-        stdin_open: wishes.feed,
-        raw: None,
-        master: None,
     };
     watch.advance();
     while watch.state != State::Over {
@@ -90,23 +78,16 @@ struct Watch<'r> {
     steps: VecDeque<Step>,
     backend: &'r mut dyn Backend,
     claim: &'r mut Claim,
-    timeline: &'r mut Timeline,
+    records: Records<'r>,
+    operator: Operator,
     signals: &'r mut Signals,
     wishes: Wishes,
-    logs: Dir,
-    piece_logs: BTreeMap<String, PieceLog>,
     cells: Vec<Live>,
     state: State,
     since: Instant,
     waits_for_listeners: bool,
     released: bool,
     ending: Ending,
-    to_stdout: Relay,
-    to_stderr: Relay,
-    to_agent: Relay,
-    stdin_open: bool,
-    raw: Option<Raw>,
-    master: Option<OwnedFd>,
 }
 
 /// What a polled descriptor belongs to.
@@ -142,17 +123,11 @@ impl Watch<'_> {
                 Err(error) => return self.fail(error),
             }
             for sentence in self.backend.left_out() {
-                self.to_stderr.push(format!("note: {sentence}\n").as_bytes());
-                self.note("left_out", Level::Warn, Some(sentence));
+                self.operator.stderr.push(format!("note: {sentence}\n").as_bytes());
+                self.records.note("left_out", Level::Warn, Some(sentence));
             }
-            if let Some(piece) = self.cells.last().map(|live| live.cell.piece.clone())
-                && !self.piece_logs.contains_key(&piece)
-            {
-                let source = if piece == AGENT { Source::Agent } else { Source::Sidecar };
-                match PieceLog::create(&self.logs, &piece, source) {
-                    Ok(log) => drop(self.piece_logs.insert(piece, log)),
-                    Err(error) => return self.fail(error),
-                }
+            if let Some(Err(error)) = self.cells.last().map(|live| self.records.open(&live.cell.piece)) {
+                return self.fail(error);
             }
         }
     }
@@ -184,14 +159,7 @@ impl Watch<'_> {
         if let Err(error) = self.claim.update(|m| m.phase = Phase::Stopping) {
             self.ending.failure(error);
         }
-        self.let_signals_through();
-    }
-
-    /// The operator's keys are bottle's again.
-    fn let_signals_through(&self) {
-        if let Some(raw) = &self.raw {
-            raw.let_signals_through();
-        }
+        self.operator.let_signals_through();
     }
 
     fn act(&mut self, action: &Action) {
@@ -213,7 +181,7 @@ impl Watch<'_> {
                     self.cells.iter().filter(agents(false)).filter(|live| live.alive).map(|live| live.cell.piece.clone()).collect();
                 self.cells.iter().filter(agents(false)).for_each(|live| live.signal(Signal::KILL));
                 for piece in alive {
-                    self.note("sidecar_killed", Level::Warn, Some(piece));
+                    self.records.note("sidecar_killed", Level::Warn, Some(piece));
                 }
             }
         }
@@ -225,9 +193,9 @@ impl Watch<'_> {
         if let Err(error) = self.claim.update(|m| m.phase = Phase::Running) {
             return self.fail(error);
         }
-        self.note("started", Level::Info, None);
+        self.records.note("started", Level::Info, None);
         if self.plan.agent.terminal {
-            self.raw = Raw::enter();
+            self.operator.enter_raw();
         }
         self.backend.released();
         // From here on nobody reads this process' memory. Earlier, the children's identity maps could not be written.
@@ -237,28 +205,22 @@ impl Watch<'_> {
         self.cells.iter().filter(|live| live.is_agent()).for_each(|live| live.tell(&ToInit::Start));
     }
 
-    /// Adds an event of the supervisor's own.
-    fn note(&mut self, what: &str, level: Level, message: Option<String>) {
-        let mut event = Event::new(clock::now(), level, what);
-        event.message = message;
-        if let Err(error) = self.timeline.append("bottle", &event) {
-            self.ending.failure(error);
-        }
-    }
-
     /// Waits for whatever comes next, and takes it.
     fn turn(&mut self) {
-        if self.timeline.flush().map_err(|e| self.ending.failure(e)).is_err() && self.state <= State::Running {
-            self.happen(&Happening::Failed);
+        if let Err(error) = self.records.flush() {
+            self.ending.failure(error);
+            if self.state <= State::Running {
+                self.happen(&Happening::Failed);
+            }
         }
         let deadline = limit(self.state, &self.wishes.times).map(|time| self.since + time);
         for token in self.ready(deadline) {
             match token {
                 Token::Signals => self.hear_signals(),
-                Token::Stdin => self.feed(),
-                Token::Stdout => self.to_stdout.pump(),
-                Token::Stderr => self.to_stderr.pump(),
-                Token::ToAgent => self.to_agent.pump(),
+                Token::Stdin => self.operator.feed(),
+                Token::Stdout => self.operator.stdout.pump(),
+                Token::Stderr => self.operator.stderr.pump(),
+                Token::ToAgent => self.operator.agent.pump(),
                 Token::Control(index) => self.hear(index),
                 Token::Process(index) => self.ended(index),
                 Token::Ready(index) => self.served(index),
@@ -280,7 +242,7 @@ impl Watch<'_> {
                 "its log is kept: `bottle logs`",
             ));
         } else if self.state == State::Running {
-            self.note("time_limit", Level::Warn, None);
+            self.records.note("time_limit", Level::Warn, None);
         }
         self.happen(&Happening::Deadline);
     }
@@ -295,19 +257,19 @@ impl Watch<'_> {
             fds.push(PollFd::from_borrowed_fd(fd, flags));
         };
         add(Token::Signals, self.signals.as_fd(), PollFlags::IN);
-        let relays = [(Token::Stdout, &self.to_stdout), (Token::Stderr, &self.to_stderr), (Token::ToAgent, &self.to_agent)];
+        let Operator { stdout, stderr, agent, .. } = &self.operator;
+        let relays = [(Token::Stdout, stdout), (Token::Stderr, stderr), (Token::ToAgent, agent)];
         for (token, relay) in relays {
             if let Some(fd) = relay.blocked_on() {
                 add(token, fd, PollFlags::OUT);
             }
         }
-        if self.stdin_open && self.state == State::Running && self.to_agent.has_room() && !self.to_agent.is_closed() {
-            add(Token::Stdin, stdin(), PollFlags::IN);
+        if let (State::Running, Some(fd)) = (self.state, self.operator.input()) {
+            add(Token::Stdin, fd, PollFlags::IN);
         }
         for (index, live) in self.cells.iter().enumerate() {
             for (name, fd) in &live.cell.outputs {
-                let relay = if *name == "stderr" { &self.to_stderr } else { &self.to_stdout };
-                if !live.is_agent() || relay.has_room() {
+                if !live.is_agent() || self.operator.has_room(name) {
                     add(Token::Output(index, name), fd.as_fd(), PollFlags::IN);
                 }
             }
@@ -335,25 +297,16 @@ impl Watch<'_> {
     fn hear_signals(&mut self) {
         for signal in self.signals.take() {
             match signal {
-                libc::SIGWINCH => self.resize(),
+                libc::SIGWINCH => self.operator.resize(),
                 libc::SIGTSTP => self.suspend(),
                 libc::SIGCONT => {}
                 libc::SIGUSR1 | libc::SIGUSR2 => self.act(&Action::Forward(signal)),
                 _ => {
                     self.ending.signal(signal);
-                    self.note("signal", Level::Info, Some(super::end::name(signal)));
+                    self.records.note("signal", Level::Info, Some(super::end::name(signal)));
                     self.happen(&Happening::Signal(signal));
                 }
             }
-        }
-    }
-
-    fn resize(&mut self) {
-        if let Some(master) = &self.master {
-            let (rows, columns) = terminal::window();
-            let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-            // A terminal that is gone has no size.
-            let _ = tcsetwinsize(master, size);
         }
     }
 
@@ -361,28 +314,14 @@ impl Watch<'_> {
     fn suspend(&mut self) {
         let stopped = Instant::now();
         self.act(&Action::Forward(libc::SIGSTOP));
-        self.raw = None;
+        self.operator.leave_raw();
         let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
         self.since += stopped.elapsed();
         if self.plan.agent.terminal && self.state == State::Running {
-            self.raw = Raw::enter();
+            self.operator.enter_raw();
         }
-        self.resize();
+        self.operator.resize();
         self.act(&Action::Forward(libc::SIGCONT));
-    }
-
-    fn feed(&mut self) {
-        let mut buffer = [0; CHUNK];
-        match rustix::io::read(stdin(), &mut buffer) {
-            Ok(0) | Err(rustix::io::Errno::IO) => {
-                self.stdin_open = false;
-                if self.master.is_none() {
-                    self.to_agent.end();
-                }
-            }
-            Ok(count) => self.to_agent.push(&buffer[..count]),
-            Err(_) => {}
-        }
     }
 
     fn hear(&mut self, index: usize) {
@@ -397,24 +336,14 @@ impl Watch<'_> {
                 }
             }
             FromInit::Terminal => {
-                self.master = fds.pop();
-                let copy = |fd: &Option<OwnedFd>| fd.as_ref().and_then(|fd| fd.try_clone().ok());
-                if let Some(output) = copy(&self.master) {
-                    let _ = rustix::io::ioctl_fionbio(&output, true);
+                if let Some(output) = self.operator.take_terminal(fds.pop()) {
                     self.cells[index].cell.outputs.push(("terminal", output));
                 }
-                self.to_agent = Relay::to(copy(&self.master));
-                // The window may have changed since the specification was written.
-                self.resize();
             }
             FromInit::Prepared => {
                 self.cells[index].served = true;
                 if let Some(input) = self.cells[index].cell.input.take() {
-                    let _ = rustix::io::ioctl_fionbio(&input, true);
-                    self.to_agent = Relay::to(Some(input));
-                    if !self.wishes.feed {
-                        self.to_agent.end();
-                    }
+                    self.operator.take_input(input);
                 }
                 self.check_served();
             }
@@ -431,7 +360,7 @@ impl Watch<'_> {
     fn agent_ended(&mut self, end: AgentEnd) {
         self.ending.agent(end);
         // The modes stay until the agent's last bytes are out: they must not be changed on the way.
-        self.let_signals_through();
+        self.operator.let_signals_through();
         self.happen(&Happening::AgentEnded);
     }
 
@@ -456,7 +385,7 @@ impl Watch<'_> {
             } else {
                 format!("`{piece}` ended, and with it the agent's reach")
             };
-            self.note("sidecar_ended", Level::Error, Some(format!("{piece}: {how}")));
+            self.records.note("sidecar_ended", Level::Error, Some(format!("{piece}: {how}")));
             self.ending.failure(Error::failed(what, how, format!("`bottle logs {} {piece}` shows its last words", self.plan.id)));
             self.happen(&Happening::SidecarEnded);
         }
@@ -498,31 +427,16 @@ impl Watch<'_> {
             None => self.cells[index].close(name),
         }
         // Whoever reads our output has gone: the agent learns it as it would from any pipe.
-        let relay = if name == "stderr" { &self.to_stderr } else { &self.to_stdout };
-        if is_agent && relay.is_closed() && name != "terminal" {
+        if is_agent && self.operator.relay(name).is_closed() && name != "terminal" {
             self.cells[index].close(name);
         }
     }
 
     fn take(&mut self, index: usize, name: &str, is_agent: bool, bytes: &[u8]) {
         if is_agent {
-            let relay = if name == "stderr" { &mut self.to_stderr } else { &mut self.to_stdout };
-            relay.push(bytes);
+            self.operator.relay(name).push(bytes);
         }
-        let stream = match name {
-            "stdout" => Stream::Stdout,
-            "stderr" => Stream::Stderr,
-            _ => Stream::Terminal,
-        };
-        let piece = &self.cells[index].cell.piece;
-        let (timeline, ending) = (&mut *self.timeline, &mut self.ending);
-        if let Some(log) = self.piece_logs.get_mut(piece) {
-            log.push(stream, bytes, &mut |event| {
-                if let Err(error) = timeline.append(piece, event) {
-                    ending.failure(error);
-                }
-            });
-        }
+        self.records.take(&self.cells[index].cell.piece, name, bytes);
     }
 
     /// Every process is gone: what they wrote is still in the pipes, and what was read may still wait for a slow reader.
@@ -542,34 +456,25 @@ impl Watch<'_> {
         }
         self.cells.clear();
         let deadline = Instant::now() + LAST_BYTES;
-        while [&self.to_stdout, &self.to_stderr].iter().any(|relay| relay.blocked_on().is_some()) && Instant::now() < deadline {
+        while self.operator.waits() && Instant::now() < deadline {
             for token in self.ready(Some(deadline)) {
                 match token {
-                    Token::Stdout => self.to_stdout.pump(),
-                    Token::Stderr => self.to_stderr.pump(),
+                    Token::Stdout => self.operator.stdout.pump(),
+                    Token::Stderr => self.operator.stderr.pump(),
                     // A second signal hurries.
-                    Token::Signals if !self.signals.take().is_empty() => return self.raw = None,
+                    Token::Signals if !self.signals.take().is_empty() => return self.operator.leave_raw(),
                     _ => {}
                 }
             }
         }
-        self.raw = None;
+        self.operator.leave_raw();
     }
 
     fn finish(mut self) -> (Ending, BTreeMap<String, u64>) {
-        let mut dropped = BTreeMap::new();
-        let (timeline, ending) = (&mut *self.timeline, &mut self.ending);
-        for (piece, log) in std::mem::take(&mut self.piece_logs) {
-            let drops = log.finish(&mut |event| {
-                if let Err(error) = timeline.append(&piece, event) {
-                    ending.failure(error);
-                }
-            });
-            if drops.bytes > 0 {
-                dropped.insert(piece, drops.bytes);
-            }
+        let dropped = self.records.finish();
+        if let Err(error) = self.records.flush() {
+            self.ending.failure(error);
         }
-        self.note("ended", Level::Info, None);
         (self.ending, dropped)
     }
 }
