@@ -1,3 +1,14 @@
-//! `bottle`: the supervisor.
+//! The entry: the supervisor, or, started by it in fresh namespaces, the inside half of a bottle.
 
-fn main() {}
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().peekable();
+    if args.peek().is_some_and(|name| name == bottle_init::ARGV0) {
+        // SAFETY: the supervisor has placed the control socket there, and nothing has been opened since.
+        let control = unsafe { OwnedFd::from_raw_fd(bottle_init::CONTROL_FD) };
+        return ExitCode::from(bottle_init::main(control));
+    }
+    ExitCode::from(bottle::cli::main(args))
+}

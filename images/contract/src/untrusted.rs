@@ -17,8 +17,8 @@ impl<'a> Untrusted<'a> {
     }
 }
 
-/// True for what a terminal would act on, hide or reorder.
-fn is_hostile(c: char) -> bool {
+/// True for a character that a terminal would act on, hide or reorder.
+pub fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'

@@ -1,3 +1,78 @@
-//! The `egress` sidecar.
+//! `egress`, the proxy that the agent sees.
+//!
+//! # The life of one request
+//!
+//! 1. The agent says `CONNECT api.github.com:443`. `bottle-wire` has parsed it strictly; [`forward::Egress`] admits it
+//!    if a route names the host and port, else the agent gets a 403 before any TLS.
+//! 2. Inside TLS, each request is judged on its own by one generation of the [`table`]: route, method, canonical path
+//!    ([`judge`]). A `git push` over HTTPS is refused with a hint to the gate.
+//! 3. If the route has a credential, what the agent sent as its own is taken out, and for `https` the real one is put
+//!    in ([`credential`]). Without one, the agent's own headers pass.
+//! 4. The request goes to the next hop: our `pipelock` over a unix socket ([`link`]), which is told the request's id
+//!    and the name of the header that was put in, or an ordinary proxy ([`parent`]).
+//! 5. The answer streams back. If a credential was put in, it is blanked wherever the origin echoes it, in headers, body
+//!    and WebSocket ([`scrub`]), so that it never enters the bottle. For this the origin is asked for plain bodies.
+//!
+//! `SIGHUP` reads configuration and secrets again. A table that cannot be used, or is older, leaves the old one in
+//! force, visibly: event `reload_failed`, and `http://egress:9099/_bottle/health`.
+//!
+//! Absent on purpose: redirects are the agent's to follow, each one judged anew; no direct way to the network.
 
-fn main() {}
+mod credential;
+mod forward;
+mod judge;
+mod link;
+mod pages;
+mod parent;
+mod pool;
+mod scrub;
+mod secret;
+mod table;
+mod upstream;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bottle_contract::event::Level;
+use bottle_contract::names::listener;
+use bottle_wire::run::{Sidecar, run};
+use bottle_wire::{Events, Facing, LeafAuthority, Serving, serve};
+
+use forward::Egress;
+use table::{Live, Table};
+
+/// The sidecar's name in events and refusals.
+const PIECE: &str = "egress";
+
+fn main() -> ExitCode {
+    run(egress)
+}
+
+async fn egress(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
+    let socket = sidecar.listener(listener::AGENT).ok_or("no listener for the agent was handed over")?;
+    let table = Table::read(&sidecar.config, &sidecar.secrets, None)?;
+    let authority = LeafAuthority::read(&sidecar.ca)?;
+    let limits = table.config.limits;
+    let generation = table.config.generation;
+    let live = Arc::new(Live::new(table));
+    let serving = Serving {
+        piece: PIECE,
+        facing: Facing::Agent,
+        authority: Some(Arc::new(authority)),
+        limits,
+        events: events.clone(),
+        stop: sidecar.stop.clone(),
+    };
+    let serving = serve(socket, serving, Egress::new(live.clone()));
+    let mut event = Events::event(Level::Info, "ready");
+    event.generation = Some(generation);
+    events.write(&event);
+    sidecar.ready.say()?;
+    tokio::pin!(serving);
+    loop {
+        tokio::select! {
+            ended = &mut serving => return ended.map_err(|error| format!("the listener failed: {error}")),
+            () = sidecar.reload.asked() => live.reload(&sidecar.config, &sidecar.secrets, &events),
+        }
+    }
+}

@@ -1,3 +1,88 @@
 //! The `pipelock` sidecar.
 
-fn main() {}
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bottle_contract::event::Level;
+use bottle_contract::names;
+use bottle_pipelock::config;
+use bottle_pipelock::gate::Gate;
+use bottle_pipelock::guard::interfaces;
+use bottle_pipelock::origin::dial::{Door, Kernel};
+use bottle_pipelock::origin::resolve;
+use bottle_wire::run::{Sidecar, run};
+use bottle_wire::{Events, Facing, LeafAuthority, Serving, serve};
+
+fn main() -> ExitCode {
+    run(pipelock)
+}
+
+async fn pipelock(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
+    let table = config::read(&sidecar.config)?;
+    let link = sidecar.listener(names::listener::LINK);
+    let agent = sidecar.listener(names::listener::AGENT);
+    if link.is_none() && agent.is_none() {
+        return Err("no listening socket was handed over: `link`, `agent` or both".into());
+    }
+    // Only pipelock's own authority can sign for hosts that the agent asks for; without one, CONNECT is refused.
+    let authority = match agent.is_some() && table.intercepts {
+        true => Some(Arc::new(LeafAuthority::read(&sidecar.ca)?)),
+        false => None,
+    };
+    let own = agent.as_ref().map(own_address).transpose()?;
+    let system = Arc::new(resolve::System::default());
+    let door = Door {
+        resolve: system.clone(),
+        dial: Arc::new(Kernel),
+        interfaces: Arc::new(interfaces::System::default()),
+        own: own.into_iter().collect(),
+    };
+    let (limits, generation) = (table.limits, table.generation);
+    let gate = Gate::new(table, door, events.clone())?;
+    let serving = |facing, authority| Serving {
+        piece: names::PIPELOCK.0,
+        facing,
+        authority,
+        limits,
+        events: events.clone(),
+        stop: sidecar.stop.clone(),
+    };
+    let link = link.map(|socket| serve(socket, serving(Facing::Sibling, None), gate.clone()));
+    let agent = agent.map(|socket| serve(socket, serving(Facing::Agent, authority), gate.facing_agent()));
+
+    let mut ready = Events::event(Level::Info, "ready");
+    ready.generation = Some(generation);
+    events.write(&ready);
+    sidecar.ready.say()?;
+
+    let (config, mut reload) = (sidecar.config, sidecar.reload);
+    tokio::spawn(async move {
+        loop {
+            reload.asked().await;
+            // The resolver's files may have changed with the network.
+            system.forget();
+            gate.reload(&config);
+        }
+    });
+    let link = async {
+        match link {
+            Some(link) => link.await.map_err(|e| format!("the `link` listener failed: {e}")),
+            None => Ok(()),
+        }
+    };
+    let agent = async {
+        match agent {
+            Some(agent) => agent.await.map_err(|e| format!("the `agent` listener failed: {e}")),
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(link, agent).map(|_| ())
+}
+
+/// Where a TCP listener listens.
+fn own_address(socket: &OwnedFd) -> Result<SocketAddr, String> {
+    let socket = socket.try_clone().map_err(|e| e.to_string())?;
+    std::net::TcpListener::from(socket).local_addr().map_err(|e| format!("the `agent` listener is no TCP socket: {e}"))
+}

@@ -1,1 +1,73 @@
-//! What both proxies share.
+//! The HTTP machinery that `egress` and `pipelock` share.
+//!
+//! # The life of one request
+//!
+//! 1. [`serve`] accepts a connection. Its first bytes say whether it speaks HTTP/1 or HTTP/2 (`first`).
+//! 2. HTTP/1 bytes pass a strict recogniser of message framing before hyper sees them (`framing`): what has two
+//!    readings never becomes a request. HTTP/2 connections are bounded by the settings in `connection` and by `frames`.
+//! 3. `CONNECT` is shown to [`Forward::tunnel`] and [`Forward::admit`]. Only then is TLS accepted (`intercept`),
+//!    with a leaf certificate from the bottle's own authority ([`authority`]). What is not TLS ends there.
+//! 4. [`asked`] reads the target in the one way there is, or refuses; [`headers`] takes out what is not end to end.
+//! 5. [`Forward::forward`] decides and answers. Bodies stream in both directions, bounded and watched ([`body`]).
+//! 6. A refusal becomes a small JSON page ([`refusal`]); each exchange ends as one event ([`events`]).
+//!
+//! Absent on purpose: caching, retries, redirects, TLS session resumption, server push, HTTP/3.
+
+pub mod asked;
+pub mod authority;
+pub mod body;
+pub mod events;
+pub mod headers;
+pub mod notes;
+pub mod refusal;
+pub mod run;
+pub mod stop;
+pub mod tls;
+pub mod tunnel;
+
+mod connection;
+mod exchange;
+mod first;
+mod frames;
+mod framing;
+mod intercept;
+mod serve;
+
+use std::future::Future;
+
+pub use asked::Asked;
+pub use authority::LeafAuthority;
+pub use body::{Body, BodyError};
+pub use bottle_contract::host::Host;
+pub use bottle_contract::pipelock::Limits;
+pub use bottle_contract::reason::Reason;
+pub use events::Events;
+pub use exchange::FromSibling;
+pub use notes::{Noted, Notes};
+pub use refusal::{Refused, refusal_response};
+pub use serve::{Facing, Serving, serve};
+pub use stop::Stop;
+
+/// What a proxy does with what passed the checks of this crate.
+pub trait Forward: Clone + Send + Sync + 'static {
+    /// At `CONNECT`, before the TLS handshake and before a leaf is made.
+    fn admit(&self, host: &Host, port: u16) -> Result<(), Refused>;
+
+    /// Answers one request. Its URI is `scheme://host[:port]/path?query` in canonical form, its `host` header agrees,
+    /// and what is not end to end has been taken out; for a WebSocket, `connection` and `upgrade` are put back. A
+    /// response with status 101 brings its stream by [`tunnel::carry`] or as hyper's own upgrade.
+    fn forward(&self, asked: Asked, request: http::Request<Body>) -> impl Future<Output = Result<http::Response<Body>, Refused>> + Send;
+
+    /// A page of the proxy itself, as `http://egress:9099/_bottle/routes`; `host` is one of the bottle's own names.
+    fn own_page(&self, host: &str, path: &str) -> Option<http::Response<Body>> {
+        let _ = (host, path);
+        None
+    }
+
+    /// At `CONNECT`, before [`Forward::admit`]: a stream to the target if policy lets a tunnel pass unseen, as
+    /// `pipelock` does for the targets that a sibling may reach. `None`, the default, means interception.
+    fn tunnel(&self, host: &Host, port: u16) -> impl Future<Output = Option<Result<Box<dyn tunnel::Duplex>, Refused>>> + Send {
+        let _ = (host, port);
+        async { None }
+    }
+}

@@ -1,0 +1,62 @@
+//! Takes the agent's credentials out of a request and puts the real one in.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use crate::secret::Credential;
+
+/// Headers that carry credentials at one vendor or another. Cookies are among them: a session is a credential, and one
+/// of the agent's own could carry data into somebody else's account at a host that the bottle trusts.
+const CREDENTIALS: [HeaderName; 13] = [
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    header::COOKIE,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("apikey"),
+    HeaderName::from_static("x-goog-api-key"),
+    HeaderName::from_static("private-token"),
+    HeaderName::from_static("job-token"),
+    HeaderName::from_static("deploy-token"),
+    HeaderName::from_static("x-auth-token"),
+    HeaderName::from_static("x-access-token"),
+    HeaderName::from_static("x-amz-security-token"),
+];
+
+/// For a host whose route has a credential, in whatever way the request goes there.
+pub(crate) fn take_out(headers: &mut HeaderMap, own: &HeaderName) {
+    for name in CREDENTIALS.iter().chain([own]) {
+        headers.remove(name);
+    }
+}
+
+/// Puts the real credential in, and makes sure that its echo can be found: the origin is asked for a body that is not
+/// compressed, and for a WebSocket without extensions, which could compress too.
+pub(crate) fn put_in(headers: &mut HeaderMap, credential: &Credential) {
+    headers.insert(credential.header.clone(), credential.value.clone());
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
+}
+
+#[cfg(test)]
+mod tests {
+    use bottle_contract::route::Auth;
+
+    use super::*;
+
+    // covers: S10
+    #[test]
+    fn only_the_real_credential_is_left() {
+        let auth = Auth { header: "x-own".into(), scheme: None, slot: "S".into() };
+        let credential = crate::secret::credential(&auth, b"real").unwrap();
+        let mut headers = HeaderMap::new();
+        for name in CREDENTIALS.iter().chain([&credential.header, &header::ACCEPT, &header::ACCEPT_ENCODING]) {
+            headers.append(name, HeaderValue::from_static("agent's"));
+            headers.append(name, HeaderValue::from_static("second"));
+        }
+        take_out(&mut headers, &credential.header);
+        put_in(&mut headers, &credential);
+        let mut left: Vec<_> = headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
+        left.sort();
+        assert_eq!(left, ["accept-encoding: identity", "accept: agent's", "accept: second", "x-own: real"]);
+    }
+}

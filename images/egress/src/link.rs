@@ -1,0 +1,58 @@
+//! The next hop as our own `pipelock`: HTTP/1.1 with absolute-form targets over a unix socket.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bottle_contract::egress::{INJECTED, REQUEST_ID};
+use bottle_contract::pipelock::Limits;
+use bottle_contract::reason::Reason;
+use bottle_wire::{Asked, Body, FromSibling, Refused};
+use http::{HeaderName, HeaderValue, Request, Response};
+use tokio::net::UnixStream;
+
+use crate::pool::Pool;
+use crate::upstream::Failure;
+
+/// The link.
+pub(crate) struct Link {
+    socket: PathBuf,
+    connect: Duration,
+    pool: Arc<Pool<()>>,
+}
+
+impl Link {
+    pub(crate) fn new(socket: PathBuf, limits: &Limits) -> Self {
+        Self { socket, connect: Duration::from_millis(limits.connect_ms), pool: Pool::new() }
+    }
+
+    pub(crate) async fn send(
+        &self,
+        asked: &Asked,
+        mut request: Request<Body>,
+        injected: Option<&HeaderName>,
+    ) -> Result<Response<Body>, Refused> {
+        let headers = request.headers_mut();
+        if let Ok(id) = HeaderValue::try_from(&asked.request_id) {
+            headers.insert(REQUEST_ID, id);
+        }
+        if let Some(name) = injected {
+            headers.insert(INJECTED, HeaderValue::try_from(name.as_str()).unwrap_or(HeaderValue::from_static("authorization")));
+        }
+        // hyper sends the URI as it is: absolute.
+        let sent = self.pool.send((), request, async || self.dial().await).await;
+        let mut response = sent.map_err(|failure: Failure| failure.refused(Reason::SidecarGone, "pipelock does not answer"))?;
+        response.extensions_mut().insert(FromSibling);
+        Ok(response)
+    }
+
+    async fn dial(&self) -> Result<UnixStream, Failure> {
+        let gone =
+            |why: &str| Failure::Refused(Refused::new(Reason::SidecarGone, format!("pipelock cannot be reached: {why}")).place("upstream"));
+        match tokio::time::timeout(self.connect, UnixStream::connect(&self.socket)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(gone(&error.kind().to_string())),
+            Err(_) => Err(gone("no answer in time")),
+        }
+    }
+}

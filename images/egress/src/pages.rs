@@ -1,0 +1,44 @@
+//! The proxy's own pages: what the agent may reach, and how the proxy is.
+
+use bottle_contract::names::EGRESS;
+use bottle_contract::route::Route;
+use bottle_wire::{Body, body};
+use http::{Response, header};
+use serde_json::{Value, json};
+
+use crate::PIECE;
+use crate::table::Live;
+
+/// The page at `http://egress:9099{path}`.
+pub(crate) fn page(live: &Live, host: &str, path: &str) -> Option<Response<Body>> {
+    if host != EGRESS.0 && host != "localhost" && host != "127.0.0.1" {
+        return None;
+    }
+    let table = live.table();
+    let page = match path {
+        "/_bottle/routes" => json!({
+            "generation": table.config.generation,
+            "routes": table.config.routes.iter().map(shown).collect::<Vec<_>>(),
+        }),
+        "/_bottle/health" => json!({
+            "piece": PIECE,
+            "generation": table.config.generation,
+            "reload_failed": live.trouble(),
+        }),
+        _ => return None,
+    };
+    let mut response = Response::new(body::full(format!("{page}\n")));
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    Some(response)
+}
+
+/// A route as the agent may see it: that a credential is put in, not where it comes from.
+fn shown(route: &Route) -> Value {
+    json!({
+        "host": route.host,
+        "ports": route.ports,
+        "matches": route.matches,
+        "auth": route.auth.as_ref().map(|auth| json!({ "header": auth.header, "scheme": auth.scheme })),
+    })
+}

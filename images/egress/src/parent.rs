@@ -1,0 +1,154 @@
+//! The next hop as an ordinary proxy: `CONNECT`, then TLS to the origin through it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bottle_contract::Untrusted;
+use bottle_contract::host::Host;
+use bottle_contract::pipelock::Limits;
+use bottle_contract::reason::{HEADER, Reason};
+use bottle_wire::tunnel::Duplex;
+use bottle_wire::{Asked, Body, Refused, tls};
+use http::{Request, Response, Uri};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::pool::Pool;
+use crate::upstream::Failure;
+
+/// The head of an answer to `CONNECT`.
+const MOST_HEAD: usize = 16 * 1024;
+
+/// The parent proxy.
+pub(crate) struct Parent {
+    address: String,
+    tls: TlsConnector,
+    connect: Duration,
+    handshake: Duration,
+    pool: Arc<Pool<Target>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Target {
+    https: bool,
+    host: Host,
+    port: u16,
+}
+
+impl Parent {
+    pub(crate) fn new(address: &str, ca: Option<&str>, limits: &Limits) -> Result<Self, String> {
+        let mut config = ClientConfig::builder_with_provider(tls::provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| format!("TLS cannot be set up: {error}"))?
+            .with_root_certificates(roots(ca)?)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self {
+            address: address.to_owned(),
+            tls: TlsConnector::from(Arc::new(config)),
+            connect: Duration::from_millis(limits.connect_ms),
+            handshake: Duration::from_millis(limits.handshake_ms),
+            pool: Pool::new(),
+        })
+    }
+
+    pub(crate) async fn send(&self, asked: &Asked, mut request: Request<Body>) -> Result<Response<Body>, Refused> {
+        let target = Target { https: asked.https, host: asked.host.clone(), port: asked.port };
+        if asked.https {
+            // Inside the tunnel stands the origin, not a proxy.
+            *request.uri_mut() = Uri::try_from(asked.path_and_query())
+                .map_err(|_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place("path"))?;
+        }
+        let sent = self.pool.send(target.clone(), request, async || self.dial(&target).await).await;
+        sent.map_err(|failure: Failure| failure.refused(Reason::UpstreamUnreachable, "the origin ended the connection without an answer"))
+    }
+
+    async fn dial(&self, target: &Target) -> Result<Box<dyn Duplex>, Failure> {
+        let fail = |reason, message: String| Failure::Refused(Refused::new(reason, message).place("upstream"));
+        let unreachable = |why: &str| fail(Reason::UpstreamUnreachable, format!("the parent proxy cannot be reached: {why}"));
+        let stream = match tokio::time::timeout(self.connect, TcpStream::connect(&self.address)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(unreachable(&error.kind().to_string())),
+            Err(_) => return Err(unreachable("no answer in time")),
+        };
+        // It fails only on a socket that is closed already.
+        let _ = stream.set_nodelay(true);
+        if !target.https {
+            return Ok(Box::new(stream));
+        }
+        let name = match &target.host {
+            Host::Name(name) => {
+                ServerName::try_from(name.clone()).map_err(|_| fail(Reason::UpstreamTls, "the host is no TLS server name".into()))?
+            }
+            Host::Ip(address) => ServerName::from(*address),
+        };
+        let secured = async {
+            let stream = tunnel(stream, target).await.map_err(Failure::Refused)?;
+            let secured = self.tls.connect(name, stream).await;
+            secured
+                .map_err(|error| fail(Reason::UpstreamTls, format!("TLS with the origin failed: {}", Untrusted::new(&error.to_string()))))
+        };
+        match tokio::time::timeout(self.connect + self.handshake, secured).await {
+            Ok(secured) => Ok(Box::new(secured?)),
+            Err(_) => Err(unreachable("no tunnel in time")),
+        }
+    }
+}
+
+/// Asks for a tunnel.
+async fn tunnel(mut stream: TcpStream, target: &Target) -> Result<TcpStream, Refused> {
+    let broke =
+        |why: &str| Refused::new(Reason::UpstreamUnreachable, format!("the parent proxy opened no tunnel: {why}")).place("upstream");
+    let Target { host, port, .. } = target;
+    let asked = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
+    stream.write_all(asked.as_bytes()).await.map_err(|error| broke(&error.kind().to_string()))?;
+    let mut head = Vec::with_capacity(512);
+    // Byte by byte: what follows the head belongs to TLS.
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() == MOST_HEAD {
+            return Err(broke("its answer is too long"));
+        }
+        head.push(stream.read_u8().await.map_err(|error| broke(&error.kind().to_string()))?);
+    }
+    let text = String::from_utf8_lossy(&head);
+    let mut lines = text.split("\r\n");
+    let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.")).and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
+    if status == "200" {
+        return Ok(stream);
+    }
+    // A sibling over TCP says why.
+    let named =
+        lines.filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case(HEADER)).map(|(_, slug)| slug.trim());
+    let reason = Reason::ALL.iter().copied().find(|reason| named == Some(reason.slug()));
+    Err(match reason {
+        Some(reason) => Refused::new(reason, "the parent proxy refused the tunnel").place("upstream"),
+        None => broke(&format!("status {}", Untrusted::new(status))),
+    })
+}
+
+fn roots(ca: Option<&str>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        Some(file) => {
+            let certificates = CertificateDer::pem_file_iter(file).map_err(|_| format!("cannot read the parent's authority {file:?}"))?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|_| format!("{file:?} is not PEM"))?;
+                roots.add(certificate).map_err(|_| format!("{file:?} holds no usable authority"))?;
+            }
+            if roots.is_empty() {
+                return Err(format!("{file:?} holds no certificate"));
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            }
+        }
+    }
+    Ok(roots)
+}

@@ -1,0 +1,254 @@
+//! Blanks a credential that an origin echoes, so that it never enters the bottle.
+//!
+//! Each occurrence becomes as many asterisks: lengths stay true, and so do `Content-Length` and WebSocket frames. Of a
+//! stream, only a suffix that may be the start of a secret waits for what follows; an event that ends with a newline
+//! is never delayed.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bottle_wire::tunnel::Duplex;
+use bottle_wire::{Body, BodyError, Notes};
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, HeaderValue};
+use http_body::{Frame, SizeHint};
+use memchr::memmem;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::secret::Hidden;
+
+/// Finds secrets in one stream.
+pub(crate) struct Scrubber {
+    hidden: Arc<Hidden>,
+    /// A proper prefix of a secret, at the end of what has come.
+    held: Vec<u8>,
+    notes: Notes,
+    found: usize,
+}
+
+impl Scrubber {
+    pub(crate) fn new(hidden: Arc<Hidden>, notes: Notes) -> Self {
+        Self { hidden, held: Vec::new(), notes, found: 0 }
+    }
+
+    /// What may pass now that `chunk` has come.
+    pub(crate) fn pass(&mut self, chunk: Bytes) -> Bytes {
+        if self.held.is_empty() && !self.occurs(&chunk) {
+            let kept = self.suspicious_suffix(&chunk);
+            self.held.extend_from_slice(&chunk[chunk.len() - kept..]);
+            return chunk.slice(..chunk.len() - kept);
+        }
+        let mut all = std::mem::take(&mut self.held);
+        all.extend_from_slice(&chunk);
+        self.blank(&mut all);
+        let kept = self.suspicious_suffix(&all);
+        self.held = all.split_off(all.len() - kept);
+        all.into()
+    }
+
+    /// What is left when nothing follows: a part of a secret, which is not the secret.
+    pub(crate) fn rest(&mut self) -> Bytes {
+        std::mem::take(&mut self.held).into()
+    }
+
+    fn occurs(&self, bytes: &[u8]) -> bool {
+        self.hidden.strings().any(|secret| memmem::find(bytes, secret).is_some())
+    }
+
+    fn blank(&mut self, bytes: &mut [u8]) {
+        let found = blank(&self.hidden, bytes);
+        if found > 0 {
+            self.found += found;
+            let message = format!("the origin echoed the credential; {} occurrences were blanked", self.found);
+            self.notes.note(|noted| noted.message = Some(message));
+        }
+    }
+
+    fn suspicious_suffix(&self, bytes: &[u8]) -> usize {
+        let longest = |secret: &[u8]| (1..secret.len().min(bytes.len() + 1)).rev().find(|&length| bytes.ends_with(&secret[..length]));
+        self.hidden.strings().filter_map(longest).max().unwrap_or(0)
+    }
+}
+
+/// Blanks every occurrence; returns how many there were.
+fn blank(hidden: &Hidden, bytes: &mut [u8]) -> usize {
+    let mut found = 0;
+    for secret in hidden.strings() {
+        let mut from = 0;
+        while let Some(at) = memmem::find(&bytes[from..], secret) {
+            bytes[from + at..][..secret.len()].fill(b'*');
+            from += at + secret.len();
+            found += 1;
+        }
+    }
+    found
+}
+
+/// Blanks header or trailer fields.
+pub(crate) fn fields(hidden: &Hidden, headers: &mut HeaderMap, notes: &Notes) {
+    let mut found = 0;
+    for value in headers.values_mut() {
+        let mut bytes = value.as_bytes().to_vec();
+        let here = blank(hidden, &mut bytes);
+        if here > 0 {
+            found += here;
+            // Asterisks are valid where a header's bytes were.
+            *value = HeaderValue::from_bytes(&bytes).unwrap_or(HeaderValue::from_static("*"));
+        }
+    }
+    if found > 0 {
+        notes.note(|noted| noted.message = Some(format!("the origin echoed the credential in headers; {found} occurrences were blanked")));
+    }
+}
+
+/// A body without the secret.
+pub(crate) struct ScrubbedBody {
+    pub(crate) body: Body,
+    pub(crate) scrubber: Scrubber,
+    /// Trailers that wait until the held bytes are out.
+    pub(crate) trailers: Option<HeaderMap>,
+    pub(crate) ended: bool,
+}
+
+impl http_body::Body for ScrubbedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if let Some(trailers) = self.trailers.take() {
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?.map(Frame::into_data) {
+                Some(Ok(data)) => {
+                    let passed = self.scrubber.pass(data);
+                    if !passed.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(passed))));
+                    }
+                    continue;
+                }
+                Some(Err(frame)) => {
+                    self.trailers = frame.into_trailers().ok().map(|mut trailers| {
+                        fields(&self.scrubber.hidden, &mut trailers, &self.scrubber.notes);
+                        trailers
+                    });
+                }
+                None => {}
+            }
+            self.ended = true;
+            let rest = self.scrubber.rest();
+            if !rest.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(rest))));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.scrubber.held.is_empty() && self.trailers.is_none() && (self.ended || self.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let held = self.scrubber.held.len() as u64;
+        let inner = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower() + held);
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper + held);
+        }
+        hint
+    }
+}
+
+/// A WebSocket whose incoming half is without the secret.
+pub(crate) struct ScrubbedStream {
+    stream: Box<dyn Duplex>,
+    scrubber: Scrubber,
+    passed: Bytes,
+    ended: bool,
+}
+
+impl ScrubbedStream {
+    pub(crate) fn new(stream: Box<dyn Duplex>, scrubber: Scrubber) -> Self {
+        Self { stream, scrubber, passed: Bytes::new(), ended: false }
+    }
+}
+
+impl AsyncRead for ScrubbedStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        while this.passed.is_empty() && !this.ended {
+            let mut room = [0; 4096];
+            let mut more = ReadBuf::new(&mut room);
+            ready!(Pin::new(&mut this.stream).poll_read(cx, &mut more))?;
+            this.ended = more.filled().is_empty();
+            this.passed = if this.ended { this.scrubber.rest() } else { this.scrubber.pass(Bytes::copy_from_slice(more.filled())) };
+        }
+        let taken = this.passed.len().min(buf.remaining());
+        buf.put_slice(&this.passed[..taken]);
+        this.passed.advance(taken);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ScrubbedStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scrubber(secrets: &[&str]) -> Scrubber {
+        Scrubber::new(Arc::new(Hidden::new(secrets.iter().map(|s| s.as_bytes().to_vec()))), Notes::default())
+    }
+
+    fn scrub(secrets: &[&str], chunks: &[&str]) -> Vec<String> {
+        let mut scrubber = scrubber(secrets);
+        let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+        let mut out: Vec<_> = chunks.iter().map(|chunk| text(scrubber.pass(Bytes::copy_from_slice(chunk.as_bytes())))).collect();
+        out.push(text(scrubber.rest()));
+        out
+    }
+
+    // covers: S10
+    #[test]
+    fn a_secret_is_blanked_wherever_chunks_split_it() {
+        let text = "say s3cr3t-s3cr3t, s3cr3 and s3cs3cr3t";
+        for at in 0..=text.len() {
+            for to in at..=text.len() {
+                let passed = scrub(&["s3cr3t"], &[&text[..at], &text[at..to], &text[to..]]).concat();
+                assert_eq!(passed, "say ******-******, s3cr3 and s3c******", "{at} {to}");
+            }
+        }
+        assert_eq!(scrub(&["aab"], &["aaab", "aa", "ab"]).concat(), "a***a***");
+        assert_eq!(scrub(&["user:password", "password"], &["password user:pass", "word"]).concat(), "******** *************");
+    }
+
+    #[test]
+    fn only_what_may_become_a_secret_waits() {
+        assert_eq!(scrub(&["s3cr3t"], &["data: s3\n\n", "data: s3", "", "cr", "!"]), ["data: s3\n\n", "data: ", "", "", "s3cr!", ""]);
+    }
+
+    #[test]
+    fn what_was_blanked_is_counted() {
+        let mut scrubber = scrubber(&["s3cr3t"]);
+        scrubber.pass(Bytes::from_static(b"s3cr3t s3c"));
+        scrubber.pass(Bytes::from_static(b"r3t"));
+        assert_eq!(scrubber.notes.noted().message.as_deref(), Some("the origin echoed the credential; 2 occurrences were blanked"));
+    }
+}

@@ -1,0 +1,153 @@
+//! Secrets: read once, wiped when dropped, never shown.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use bottle_contract::route::Auth;
+use http::{HeaderName, HeaderValue};
+use zeroize::Zeroizing;
+
+/// A longer secret is a mistake.
+const MOST: u64 = 64 * 1024;
+/// A shorter part of a secret is not blanked by itself: it would occur by chance.
+const LEAST_PART: usize = 8;
+
+/// A credential ready to be put into requests. It has no `Debug`, on purpose.
+pub(crate) struct Credential {
+    /// The header that it goes into.
+    pub(crate) header: HeaderName,
+    /// The header's value, marked sensitive.
+    pub(crate) value: HeaderValue,
+    /// What must not reach the agent.
+    pub(crate) hidden: Arc<Hidden>,
+}
+
+/// The byte strings that are blanked in answers.
+pub(crate) struct Hidden(Vec<Zeroizing<Vec<u8>>>);
+
+impl Hidden {
+    /// For what is worth blanking, the longest first: a shorter one may be a part of it.
+    pub(crate) fn new(strings: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        let mut strings: Vec<_> = strings.into_iter().map(Zeroizing::new).filter(|string| !string.is_empty()).collect();
+        strings.sort_by_key(|string| std::cmp::Reverse(string.len()));
+        Self(strings)
+    }
+
+    pub(crate) fn strings(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(|string| string.as_slice())
+    }
+}
+
+/// Reads the secret of a slot, without the newline that editors and `echo` leave at its end.
+pub(crate) fn read(directory: &Path, slot: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+    let fail = |why: &str| format!("the secret in slot {slot:?} {why}");
+    let plain = !slot.is_empty() && !slot.starts_with('.') && slot.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if !plain {
+        return Err(fail("has no plain file name"));
+    }
+    let file = std::fs::File::open(directory.join(slot)).map_err(|error| fail(&format!("cannot be read: {error}")))?;
+    let size = file.metadata().map_err(|error| fail(&format!("cannot be read: {error}")))?.len();
+    if size > MOST {
+        return Err(fail("is too large"));
+    }
+    // Room for all of it at once: a buffer that grows would leave copies behind.
+    let mut secret = Zeroizing::new(Vec::with_capacity(MOST as usize + 1));
+    file.take(MOST + 1).read_to_end(&mut secret).map_err(|error| fail(&format!("cannot be read: {error}")))?;
+    while matches!(secret.last(), Some(b'\n' | b'\r')) {
+        secret.pop();
+    }
+    if secret.is_empty() {
+        return Err(fail("is empty"));
+    }
+    Ok(Zeroizing::new(secret.to_vec()))
+}
+
+/// Makes the header of a route's credential.
+pub(crate) fn credential(auth: &Auth, secret: &[u8]) -> Result<Credential, String> {
+    let header = HeaderName::try_from(auth.header.as_str()).map_err(|_| format!("{:?} is not a header's name", auth.header))?;
+    if is_reserved(&header) {
+        return Err(format!("no credential can go into the header {header}"));
+    }
+    let basic = auth.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"));
+    let sent = if basic {
+        Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(secret).into_bytes())
+    } else {
+        Zeroizing::new(secret.to_vec())
+    };
+    let mut text = Zeroizing::new(Vec::with_capacity(sent.len() + 64));
+    if let Some(scheme) = &auth.scheme {
+        text.extend_from_slice(scheme.as_bytes());
+        text.push(b' ');
+    }
+    text.extend_from_slice(&sent);
+    if !text.iter().all(|b| (b' '..=b'~').contains(b)) {
+        return Err(format!("the secret in slot {:?} holds characters that no header can carry", auth.slot));
+    }
+    let mut value = HeaderValue::from_bytes(&text).map_err(|_| format!("the secret in slot {:?} cannot be a header's value", auth.slot))?;
+    value.set_sensitive(true);
+    let password = secret.iter().position(|&b| b == b':').map(|at| &secret[at + 1..]).filter(|part| basic && part.len() >= LEAST_PART);
+    let hidden = [Some(secret.to_vec()), Some(sent.to_vec()).filter(|_| basic), password.map(<[u8]>::to_vec)];
+    Ok(Credential { header, value, hidden: Arc::new(Hidden::new(hidden.into_iter().flatten())) })
+}
+
+/// Headers that frame or route a message.
+fn is_reserved(header: &HeaderName) -> bool {
+    let name = header.as_str();
+    matches!(name, "host" | "content-length" | "transfer-encoding" | "connection" | "upgrade" | "te" | "trailer" | "expect" | "keep-alive")
+        || name.starts_with("proxy-")
+        || name.starts_with("x-bottle-")
+        || name.starts_with(':')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn auth(header: &str, scheme: Option<&str>) -> Auth {
+        Auth { header: header.into(), scheme: scheme.map(Into::into), slot: "EGRESS_TOKEN_0".into() }
+    }
+
+    #[test]
+    fn a_credential_is_written_as_its_scheme_wants() {
+        let written = |header, scheme, secret: &str| {
+            let made = credential(&auth(header, scheme), secret.as_bytes()).unwrap();
+            let hidden: Vec<_> = made.hidden.strings().map(|s| String::from_utf8(s.to_vec()).unwrap()).collect();
+            assert!(made.value.is_sensitive());
+            (made.header.to_string(), made.value.to_str().unwrap().to_owned(), hidden.join("|"))
+        };
+        assert_eq!(written("authorization", Some("Bearer"), "s3cr3t"), ("authorization".into(), "Bearer s3cr3t".into(), "s3cr3t".into()));
+        assert_eq!(written("x-api-key", None, "s3cr3t"), ("x-api-key".into(), "s3cr3t".into(), "s3cr3t".into()));
+        assert_eq!(
+            written("authorization", Some("Basic"), "user:password"),
+            ("authorization".into(), "Basic dXNlcjpwYXNzd29yZA==".into(), "dXNlcjpwYXNzd29yZA==|user:password|password".into())
+        );
+    }
+
+    #[test]
+    fn an_error_names_the_slot_and_never_the_secret() {
+        for (header, secret) in
+            [("host", "hunter2"), ("a b", "hunter2"), ("authorization", "hunter2\r\nx: y"), ("x-bottle-injected", "hunter2")]
+        {
+            let error = credential(&auth(header, None), secret.as_bytes()).err().unwrap();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_read_without_its_last_newline() {
+        let directory = tempfile::tempdir().unwrap();
+        let of = |bytes: &[u8]| {
+            std::fs::write(directory.path().join("SLOT"), bytes).unwrap();
+            read(directory.path(), "SLOT").map(|secret| secret.to_vec())
+        };
+        assert_eq!(of(b"abc\n"), Ok(b"abc".to_vec()));
+        assert_eq!(of(b"abc\r\n"), Ok(b"abc".to_vec()));
+        assert_eq!(of(b" a\nbc"), Ok(b" a\nbc".to_vec()));
+        assert_eq!(of(b"\n"), Err("the secret in slot \"SLOT\" is empty".into()));
+        for slot in ["", "../SLOT", "/etc/passwd", ".", "a/b"] {
+            assert_eq!(read(directory.path(), slot).map(|_| ()), Err(format!("the secret in slot {slot:?} has no plain file name")));
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The sidecar as a process: started through descriptors, driven by curl and raw sockets.
+
+mod credentials;
+mod hops;
+mod lifecycle;
+mod support;

@@ -1,0 +1,89 @@
+//! The inside of an embedded bottle: what happens between `clone` and the first instruction of an agent or sidecar.
+//!
+//! The supervisor starts its own executable again in fresh namespaces, with nothing but a control socket, and sends
+//! a [`spec::Spec`]. The order below is the order of effects, and it matters:
+//!
+//! 1. listening sockets, while this process may still bring `lo` up, so that whoever serves them can start early;
+//! 2. the root file system, then `pivot_root`: from here on the host's tree is out of reach;
+//! 3. the terminal, from the bottle's own devpts;
+//! 4. resource limits, no new privileges, capabilities, landlock, and the system call filter last;
+//! 5. a sidecar is executed in place; for an agent this process stays as pid 1 and starts it as its child.
+//!
+//! Absent on purpose: the network configuration (there is no device but `lo`), a user database look-up (numbers
+//! only), and any way back.
+
+pub mod control;
+mod exec;
+mod landlock_rules;
+mod network;
+mod pid1;
+mod privileges;
+pub mod root;
+mod seccomp;
+pub mod spec;
+pub mod sys;
+mod terminal;
+
+use std::os::fd::OwnedFd;
+
+use control::{Channel, FromInit, ToInit};
+use spec::{Failure, Spec};
+
+/// The descriptor on which the control socket is handed over.
+pub const CONTROL_FD: i32 = 3;
+/// The name under which the executable starts itself as the inside half.
+pub const ARGV0: &str = "bottle-init";
+
+/// What an agent's files are not open to, as on most systems.
+const UMASK: u32 = 0o022;
+
+/// Runs the inside half on a control socket; returns only the exit code of this process.
+pub fn main(control: OwnedFd) -> u8 {
+    // The operator's mask must not make a file of the bottle's root unreadable, nor reach the agent.
+    let _ = rustix::process::umask(UMASK.into());
+    // The program's own descriptors will be placed over the low numbers.
+    let Ok(control) = rustix::io::fcntl_dupfd_cloexec(&control, exec::WORK_FDS) else { return 125 };
+    let channel = Channel::new(control);
+    match run(&channel) {
+        Ok(code) => code,
+        Err(failure) => {
+            // The supervisor may be gone; there is nobody else to tell.
+            let _ = channel.send(&FromInit::Failed(failure));
+            125
+        }
+    }
+}
+
+fn run(channel: &Channel) -> Result<u8, Failure> {
+    let (message, mut fds) = channel.receive::<ToInit>().map_err(|e| Failure::new("receive the specification", e))?;
+    let ToInit::Setup = message else {
+        return Err(Failure::new("receive the specification", "another message came first"));
+    };
+    let spec = Spec::take(&mut fds)?;
+    sys::die_with_parent().map_err(|e| Failure::new("bind this process to its supervisor", e))?;
+    exec::take_stdio(&spec, &mut fds)?;
+    if spec.own_network {
+        let listeners = network::listen(&spec.listen)?;
+        channel.send_with(&FromInit::Listeners, &listeners).map_err(|e| Failure::new("hand over the listeners", e))?;
+    }
+    // The supervisor has put this process into its control groups: from here on they are the top of what it sees.
+    sys::own_cgroup_namespace().map_err(|e| Failure::new("make a cgroup namespace", e))?;
+    rustix::system::sethostname(spec.hostname.as_bytes()).map_err(|e| Failure::new("set the host name", e))?;
+    root::build(&spec, &fds)?;
+    let terminal = if spec.terminal { Some(terminal::open_for(channel, &spec)?) } else { None };
+    privileges::drop_all(&spec)?;
+    landlock_rules::restrict(&spec, &fds)?;
+    seccomp::install(spec.seccomp)?;
+    let program = exec::Program::prepare(&spec, &mut fds, terminal)?;
+    match spec.mode {
+        spec::Mode::Sidecar => {
+            drop(fds);
+            let error = program.execute();
+            Err(Failure::new("execute the sidecar", error))
+        }
+        spec::Mode::Agent => {
+            drop(fds);
+            pid1::run(channel, program)
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Giving up every privilege, in the one order that works.
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::{
+    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities, set_capabilities_secure_bits,
+    set_no_new_privs,
+};
+
+use crate::spec::{Failure, Spec};
+use crate::sys;
+
+/// Order matters: nested user namespaces are forbidden while `/proc/sys` may still be written, the bounding set is
+/// cleared while CAP_SETPCAP is still there, the capability sets go last.
+pub(crate) fn drop_all(spec: &Spec) -> Result<(), Failure> {
+    for &(number, limit) in &spec.rlimits {
+        let resource = resource(number).ok_or_else(|| Failure::new("set a resource limit", format!("unknown number {number}")))?;
+        let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
+        setrlimit(resource, limit).map_err(|e| Failure::new(format!("set the limit {resource:?}"), e))?;
+    }
+    set_no_new_privs(true).map_err(|e| Failure::new("forbid new privileges", e))?;
+    clear_ambient_capability_set().map_err(|e| Failure::new("clear the ambient capabilities", e))?;
+    clear_bounding_set()?;
+    let locked = CapabilitiesSecureBits::NO_ROOT
+        | CapabilitiesSecureBits::NO_ROOT_LOCKED
+        | CapabilitiesSecureBits::NO_SETUID_FIXUP
+        | CapabilitiesSecureBits::NO_SETUID_FIXUP_LOCKED
+        | CapabilitiesSecureBits::KEEP_CAPS_LOCKED
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
+    set_capabilities_secure_bits(locked).map_err(|e| Failure::new("lock the security bits", e))?;
+    let none = CapabilitySets { effective: CapabilitySet::empty(), permitted: CapabilitySet::empty(), inheritable: CapabilitySet::empty() };
+    set_capabilities(None, none).map_err(|e| Failure::new("drop the capabilities", e))?;
+    sys::set_undumpable().map_err(|e| Failure::new("forbid core dumps", e))?;
+    // A change of credentials has cleared it.
+    sys::die_with_parent().map_err(|e| Failure::new("bind this process to its supervisor", e))
+}
+
+/// Drops capability after capability until the kernel knows no further number.
+fn clear_bounding_set() -> Result<(), Failure> {
+    for number in 0..64u32 {
+        // SAFETY: prctl with integer arguments touches no memory.
+        let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) };
+        if result != 0 {
+            let error = std::io::Error::last_os_error();
+            return if error.raw_os_error() == Some(libc::EINVAL) && number > 0 {
+                Ok(())
+            } else {
+                Err(Failure::new("clear the capability bounding set", error))
+            };
+        }
+    }
+    Ok(())
+}
+
+fn resource(number: u32) -> Option<Resource> {
+    [Resource::Core, Resource::Nofile, Resource::Nproc, Resource::Fsize, Resource::Memlock, Resource::As, Resource::Msgqueue]
+        .into_iter()
+        .find(|r| *r as u32 == number)
+}

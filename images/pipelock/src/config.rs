@@ -1,0 +1,81 @@
+//! Reads the configuration directory.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use bottle_contract::pipelock::{FILE, PipelockConfig};
+
+use crate::table::Table;
+
+/// More than any list of hosts needs, and little enough to read a hostile file without harm.
+const MOST: u64 = 16 << 20;
+
+/// Reads and understands `pipelock.yaml` in `directory`.
+pub fn read(directory: &Path) -> Result<Table, String> {
+    let path = directory.join(FILE);
+    let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    let mut text = Vec::new();
+    let file = File::open(&path).map_err(|e| wrong(&e))?;
+    file.take(MOST + 1).read_to_end(&mut text).map_err(|e| wrong(&e))?;
+    if text.len() as u64 > MOST {
+        return Err(wrong(&"larger than 16 MiB"));
+    }
+    parse(&text).map_err(|e| wrong(&e))
+}
+
+/// The table that `text` describes. An unknown, duplicate or missing key is an error.
+pub fn parse(text: &[u8]) -> Result<Table, String> {
+    let config: PipelockConfig = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+    Table::new(config)
+}
+
+/// Whether `next` may follow `current`: a table never goes back, and one generation means one table.
+pub fn may_follow(current: &Table, next: &Table) -> Result<(), String> {
+    if next.bottle != current.bottle {
+        return Err("the file is of another bottle".into());
+    }
+    if next.generation < current.generation {
+        return Err(format!("the file is of generation {}, older than the one in force", next.generation));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    // covers: F19 Y10
+    #[test]
+    fn a_file_that_is_not_exactly_a_configuration_is_an_error() {
+        let good = serde_json::to_string(&testing::config(&["a.test"])).unwrap();
+        assert!(parse(good.as_bytes()).is_ok());
+        for cut in 0..good.len() {
+            assert!(parse(&good.as_bytes()[..cut]).is_err(), "cut at {cut}");
+        }
+        for (bad, why) in [
+            (good.replacen("\"mode\"", "\"moed\"", 1), "unknown field"),
+            (good.replacen("{", "{\"version\":1,", 1), "duplicate field"),
+            (good.replacen("a.test", "a.*", 1), "character"),
+            (format!("{good}x"), "trailing"),
+            (format!("\u{feff}{good}"), "expected value"),
+            ("[".repeat(1_000_000), ""),
+        ] {
+            let error = parse(bad.as_bytes()).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_older_table_never_follows() {
+        let table = |generation| {
+            let mut config = testing::config(&["a.test"]);
+            config.x_bottle.generation = generation;
+            Table::new(config).unwrap()
+        };
+        assert_eq!(may_follow(&table(4), &table(5)), Ok(()));
+        assert_eq!(may_follow(&table(4), &table(4)), Ok(()));
+        assert!(may_follow(&table(4), &table(3)).unwrap_err().contains("generation 3"));
+    }
+}

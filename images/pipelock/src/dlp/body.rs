@@ -1,0 +1,238 @@
+//! Bodies on their way up. A small one is scanned whole before anything is sent. A large one follows the scanner: only
+//! what it has cleared is sent, so a secret that is found has not begun to leave, and the message that held it is
+//! never completed.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bottle_contract::Reason;
+use bottle_wire::{Body, BodyError, Refused};
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::inspect::Inspector;
+
+/// Bodies up to here are scanned whole.
+const WHOLE: usize = 1 << 20;
+/// What may wait to be cleared. The scanner clears after some 150 KiB; only a body made to hide something, as by
+/// compressed frames without content, makes more wait.
+const WAITING: usize = 4 << 20;
+/// What whole bodies may take together, in KiB. When it is used up, further bodies are streamed instead.
+const WHOLE_TOGETHER: usize = 8 << 10;
+/// What decoders' windows may take together, in units of 8 MiB.
+const WINDOWS: usize = 2;
+
+/// Bounds on memory that all requests share.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    whole: Arc<Semaphore>,
+    windows: Arc<Semaphore>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { whole: Arc::new(Semaphore::new(WHOLE_TOGETHER)), windows: Arc::new(Semaphore::new(WINDOWS)) }
+    }
+}
+
+/// Where a verdict is left that is reached while a body is under way: HTTP clients do not pass it on in every case.
+pub type Verdict = Arc<OnceLock<Refused>>;
+
+/// A request's body as the pool sends it.
+#[derive(Debug)]
+pub struct Upload {
+    /// Scanned, and ready to be sent once it is far enough behind.
+    held: VecDeque<Bytes>,
+    held_bytes: usize,
+    /// What was released so far.
+    released: u64,
+    /// What comes after it.
+    rest: Option<Box<Rest>>,
+    verdict: Verdict,
+    _memory: Vec<OwnedSemaphorePermit>,
+}
+
+#[derive(Debug)]
+struct Rest {
+    body: Body,
+    /// None once the body has ended well.
+    inspector: Option<Inspector>,
+    _windows: Option<OwnedSemaphorePermit>,
+}
+
+impl Upload {
+    /// No body.
+    pub fn empty() -> Self {
+        Self { held: VecDeque::new(), held_bytes: 0, released: 0, rest: None, verdict: Verdict::default(), _memory: Vec::new() }
+    }
+
+    /// Scans the beginning of a body, or all of it. `patience` bounds the wait for memory to decode it in.
+    pub async fn start(mut body: Body, mut inspector: Inspector, budget: &Budget, patience: Duration) -> Result<Self, Refused> {
+        if body.is_end_stream() {
+            inspector.finish()?;
+            return Ok(Self::empty());
+        }
+        let windows = match inspector.windows() {
+            0 => None,
+            units => {
+                let permit = tokio::time::timeout(patience, budget.windows.clone().acquire_many_owned(units)).await;
+                let busy = || Refused::new(Reason::TooMany, "too many compressed bodies are being read at once");
+                Some(permit.ok().and_then(Result::ok).ok_or_else(busy)?)
+            }
+        };
+        let mut upload = Self::empty();
+        loop {
+            let Some(frame) = body.frame().await else {
+                inspector.finish()?;
+                return Ok(upload);
+            };
+            let frame = frame.map_err(|error| match error {
+                BodyError::Refused(refused) => refused,
+                BodyError::Broken(cause) => Refused::new(Reason::MalformedRequest, format!("the request body broke off: {cause}")),
+            })?;
+            let Ok(data) = frame.into_data() else { continue };
+            inspector.push(&data)?;
+            let kib = u32::try_from(data.len().div_ceil(1024)).unwrap_or(u32::MAX);
+            let memory = budget.whole.clone().try_acquire_many_owned(kib);
+            upload.hold(data);
+            match memory {
+                Ok(permit) if upload.held_bytes <= WHOLE => upload._memory.push(permit),
+                _ => break,
+            }
+        }
+        // From here on only the held bytes stay in memory.
+        upload._memory.clear();
+        upload.rest = Some(Box::new(Rest { body, inspector: Some(inspector), _windows: windows }));
+        Ok(upload)
+    }
+
+    /// Where a later verdict will be, if the body is still under way.
+    pub fn verdict(&self) -> Option<Verdict> {
+        self.rest.as_ref().map(|_| self.verdict.clone())
+    }
+
+    fn hold(&mut self, data: Bytes) {
+        self.held_bytes += data.len();
+        if !data.is_empty() {
+            self.held.push_back(data);
+        }
+    }
+
+    /// The next bytes that may be sent.
+    fn release(&mut self) -> Option<Bytes> {
+        let open = self.rest.as_ref().and_then(|rest| rest.inspector.as_ref());
+        let free = match open.map(Inspector::cleared) {
+            None => self.held_bytes,
+            Some(cleared) => usize::try_from(cleared.saturating_sub(self.released)).unwrap_or(usize::MAX),
+        };
+        if free == 0 {
+            return None;
+        }
+        let front = self.held.front_mut()?;
+        let bytes = if front.len() <= free { self.held.pop_front()? } else { front.split_to(free) };
+        self.held_bytes -= bytes.len();
+        self.released += bytes.len() as u64;
+        Some(bytes)
+    }
+
+    /// Ends the body for good. What is held stays held: the message must not be completed.
+    fn refuse(&mut self, refused: Refused) -> BodyError {
+        self.held.clear();
+        self.held_bytes = 0;
+        let _ = self.verdict.set(refused.clone());
+        refused.into()
+    }
+}
+
+impl http_body::Body for Upload {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if let Some(bytes) = self.release() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            let Some(rest) = self.rest.as_mut().filter(|rest| rest.inspector.is_some()) else { return Poll::Ready(None) };
+            match ready!(Pin::new(&mut rest.body).poll_frame(cx)) {
+                Some(Err(BodyError::Refused(refused))) => return Poll::Ready(Some(Err(self.refuse(refused)))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    if let Some(inspector) = &mut rest.inspector
+                        && let Err(refused) = inspector.push(&data)
+                    {
+                        return Poll::Ready(Some(Err(self.refuse(refused))));
+                    }
+                    self.hold(data);
+                    if self.held_bytes > WAITING {
+                        let message = "too much of the body would have to wait to be checked";
+                        let refused = Refused::new(Reason::BodyNotScannable, message).place("body");
+                        return Poll::Ready(Some(Err(self.refuse(refused))));
+                    }
+                }
+                None => {
+                    let end = rest.inspector.take().map_or(Ok(()), Inspector::finish);
+                    if let Err(refused) = end {
+                        return Poll::Ready(Some(Err(self.refuse(refused))));
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.held_bytes == 0 && self.rest.as_ref().is_none_or(|rest| rest.inspector.is_none())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let held = self.held_bytes as u64;
+        let open = self.rest.as_ref().filter(|rest| rest.inspector.is_some());
+        match open.map(|rest| rest.body.size_hint()) {
+            None => SizeHint::with_exact(held),
+            Some(hint) => {
+                let mut sum = SizeHint::new();
+                sum.set_lower(hint.lower().saturating_add(held));
+                if let Some(upper) = hint.upper() {
+                    sum.set_upper(upper.saturating_add(held));
+                }
+                sum
+            }
+        }
+    }
+}
+
+/// The answer to a request whose body is still under way: should that be refused, this is where the agent learns why.
+pub struct Early {
+    /// What the origin answers.
+    pub answer: Incoming,
+    /// What became of the request's body.
+    pub verdict: Verdict,
+}
+
+impl http_body::Body for Early {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.answer).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| frame.map_err(|broken| self.verdict.get().cloned().map_or(broken.into(), BodyError::from))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.answer.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.answer.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests;

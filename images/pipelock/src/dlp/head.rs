@@ -1,0 +1,159 @@
+//! Everything of a request that comes before its body, as one text to scan, with the place of each part.
+
+use http::{HeaderMap, HeaderName, Method, Uri};
+
+use bottle_scan::Scanner;
+
+use super::Leak;
+
+/// Parts stand on lines of their own, so that the end of one and the start of the next never read as one value.
+#[derive(Debug, Default)]
+struct Lines {
+    text: Vec<u8>,
+    places: Vec<(usize, Place)>,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Method,
+    Host,
+    Path,
+    Query,
+    Header(HeaderName),
+}
+
+impl Place {
+    fn name(&self) -> String {
+        match self {
+            Self::Method => "method".into(),
+            Self::Host => "host".into(),
+            Self::Path => "path".into(),
+            Self::Query => "query".into(),
+            Self::Header(name) => format!("header:{name}"),
+        }
+    }
+}
+
+impl Lines {
+    fn add(&mut self, place: Place, line: &[u8]) {
+        if line.is_empty() {
+            return;
+        }
+        self.places.push((self.text.len(), place));
+        self.text.extend_from_slice(line);
+        self.text.push(b'\n');
+    }
+
+    fn add_target(&mut self, place: Place, raw: &str) {
+        self.add(place.clone(), raw.as_bytes());
+        if raw.contains(['%', '+']) {
+            self.add(place, &percent_decoded(raw));
+        }
+    }
+
+    fn scan(&self, scanner: &Scanner) -> Result<(), Leak> {
+        let Some(finding) = scanner.scan(&self.text) else { return Ok(()) };
+        let at = usize::try_from(finding.offset).unwrap_or(usize::MAX);
+        let place = self.places.iter().rev().find(|(start, _)| *start <= at).or(self.places.first());
+        Err(Leak { rule: finding.rule, place: place.map_or_else(|| "head".to_owned(), |(_, place)| place.name()) })
+    }
+}
+
+/// Scans method, host, path, query and headers. `injected` names the header whose value the sibling put in: the real
+/// credential is no leak there, and nowhere else. Trailers never come here: `bottle_wire` does not pass them on.
+pub fn scan(scanner: &Scanner, method: &Method, uri: &Uri, headers: &HeaderMap, injected: Option<&HeaderName>) -> Result<(), Leak> {
+    let mut lines = Lines { text: Vec::with_capacity(1024), places: Vec::with_capacity(24) };
+    // What every client sends cannot be a secret; a method of one's own may.
+    if !is_ordinary(method) {
+        lines.add(Place::Method, method.as_str().as_bytes());
+    }
+    let host = uri.host().unwrap_or_default();
+    lines.add(Place::Host, host.as_bytes());
+    if host.contains('.') {
+        // A secret cut into labels.
+        lines.add(Place::Host, host.replace('.', "").as_bytes());
+    }
+    lines.add_target(Place::Path, uri.path());
+    lines.add_target(Place::Query, uri.query().unwrap_or_default());
+    for name in headers.keys() {
+        lines.add(Place::Header(name.clone()), name.as_str().as_bytes());
+        if Some(name) == injected {
+            continue;
+        }
+        for value in headers.get_all(name) {
+            lines.add(Place::Header(name.clone()), value.as_bytes());
+        }
+    }
+    lines.scan(scanner)
+}
+
+fn is_ordinary(method: &Method) -> bool {
+    [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::PATCH, Method::OPTIONS].contains(method)
+}
+
+/// `%41` is `A`, `+` is a space; a `%` that is no escape stays.
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let digit = |i: usize| bytes.get(i).and_then(|b| char::from(*b).to_digit(16));
+        match (bytes[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (b'+', ..) => {
+                out.push(b' ');
+                at += 1;
+            }
+            (byte, ..) => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{SECRET, scanner};
+
+    fn place(method: &str, uri: &str, fields: &[(&str, &str)], injected: Option<&str>) -> Option<String> {
+        let headers = fields.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
+        let injected = injected.map(|name| name.parse().unwrap());
+        let verdict = scan(&scanner(), &method.parse().unwrap(), &uri.parse().unwrap(), &headers, injected.as_ref());
+        verdict.err().map(|leak| leak.place)
+    }
+
+    // covers: D01 D11
+    #[test]
+    fn a_secret_is_found_in_every_part_of_a_head() {
+        let s = SECRET;
+        let found = |text: &str| Some(text.to_owned());
+        assert_eq!(place("GET", &format!("https://a.test/x/{s}"), &[], None), found("path"));
+        assert_eq!(place("GET", &format!("https://a.test/x?t={s}&u"), &[], None), found("query"));
+        assert_eq!(place("GET", &format!("https://a.test/?t={}", s.replace('-', "%2d").replace('Q', "%51")), &[], None), found("query"));
+        assert_eq!(place("GET", &format!("https://{s}.a.test/"), &[], None), found("host"));
+        assert_eq!(place("GET", &format!("https://{}.{}.a.test/", &s[..20], &s[20..]), &[], None), found("host"));
+        assert_eq!(place(s, "https://a.test/", &[], None), found("method"));
+        assert_eq!(place("GET", "https://a.test/", &[("user-agent", &format!("x {s}"))], None), found("header:user-agent"));
+        assert_eq!(place("GET", "https://a.test/", &[("cookie", &format!("a=b; s={s}"))], None), found("header:cookie"));
+        assert_eq!(place("GET", "https://a.test/ok?a=b", &[("user-agent", "curl/8"), ("accept", "*/*")], None), None);
+    }
+
+    // covers: Y06
+    #[test]
+    fn the_injected_credential_is_no_leak_in_its_own_header_and_nowhere_else() {
+        let bearer = format!("Bearer {SECRET}");
+        let sent = |extra: &[(&str, &str)], uri: &str| {
+            place("GET", uri, &[&[("authorization", &bearer[..])], extra].concat(), Some("authorization"))
+        };
+        assert_eq!(sent(&[], "https://a.test/"), None);
+        assert_eq!(sent(&[("x-copy", &bearer)], "https://a.test/"), Some("header:x-copy".into()));
+        assert_eq!(sent(&[], &format!("https://a.test/?t={SECRET}")), Some("query".into()));
+        assert_eq!(place("GET", "https://a.test/", &[("authorization", &bearer)], None), Some("header:authorization".into()));
+    }
+}

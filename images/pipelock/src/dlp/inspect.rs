@@ -1,0 +1,108 @@
+//! One body under inspection: its raw bytes, and what its Content-Encoding hides.
+
+use std::collections::VecDeque;
+
+use bottle_contract::Reason;
+use bottle_scan::{Finding, Scanner, Stream};
+use bottle_wire::Refused;
+
+use super::Leak;
+use super::decode::{Decoder, Undecodable};
+
+/// Scans a body piece by piece.
+#[derive(Debug)]
+pub struct Inspector {
+    raw: Stream,
+    read: u64,
+    decoded: Option<Decoded>,
+}
+
+#[derive(Debug)]
+struct Decoded {
+    decoder: Decoder,
+    stream: Stream,
+    written: u64,
+    /// Raw bytes so far and decoded bytes made of them, at the ends of pieces that are not yet cleared.
+    marks: VecDeque<(u64, u64)>,
+    /// Raw bytes of which every decoded byte was cleared.
+    cleared: u64,
+}
+
+/// What ends a body.
+enum Violation {
+    Leak(Leak),
+    Undecodable(Undecodable),
+}
+
+impl From<Undecodable> for Violation {
+    fn from(undecodable: Undecodable) -> Self {
+        Self::Undecodable(undecodable)
+    }
+}
+
+impl From<Violation> for Refused {
+    fn from(violation: Violation) -> Self {
+        match violation {
+            Violation::Leak(leak) => leak.into(),
+            Violation::Undecodable(Undecodable(why)) => Refused::new(Reason::BodyNotScannable, why).place("body"),
+        }
+    }
+}
+
+fn leak(form: &str) -> impl Fn(Finding) -> Violation {
+    move |found| Violation::Leak(Leak { rule: found.rule, place: format!("{form}@{}", found.offset) })
+}
+
+impl Inspector {
+    /// An inspection of a body with these values of Content-Encoding.
+    pub fn new<'a>(scanner: &Scanner, encodings: impl Iterator<Item = &'a [u8]>) -> Result<Self, Refused> {
+        let decoder = Decoder::new(encodings).map_err(|e| Refused::from(Violation::from(e)))?;
+        let decoded = |decoder| Decoded { decoder, stream: scanner.stream(), written: 0, marks: VecDeque::new(), cleared: 0 };
+        Ok(Self { raw: scanner.stream(), read: 0, decoded: decoder.map(decoded) })
+    }
+
+    /// The memory that the decoders' windows may take, in units of 8 MiB.
+    pub fn windows(&self) -> u32 {
+        self.decoded.as_ref().map_or(0, |decoded| decoded.decoder.windows())
+    }
+
+    /// How many bytes from the beginning may be sent: no secret that is still to be found begins before.
+    pub fn cleared(&self) -> u64 {
+        let raw = self.raw.safe_len();
+        self.decoded.as_ref().map_or(raw, |decoded| raw.min(decoded.cleared))
+    }
+
+    /// Takes the next piece.
+    pub fn push(&mut self, piece: &[u8]) -> Result<(), Refused> {
+        Ok(self.scan(piece)?)
+    }
+
+    fn scan(&mut self, piece: &[u8]) -> Result<(), Violation> {
+        self.raw.push(piece).map_or(Ok(()), |found| Err(leak("body")(found)))?;
+        self.read += piece.len() as u64;
+        let Some(Decoded { decoder, stream, written, marks, cleared }) = &mut self.decoded else { return Ok(()) };
+        decoder.push(piece, &mut |output| {
+            *written += output.len() as u64;
+            stream.push(output).map_or(Ok(()), |found| Err(leak("body.decoded")(found)))
+        })?;
+        marks.push_back((self.read, *written));
+        while let Some((read, _)) = marks.pop_front_if(|(_, written)| *written <= stream.safe_len()) {
+            *cleared = read;
+        }
+        Ok(())
+    }
+
+    /// The body's end: what was held back is scanned, and an encoded body must be whole.
+    pub fn finish(self) -> Result<(), Refused> {
+        let Self { raw, decoded, .. } = self;
+        let end = || -> Result<(), Violation> {
+            raw.finish().map_or(Ok(()), |found| Err(leak("body")(found)))?;
+            if let Some(Decoded { decoder, stream, .. }) = decoded {
+                decoder.finish()?;
+                stream.finish().map_or(Ok(()), |found| Err(leak("body.decoded")(found)))?;
+            }
+            Ok(())
+        };
+        Ok(end()?)
+    }
+}

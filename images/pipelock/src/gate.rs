@@ -1,0 +1,266 @@
+//! The gate: one request's way from a verdict to an answer.
+//!
+//! Order matters: the allowlist is asked before anything is looked up, and the head is scanned, the host with it,
+//! before a name could carry a secret to a resolver.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bottle_contract::Reason;
+use bottle_contract::egress::{INJECTED, REQUEST_ID};
+use bottle_contract::event::Level;
+use bottle_contract::host::Host;
+use bottle_wire::tunnel::{Duplex, agrees, carry};
+use bottle_wire::{Asked, Body, Events, Forward, Notes, Refused, body};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, Response, StatusCode, Uri, Version};
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
+
+use crate::config;
+use crate::dlp::body::{Budget, Early, Upload};
+use crate::dlp::frames::Frames;
+use crate::dlp::head;
+use crate::dlp::inspect::Inspector;
+use crate::dlp::websocket::Scanned;
+use crate::origin::Origins;
+use crate::origin::connect::{DialledAddress, plain};
+use crate::origin::dial::Door;
+use crate::table::Table;
+
+/// What is in force: a table and the connections that were made under it.
+struct InForce {
+    table: Arc<Table>,
+    origins: Origins,
+}
+
+impl InForce {
+    fn new(table: Table, door: &Door) -> Result<Self, String> {
+        let table = Arc::new(table);
+        Ok(Self { origins: Origins::new(&table, door)?, table })
+    }
+}
+
+/// Decides and forwards. Cheap to clone.
+#[derive(Clone)]
+pub struct Gate {
+    shared: Arc<Shared>,
+    /// The other end is a sibling sidecar, not the agent.
+    sibling: bool,
+}
+
+struct Shared {
+    in_force: RwLock<Arc<InForce>>,
+    door: Door,
+    budget: Budget,
+    events: Events,
+}
+
+impl Gate {
+    /// A gate under `table`. It first faces siblings.
+    pub fn new(table: Table, door: Door, events: Events) -> Result<Self, String> {
+        let in_force = RwLock::new(Arc::new(InForce::new(table, &door)?));
+        Ok(Self { shared: Arc::new(Shared { in_force, door, budget: Budget::default(), events }), sibling: true })
+    }
+
+    /// The same gate, facing the agent: no tunnels, and no push around git-gate.
+    pub fn facing_agent(&self) -> Self {
+        Self { shared: self.shared.clone(), sibling: false }
+    }
+
+    /// Reads the table again. A file that is not a whole and newer table changes nothing; requests under way end under
+    /// the table that judged them.
+    pub fn reload(&self, directory: &Path) {
+        let current = self.in_force();
+        let next = config::read(directory).and_then(|next| {
+            config::may_follow(&current.table, &next)?;
+            InForce::new(next, &self.shared.door)
+        });
+        let event = match next {
+            Ok(next) => {
+                let mut event = Events::event(Level::Info, "reload");
+                event.generation = Some(next.table.generation);
+                *self.shared.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+                event
+            }
+            Err(why) => {
+                let mut event = Events::event(Level::Error, "reload_failed");
+                event.generation = Some(current.table.generation);
+                event.message = Some(format!("the old table stays in force: {why}"));
+                event
+            }
+        };
+        self.shared.events.write(&event);
+    }
+
+    fn in_force(&self) -> Arc<InForce> {
+        self.shared.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn exchange(&self, asked: Asked, request: Request<Body>) -> Result<Response<Body>, Refused> {
+        let in_force = self.in_force();
+        let InForce { table, origins } = &*in_force;
+        asked.notes.note(|noted| noted.generation = Some(table.generation));
+        let rule = listed(table, &asked.host, asked.port)?;
+        asked.notes.note(|noted| noted.rule = Some(rule));
+        let (parts, body) = request.into_parts();
+        if !self.sibling && is_git_push(&parts.uri) {
+            return Err(Refused::new(Reason::GitPushBypass, "a push over HTTPS would go around git-gate"));
+        }
+        let mut headers = parts.headers;
+        let injected = take_injected(&mut headers)?;
+        headers.remove(REQUEST_ID);
+        head::scan(&table.scanner, &parts.method, &parts.uri, &headers, injected.as_ref())?;
+
+        let encodings = headers.get_all(header::CONTENT_ENCODING);
+        let inspector = Inspector::new(&table.scanner, encodings.iter().map(HeaderValue::as_bytes))?;
+        let patience = Duration::from_millis(table.limits.head_ms);
+        let upload = Upload::start(body, inspector, &self.shared.budget, patience).await?;
+        let verdict = upload.verdict();
+
+        // The pool writes `Host` or `:authority` from the target, so the two cannot disagree.
+        headers.remove(header::HOST);
+        let mut outgoing = Request::new(upload);
+        *outgoing.method_mut() = parts.method;
+        *outgoing.uri_mut() = target(&asked)?;
+        *outgoing.version_mut() = Version::HTTP_11;
+        let response = match asked.websocket {
+            false => {
+                *outgoing.headers_mut() = headers;
+                let answer = origins.send(outgoing).await;
+                answer.map_err(|broken| verdict.as_ref().and_then(|v| v.get().cloned()).unwrap_or(broken))?
+            }
+            true => {
+                let key = headers.get(header::SEC_WEBSOCKET_KEY).cloned();
+                prepare_websocket(&mut headers);
+                *outgoing.headers_mut() = headers;
+                let response = origins.upgrade(outgoing).await?;
+                note_dialled(&asked.notes, &response);
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    return self.websocket(&asked, table, key, response).await;
+                }
+                response
+            }
+        };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Refused::new(Reason::UpstreamProtocol, "the origin switched protocols unasked").place("upstream"));
+        }
+        note_dialled(&asked.notes, &response);
+        Ok(response.map(|answer| match verdict {
+            None => body::incoming(answer),
+            Some(verdict) => Early { answer, verdict }.boxed(),
+        }))
+    }
+
+    async fn websocket(
+        &self,
+        asked: &Asked,
+        table: &Table,
+        key: Option<HeaderValue>,
+        response: Response<hyper::body::Incoming>,
+    ) -> Result<Response<Body>, Refused> {
+        if !key.is_some_and(|key| agrees(&response, key.as_bytes())) {
+            let message = "the origin's answer to the WebSocket handshake does not agree to it";
+            return Err(Refused::new(Reason::UpstreamProtocol, message).place("upstream"));
+        }
+        let (parts, _) = response.into_parts();
+        let mut response = Response::from_parts(parts, ());
+        let upgraded = hyper::upgrade::on(&mut response)
+            .await
+            .map_err(|error| Refused::new(Reason::UpstreamUnreachable, format!("the origin broke off: {error}")).place("upstream"))?;
+        let frames = Frames::new(table.scanner.clone(), table.limits.body_bytes);
+        let scanned = Scanned::new(TokioIo::new(upgraded), frames, self.record_of(asked, table.generation));
+        let mut response = response.map(|()| body::empty());
+        carry(&mut response, Box::new(scanned));
+        Ok(response)
+    }
+
+    /// Writes the event of a verdict that comes after the answer was given.
+    fn record_of(&self, asked: &Asked, generation: u64) -> impl FnOnce(&Refused) + Send + 'static {
+        let (events, id, origin, notes) = (self.shared.events.clone(), asked.request_id.clone(), asked.origin(), asked.notes.clone());
+        move |refused| {
+            let mut event = Events::event(Level::Warn, "refused");
+            event.request_id = Some(id);
+            event.generation = Some(generation);
+            event.origin = Some(origin);
+            event.reason = Some(refused.reason);
+            event.rule = refused.rule.clone();
+            event.place = refused.place.clone();
+            event.dialled = notes.noted().dialled;
+            event.message = Some("the WebSocket was closed".to_owned());
+            events.write(&event);
+        }
+    }
+}
+
+impl Forward for Gate {
+    fn admit(&self, host: &Host, port: u16) -> Result<(), Refused> {
+        listed(&self.in_force().table, host, port).map(drop)
+    }
+
+    async fn forward(&self, asked: Asked, request: Request<Body>) -> Result<Response<Body>, Refused> {
+        self.exchange(asked, request).await
+    }
+
+    async fn tunnel(&self, host: &Host, port: u16) -> Option<Result<Box<dyn Duplex>, Refused>> {
+        let table = self.in_force().table.clone();
+        if !self.sibling || !table.is_tunnel(host, port) {
+            return None;
+        }
+        let opened = plain(&table, &self.shared.door, host, port).await;
+        Some(opened.map(|(stream, _)| Box::new(stream) as Box<dyn Duplex>))
+    }
+}
+
+/// The pattern that lists the host, or the refusal in words.
+fn listed(table: &Table, host: &Host, port: u16) -> Result<String, Refused> {
+    table.admit(host, port).map(ToString::to_string).map_err(|reason| {
+        Refused::new(
+            reason,
+            match reason {
+                Reason::HostNotListed => format!("{host} is not one of the hosts that this bottle may reach"),
+                Reason::PortNotListed => format!("{host} may not be reached on port {port}"),
+                Reason::MetadataAddress => format!("{host} is a cloud metadata service"),
+                _ => format!("{host} is part of this bottle"),
+            },
+        )
+    })
+}
+
+/// The header that the sibling put a credential in. It must be there exactly once: a second value is the agent's.
+fn take_injected(headers: &mut HeaderMap) -> Result<Option<HeaderName>, Refused> {
+    let Some(value) = headers.remove(INJECTED) else { return Ok(None) };
+    let name = HeaderName::from_bytes(value.as_bytes())
+        .map_err(|_| Refused::new(Reason::MalformedRequest, format!("{INJECTED} names no header")).place("head"))?;
+    let values = headers.get_all(&name).iter().count();
+    if values > 1 {
+        return Err(Refused::new(Reason::MalformedRequest, format!("{name} was sent beside the injected one")).place("head"));
+    }
+    Ok((values == 1).then_some(name))
+}
+
+/// `scheme://host[:port]/path?query`, from the parts that were judged.
+fn target(asked: &Asked) -> Result<Uri, Refused> {
+    let wrong = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place("path");
+    format!("{}{}", asked.origin(), asked.path_and_query()).parse().map_err(wrong)
+}
+
+/// No extension may be agreed on: what is compressed in a frame cannot be scanned.
+fn prepare_websocket(headers: &mut HeaderMap) {
+    headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+fn note_dialled<B>(notes: &Notes, response: &Response<B>) {
+    if let Some(DialledAddress(address)) = response.extensions().get() {
+        notes.note(|noted| noted.dialled = Some(address.to_string()));
+    }
+}
+
+/// `git push` over HTTP (gitprotocol-http): the discovery of its service, or the service itself.
+fn is_git_push(uri: &Uri) -> bool {
+    let names_it = |text: &str| text.to_ascii_lowercase().contains("git-receive-pack");
+    uri.path().rsplit('/').next().is_some_and(names_it) || uri.query().is_some_and(names_it)
+}

@@ -1,0 +1,66 @@
+//! The guard: which addresses may be dialled. It judges the very address that is dialled, never a spelling of it.
+
+mod embedded;
+pub mod interfaces;
+pub mod metadata;
+mod ranges;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+
+use bottle_contract::Reason;
+use ipnet::IpNet;
+
+use ranges::{GLOBAL_UNICAST, NOT_PUBLIC_V4, NOT_PUBLIC_V6, holds_v4, holds_v6};
+
+/// The guard's exceptions and what it must know of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Guard<'a> {
+    /// Addresses that may be dialled though they are not public. No exception holds for metadata services.
+    pub exempt: &'a [IpNet],
+    /// The machine's own addresses.
+    pub local: &'a [IpAddr],
+}
+
+/// True when the public network could route to this address and means one host by it.
+pub fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(a) => !NOT_PUBLIC_V4.iter().any(|prefix| holds_v4(*prefix, a)),
+        IpAddr::V6(a) => holds_v6(GLOBAL_UNICAST, a) && !NOT_PUBLIC_V6.iter().any(|prefix| holds_v6(*prefix, a)),
+    }
+}
+
+/// The address itself and every IPv4 address inside it.
+fn readings(address: IpAddr) -> Vec<IpAddr> {
+    let inner = match address {
+        IpAddr::V4(_) => Vec::new(),
+        IpAddr::V6(a) => embedded::inner(a),
+    };
+    std::iter::once(address).chain(inner.into_iter().map(IpAddr::V4)).collect()
+}
+
+/// Refuses the addresses of metadata services, in every embedding. This holds even for addresses that a person chose.
+pub fn refuse_metadata(address: IpAddr) -> Result<(), Reason> {
+    if readings(address).into_iter().any(metadata::is_address) { Err(Reason::MetadataAddress) } else { Ok(()) }
+}
+
+impl Guard<'_> {
+    /// Judges one address: it and every address inside it must be public, or exempt.
+    pub fn judge(&self, address: IpAddr) -> Result<(), Reason> {
+        refuse_metadata(address)?;
+        let fits = |a: &IpAddr| self.exempt.iter().any(|net| net.contains(a)) || (is_public(*a) && !self.local.contains(a));
+        if readings(address).iter().all(fits) { Ok(()) } else { Err(Reason::AddressNotPublic) }
+    }
+
+    /// Judges the answer to a name: one bad address spoils it, as a name with a private and a public address is an
+    /// attempt at rebinding.
+    pub fn judge_all(&self, addresses: &[IpAddr]) -> Result<(), Reason> {
+        let verdicts: Vec<_> = addresses.iter().map(|a| self.judge(*a)).collect();
+        if verdicts.contains(&Err(Reason::MetadataAddress)) {
+            return Err(Reason::MetadataAddress);
+        }
+        verdicts.into_iter().collect()
+    }
+}

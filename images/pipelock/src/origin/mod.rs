@@ -1,0 +1,95 @@
+//! Origins: one pool of connections for each table, so that a new table never uses a connection that an old one judged.
+
+pub mod connect;
+pub mod dial;
+mod parent;
+pub mod resolve;
+pub mod tls;
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bottle_contract::Reason;
+use bottle_wire::Refused;
+use bottle_wire::body::refusal_in;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::dlp::body::Upload;
+use crate::table::Table;
+use connect::Connector;
+use dial::Door;
+use tls::Trust;
+
+/// How long an unused connection is kept. Common origins close theirs after 60 s and more.
+const IDLE: Duration = Duration::from_secs(55);
+/// Unused connections to one origin: an agent that runs that many tools at once is busy.
+const IDLE_PER_ORIGIN: usize = 64;
+/// Credit for one HTTP/2 stream and one connection: enough for 80 MB/s at 50 ms, little enough to hold in memory.
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// What HTTP/2 may hold back of an upload that an origin is slow to take.
+const SEND_BUFFER: usize = 256 << 10;
+/// How soon a silent HTTP/2 connection is noticed to be dead.
+const PING: Duration = Duration::from_secs(20);
+/// Fields of a response; servers with many cookies send more than hyper's default of 100.
+const RESPONSE_FIELDS: usize = 256;
+
+/// The way to all origins under one table.
+#[derive(Clone)]
+pub struct Origins {
+    any: Client<Connector, Upload>,
+    http1: Client<Connector, Upload>,
+}
+
+impl Origins {
+    /// Makes the pools; nothing is dialled.
+    pub fn new(table: &Arc<Table>, door: &Door) -> Result<Self, String> {
+        let trust = Trust::new(table)?;
+        let client = |tls| {
+            Client::builder(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE)
+                .pool_max_idle_per_host(IDLE_PER_ORIGIN)
+                .http1_max_headers(RESPONSE_FIELDS)
+                .http2_initial_stream_window_size(STREAM_WINDOW)
+                .http2_initial_connection_window_size(CONNECTION_WINDOW)
+                .http2_max_send_buf_size(SEND_BUFFER)
+                .http2_keep_alive_interval(PING)
+                .http2_keep_alive_timeout(PING)
+                .build(Connector { table: table.clone(), door: door.clone(), tls })
+        };
+        Ok(Self { any: client(trust.any), http1: client(trust.http1) })
+    }
+
+    /// Sends one request; redirects are answers like any other.
+    pub async fn send(&self, request: Request<Upload>) -> Result<Response<Incoming>, Refused> {
+        self.any.request(request).await.map_err(refused)
+    }
+
+    /// Sends a request that may become something else than HTTP, on HTTP/1.1.
+    pub async fn upgrade(&self, request: Request<Upload>) -> Result<Response<Incoming>, Refused> {
+        self.http1.request(request).await.map_err(refused)
+    }
+}
+
+/// Finds our own verdict in the error, or says what the origin did wrong.
+fn refused(error: hyper_util::client::legacy::Error) -> Refused {
+    if let Some(verdict) = refusal_in(&error) {
+        return verdict.clone();
+    }
+    let mut why = error.to_string();
+    let mut protocol = false;
+    let mut next = error.source();
+    while let Some(cause) = next {
+        why = format!("{why}: {cause}");
+        protocol |= cause.downcast_ref::<hyper::Error>().is_some_and(|e| e.is_parse() || e.is_parse_too_large());
+        next = cause.source();
+    }
+    let reason = if protocol { Reason::UpstreamProtocol } else { Reason::UpstreamUnreachable };
+    Refused::new(reason, format!("the origin's answer broke off: {why}")).place("upstream")
+}

@@ -1,0 +1,133 @@
+//! A gate in this process, an origin beside it, and a sibling that talks to it.
+
+pub(crate) mod origin;
+pub(crate) mod sibling;
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use bottle_contract::event::Event;
+use bottle_contract::pipelock::{BodyScanning, Connect, Dlp, Extension, FetchProxy, Limits, PipelockConfig, Ssrf, Switch, TlsInterception};
+use bottle_pipelock::gate::Gate;
+use bottle_pipelock::guard::interfaces;
+use bottle_pipelock::origin::dial::{Door, Kernel};
+use bottle_pipelock::origin::resolve::{Lookup, Resolve};
+use bottle_pipelock::table::Table;
+use bottle_scan::Fingerprints;
+use bottle_wire::stop::Stopper;
+use bottle_wire::{Events, Facing, LeafAuthority, Serving, Stop, serve};
+use tempfile::TempDir;
+
+pub(crate) use origin::Origin;
+pub(crate) use sibling::Sibling;
+
+/// The bottle's own secret, of no vendor's shape.
+pub(crate) const SECRET: &str = "canary-7Qm2xV9tLw4Rz8Kp1Ns6Yb3Hd5Fg0Jc";
+/// Within this, everything that is awaited must come.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// No name resolves: tests reach origins by rows of `connect` alone.
+struct NoNames;
+impl Resolve for NoNames {
+    fn resolve<'a>(&'a self, _: &'a str) -> Lookup<'a> {
+        Box::pin(async { Err("this test resolves nothing".to_owned()) })
+    }
+}
+
+/// A configuration that lists `*.test`, knows [`SECRET`], and reaches nothing.
+pub(crate) fn config() -> PipelockConfig {
+    PipelockConfig {
+        version: 1,
+        mode: "strict".into(),
+        enforce: true,
+        api_allowlist: vec!["*.test".parse().unwrap()],
+        forward_proxy: Switch { enabled: true },
+        fetch_proxy: FetchProxy { listen: "0.0.0.0:8888".into() },
+        tls_interception: TlsInterception { enabled: false, ca_cert: String::new(), ca_key: String::new() },
+        request_body_scanning: BodyScanning { enabled: true, action: "block".into() },
+        response_scanning: Switch { enabled: false },
+        dlp: Dlp { include_defaults: true },
+        ssrf: Ssrf { ip_allowlist: Vec::new() },
+        sentry: Switch { enabled: false },
+        x_bottle: Extension {
+            bottle: "test".into(),
+            generation: 1,
+            ports: Vec::new(),
+            connect: Vec::new(),
+            trust: Vec::new(),
+            tunnels: Vec::new(),
+            parent: None,
+            fingerprints: serde_json::to_value(Fingerprints::of([7; 32], &[SECRET.as_bytes()])).unwrap(),
+            limits: Limits { connect_ms: 2_000, handshake_ms: 2_000, ..Limits::default() },
+        },
+    }
+}
+
+/// A configuration under which `host` is `origin`.
+pub(crate) fn config_for(host: &str, origin: &Origin) -> PipelockConfig {
+    let mut config = config();
+    config.x_bottle.connect.push(Connect { host: host.parse().unwrap(), address: origin.address });
+    config.x_bottle.trust.push(origin.authority.display().to_string());
+    config
+}
+
+/// A gate that serves a unix socket for siblings, and a TCP socket for the agent if it was given an authority.
+pub(crate) struct Pipelock {
+    pub(crate) socket: PathBuf,
+    pub(crate) agent: std::net::SocketAddr,
+    pub(crate) gate: Gate,
+    _directory: TempDir,
+    events: Receiver<Event>,
+    _stopper: Stopper,
+}
+
+impl Pipelock {
+    /// Serves under this configuration.
+    pub(crate) fn start(config: PipelockConfig) -> Self {
+        Self::facing(config, None)
+    }
+
+    /// Serves the agent as well, with interception.
+    pub(crate) fn facing(config: PipelockConfig, authority: Option<LeafAuthority>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("pipelock.sock");
+        let link = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let agent = tcp.local_addr().unwrap();
+        let (events, received) = Events::captured();
+        let limits = config.x_bottle.limits;
+        let door = Door {
+            resolve: Arc::new(NoNames),
+            dial: Arc::new(Kernel),
+            interfaces: Arc::new(interfaces::System::default()),
+            own: Arc::new([agent]),
+        };
+        let gate = Gate::new(Table::new(config).unwrap(), door, events.clone()).unwrap();
+        let (stopper, stop) = Stop::pair();
+        let serving =
+            |facing, authority| Serving { piece: "pipelock", facing, authority, limits, events: events.clone(), stop: stop.clone() };
+        tokio::spawn(serve(OwnedFd::from(link), serving(Facing::Sibling, None), gate.clone()));
+        tokio::spawn(serve(OwnedFd::from(tcp), serving(Facing::Agent, authority.map(Arc::new)), gate.facing_agent()));
+        Self { socket, agent, gate, _directory: directory, events: received, _stopper: stopper }
+    }
+
+    /// The next event, which must come.
+    pub(crate) async fn event(&self) -> Event {
+        let deadline = std::time::Instant::now() + DEADLINE;
+        loop {
+            match self.events.try_recv() {
+                Ok(event) => return event,
+                Err(_) if std::time::Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(2)).await,
+                Err(error) => panic!("no event came: {error}"),
+            }
+        }
+    }
+}
+
+/// An event as the fields that tell a verdict: what, status, reason, place.
+pub(crate) fn told(event: &Event) -> (&str, Option<u16>, Option<&str>, Option<&str>) {
+    (&event.event, event.status, event.reason.map(|r| r.slug()), event.place.as_deref())
+}

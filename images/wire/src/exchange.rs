@@ -1,0 +1,376 @@
+//! One request and its answer.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bottle_contract::Untrusted;
+use bottle_contract::egress::REQUEST_ID;
+use bottle_contract::event::{Event, Level};
+use bottle_contract::reason::{HEADER, Reason};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
+use crate::Forward;
+use crate::asked::{self, Asked, Channel, Named};
+use crate::body::{self, Body, BodyError, Downlink, Uplink};
+use crate::connection::{Beat, Context};
+use crate::events::Events;
+use crate::headers;
+use crate::notes::Notes;
+use crate::refusal::{Refused, refusal_response};
+use crate::serve::Slot;
+use crate::tunnel;
+
+/// Gives each request a name: random for each process, then counted.
+pub(crate) struct RequestIds {
+    process: u32,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(crate) fn new() -> io::Result<Self> {
+        let mut random = [0; 4];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("the kernel gives no randomness"))?;
+        Ok(Self { process: u32::from_ne_bytes(random), next: AtomicU64::new(1) })
+    }
+
+    pub(crate) fn next(&self) -> String {
+        format!("{:08x}-{}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Put into a response's extensions by a forwarder whose next hop is our own sibling: the `x-bottle-` fields stay.
+#[derive(Clone, Copy, Debug)]
+pub struct FromSibling;
+
+/// The event of an exchange, written when the exchange is over.
+pub(crate) struct Record {
+    events: Events,
+    event: Event,
+    notes: Notes,
+    started: Instant,
+    silent: bool,
+    _beat: Option<Beat>,
+}
+
+impl Record {
+    pub(crate) fn new(events: Events, id: &str, notes: Notes, beat: Option<Beat>) -> Self {
+        let mut event = Events::event(Level::Info, "request");
+        event.request_id = Some(id.to_owned());
+        Self { events, event, notes, started: Instant::now(), silent: false, _beat: beat }
+    }
+
+    fn named(&mut self, method: &str, origin: String, path: String) {
+        self.event.method = Some(method.to_owned());
+        self.event.origin = Some(origin);
+        self.event.path = Some(path);
+    }
+
+    pub(crate) fn origin(&mut self, method: &str, origin: String) {
+        self.event.method = Some(method.to_owned());
+        self.event.origin = Some(origin);
+    }
+
+    pub(crate) fn slug(&mut self, slug: &str) {
+        self.event.event = slug.to_owned();
+    }
+
+    pub(crate) fn status(&mut self, status: StatusCode) {
+        self.event.status = Some(status.as_u16());
+    }
+
+    /// The exchange was refused, before or while its answer was under way.
+    pub(crate) fn broke(&mut self, refused: &Refused) {
+        self.event.level = Level::Warn;
+        self.event.event = "refused".to_owned();
+        self.event.reason = Some(refused.reason);
+        self.event.rule = refused.rule.clone();
+        self.event.place = refused.place.clone();
+        self.event.message = Some(Untrusted::new(&refused.message).to_string());
+        if refused.reason == Reason::SecretDetected {
+            self.forget_secret();
+        }
+    }
+
+    /// No event holds the secret that was found. Where the place is not known, as of a sibling's verdict, it may be
+    /// anywhere in the target; the sibling's own event, by the same request id, says what can be said.
+    fn forget_secret(&mut self) {
+        let (method, origin, path) = match self.event.place.as_deref() {
+            None => (true, true, true),
+            Some(place) => (place == "method", place == "host", place == "path"),
+        };
+        self.event.method.take_if(|_| method);
+        self.event.origin.take_if(|_| origin);
+        self.event.path.take_if(|_| path);
+    }
+
+    /// The answer ended before its end.
+    pub(crate) fn broken(&mut self, error: &BodyError) {
+        match body::refusal_in(error) {
+            Some(refused) => self.broke(refused),
+            None => self.message(Untrusted::new(&error.to_string()).to_string()),
+        }
+    }
+
+    /// Writes nothing: what this exchange leads to is recorded on its own.
+    pub(crate) fn forget(mut self) {
+        self.silent = true;
+    }
+
+    pub(crate) fn message(&mut self, message: String) {
+        self.event.message = Some(message);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.silent {
+            return;
+        }
+        let noted = self.notes.noted();
+        let event = &mut self.event;
+        event.generation = noted.generation;
+        event.rule = event.rule.take().or(noted.rule);
+        event.injected = noted.injected;
+        event.dialled = noted.dialled;
+        event.message = event.message.take().or(noted.message);
+        event.sent = Some(self.notes.sent());
+        event.received = Some(self.notes.received());
+        event.micros = Some(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX));
+        self.events.write(event);
+    }
+}
+
+/// Writes a refusal that has no exchange.
+pub(crate) fn log_refusal(events: &Events, id: &str, method: Option<&str>, origin: Option<String>, refused: &Refused) {
+    let mut event = Events::event(Level::Warn, "refused");
+    event.request_id = Some(id.to_owned());
+    event.method = method.map(str::to_owned);
+    event.origin = origin;
+    event.status = Some(refused.status().as_u16());
+    event.reason = Some(refused.reason);
+    event.rule = refused.rule.clone();
+    event.place = refused.place.clone();
+    event.message = Some(Untrusted::new(&refused.message).to_string());
+    events.write(&event);
+}
+
+/// Answers one request, whatever comes.
+pub(crate) async fn answer<F: Forward>(context: Arc<Context<F>>, mut request: Request<Incoming>) -> Response<Downlink> {
+    let serving = &context.shared.serving;
+    let notes = Notes::default();
+    let id = siblings_id(&context.channel, request.headers()).unwrap_or_else(|| context.shared.ids.next());
+    let mut record = Record::new(serving.events.clone(), &id, notes.clone(), Some(context.pulse.beat()));
+    let idle = Duration::from_millis(serving.limits.idle_ms);
+
+    let upgrade = request.version() < Version::HTTP_2 && request.headers().contains_key(header::UPGRADE);
+    let agent = upgrade.then(|| hyper::upgrade::on(&mut request));
+    let (parts, incoming) = request.into_parts();
+    let malformed = crate::framing::violation(&parts);
+    let ends = upgrade || malformed.is_some();
+
+    let outcome = match malformed {
+        Some(refused) => Err(refused),
+        None => respond(&context, parts, incoming, &id, &notes, &mut record, idle).await,
+    };
+    let (mut response, websocket) = match outcome {
+        Ok(Outcome::Page(response)) => (response, None),
+        Ok(Outcome::Answer(response)) => (response, None),
+        Ok(Outcome::WebSocket(response, stream)) => (response, Some(stream)),
+        Err(refused) => {
+            record.broke(&refused);
+            (refusal_response(&refused, serving.piece, &id), None)
+        }
+    };
+    record.status(response.status());
+    if let (Some(stream), Some(agent)) = (websocket, agent) {
+        tokio::spawn(splice(agent, stream, notes.clone(), idle, record, context.slot.clone()));
+        return response.map(|_| Downlink::new(body::empty(), notes, idle, None));
+    }
+    if ends {
+        // What follows an upgrade that did not happen, or a broken head, is not read as a message.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response.map(|body| Downlink::new(body, notes, idle, Some(record)))
+}
+
+enum Outcome {
+    Page(Response<Body>),
+    Answer(Response<Body>),
+    WebSocket(Response<Body>, Box<dyn tunnel::Duplex>),
+}
+
+async fn respond<F: Forward>(
+    context: &Context<F>,
+    parts: Parts,
+    incoming: Incoming,
+    id: &str,
+    notes: &Notes,
+    record: &mut Record,
+    idle: Duration,
+) -> Result<Outcome, Refused> {
+    let limits = &context.shared.serving.limits;
+    let method = parts.method.as_str().to_owned();
+    let named = asked::named(&parts, &context.channel).inspect_err(|_| {
+        // Refused before it was read in full: the event still says what it seemed to ask for.
+        record.origin(&Untrusted::new(&method).to_string(), seemed(&context.channel, &parts));
+    })?;
+    let (https, host, port, path, query) = match named {
+        Named::Own { host, path } => {
+            record.named(&method, format!("http://{host}"), path.clone());
+            let page = context.shared.forward.own_page(&host, &path);
+            return page.map(Outcome::Page).ok_or_else(|| asked::self_request(&host));
+        }
+        Named::Origin { https, host, port, path, query } => (https, host, port, path, query),
+    };
+    record.named(&method, asked::origin(https, &host, port), path.clone());
+    if parts.headers.len() > limits.headers {
+        // HTTP/1 has been counted as it came; HTTP/2 bounds only the sum of sizes.
+        return Err(Refused::new(Reason::TooLarge, "the request has more header fields than this bottle allows").place("head"));
+    }
+    let websocket = asked::websocket(&parts, incoming.is_end_stream())?;
+    let length = incoming.size_hint().lower();
+    if length > limits.body_bytes {
+        return Err(body::too_large(limits.body_bytes));
+    }
+    if parts.headers.get_all(header::EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Refused::new(Reason::MalformedRequest, "the only expectation known is 100-continue").place("header:expect"));
+    }
+    let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| websocket).cloned();
+    let asked = Asked { https, host, port, path, query, request_id: id.to_owned(), websocket, notes: notes.clone() };
+    let sibling = matches!(context.channel, Channel::Sibling);
+    let request = end_to_end(parts, &asked, sibling, uplink(incoming, limits.body_bytes, notes))?;
+
+    let forwarded = tokio::select! {
+        biased;
+        forwarded = context.shared.forward.forward(asked, request) => forwarded,
+        () = body::stalled(notes, idle) => Err(body::too_slow(idle)),
+    };
+    let mut response = forwarded?;
+    let from_sibling = response.extensions_mut().remove::<FromSibling>().is_some();
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let not_asked =
+            || Refused::new(Reason::UpstreamProtocol, "the origin switched to a protocol that was not asked for").place("upstream");
+        let key = key.filter(|key| tunnel::agrees(&response, key.as_bytes())).ok_or_else(not_asked)?;
+        drop(key);
+        let patience = Duration::from_millis(limits.handshake_ms);
+        let stream = tokio::time::timeout(patience, tunnel::carried(&mut response)).await.ok().flatten().ok_or_else(not_asked)?;
+        clean(&mut response, from_sibling);
+        ask_for_websocket(response.headers_mut());
+        return Ok(Outcome::WebSocket(response, stream));
+    }
+    if response.status().is_informational() {
+        return Err(Refused::new(Reason::UpstreamProtocol, "the origin's answer has no final status").place("upstream"));
+    }
+    clean(&mut response, from_sibling);
+    if let Some(reason) = sibling_refused(&response) {
+        record.broke(&Refused::new(reason, "refused by the next sidecar"));
+    }
+    Ok(Outcome::Answer(response))
+}
+
+/// The request as it goes on: canonical target, end-to-end fields, counted body.
+fn end_to_end(mut parts: Parts, asked: &Asked, sibling: bool, body: Body) -> Result<Request<Body>, Refused> {
+    let authority = asked::authority(asked.https, &asked.host, asked.port);
+    let sendable = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place("path");
+    parts.uri = Uri::builder()
+        .scheme(if asked.https { "https" } else { "http" })
+        .authority(authority.as_str())
+        .path_and_query(asked.path_and_query())
+        .build()
+        .map_err(sendable)?;
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    headers::clean_request(&mut parts.headers, sibling);
+    let host =
+        HeaderValue::try_from(authority).map_err(|_| Refused::new(Reason::AmbiguousTarget, "the host cannot be written").place("head"))?;
+    parts.headers.insert(header::HOST, host);
+    join_cookies(&mut parts.headers);
+    if asked.websocket {
+        ask_for_websocket(&mut parts.headers);
+    }
+    Ok(Request::from_parts(parts, body))
+}
+
+/// HTTP/2 may split cookies over fields; HTTP/1.1 has one (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+fn ask_for_websocket(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+fn clean(response: &mut Response<Body>, from_sibling: bool) {
+    headers::clean_response(response.headers_mut(), from_sibling);
+    // An origin's reason phrase would ride along.
+    response.extensions_mut().clear();
+    *response.version_mut() = Version::HTTP_11;
+}
+
+fn uplink(incoming: Incoming, limit: u64, notes: &Notes) -> Body {
+    if incoming.is_end_stream() {
+        return body::empty();
+    }
+    Uplink { body: incoming, limit, notes: notes.clone() }.boxed()
+}
+
+/// The reason that a sibling gave, if it refused.
+fn sibling_refused(response: &Response<Body>) -> Option<Reason> {
+    let slug = response.headers().get(HEADER)?.to_str().ok()?;
+    Reason::ALL.iter().copied().find(|reason| reason.slug() == slug)
+}
+
+/// The id that our sibling gave this request.
+pub(crate) fn siblings_id(channel: &Channel, headers: &HeaderMap) -> Option<String> {
+    if !matches!(channel, Channel::Sibling) {
+        return None;
+    }
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let plain = !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    plain.then(|| id.to_owned())
+}
+
+/// The origin as far as it can be told, for the event of a request whose target was refused.
+fn seemed(channel: &Channel, parts: &Parts) -> String {
+    match channel {
+        Channel::Intercepted { host, port, .. } => asked::origin(true, host, *port),
+        _ => match parts.uri.authority().map(|a| asked::split_authority(a.as_str())) {
+            Some(Ok((host, port))) => asked::origin(false, &host, port.unwrap_or(80)),
+            _ => "-".to_owned(),
+        },
+    }
+}
+
+pub(crate) async fn splice(
+    agent: OnUpgrade,
+    stream: Box<dyn tunnel::Duplex>,
+    notes: Notes,
+    idle: Duration,
+    mut record: Record,
+    slot: Slot,
+) {
+    match agent.await {
+        Ok(agent) => {
+            if let Some(why) = tunnel::splice(TokioIo::new(agent), stream, &notes, idle).await {
+                record.message(why);
+            }
+        }
+        Err(_) => record.message("the agent left before the upgrade".to_owned()),
+    }
+    drop(record);
+    drop(slot);
+}

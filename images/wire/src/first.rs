@@ -1,0 +1,90 @@
+//! The first bytes of a connection, read to see what it speaks, and given back.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+/// What every HTTP/2 connection starts with (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A stream whose first bytes have been read already.
+#[derive(Debug)]
+pub(crate) struct Rewound<S> {
+    first: Bytes,
+    stream: S,
+}
+
+impl<S> Rewound<S> {
+    pub(crate) fn new(first: Bytes, stream: S) -> Self {
+        Self { first, stream }
+    }
+}
+
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Http1,
+    Http2,
+    Tls,
+    /// It ended before it said anything.
+    Nothing,
+}
+
+/// Reads until it is plain what the peer speaks. TLS is told by the record type of a handshake and the major version
+/// of every TLS record (RFC 8446, section 5.1).
+pub(crate) async fn listen<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<(Speaks, Rewound<S>)> {
+    let mut first = BytesMut::with_capacity(1024);
+    let speaks = loop {
+        if stream.read_buf(&mut first).await? == 0 {
+            break if first.is_empty() { Speaks::Nothing } else { Speaks::Http1 };
+        }
+        match first[0] {
+            0x16 if first.len() == 1 => {}
+            0x16 if first[1] == 3 => break Speaks::Tls,
+            _ if first.starts_with(PREFACE) => break Speaks::Http2,
+            _ if PREFACE.starts_with(&first) => {}
+            _ => break Speaks::Http1,
+        }
+    };
+    Ok((speaks, Rewound::new(first.freeze(), stream)))
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.first.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let taken = self.first.len().min(buf.remaining());
+        buf.put_slice(&self.first[..taken]);
+        self.first.advance(taken);
+        if self.first.is_empty() {
+            self.first = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

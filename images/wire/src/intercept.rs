@@ -1,0 +1,189 @@
+//! `CONNECT`, and the TLS inside it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bottle_contract::Untrusted;
+use bottle_contract::event::Level;
+use bottle_contract::host::Host;
+use bottle_contract::reason::Reason;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::rustls::server::Acceptor;
+
+use crate::Forward;
+use crate::asked::{self, Channel};
+use crate::body::{self, Downlink};
+use crate::connection::{Context, serve_intercepted};
+use crate::exchange::{Record, log_refusal, siblings_id, splice};
+use crate::first::{self, Rewound, Speaks};
+use crate::framing::Guard;
+use crate::notes::Notes;
+use crate::refusal::{Refused, refusal_bytes, refusal_response};
+use crate::tunnel::Duplex;
+
+/// What was promised at `CONNECT`.
+enum Promise {
+    /// To answer as the target ourselves.
+    Intercept,
+    /// To pass bytes unseen.
+    Tunnel(Box<dyn Duplex>),
+}
+
+/// Answers `CONNECT`, and serves what follows.
+pub(crate) async fn connect<S, F>(context: Arc<Context<F>>, mut request: Request<Incoming>) -> Response<Downlink>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Forward,
+{
+    let serving = &context.shared.serving;
+    let notes = Notes::default();
+    let idle = Duration::from_millis(serving.limits.idle_ms);
+    let id = siblings_id(&context.channel, request.headers()).unwrap_or_else(|| context.shared.ids.next());
+    let agent = hyper::upgrade::on(&mut request);
+    let h1 = request.version() < http::Version::HTTP_2;
+    let (parts, _) = request.into_parts();
+    let mut record = Record::new(serving.events.clone(), &id, notes.clone(), Some(context.pulse.beat()));
+    let promised = match asked::connect_target(&parts) {
+        Err(refused) => {
+            record.origin("CONNECT", "-".into());
+            Err(refused)
+        }
+        Ok((host, port)) => {
+            record.origin("CONNECT", asked::origin(true, &host, port));
+            promise(&context, &host, port).await.map(|promise| (host, port, promise))
+        }
+    };
+    let mut response = match promised {
+        Err(refused) => {
+            record.broke(&refused);
+            record.status(refused.status());
+            let mut response = refusal_response(&refused, serving.piece, &id);
+            if h1 {
+                // What follows may already be the tunnel's bytes.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            return response.map(|body| Downlink::new(body, notes, idle, Some(record)));
+        }
+        Ok((host, port, Promise::Intercept)) => {
+            // What is asked inside is recorded request by request.
+            record.forget();
+            tokio::spawn(intercept::<S, F>(agent, context.clone(), host, port, id));
+            Response::new(body::empty())
+        }
+        Ok((_, _, Promise::Tunnel(stream))) => {
+            record.slug("tunnel");
+            record.status(StatusCode::OK);
+            tokio::spawn(splice(agent, stream, notes.clone(), idle, record, context.slot.clone()));
+            Response::new(body::empty())
+        }
+    };
+    *response.status_mut() = StatusCode::OK;
+    response.map(|body| Downlink::new(body, notes, idle, None))
+}
+
+/// What may be promised for this target.
+async fn promise<F: Forward>(context: &Context<F>, host: &Host, port: u16) -> Result<Promise, Refused> {
+    let serving = &context.shared.serving;
+    if let Some(own) = asked::own_name(host, port).filter(|_| matches!(context.channel, Channel::Agent)) {
+        return Err(asked::self_request(&own));
+    }
+    if let Some(stream) = context.shared.forward.tunnel(host, port).await {
+        return stream.map(Promise::Tunnel);
+    }
+    context.shared.forward.admit(host, port)?;
+    match serving.authority {
+        Some(_) => Ok(Promise::Intercept),
+        None => Err(Refused::new(Reason::OpaqueTunnel, "no tunnel to this target passes here")),
+    }
+}
+
+/// Finds out what the agent speaks inside the tunnel, and serves it only if it is TLS for the promised host.
+async fn intercept<S, F>(agent: OnUpgrade, context: Arc<Context<F>>, host: Host, port: u16, id: String)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Forward,
+{
+    let Ok(upgraded) = agent.await else { return };
+    // On HTTP/1 the tunnel is the connection itself; without hyper's layers in between it is smaller and faster.
+    match upgraded.downcast::<TokioIo<Guard<Rewound<S>>>>() {
+        Ok(Parts { io, read_buf, .. }) => {
+            let (stream, held) = io.into_inner().into_parts();
+            let first = if held.is_empty() { read_buf } else { Bytes::from([&read_buf[..], &held[..]].concat()) };
+            let stream = Rewound::new(first, stream);
+            terminate(stream, context, host, port, id).await;
+        }
+        Err(upgraded) => terminate(TokioIo::<Upgraded>::new(upgraded), context, host, port, id).await,
+    }
+}
+
+async fn terminate<S, F>(stream: S, context: Arc<Context<F>>, host: Host, port: u16, id: String)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Forward,
+{
+    let serving = &context.shared.serving;
+    let Some(authority) = serving.authority.clone() else { return };
+    let origin = asked::origin(true, &host, port);
+    let refuse = |refused: &Refused| log_refusal(&serving.events, &id, Some("CONNECT"), Some(origin.clone()), refused);
+    let fail = |why: &str| {
+        let mut event = crate::events::Events::event(Level::Warn, "error");
+        event.request_id = Some(id.clone());
+        event.origin = Some(origin.clone());
+        event.message = Some(Untrusted::new(why).to_string());
+        serving.events.write(&event);
+    };
+    let accepted = async {
+        let (speaks, mut stream) = first::listen(stream).await.map_err(|error| fail(&format!("the tunnel broke: {error}"))).ok()?;
+        match speaks {
+            Speaks::Nothing => return None,
+            Speaks::Tls => {}
+            Speaks::Http1 | Speaks::Http2 => {
+                let refused = Refused::new(Reason::OpaqueTunnel, "what came through CONNECT is not TLS");
+                refuse(&refused);
+                let _ = stream.write_all(&refusal_bytes(&refused, serving.piece, &id)).await;
+                let _ = stream.shutdown().await;
+                return None;
+            }
+        }
+        let start = LazyConfigAcceptor::new(Acceptor::default(), stream)
+            .await
+            .map_err(|error| fail(&format!("the agent's TLS handshake failed: {error}")))
+            .ok()?;
+        let mismatch = server_name_mismatch(start.client_hello().server_name(), &host);
+        mismatch.iter().for_each(&refuse);
+        let config = authority.config(&host).map_err(|error| fail(&format!("no leaf certificate could be made: {error}"))).ok()?;
+        let stream = start.into_stream(config).await.map_err(|error| fail(&format!("the agent's TLS handshake failed: {error}"))).ok()?;
+        Some((stream, mismatch))
+    };
+    let patience = Duration::from_millis(serving.limits.handshake_ms);
+    let (stream, mismatch) = match tokio::time::timeout(patience, accepted).await {
+        Ok(Some(accepted)) => accepted,
+        Ok(None) => return,
+        Err(_) => return refuse(&Refused::new(Reason::TooSlow, format!("no TLS handshake within {} ms", patience.as_millis()))),
+    };
+    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let channel = Channel::Intercepted { host, port, mismatch };
+    let (shared, slot) = (context.shared.clone(), context.slot.clone());
+    drop(context);
+    // A task of its own: this one is as large as the handshake needed.
+    tokio::spawn(serve_intercepted(stream, h2, shared, channel, slot));
+}
+
+/// The server name must be the promised host. Addresses are not sent as names (RFC 6066, section 3), so it may be
+/// missing only for them. The refusal is told inside TLS, with the promised host's leaf: no leaf is made for a name
+/// that was not admitted.
+fn server_name_mismatch(server_name: Option<&str>, host: &Host) -> Option<Refused> {
+    let refused = |message: String| Some(Refused::new(Reason::OriginMismatch, message).place("tls"));
+    match (server_name.map(Host::parse), host) {
+        (Some(Ok(name)), host) if name == *host => None,
+        (None, Host::Ip(_)) => None,
+        (None, Host::Name(_)) => refused("the TLS handshake names no server".into()),
+        (Some(_), _) => refused(format!("CONNECT names {host}, TLS names {}", Untrusted::new(server_name.unwrap_or_default()))),
+    }
+}

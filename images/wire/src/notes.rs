@@ -1,0 +1,90 @@
+//! What is noted about one exchange while it is under way, for its event.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What a proxy may add to the event of an exchange.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// The generation of the table that judged.
+    pub generation: Option<u64>,
+    /// The rule that allowed it.
+    pub rule: Option<String>,
+    /// The header that a credential was put in.
+    pub injected: Option<String>,
+    /// The address that was dialled.
+    pub dialled: Option<String>,
+    /// A sentence for people.
+    pub message: Option<String>,
+}
+
+/// Shared between the exchange, its bodies and whoever forwards it.
+#[derive(Clone, Debug)]
+pub struct Notes(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    noted: Mutex<Noted>,
+    sent: AtomicU64,
+    received: AtomicU64,
+    /// Milliseconds from [`EPOCH`] to the last movement.
+    moved: AtomicU64,
+}
+
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn millis_now() -> u64 {
+    u64::try_from(EPOCH.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Default for Notes {
+    fn default() -> Self {
+        let now = millis_now();
+        Self(Arc::new(Inner { noted: Mutex::default(), sent: AtomicU64::new(0), received: AtomicU64::new(0), moved: AtomicU64::new(now) }))
+    }
+}
+
+impl Notes {
+    /// Adds to what is noted.
+    pub fn note(&self, change: impl FnOnce(&mut Noted)) {
+        change(&mut self.0.noted.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What is noted so far.
+    pub fn noted(&self) -> Noted {
+        self.0.noted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Bytes of the request's body so far.
+    pub fn sent(&self) -> u64 {
+        self.0.sent.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the response's body so far.
+    pub fn received(&self) -> u64 {
+        self.0.received.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_sent(&self, bytes: usize) -> u64 {
+        self.touch();
+        let bytes = bytes as u64;
+        self.0.sent.fetch_add(bytes, Ordering::Relaxed) + bytes
+    }
+
+    pub(crate) fn add_received(&self, bytes: usize) {
+        self.touch();
+        self.0.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn touch(&self) {
+        self.0.moved.store(millis_now(), Ordering::Relaxed);
+    }
+
+    /// When a byte last moved.
+    pub(crate) fn moved(&self) -> Instant {
+        *EPOCH + Duration::from_millis(self.0.moved.load(Ordering::Relaxed))
+    }
+}

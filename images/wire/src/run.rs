@@ -1,0 +1,187 @@
+//! The skeleton of a sidecar's `main`: arguments, descriptors, process attributes, signals, readiness.
+
+use std::future::Future;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bottle_contract::event::Level;
+use bottle_contract::handoff::{self, Listener, READY};
+use bottle_contract::names;
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::events::Events;
+use crate::stop::Stop;
+
+/// Exit status for wrong use.
+const WRONG_USE: u8 = 2;
+/// Exit status when the sidecar could not start or go on.
+const FAILED: u8 = 125;
+/// Threads of the runtime. More bottles are better served by more bottles.
+const MOST_WORKERS: usize = 4;
+/// Deep enough for TLS and HTTP/2 in a debug build; only what is touched is resident.
+const STACK: usize = 1 << 20;
+
+/// What a sidecar starts with.
+#[derive(Debug)]
+pub struct Sidecar {
+    /// Its listening sockets.
+    pub listeners: Vec<Listener>,
+    /// The directory of its configuration.
+    pub config: PathBuf,
+    /// The directory of its secrets.
+    pub secrets: PathBuf,
+    /// The directory of its certificate authority.
+    pub ca: PathBuf,
+    /// Where to say "ready".
+    pub ready: Ready,
+    /// Given on SIGTERM and SIGINT.
+    pub stop: Stop,
+    /// Given on each SIGHUP.
+    pub reload: Reload,
+}
+
+impl Sidecar {
+    /// Takes out the listener of this name.
+    pub fn listener(&mut self, name: &str) -> Option<OwnedFd> {
+        let at = self.listeners.iter().position(|listener| listener.name == name)?;
+        Some(self.listeners.swap_remove(at).socket)
+    }
+}
+
+/// Says "ready" once; dropped without it, the supervisor knows that the start failed.
+#[derive(Debug)]
+pub struct Ready(Option<OwnedFd>);
+
+impl Ready {
+    /// The listeners are served from now on.
+    pub fn say(self) -> Result<(), String> {
+        let Some(fd) = self.0 else { return Ok(()) };
+        std::fs::File::from(fd).write_all(READY).map_err(|error| format!("cannot say ready: {error}"))
+    }
+}
+
+/// Waits for SIGHUP.
+#[derive(Debug)]
+pub struct Reload(Signal);
+
+impl Reload {
+    /// Returns when the configuration should be read again.
+    pub async fn asked(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+struct Directories {
+    config: PathBuf,
+    secrets: PathBuf,
+    ca: PathBuf,
+}
+
+fn directories(mut arguments: impl Iterator<Item = std::ffi::OsString>) -> Result<Directories, String> {
+    let mut directories = Directories { config: names::CONFIG_DIR.into(), secrets: names::SECRETS_DIR.into(), ca: names::CA_DIR.into() };
+    while let Some(argument) = arguments.next() {
+        let slot = match argument.to_str() {
+            Some("--config") => &mut directories.config,
+            Some("--secrets") => &mut directories.secrets,
+            Some("--ca") => &mut directories.ca,
+            // An argument may be a secret by mistake: it is not repeated.
+            _ => return Err("unknown argument; known are --config DIR, --secrets DIR, --ca DIR".into()),
+        };
+        *slot = arguments.next().ok_or("an option needs a directory")?.into();
+    }
+    Ok(directories)
+}
+
+/// No core dump, and no other process of the same user may read this one's memory (prctl(2), PR_SET_DUMPABLE).
+fn close_to_others() -> Result<(), String> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| format!("cannot become undumpable: {error}"))?;
+    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
+        .map_err(|error| format!("cannot forbid core dumps: {error}"))
+}
+
+/// Ends the process on any panic. The message is not shown: it may hold what was being handled.
+fn abort_on_panic(events: Events) {
+    std::panic::set_hook(Box::new(move |info| {
+        let place = info.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
+        events.say(Level::Error, "error", format!("internal error at {place}"));
+        std::process::abort();
+    }));
+}
+
+/// Runs a sidecar. Call it first in `main`, before any descriptor is opened.
+pub fn run<M, R>(main: M) -> ExitCode
+where
+    M: FnOnce(Sidecar, Events) -> R,
+    R: Future<Output = Result<(), String>>,
+{
+    let events = Events::stderr();
+    let failed = |code: u8, message: String| {
+        events.say(Level::Error, "error", message);
+        ExitCode::from(code)
+    };
+    abort_on_panic(events.clone());
+    // SAFETY: this is the start of the process, before anything has been opened, as the caller promises.
+    let handoff = match unsafe { handoff::take() } {
+        Ok(handoff) => handoff,
+        Err(message) => return failed(FAILED, message),
+    };
+    let directories = match directories(std::env::args_os().skip(1)) {
+        Ok(directories) => directories,
+        Err(message) => return failed(WRONG_USE, message),
+    };
+    if let Err(message) = close_to_others() {
+        return failed(FAILED, message);
+    }
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .max_blocking_threads(4)
+        .thread_stack_size(STACK)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(FAILED, format!("no runtime: {error}")),
+    };
+    let outcome = runtime.block_on(async {
+        let on = |kind| signal(kind).map_err(|error| format!("signals cannot be awaited: {error}"));
+        let (mut term, mut int, reload) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?);
+        let (stopper, stop) = Stop::pair();
+        let log = events.clone();
+        tokio::spawn(async move {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            log.write(&Events::event(Level::Info, "stopping"));
+            stopper.stop();
+        });
+        let Directories { config, secrets, ca } = directories;
+        let ready = Ready(handoff.ready);
+        main(Sidecar { listeners: handoff.listeners, config, secrets, ca, ready, stop, reload: Reload(reload) }, events.clone()).await
+    });
+    // Connections that outlived the grace end with the process.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => failed(FAILED, message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_argument_is_refused_and_not_repeated() {
+        let read = |arguments: &[&str]| {
+            directories(arguments.iter().map(Into::into)).map(|d| [d.config, d.secrets, d.ca].map(|p| p.display().to_string()))
+        };
+        assert_eq!(read(&[]), Ok(["/run/bottle/config", "/run/bottle/secrets", "/run/bottle/ca"].map(str::to_owned)));
+        assert_eq!(read(&["--ca", "/c", "--config", "/a", "--secrets", "/b"]), Ok(["/a", "/b", "/c"].map(str::to_owned)));
+        assert_eq!(read(&["--token=abc"]), Err("unknown argument; known are --config DIR, --secrets DIR, --ca DIR".into()));
+        assert_eq!(read(&["--ca"]), Err("an option needs a directory".into()));
+    }
+}

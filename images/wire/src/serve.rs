@@ -1,0 +1,183 @@
+//! Accepts connections and bounds how many there are.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bottle_contract::event::Level;
+use bottle_contract::pipelock::Limits;
+use bottle_contract::reason::Reason;
+use rustix::net::AddressFamily;
+use rustix::process::{Resource, getrlimit};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::Forward;
+use crate::authority::LeafAuthority;
+use crate::events::Events;
+use crate::exchange::RequestIds;
+use crate::refusal::{Refused, refusal_bytes};
+use crate::stop::Stop;
+
+/// Descriptors that are not connections: standard streams, listeners, epoll, the link, files being read.
+const RESERVED_DESCRIPTORS: u64 = 32;
+/// How long open connections may take to end after the stop.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long to wait when the kernel has no descriptor for a new connection.
+const BREATH: Duration = Duration::from_millis(50);
+/// How many surplus connections are told so at one time; more are closed without a word.
+const TOLD: usize = 16;
+
+/// Who dials a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Facing {
+    /// The agent: nothing that it says about itself is believed.
+    Agent,
+    /// A sibling sidecar: it may name `https` targets in absolute form, and its `x-bottle-` fields are kept.
+    Sibling,
+}
+
+/// How a listener is served.
+#[derive(Clone)]
+pub struct Serving {
+    /// Which sidecar this is, as in `egress`.
+    pub piece: &'static str,
+    /// Who dials.
+    pub facing: Facing,
+    /// Signs for intercepted hosts. Without one, `CONNECT` works only for [`Forward::tunnel`].
+    pub authority: Option<Arc<LeafAuthority>>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Where events go.
+    pub events: Events,
+    /// When to stop.
+    pub stop: Stop,
+}
+
+/// What every connection of a listener shares.
+pub(crate) struct Shared<F> {
+    pub(crate) serving: Serving,
+    pub(crate) forward: F,
+    pub(crate) ids: RequestIds,
+}
+
+/// Held by whatever keeps a connection open.
+pub(crate) type Slot = Arc<OwnedSemaphorePermit>;
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    fn new(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(match rustix::net::getsockname(&socket)?.address_family() {
+            AddressFamily::UNIX => Self::Unix(UnixListener::from_std(socket.into())?),
+            _ => Self::Tcp(TcpListener::from_std(socket.into())?),
+        })
+    }
+}
+
+/// Serves a listening TCP or unix socket until the stop, then until its connections have ended or a few seconds have
+/// passed.
+pub async fn serve(listener: OwnedFd, serving: Serving, forward: impl Forward) -> io::Result<()> {
+    let listener = Listener::new(listener)?;
+    let most = most_connections(serving.limits.connections);
+    let slots = Arc::new(Semaphore::new(most));
+    let told = Arc::new(Semaphore::new(TOLD));
+    let starved = AtomicBool::new(false);
+    let shared = Arc::new(Shared { ids: RequestIds::new()?, serving, forward });
+    let stop = shared.serving.stop.clone();
+    let stopped = stop.stopped();
+    tokio::pin!(stopped);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut stopped => break,
+            accepted = accept(&listener) => accepted,
+        };
+        match accepted {
+            Err(error) => {
+                if !starved.swap(true, Ordering::Relaxed) {
+                    shared.serving.events.say(Level::Error, "error", format!("no connection can be accepted: {error}"));
+                }
+                tokio::time::sleep(BREATH).await;
+            }
+            Ok(stream) => {
+                starved.store(false, Ordering::Relaxed);
+                let slot = slots.clone().try_acquire_owned().ok();
+                match (stream, slot) {
+                    (Accepted::Tcp(stream), Some(slot)) => open(stream, &shared, slot),
+                    (Accepted::Unix(stream), Some(slot)) => open(stream, &shared, slot),
+                    (Accepted::Tcp(stream), None) => turn_away(stream, &shared, &told),
+                    (Accepted::Unix(stream), None) => turn_away(stream, &shared, &told),
+                }
+            }
+        }
+    }
+    drop(listener);
+    let all = u32::try_from(most).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(GRACE, slots.acquire_many(all)).await;
+    Ok(())
+}
+
+enum Accepted {
+    Tcp(tokio::net::TcpStream),
+    Unix(tokio::net::UnixStream),
+}
+
+async fn accept(listener: &Listener) -> io::Result<Accepted> {
+    match listener {
+        Listener::Tcp(listener) => {
+            let (stream, _) = listener.accept().await?;
+            // A small write must not wait for the acknowledgement of the last one. It fails only on a closed socket.
+            let _ = stream.set_nodelay(true);
+            Ok(Accepted::Tcp(stream))
+        }
+        Listener::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
+    }
+}
+
+fn open<S, F>(stream: S, shared: &Arc<Shared<F>>, slot: OwnedSemaphorePermit)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Forward,
+{
+    tokio::spawn(crate::connection::serve(stream, shared.clone(), Arc::new(slot)));
+}
+
+/// Tells a surplus connection that it is one.
+fn turn_away<S, F>(mut stream: S, shared: &Arc<Shared<F>>, told: &Arc<Semaphore>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Forward,
+{
+    let Ok(permit) = told.clone().try_acquire_owned() else { return };
+    let refused = Refused::new(Reason::TooMany, "this bottle has too many connections open");
+    let id = shared.ids.next();
+    crate::exchange::log_refusal(&shared.serving.events, &id, None, None, &refused);
+    let answer = refusal_bytes(&refused, shared.serving.piece, &id);
+    tokio::spawn(async move {
+        let told = async {
+            stream.write_all(&answer).await?;
+            stream.shutdown().await?;
+            // Read what it sends, or the reset would take the answer with it.
+            let mut room = [0; 4096];
+            while stream.read(&mut room).await? > 0 {}
+            io::Result::Ok(())
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), told).await;
+        drop(permit);
+    });
+}
+
+/// Each connection may need a second descriptor towards the origin.
+fn most_connections(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let room = (limit.saturating_sub(RESERVED_DESCRIPTORS) / 2).max(1);
+    wanted.min(usize::try_from(room).unwrap_or(usize::MAX)).min(Semaphore::MAX_PERMITS)
+}

@@ -1,0 +1,132 @@
+//! Streams that carry something other than HTTP messages after an upgrade.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bottle_contract::Untrusted;
+use http::{Response, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::body::stalled;
+use crate::notes::Notes;
+
+/// A two-way stream of bytes.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// Rides in a response's extensions, which must be `Clone`; taken once.
+#[derive(Clone)]
+struct Carried(Arc<Mutex<Option<Box<dyn Duplex>>>>);
+
+/// Gives a 101 response the stream that stands behind it, as for a forwarder that scans what passes.
+pub fn carry<B>(response: &mut Response<B>, stream: Box<dyn Duplex>) {
+    response.extensions_mut().insert(Carried(Arc::new(Mutex::new(Some(stream)))));
+}
+
+/// The stream behind a 101 response.
+pub(crate) async fn carried<B>(response: &mut Response<B>) -> Option<Box<dyn Duplex>> {
+    match response.extensions_mut().remove::<Carried>() {
+        Some(Carried(stream)) => stream.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        None => hyper::upgrade::on(response).await.ok().map(|upgraded| Box::new(TokioIo::new(upgraded)) as Box<dyn Duplex>),
+    }
+}
+
+/// What `Sec-WebSocket-Accept` must be for this `Sec-WebSocket-Key` (RFC 6455, section 4.2.2).
+fn accept_for(key: &[u8]) -> String {
+    use base64::Engine as _;
+    let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY);
+    digest.update(key);
+    digest.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    base64::engine::general_purpose::STANDARD.encode(digest.finish())
+}
+
+/// True when the 101 `response` agrees to the WebSocket that was asked for with `key`.
+pub fn agrees<B>(response: &Response<B>, key: &[u8]) -> bool {
+    let is = |name: header::HeaderName, expected: &str| {
+        let mut values = response.headers().get_all(name).iter();
+        match (values.next(), values.next()) {
+            (Some(value), None) => value.as_bytes().eq_ignore_ascii_case(expected.as_bytes()),
+            _ => false,
+        }
+    };
+    response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && is(header::UPGRADE, "websocket")
+        && response.headers().get(header::SEC_WEBSOCKET_ACCEPT).is_some_and(|v| v.as_bytes() == accept_for(key).as_bytes())
+}
+
+/// Copies both ways until both have ended, one breaks, or nothing moves for `idle`. Returns why it broke.
+pub(crate) async fn splice(
+    agent: impl AsyncRead + AsyncWrite + Unpin,
+    upstream: Box<dyn Duplex>,
+    notes: &Notes,
+    idle: Duration,
+) -> Option<String> {
+    let mut agent = Counted { stream: agent, notes };
+    let mut upstream = upstream;
+    // 8 KiB each way: an idle tunnel must stay small.
+    let copied = tokio::io::copy_bidirectional_with_sizes(&mut agent, &mut upstream, 8 << 10, 8 << 10);
+    tokio::select! {
+        copied = copied => copied.err().map(|error| Untrusted::new(&error.to_string()).to_string()),
+        () = stalled(notes, idle) => Some(format!("nothing moved for {} ms", idle.as_millis())),
+    }
+}
+
+/// Counts what the agent sends and receives.
+struct Counted<'n, S> {
+    stream: S,
+    notes: &'n Notes,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if polled.is_ready() {
+            self.notes.add_sent(buf.filled().len() - before);
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(written)) = polled {
+            self.notes.add_received(written);
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_the_rfc_holds() {
+        assert_eq!(accept_for(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    // covers: H10
+    #[test]
+    fn a_101_that_agrees_to_something_else_is_no_tunnel() {
+        let response = |upgrade: &str, accept: &str| {
+            Response::builder().status(101).header("upgrade", upgrade).header("sec-websocket-accept", accept).body(()).unwrap()
+        };
+        let key = b"dGhlIHNhbXBsZSBub25jZQ==";
+        assert!(agrees(&response("WebSocket", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), key));
+        assert!(!agrees(&response("h2c", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), key));
+        assert!(!agrees(&response("websocket", "AAAA"), key));
+    }
+}

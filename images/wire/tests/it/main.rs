@@ -1,0 +1,9 @@
+//! The machinery as a whole: a served socket, scripted agents, and a forwarder that records what reaches it.
+
+mod binding;
+mod bounds;
+mod framing;
+mod http2;
+mod leaf;
+mod streams;
+mod support;

@@ -1,0 +1,51 @@
+//! Who a piece is on the host: the operator, or, when the operator is root, a number that owns nothing else.
+
+use serde::Serialize;
+
+/// The user and group that every piece sees itself as. Not 0: some agents refuse to run as root, and nothing inside
+/// needs it.
+pub const INSIDE: u32 = 1000;
+
+/// The first number for pieces that root starts: in the range that Linux distributions leave to containers
+/// (524288 to 1879048191), away from its start, where `subuid` ranges lie.
+const FIRST: u32 = 0x6f00_0000;
+/// Numbers for each bottle.
+const EACH: u32 = 16;
+
+/// User and group of a piece on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Ids {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// The supervisor is root, so that the piece is somebody else.
+    pub foreign: bool,
+}
+
+/// Numbers for the piece at `index` of the bottle `id`. Two bottles of root may come to share numbers; they still
+/// share no namespace through which one could reach the other.
+pub fn for_piece(operator: (u32, u32), id: &str, index: u32) -> Ids {
+    let (uid, gid) = operator;
+    if uid != 0 {
+        return Ids { uid, gid, foreign: false };
+    }
+    // FNV-1a, folded to the room that the range leaves.
+    let hash = id.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let number = FIRST + (hash & 0xf_ffff) / EACH * EACH + index.min(EACH - 1);
+    Ids { uid: number, gid: number, foreign: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_that_root_starts_is_nobody_on_the_host() {
+        let agent = for_piece((0, 0), "implementer", 0);
+        let egress = for_piece((0, 0), "implementer", 1);
+        assert!(agent.foreign && (FIRST..1_879_048_192).contains(&agent.uid));
+        assert_eq!(egress.uid, agent.uid + 1);
+        assert_eq!(for_piece((501, 20), "implementer", 3), Ids { uid: 501, gid: 20, foreign: false });
+    }
+}

@@ -1,0 +1,42 @@
+//! Where the sidecars' programs are: beside bottle, or in its library directory.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Names another directory with the sidecars' programs.
+pub const DIRECTORY: &str = "BOTTLE_LIBEXEC";
+
+/// The name of a sidecar's program.
+pub fn file_name(piece: &str) -> String {
+    format!("bottle-{piece}")
+}
+
+/// Opens the program of a sidecar. It is executed by this descriptor, so that nothing can come between.
+pub fn find(piece: &str) -> Result<OwnedFd> {
+    let name = file_name(piece);
+    let mut tried = Vec::new();
+    for directory in directories() {
+        let path = directory.join(&name);
+        match File::open(&path) {
+            Ok(file) => return Ok(file.into()),
+            Err(error) => tried.push(format!("{}: {error}", path.display())),
+        }
+    }
+    Err(Error::failed(
+        format!("the program of `{piece}` is not installed"),
+        tried.join("; "),
+        format!("run `make build`, or set {DIRECTORY} to the directory that has `{name}`"),
+    ))
+}
+
+fn directories() -> Vec<PathBuf> {
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        return vec![directory.into()];
+    }
+    let executable = std::env::current_exe().unwrap_or_default();
+    let beside = executable.parent().unwrap_or(Path::new("/")).to_owned();
+    vec![beside.join("../libexec/bottle"), beside]
+}

@@ -1,0 +1,117 @@
+//! The mounts of each piece, from the plan and the facts. Pure.
+
+use std::path::{Path, PathBuf};
+
+use bottle_contract::names;
+use bottle_init::spec::{Mount, Source};
+
+use super::host_tree::Entry;
+use super::ids::INSIDE;
+use crate::manifest::model::{Rootfs, WorkspaceMode};
+use crate::plan::agent::{CA_BUNDLE, HOME};
+use crate::plan::{Plan, SidecarPlan};
+
+/// Bytes of each file system in memory that an agent may fill; pages count only once they are written.
+const SCRATCH: u64 = 4 << 30;
+/// Bytes of the small ones.
+const SMALL: u64 = 1 << 20;
+
+/// What the mounts of an agent are made from.
+#[derive(Debug)]
+pub struct AgentFacts<'a> {
+    /// What the host offers.
+    pub host: &'a [Entry],
+    /// The certificate of the authority that the agent trusts.
+    pub ca_pem: &'a str,
+    /// Where the agent's changes go, or its copy of the tree; unused for `mount` and `none`.
+    pub changes: &'a Path,
+}
+
+/// The agent's file system.
+pub fn agent(plan: &Plan, facts: &AgentFacts<'_>) -> Vec<Mount> {
+    let mut mounts = Vec::new();
+    if plan.rootfs == Rootfs::Host {
+        mounts.extend(facts.host.iter().map(|entry| match entry {
+            Entry::Tree(path) => read_only(path, path),
+            Entry::Link { at, to } => Mount::Symlink { to: to.clone(), target: at.clone() },
+        }));
+    }
+    mounts.extend([
+        Mount::Dev,
+        Mount::Proc,
+        scratch("/tmp", 0o1777),
+        scratch("/var/tmp", 0o1777),
+        scratch("/run", 0o755),
+        scratch(HOME, 0o700),
+    ]);
+    mounts.extend(etc(plan, facts.ca_pem));
+    mounts.extend(plan.tools.iter().map(|path| read_only(path, path)));
+    mounts.extend(plan.agent.links.iter().map(|(target, to)| Mount::Symlink { to: to.clone(), target: target.clone() }));
+    mounts.extend(plan.agent.files.iter().map(|(target, text)| Mount::File { target: target.clone(), text: text.clone(), mode: 0o600 }));
+    mounts.push(workspace(plan, facts));
+    mounts
+}
+
+/// Where landlock lets the agent write.
+pub fn agent_writable(plan: &Plan) -> Vec<PathBuf> {
+    ["/tmp", "/var/tmp", "/run", HOME, "/dev", "/proc"].iter().map(PathBuf::from).chain([plan.workspace.target.clone()]).collect()
+}
+
+/// A sidecar's file system: its own directories, and nothing else.
+pub fn sidecar(sidecar: &SidecarPlan, runtime: &Path, resolution: &[(PathBuf, String)]) -> Vec<Mount> {
+    let own = runtime.join(&sidecar.piece);
+    let mut mounts = vec![read_only(&own.join("config"), Path::new(names::CONFIG_DIR))];
+    if sidecar.authority {
+        mounts.push(read_only(&own.join("ca"), Path::new(names::CA_DIR)));
+    }
+    if !sidecar.secrets.is_empty() {
+        mounts.push(read_only(&own.join("secrets"), Path::new(names::SECRETS_DIR)));
+    }
+    if sidecar.dials_siblings {
+        mounts.push(read_only(&runtime.join("link"), Path::new(names::LINK_DIR)));
+    }
+    mounts.extend(resolution.iter().map(|(target, text)| Mount::File { target: target.clone(), text: text.clone(), mode: 0o444 }));
+    mounts
+}
+
+fn read_only(source: &Path, target: &Path) -> Mount {
+    Mount::Bind { source: Source::Path(source.to_owned()), target: target.to_owned(), writable: false }
+}
+
+fn scratch(target: &str, mode: u32) -> Mount {
+    Mount::Tmpfs { target: target.into(), size: SCRATCH, mode, executable: true }
+}
+
+fn workspace(plan: &Plan, facts: &AgentFacts<'_>) -> Mount {
+    let target = plan.workspace.target.clone();
+    let path = |path: &Path| Source::Path(path.to_owned());
+    match plan.workspace.mode {
+        WorkspaceMode::Overlay => Mount::Overlay { lower: path(&plan.workspace.source), changes: path(facts.changes), target },
+        WorkspaceMode::Copy => Mount::Bind { source: path(facts.changes), target, writable: true },
+        WorkspaceMode::Mount => Mount::Bind { source: path(&plan.workspace.source), target, writable: true },
+        WorkspaceMode::None => Mount::Tmpfs { target, size: SCRATCH, mode: 0o755, executable: true },
+    }
+}
+
+/// What `/etc` says inside: one user, the bottle's names, one certificate authority, and no name server.
+fn etc(plan: &Plan, ca_pem: &str) -> Vec<Mount> {
+    let file = |target: &str, text: String| Mount::File { target: target.into(), text, mode: 0o644 };
+    let link = |target: &str, to: &str| Mount::Symlink { to: to.into(), target: target.into() };
+    let names = if plan.agent.hosts.is_empty() { String::new() } else { format!("127.0.0.1 {}\n", plan.agent.hosts.join(" ")) };
+    let mut mounts = vec![
+        file("/etc/passwd", format!("agent:x:{INSIDE}:{INSIDE}::{HOME}:/bin/sh\nnobody:x:65534:65534::/nonexistent:/usr/sbin/nologin\n")),
+        file("/etc/group", format!("agent:x:{INSIDE}:\nnogroup:x:65534:\n")),
+        file("/etc/hosts", format!("127.0.0.1 localhost {}\n::1 localhost\n{names}", plan.id)),
+        file("/etc/hostname", format!("{}\n", plan.id)),
+        file("/etc/resolv.conf", "# Names are resolved by the proxy; there is no name server to ask.\n".into()),
+        file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n".into()),
+        file(CA_BUNDLE, ca_pem.to_owned()),
+        link("/etc/ssl/cert.pem", "certs/ca-certificates.crt"),
+        link("/etc/pki/tls/certs/ca-bundle.crt", CA_BUNDLE),
+        link("/etc/mtab", "/proc/self/mounts"),
+    ];
+    // An empty directory that programs change into, and one that they list.
+    mounts.extend(["/var/empty", "/mnt", "/sys"].map(|target| Mount::Directory { target: target.into(), mode: 0o555 }));
+    mounts.push(Mount::Tmpfs { target: "/var/lib".into(), size: SMALL, mode: 0o755, executable: false });
+    mounts
+}

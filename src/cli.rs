@@ -1,0 +1,79 @@
+//! The command line: what can be asked of bottle, and where each answer comes from.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{apply, audit, cleanup, diff, doctor, info, init, list, logs, schema, start, stop};
+use crate::error::{Result, USAGE};
+use crate::manifest;
+use crate::store::Layout;
+
+/// Run a coding agent as if it were already compromised, and lose nothing when it is
+#[derive(Debug, Parser)]
+#[command(name = "bottle", version, propagate_version = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Start(start::Args),
+    Stop(stop::Args),
+    List(list::Args),
+    Logs(logs::Args),
+    Diff(diff::Args),
+    Apply(apply::Args),
+    Cleanup(cleanup::Args),
+    Doctor(doctor::Args),
+    /// Check the record of what crossed the wall
+    Audit(audit::Args),
+    Info(info::Args),
+    Init(init::Args),
+    Schema(schema::Args),
+}
+
+/// Runs bottle, and returns its exit code. Only this function prints errors.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { USAGE } else { 0 };
+        }
+    };
+    let mut out = std::io::stdout().lock();
+    match run(&cli.command, &mut out) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{error}");
+            error.code
+        }
+    }
+}
+
+fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
+    match command {
+        Command::Start(args) => start::run(args, &Layout::here()?, out),
+        Command::Stop(args) => stop::run(args, &Layout::here()?, out),
+        Command::List(args) => list::run(args, &Layout::here()?, out),
+        Command::Logs(args) => logs::run(args, &Layout::here()?, out),
+        Command::Diff(args) => diff::run(args, &Layout::here()?, out),
+        Command::Apply(args) => apply::run(args, &Layout::here()?, out),
+        Command::Cleanup(args) => cleanup::run(args, &Layout::here()?, out),
+        Command::Doctor(args) => doctor::run(args, &Layout::here()?, out),
+        Command::Audit(args) => audit::run(args, &Layout::here()?, out),
+        Command::Info(args) => {
+            let layout = Layout::here()?;
+            let home = std::env::var_os("HOME").map(PathBuf::from);
+            let directory = std::env::current_dir().ok();
+            let library = manifest::load(&layout.config, home.as_deref(), directory.as_deref())?;
+            info::run(args, out, &library, &|name| std::env::var_os(name).is_some()).map(|()| 0)
+        }
+        Command::Init(args) => init::run(args, out, &Layout::here()?.config).map(|()| 0),
+        Command::Schema(args) => schema::run(args, out).map(|()| 0),
+    }
+}

@@ -1,0 +1,66 @@
+//! `bottle apply`: the agent's changes become the operator's.
+
+use std::io::{self, Write};
+
+use bottle_contract::Untrusted;
+
+use super::{NO, named, output, workspace};
+use crate::error::{Error, Result};
+use crate::files::Dir;
+use crate::store::{Layout, Status};
+use crate::workspace::{Applied, Choices, Skipped, apply, changes};
+
+/// Brings the agent's changes into your working directory.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The bottle.
+    pub id: String,
+    /// Overwrite files that changed since the start, and take symlinks that lead out of the tree.
+    #[arg(long)]
+    pub force: bool,
+    /// Take changes in `.git` too. Hooks and configuration there can run programs on your machine.
+    #[arg(long)]
+    pub git: bool,
+}
+
+/// Applies, and says of each path what became of it.
+pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
+    if named(layout, &args.id)?.status == Status::Running {
+        let hint = "wait until it ends, or `bottle stop` it";
+        return Err(Error::usage(format!("bottle `{}` runs", args.id), "its agent may still write", hint));
+    }
+    let place = workspace(layout, &args.id)?;
+    let found = changes(&place)?;
+    let choices = Choices { force: args.force, git: args.git };
+    let applied = apply(&found, &Dir::open(&place.dir)?, &Dir::open(&place.source)?, place.since, choices)?;
+    output(tell(&applied, out))
+}
+
+fn tell(applied: &Applied, out: &mut dyn Write) -> io::Result<u8> {
+    let list = |out: &mut dyn Write, title: &str, paths: &[Skipped]| {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "{title}:")?;
+        paths.iter().try_for_each(|skipped| writeln!(out, "  {}: {}", shown(&skipped.path), skipped.why))
+    };
+    if !applied.conflicts.is_empty() {
+        list(out, "nothing was changed, because of these", &applied.conflicts)?;
+        writeln!(out, "`--force` overwrites what changed since the start")?;
+        return Ok(NO);
+    }
+    for path in &applied.done {
+        writeln!(out, "  {}", shown(path))?;
+    }
+    writeln!(out, "{} applied, {} were so already, {} left out", applied.done.len(), applied.already, applied.left_out.len())?;
+    list(out, "left out", &applied.left_out)?;
+    if let Some(stopped) = &applied.stopped {
+        list(out, "stopped half-way, what is listed above stays", std::slice::from_ref(stopped))?;
+        return Ok(NO);
+    }
+    Ok(0)
+}
+
+fn shown(path: &std::path::Path) -> Untrusted<'_> {
+    Untrusted::new(path.as_os_str().as_encoded_bytes())
+}

@@ -1,0 +1,78 @@
+//! `bottle cleanup`: removes what bottles left whose supervisor was killed. What lives is not touched.
+
+use std::io::Write;
+
+use crate::backend;
+use crate::error::Result;
+use crate::store::{Bottles, Claim, Layout, Status, Takeover};
+
+/// Remove what killed bottles left
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Only say what would be removed
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Remove ended bottles too, with their logs
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Cleans up. Liveness is the lock that a supervisor holds, never a number in a file.
+pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
+    if !args.dry_run {
+        Claim::sweep_unfinished(layout)?;
+    }
+    let mut first = None;
+    let mut count = 0;
+    for entry in Bottles::list(layout)? {
+        let crashed = match entry.status {
+            Status::Running => continue,
+            Status::Ended => false,
+            Status::Crashed | Status::Unreadable(_) => true,
+        };
+        if !crashed && !args.all {
+            continue;
+        }
+        count += 1;
+        let what = if crashed { "what is left of" } else { "the logs of" };
+        if args.dry_run {
+            writeln!(out, "would remove {what} {}", entry.id).map_err(super::cannot_write)?;
+            continue;
+        }
+        match clean(layout, &entry.id, crashed && !args.all) {
+            Ok(()) => writeln!(out, "removed {what} {}", entry.id).map_err(super::cannot_write)?,
+            Err(error) => {
+                let _ = writeln!(std::io::stderr(), "{error}");
+                first.get_or_insert(error);
+            }
+        }
+    }
+    if count == 0 {
+        writeln!(out, "nothing to do").map_err(super::cannot_write)?;
+    }
+    // Each error was told above; the code says that there was one.
+    Ok(first.map_or(0, |error| error.code))
+}
+
+/// Undoes what a dead bottle made; its logs stay unless it is removed as a whole.
+fn clean(layout: &Layout, id: &crate::store::Id, keep_logs: bool) -> Result<()> {
+    let Takeover::Dead(mut claim) = Claim::take_over(layout, id)? else { return Ok(()) };
+    let damaged = claim.damage().is_some();
+    let errors = backend::undo_objects(&mut claim);
+    if let Some(error) = errors.into_iter().next() {
+        return Err(error);
+    }
+    if damaged || !keep_logs {
+        return claim.remove();
+    }
+    crate::timeline::seal(claim.state(), &Default::default())?;
+    claim.update(|m| {
+        m.phase = crate::store::Phase::Ended;
+        m.exit.get_or_insert(crate::store::Exit {
+            code: crate::error::FAILED,
+            signal: None,
+            message: Some("its supervisor was killed".into()),
+            ended: crate::clock::now(),
+        });
+    })
+}

@@ -1,0 +1,93 @@
+//! `bottle list`: which bottles there are, and whether they live.
+
+use std::io::{self, Write};
+
+use bottle_contract::Untrusted;
+use serde::Serialize;
+
+use super::{Format, output};
+use crate::error::Result;
+use crate::store::{Bottles, Entry, Exit, Layout, Phase, Status};
+
+/// Lists all bottles: those that run, that ended and whose logs are kept, and that a crash left.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How to write the list.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// One bottle, as programs read it.
+#[derive(Serialize)]
+struct Row<'a> {
+    id: &'a str,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    agent: Option<&'a str>,
+    bottle: Option<&'a str>,
+    backend: Option<&'a str>,
+    created: Option<&'a str>,
+    phase: Option<Phase>,
+    exit: Option<&'a Exit>,
+}
+
+/// Writes the list.
+pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
+    let entries = Bottles::list(layout)?;
+    let rows: Vec<Row<'_>> = entries.iter().map(row).collect();
+    output(match args.format {
+        Format::Json => json(&rows, out),
+        Format::Text => text(&rows, out),
+    })
+}
+
+fn row(entry: &Entry) -> Row<'_> {
+    let (status, reason) = match &entry.status {
+        Status::Running => ("running", None),
+        Status::Ended => ("ended", None),
+        Status::Crashed => ("crashed", None),
+        Status::Unreadable(reason) => ("unreadable", Some(reason.as_str())),
+    };
+    let metadata = entry.metadata.as_ref();
+    Row {
+        id: entry.id.as_str(),
+        status,
+        reason,
+        agent: metadata.map(|m| m.agent.as_str()),
+        bottle: metadata.map(|m| m.bottle.as_str()),
+        backend: metadata.map(|m| m.backend.as_str()),
+        created: metadata.map(|m| m.created.as_str()),
+        phase: metadata.map(|m| m.phase),
+        exit: metadata.and_then(|m| m.exit.as_ref()),
+    }
+}
+
+fn json(rows: &[Row<'_>], out: &mut dyn Write) -> io::Result<u8> {
+    serde_json::to_writer_pretty(&mut *out, rows)?;
+    writeln!(out)?;
+    Ok(0)
+}
+
+fn text(rows: &[Row<'_>], out: &mut dyn Write) -> io::Result<u8> {
+    if rows.is_empty() {
+        writeln!(out, "there are no bottles")?;
+        return Ok(0);
+    }
+    let width = rows.iter().map(|row| row.id.len()).max().unwrap_or_default().max("NAME".len());
+    writeln!(out, "{:width$}  {:10}  {:24}  {:8}  EXIT", "NAME", "STATUS", "CREATED", "BACKEND")?;
+    for row in rows {
+        let exit = match (row.exit, row.reason) {
+            (_, Some(reason)) => Untrusted::new(reason).to_string(),
+            (Some(exit), None) => match &exit.message {
+                Some(message) => format!("{} ({})", exit.code, Untrusted::new(message)),
+                None => exit.code.to_string(),
+            },
+            (None, None) => "-".to_owned(),
+        };
+        let created = Untrusted::new(row.created.unwrap_or("-")).to_string();
+        let backend = Untrusted::new(row.backend.unwrap_or("-")).to_string();
+        writeln!(out, "{:width$}  {:10}  {created:24}  {backend:8}  {exit}", row.id, row.status)?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,188 @@
+//! `bottle logs`: what the pieces wrote, in the order of their clocks.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bottle_contract::Untrusted;
+use serde::Deserialize;
+
+use super::{Format, named, output};
+use crate::error::{Error, Result};
+use crate::files::{Dir, entries};
+use crate::logs::EXTENSION;
+use crate::store::{Entry, Layout, Status};
+
+/// The longest line that is shown: a record holds at most 256 KiB of output, six times as much when all of it is escaped.
+const LONGEST: u64 = 4 << 20;
+/// How often new lines are looked for.
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// Shows the logs of a bottle: every piece's in one order, or one piece's.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The bottle.
+    pub id: String,
+    /// The piece: `agent`, `egress`, `pipelock`, `git-gate`, `supervise`.
+    pub piece: Option<String>,
+    /// Goes on until the bottle ends.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How to write the lines; `json` is what the files hold.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Writes the logs.
+pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
+    let entry = named(layout, &args.id)?;
+    let mut logs = Logs { args, layout, entry, open: Vec::new() };
+    loop {
+        // Order matters: the lock is looked at before the files, so that what was written before the end is shown.
+        let runs = logs.entry.status == Status::Running;
+        logs.open_new()?;
+        if let Err(e) = logs.drain(!(args.follow && runs), out) {
+            return output(Err(e));
+        }
+        if !(args.follow && runs) {
+            return Ok(0);
+        }
+        std::thread::sleep(PERIOD);
+        logs.entry = named(layout, &args.id)?;
+    }
+}
+
+struct Logs<'a> {
+    args: &'a Args,
+    layout: &'a Layout,
+    entry: Entry,
+    open: Vec<Log>,
+}
+
+/// A log that is being read.
+struct Log {
+    piece: String,
+    lines: BufReader<File>,
+    /// The next line, perhaps not complete.
+    line: Vec<u8>,
+}
+
+impl Logs<'_> {
+    /// Opens the logs that were not there before.
+    fn open_new(&mut self) -> Result<()> {
+        let Some(store) = Dir::open_private(&self.layout.state)? else { return Ok(()) };
+        let state = store.open_subdir(self.entry.id.as_str())?;
+        let names = if state.stat("logs")?.is_some() { entries(&state.open_subdir("logs")?)? } else { Vec::new() };
+        let known: Vec<&str> = names.iter().filter_map(|name| name.to_str()?.strip_suffix(EXTENSION)).collect();
+        if let Some(piece) = self.args.piece.as_deref().filter(|piece| !known.contains(piece) && self.open.is_empty()) {
+            if self.args.follow && self.entry.status == Status::Running {
+                return Ok(());
+            }
+            let cause = match known.as_slice() {
+                [] => "it has no logs".to_owned(),
+                known => format!("it has logs of {}", known.join(", ")),
+            };
+            let what = format!("there is no log of `{}` in `{}`", Untrusted::new(piece), self.entry.id);
+            return Err(Error::usage(what, cause, "name one of these, or none for all"));
+        }
+        let wanted = |piece: &str| self.args.piece.as_deref().is_none_or(|wanted| wanted == piece);
+        let new: Vec<&str> = known.into_iter().filter(|piece| wanted(piece) && self.open.iter().all(|log| log.piece != *piece)).collect();
+        for piece in new {
+            let file = state.open_subdir("logs")?.open_file(format!("{piece}{EXTENSION}"))?;
+            self.open.push(Log { piece: piece.to_owned(), lines: BufReader::new(file), line: Vec::new() });
+        }
+        Ok(())
+    }
+
+    /// Writes all complete lines that there are, merged by time; at the end also one that is torn.
+    fn drain(&mut self, end: bool, out: &mut dyn Write) -> io::Result<u8> {
+        let mut next: Vec<Option<String>> = Vec::new();
+        for log in &mut self.open {
+            next.push(log.fill(end)?);
+        }
+        // Times have one width, so that their order is the order of the texts.
+        while let Some(index) = (0..next.len()).filter(|&i| next[i].is_some()).min_by(|&a, &b| next[a].cmp(&next[b])) {
+            let log = &mut self.open[index];
+            match self.args.format {
+                Format::Json => {
+                    out.write_all(&log.line)?;
+                    if log.line.last() != Some(&b'\n') {
+                        out.write_all(b"\n")?;
+                    }
+                }
+                Format::Text => writeln!(out, "{}", text(&log.piece, &log.line))?,
+            }
+            log.line.clear();
+            next[index] = log.fill(end)?;
+        }
+        out.flush()?;
+        Ok(0)
+    }
+}
+
+impl Log {
+    /// Reads the next line, if it is complete or the last, and returns its time.
+    fn fill(&mut self, end: bool) -> io::Result<Option<String>> {
+        let room = LONGEST.saturating_sub(self.line.len() as u64);
+        (&mut self.lines).take(room).read_until(b'\n', &mut self.line)?;
+        let complete = self.line.last() == Some(&b'\n') || self.line.len() as u64 >= LONGEST;
+        let last = end && !self.line.is_empty();
+        if !complete && !last {
+            return Ok(None);
+        }
+        let time = serde_json::from_slice::<Timed>(&self.line).map(|timed| timed.time).unwrap_or_default();
+        Ok(Some(time))
+    }
+}
+
+#[derive(Deserialize)]
+struct Timed {
+    time: String,
+}
+
+/// What a line may hold, of an event or of wrapped bytes.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Line {
+    time: String,
+    level: Option<String>,
+    event: Option<String>,
+    method: Option<String>,
+    origin: Option<String>,
+    path: Option<String>,
+    status: Option<u16>,
+    reason: Option<String>,
+    rule: Option<String>,
+    message: Option<String>,
+    text: Option<String>,
+    base64: Option<String>,
+    dropped: Option<u64>,
+}
+
+/// One line for people; everything in it may come from the agent.
+fn text(piece: &str, line: &[u8]) -> String {
+    let Ok(line) = serde_json::from_slice::<Line>(line) else {
+        return format!("{:24}  {piece:10}  {}", "-", Untrusted::new(line));
+    };
+    let mut shown = format!("{:24}  {piece:10} ", Untrusted::new(&line.time).to_string());
+    let mut add = |word: &str| {
+        shown.push(' ');
+        shown.push_str(&Untrusted::new(word).to_string());
+    };
+    if let Some(dropped) = line.dropped {
+        add(&format!("({dropped} bytes of output were dropped here)"));
+    }
+    if let Some(text) = &line.text {
+        add(text);
+    }
+    if let Some(bytes) = line.base64.as_ref().and_then(|base64| STANDARD.decode(base64).ok()) {
+        shown.push_str(&format!(" {}", Untrusted::new(&bytes)));
+        return shown;
+    }
+    let status = line.status.map(|status| status.to_string());
+    let words = [&line.level, &line.event, &line.method, &line.origin, &line.path, &status, &line.reason, &line.rule, &line.message];
+    words.into_iter().flatten().for_each(|word| add(word));
+    shown
+}

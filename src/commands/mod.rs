@@ -1,0 +1,71 @@
+//! The commands, one file each: arguments in, text out, and the exit code.
+
+pub mod apply;
+pub mod audit;
+pub mod cleanup;
+pub mod diff;
+pub mod doctor;
+pub mod info;
+pub mod init;
+pub mod list;
+pub mod logs;
+pub mod schema;
+pub mod start;
+pub mod stop;
+
+use std::io;
+
+use clap::ValueEnum;
+
+use crate::error::{Error, Result};
+use crate::store::{Bottles, Entry, Id, Layout, Status, Workspace};
+
+/// Exit code: the question was answered, and the answer is no.
+pub const NO: u8 = 1;
+
+/// How a list is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The bottle that the operator named.
+fn named(layout: &Layout, id: &str) -> Result<Entry> {
+    let id: Id = id.parse()?;
+    Bottles::find(layout, &id)?.ok_or_else(|| {
+        Error::usage(format!("there is no bottle `{id}`"), "its state directory does not exist", "`bottle list` shows what there is")
+    })
+}
+
+/// The workspace of the bottle that the operator named.
+fn workspace(layout: &Layout, id: &str) -> Result<Workspace> {
+    let entry = named(layout, id)?;
+    let metadata = match (entry.metadata, entry.status) {
+        (Some(metadata), _) => metadata,
+        (None, Status::Unreadable(why)) => {
+            return Err(Error::failed(format!("bottle `{id}` cannot be read"), why, "`bottle cleanup` removes what is left of it"));
+        }
+        (None, _) => return Err(Error::failed(format!("bottle `{id}` cannot be read"), "it is just starting", "try again")),
+    };
+    metadata.workspace.ok_or_else(|| {
+        let hint = "only a bottle with an overlay or a copy has changes to look at";
+        Error::usage(format!("bottle `{id}` has no workspace of its own"), "none is recorded", hint)
+    })
+}
+
+/// An error of the output. A reader that has seen enough is none: `bottle logs web | head`.
+fn output(result: io::Result<u8>) -> Result<u8> {
+    match result {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(0),
+        result => result.map_err(cannot_write),
+    }
+}
+
+/// The output could not be written.
+pub(crate) fn cannot_write(error: io::Error) -> Error {
+    Error::failed("cannot write the output", error, "check the file or program that reads it")
+}

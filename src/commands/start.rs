@@ -1,0 +1,258 @@
+//! `bottle start`: from a wish to an exit code.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::backend::Backend;
+use crate::backend::embedded::{self, Embedded};
+use crate::digest::sha256_hex;
+use crate::error::{Error, NOT_FOUND, Result};
+use crate::lifecycle::end::Ending;
+use crate::lifecycle::table::Times;
+use crate::lifecycle::{self, watch::Wishes};
+use crate::manifest::{
+    self,
+    model::{Resolved, Rootfs},
+};
+use crate::plan::agent::{self, Run};
+use crate::plan::build::Facts;
+use crate::plan::{Plan, plan};
+use crate::render::preflight;
+use crate::signals::Signals;
+use crate::store::{Claim, Exit, Id, Layout, Object, Phase};
+use crate::terminal::Answer;
+use crate::timeline::{Opening, Timeline};
+use crate::{clock, image, limits, programs, terminal, values, workspace};
+
+/// How long everything up to the agent's first instruction may take.
+const START: Duration = Duration::from_secs(30);
+/// How long the sidecars may take to end by themselves.
+const WIND: Duration = Duration::from_secs(2);
+/// How long an agent may take to end after it was asked, in seconds.
+const GRACE: u64 = 10;
+
+/// Start an agent in a bottle
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The agent: `bottle info` lists them
+    pub agent: String,
+    /// Run this program instead of the agent's own
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<String>,
+    /// Start without asking
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Run without a person: no terminal, no questions
+    #[arg(long)]
+    pub headless: bool,
+    /// The agent's task
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Option<String>,
+    /// The bottle's id; without it, the agent's name or the next free one after it
+    #[arg(long, value_name = "ID")]
+    pub name: Option<String>,
+    /// Seconds that the agent has to end after it was asked
+    #[arg(long, value_name = "SECONDS", default_value_t = GRACE)]
+    pub grace: u64,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How a dry run is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// How a dry run is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Starts a bottle, and returns the exit code once nothing of it is left.
+pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
+    let directory = std::env::current_dir()
+        .map_err(|e| Error::failed("cannot tell the working directory", e, "change to a directory that exists, then start again"))?;
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let library = manifest::load(&layout.config, home.as_deref(), Some(&directory))?;
+    let resolved = library.resolve(&args.agent)?;
+    let own = agent::program(&resolved.agent).filter(|_| resolved.bottle.rootfs == Rootfs::Host);
+    let program = own.and_then(programs::look_up);
+    let facts = Facts { directory, terminal: terminal::is_interactive(), term: std::env::var("TERM").ok(), program };
+    let wish =
+        Run { command: (!args.command.is_empty()).then(|| args.command.clone()), prompt: args.prompt.clone(), headless: args.headless };
+    let base = args.name.as_deref().unwrap_or(&args.agent);
+    base.parse::<Id>()?;
+    let draft = plan(&resolved, base, &wish, &facts);
+    if args.dry_run {
+        return dry_run(args, &draft, out);
+    }
+    if let (Some(name), None, None) = (own, &facts.program, &wish.command) {
+        return Err(not_installed(name));
+    }
+    limits::set()?;
+    let host = |name: &str| std::env::var(name).ok();
+    let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
+    let mut ask = |prompt: &str| terminal::secret(prompt, &mut signals);
+    let ask: values::Ask<'_> = &mut ask;
+    let values = values::resolve(&draft, &host, (facts.terminal && !args.headless).then_some(ask))?;
+    let window = terminal::window();
+    let notes = Embedded::new(&draft, embedded::Values::none(window))?.check()?;
+    let image = match &draft.rootfs {
+        Rootfs::Image(archive) => Some(image::unpacked(archive, layout)?),
+        Rootfs::Host => None,
+    };
+    confirm(args, &draft, &notes, &mut signals)?;
+    let mut claim = Claim::new(layout, base, args.name.as_deref())?;
+    let plan = plan(&resolved, claim.id().as_str(), &wish, &facts);
+    let values = embedded::Values::of(values, terminal::window()).with_image(image);
+    let result = live(args, &resolved, &plan, values, &mut claim, &mut signals);
+    let (ending, troubles) = match result {
+        Ok(ended) => ended,
+        Err(error) => {
+            // Nothing was started: the failure itself is all there is to keep.
+            let errors = embedded::undo_objects(&mut claim);
+            errors.iter().for_each(report);
+            claim.remove()?;
+            return Err(error);
+        }
+    };
+    tell(&plan, &ending, &troubles);
+    tell_changes(&mut claim);
+    Ok(ending.code())
+}
+
+/// The agent's own program is nowhere.
+fn not_installed(name: &str) -> Error {
+    let hint = "`npm install -g @anthropic-ai/claude-code`, or run another program: `bottle start AGENT -- CMD`";
+    Error { code: NOT_FOUND, ..Error::failed(format!("`{name}` is not installed"), "no directory of PATH has it", hint) }
+}
+
+fn dry_run(args: &Args, plan: &Plan, out: &mut dyn Write) -> Result<u8> {
+    let text = match args.format {
+        Format::Text => preflight::dry_run(plan, "embedded", &[]),
+        Format::Json => format!(
+            "{:#}\n",
+            serde_json::to_value(plan).map_err(|e| Error::failed("cannot print the plan", e, "this is a fault of bottle"))?
+        ),
+    };
+    out.write_all(text.as_bytes()).map_err(super::cannot_write)?;
+    Ok(0)
+}
+
+/// Shows the summary, and asks unless the operator has said yes already.
+fn confirm(args: &Args, plan: &Plan, notes: &[String], signals: &mut Signals) -> Result<()> {
+    let asks = !args.yes && !args.headless;
+    let mut messages = std::io::stderr().lock();
+    if asks || terminal::messages_are_seen() {
+        let _ = messages.write_all(preflight::preflight(plan, "embedded", notes).as_bytes());
+    }
+    if !asks {
+        return Ok(());
+    }
+    if !terminal::is_interactive() {
+        return Err(Error::usage("nobody can be asked whether to start", "standard input or output is not a terminal", "add --yes"));
+    }
+    terminal::drop_typed();
+    let _ = write!(messages, "start? [y/N] ");
+    let _ = messages.flush();
+    let hint = "answer `y`, or add --yes";
+    match terminal::answer(signals) {
+        Answer::Line(line) if matches!(line.trim_ascii(), b"y" | b"Y" | b"yes") => Ok(()),
+        Answer::Line(_) => Err(Error::failed("not started", "the answer was not yes", hint)),
+        Answer::Signal(signal) => {
+            // The cursor stands behind the question.
+            let _ = writeln!(messages);
+            Err(interrupted(signal, hint))
+        }
+    }
+}
+
+/// A signal came instead of an answer.
+fn interrupted(signal: i32, hint: &str) -> Error {
+    let code = u8::try_from(128 + signal).unwrap_or(crate::error::FAILED);
+    Error { code, ..Error::failed("not started", lifecycle::end::name(signal), hint) }
+}
+
+/// From the first step to the last: nothing of the bottle is left but its directory of logs.
+fn live(
+    args: &Args,
+    resolved: &Resolved,
+    plan: &Plan,
+    values: embedded::Values,
+    claim: &mut Claim,
+    signals: &mut Signals,
+) -> Result<(Ending, Vec<Error>)> {
+    let text = serde_json::to_vec(plan).map_err(|e| Error::failed("cannot record the plan", e, "this is a fault of bottle"))?;
+    claim.state().replace_unsynced("plan.json", &text, crate::files::PRIVATE)?;
+    claim.update(|m| {
+        resolved.bottle.name.clone_into(&mut m.bottle);
+        resolved.agent.name.clone_into(&mut m.agent);
+        m.backend = "embedded".into();
+    })?;
+    let digest = sha256_hex(&text);
+    let opening = Opening { bottle: &plan.id, boot_id: &claim.metadata().boot_id, plan: &digest };
+    let mut timeline = Timeline::create(claim.state(), &opening)?;
+    let mut backend = Embedded::new(plan, values)?;
+    let times = Times { start: START, run: plan.limits.time, grace: Duration::from_secs(args.grace), wind: WIND };
+    let wishes = Wishes { times, feed: !args.headless };
+    let (mut ending, dropped) = lifecycle::run(plan, &mut backend, claim, &mut timeline, signals, wishes)?;
+    let mut troubles = backend.undo(claim);
+    if let Err(error) = timeline.close(&dropped) {
+        ending.failure(error);
+    }
+    for (piece, bytes) in &dropped {
+        let what = format!("{bytes} bytes of the log of {piece} are missing");
+        troubles.push(Error::failed(what, "the disk or the log's limit was full", "free space before the next start"));
+    }
+    let exit =
+        Exit { code: ending.code(), signal: ending.agent_signal(), message: ending.error().map(|e| e.what.clone()), ended: clock::now() };
+    let recorded = claim.update(|m| {
+        m.phase = Phase::Ended;
+        m.exit = Some(exit);
+    });
+    troubles.extend(recorded.err());
+    Ok((ending, troubles))
+}
+
+/// What the operator reads at the end: nothing, unless there is something to say.
+fn tell(plan: &Plan, ending: &Ending, troubles: &[Error]) {
+    let program = plan.agent.argv.first().map_or("", String::as_str);
+    if let Some(error) = ending.error() {
+        report(error);
+    } else if let Some(sentence) = ending.sentence(program) {
+        report(&sentence);
+    }
+    troubles.iter().for_each(report);
+}
+
+/// What the agent did to its working directory. Without changes nothing of it is kept.
+fn tell_changes(claim: &mut Claim) {
+    let Some(place) = claim.metadata().workspace.clone() else { return };
+    let result = workspace::changes(&place).and_then(|changes| {
+        if changes.list.is_empty() && changes.skipped.is_empty() {
+            claim.state().remove_tree("workspace")?;
+            return claim.update(|m| {
+                m.workspace = None;
+                m.objects.retain(|object| !matches!(object, Object::WorkspaceDir(_)));
+            });
+        }
+        let id = claim.id();
+        let text = format!("{}`bottle diff {id}` shows it, `bottle apply {id}` brings it here\n", workspace::summary(&changes));
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        Ok(())
+    });
+    if let Err(error) = result {
+        report(&error);
+    }
+}
+
+fn report(error: &Error) {
+    // Whoever reads our messages may be gone; the exit code still tells.
+    let _ = writeln!(std::io::stderr(), "{error}");
+}

@@ -1,0 +1,93 @@
+//! `bottle stop`: asks the supervisor of a bottle to end it, and waits until nothing of it is left.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::named;
+use crate::error::{Error, Result};
+use crate::store::{Layout, Phase, Status, start_time};
+
+/// Longer than an agent's grace and the sidecars' together.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// End a bottle, and wait until nothing of it is left
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The bottle: `bottle list` shows them
+    pub id: String,
+    /// End it at once, without waiting for the agent
+    #[arg(long)]
+    pub now: bool,
+}
+
+/// Ends the bottle. One that has ended already is success.
+pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
+    let entry = named(layout, &args.id)?;
+    if entry.status != Status::Running {
+        writeln!(out, "{} has ended", args.id).map_err(super::cannot_write)?;
+        return Ok(0);
+    }
+    let supervisor = entry.metadata.as_ref().map(|m| m.supervisor).ok_or_else(|| {
+        Error::failed(format!("bottle `{}` cannot be stopped", args.id), "its metadata is unreadable", "end its `bottle start` by hand")
+    })?;
+    if entry.metadata.as_ref().is_some_and(|m| m.phase == Phase::Stopping) && !args.now {
+        writeln!(out, "{} is ending already", args.id).map_err(super::cannot_write)?;
+    }
+    let mut gone = || writeln!(out, "{} has ended", args.id).map_err(super::cannot_write);
+    let Some(pid) = i32::try_from(supervisor.pid).ok().filter(|pid| *pid > 1).and_then(Pid::from_raw) else {
+        return Err(Error::failed(
+            format!("bottle `{}` cannot be stopped", args.id),
+            "no process is recorded",
+            "end its `bottle start` by hand",
+        ));
+    };
+    let cannot = |e: rustix::io::Errno| {
+        Error::failed(
+            format!("bottle `{}` cannot be stopped", args.id),
+            format!("signal process {pid:?}: {e}"),
+            "run this as the user who started it",
+        )
+    };
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => pidfd,
+        Err(rustix::io::Errno::SRCH) => return gone().map(|()| 0),
+        Err(e) => return Err(cannot(e)),
+    };
+    // The descriptor names whoever has the number now; only then is it looked at.
+    if start_time(supervisor.pid) != Some(supervisor.start_time) {
+        return gone().map(|()| 0);
+    }
+    let deadline = Instant::now() + PATIENCE;
+    // An interrupt hurries at each stage: the agent, its namespace, the sidecars.
+    let (signal, count) = if args.now { (Signal::INT, 3) } else { (Signal::TERM, 1) };
+    for _ in 0..count {
+        match pidfd_send_signal(&pidfd, signal) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::SRCH) => break,
+            Err(e) => return Err(cannot(e)),
+        }
+        let pause = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+        if args.now && wait(&pidfd, &pause) {
+            break;
+        }
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    if wait(&pidfd, &Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(60), tv_nsec: 0 }) {
+        gone().map(|()| 0)
+    } else {
+        Err(Error::failed(
+            format!("bottle `{}` has not ended yet", args.id),
+            format!("{PATIENCE:?} have passed"),
+            "`bottle stop --now` does not wait for the agent",
+        ))
+    }
+}
+
+/// True when the process has ended in time.
+fn wait(pidfd: &std::os::fd::OwnedFd, time: &Timespec) -> bool {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    matches!(poll(&mut fds, Some(time)), Ok(1..))
+}

@@ -1,0 +1,91 @@
+//! The pieces that run: their descriptors as the loop polls them, and what each of them has to say.
+
+use std::os::fd::OwnedFd;
+
+use bottle_init::control::{FromInit, ToInit};
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+
+use crate::backend::Cell;
+
+/// The agent's name among the pieces.
+pub const AGENT: &str = "agent";
+
+/// A piece under watch.
+#[derive(Debug)]
+pub struct Live {
+    /// The piece; its descriptors close as they end.
+    pub cell: Cell,
+    /// Its process has not been reaped.
+    pub alive: bool,
+    /// It talks to us.
+    pub talks: bool,
+    /// It serves, or, for the agent, it can start at once.
+    pub served: bool,
+}
+
+impl Live {
+    /// Watches a piece.
+    pub fn new(cell: Cell) -> Self {
+        Self { cell, alive: true, talks: true, served: false }
+    }
+
+    /// The agent is the only piece that does not serve.
+    pub fn is_agent(&self) -> bool {
+        self.cell.piece == AGENT
+    }
+
+    /// What the first process says, if it says something.
+    pub fn hear(&mut self) -> Option<(FromInit, Vec<OwnedFd>)> {
+        match self.cell.control.receive::<FromInit>() {
+            Ok((message, fds)) => Some((message, fds.into_iter().flatten().collect())),
+            Err(_) => {
+                self.talks = false;
+                None
+            }
+        }
+    }
+
+    /// Tells the first process something; one that is gone is told nothing.
+    pub fn tell(&self, message: &ToInit) {
+        let _ = self.cell.control.send(message);
+    }
+
+    /// Sends a signal to the first process, and to no other.
+    pub fn signal(&self, signal: Signal) {
+        if self.alive {
+            // The process may be gone already; its end is heard by its descriptor.
+            let _ = pidfd_send_signal(&self.cell.pidfd, signal);
+        }
+    }
+
+    /// Reaps the process: how it ended, for a message.
+    pub fn reap(&mut self) -> String {
+        self.alive = false;
+        match waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(&self.cell.pidfd)), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => format!("it exited with code {code}"),
+                (_, Some(signal)) => format!("it was ended by {}", super::end::name(signal)),
+                _ => "it ended".to_owned(),
+            },
+            _ => "it ended".to_owned(),
+        }
+    }
+
+    /// Reads what is there of an output; `None` at its end.
+    pub fn read(&mut self, name: &str, buffer: &mut [u8]) -> Option<usize> {
+        let (_, fd) = self.cell.outputs.iter().find(|(other, _)| *other == name)?;
+        match rustix::io::read(fd, &mut *buffer) {
+            // The other side of a terminal whose last user is gone answers with EIO.
+            Ok(0) => None,
+            Ok(count) => Some(count),
+            Err(Errno::INTR | Errno::AGAIN) => Some(0),
+            Err(_) => None,
+        }
+    }
+
+    /// Reads an output no more.
+    pub fn close(&mut self, name: &str) {
+        self.cell.outputs.retain(|(other, _)| *other != name);
+    }
+}

@@ -1,0 +1,83 @@
+//! What is kept of a run: the log of each piece, and the timeline of what crossed the wall.
+
+use std::collections::BTreeMap;
+
+use bottle_contract::event::{Event, Level};
+
+use super::cells::AGENT;
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::files::Dir;
+use crate::logs::{PieceLog, Source, Stream};
+use crate::timeline::Timeline;
+
+/// Logs and timeline of a run. What goes wrong is kept until somebody asks: without a timeline nothing may cross the wall.
+#[derive(Debug)]
+pub struct Records<'r> {
+    timeline: &'r mut Timeline,
+    logs: Dir,
+    pieces: BTreeMap<String, PieceLog>,
+    failure: Option<Error>,
+}
+
+impl<'r> Records<'r> {
+    /// Records of a run that begins.
+    pub fn new(timeline: &'r mut Timeline, logs: Dir) -> Self {
+        Self { timeline, logs, pieces: BTreeMap::new(), failure: None }
+    }
+
+    /// Opens the log of a piece, unless it is open.
+    pub fn open(&mut self, piece: &str) -> Result<()> {
+        if !self.pieces.contains_key(piece) {
+            let source = if piece == AGENT { Source::Agent } else { Source::Sidecar };
+            self.pieces.insert(piece.to_owned(), PieceLog::create(&self.logs, piece, source)?);
+        }
+        Ok(())
+    }
+
+    /// Takes what a piece wrote.
+    pub fn take(&mut self, piece: &str, output: &str, bytes: &[u8]) {
+        let stream = match output {
+            "stdout" => Stream::Stdout,
+            "stderr" => Stream::Stderr,
+            _ => Stream::Terminal,
+        };
+        let (timeline, failure) = (&mut *self.timeline, &mut self.failure);
+        if let Some(log) = self.pieces.get_mut(piece) {
+            log.push(stream, bytes, &mut |event| append(timeline, failure, piece, event));
+        }
+    }
+
+    /// Adds an event of the supervisor's own.
+    pub fn note(&mut self, what: &str, level: Level, message: Option<String>) {
+        let mut event = Event::new(clock::now(), level, what);
+        event.message = message;
+        append(self.timeline, &mut self.failure, "bottle", &event);
+    }
+
+    /// Writes what is in memory; whatever failed since the last call is the error.
+    pub fn flush(&mut self) -> Result<()> {
+        let flushed = self.timeline.flush();
+        self.failure.take().map_or(flushed, Err)
+    }
+
+    /// The last lines; how many bytes of each log are missing.
+    pub fn finish(&mut self) -> BTreeMap<String, u64> {
+        let mut dropped = BTreeMap::new();
+        let (timeline, failure) = (&mut *self.timeline, &mut self.failure);
+        for (piece, log) in std::mem::take(&mut self.pieces) {
+            let drops = log.finish(&mut |event| append(timeline, failure, &piece, event));
+            if drops.bytes > 0 {
+                dropped.insert(piece, drops.bytes);
+            }
+        }
+        self.note("ended", Level::Info, None);
+        dropped
+    }
+}
+
+fn append(timeline: &mut Timeline, failure: &mut Option<Error>, piece: &str, event: &Event) {
+    if let Err(error) = timeline.append(piece, event) {
+        failure.get_or_insert(error);
+    }
+}

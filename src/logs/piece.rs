@@ -1,0 +1,208 @@
+//! The log of one piece: raw bytes in, lines of JSON out, and the events among them to whoever keeps the timeline.
+
+use bottle_contract::event::Event;
+use serde::Serialize;
+
+use super::EXTENSION;
+use super::line::{Gap, Wrapped, harmless, lossless};
+use super::sink::Sink;
+use super::split::{Part, Splitter, boundary};
+use crate::clock;
+use crate::error::Result;
+use crate::files::Dir;
+
+/// The most bytes of one log, unless another bound is set: an agent that prints without end must not fill the disk.
+const MOST: u64 = 1 << 30;
+
+/// Whose words are believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A sidecar: a line on its standard error that is an event is one.
+    Sidecar,
+    /// The agent: whatever it writes is text, also what looks like an event.
+    Agent,
+}
+
+/// Where bytes came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output, in lines.
+    Stdout,
+    /// Standard error, in lines.
+    Stderr,
+    /// A terminal: chunks as they came, without lines.
+    Terminal,
+}
+
+impl Stream {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Terminal => "terminal",
+        }
+    }
+}
+
+/// What is missing in a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drops {
+    /// Bytes of the piece's output.
+    pub bytes: u64,
+    /// Why.
+    pub cause: Option<String>,
+}
+
+/// The log of one piece. Writing it never fails: a full disk must not stop the proxies, so that what is lost is counted instead, marked
+/// in the log as soon as there is room, and told at the end.
+#[derive(Debug)]
+pub struct PieceLog {
+    piece: String,
+    source: Source,
+    sink: Sink,
+    stdout: Splitter,
+    stderr: Splitter,
+    /// The first bytes of a character that is not complete.
+    terminal: Vec<u8>,
+}
+
+impl PieceLog {
+    /// A new log `<piece>.jsonl`, 0600, in the directory of logs.
+    pub fn create(logs: &Dir, piece: &str, source: Source) -> Result<Self> {
+        Self::bounded(logs, piece, source, MOST)
+    }
+
+    /// The same with another bound, in bytes of the file.
+    pub fn bounded(logs: &Dir, piece: &str, source: Source, most: u64) -> Result<Self> {
+        let file = logs.create_log(format!("{piece}{EXTENSION}"))?;
+        let (stdout, stderr) = Default::default();
+        Ok(Self { piece: piece.to_owned(), source, sink: Sink::new(file, most), stdout, stderr, terminal: Vec::new() })
+    }
+
+    /// Takes the next bytes of a stream, in any chunking. All lines that they complete are in the file when it returns, in one write.
+    pub fn push(&mut self, stream: Stream, bytes: &[u8], on_event: &mut dyn FnMut(&Event)) {
+        let mut writer = Writer { piece: &self.piece, source: self.source, sink: &mut self.sink, stream, time: String::new(), on_event };
+        match stream {
+            Stream::Stdout => self.stdout.push(bytes, &mut |part| writer.part(part)),
+            Stream::Stderr => self.stderr.push(bytes, &mut |part| writer.part(part)),
+            Stream::Terminal => {
+                self.terminal.extend_from_slice(bytes);
+                let cut = boundary(&self.terminal);
+                // A chunk of one incomplete character waits for the rest of it.
+                let waits = cut == self.terminal.len() && cut < 4 && incomplete(&self.terminal);
+                if cut > 0 && !waits {
+                    writer.chunk(&self.terminal[..cut]);
+                    self.terminal.drain(..cut);
+                }
+            }
+        }
+        self.sink.flush();
+    }
+
+    /// The end of all streams: a last line without a newline is written too.
+    pub fn finish(mut self, on_event: &mut dyn FnMut(&Event)) -> Drops {
+        for stream in [Stream::Stdout, Stream::Stderr, Stream::Terminal] {
+            let mut writer =
+                Writer { piece: &self.piece, source: self.source, sink: &mut self.sink, stream, time: String::new(), on_event };
+            match stream {
+                Stream::Stdout => self.stdout.finish(&mut |part| writer.part(part)),
+                Stream::Stderr => self.stderr.finish(&mut |part| writer.part(part)),
+                Stream::Terminal if self.terminal.is_empty() => {}
+                Stream::Terminal => writer.chunk(&self.terminal),
+            }
+        }
+        self.sink.flush();
+        if let Some((dropped, cause)) = self.sink.gap() {
+            let mark = json(&Gap { time: &clock::now(), piece: &self.piece, stream: "log", dropped, cause });
+            self.sink.mark(&mark);
+            self.sink.flush();
+        }
+        self.drops()
+    }
+
+    /// What is missing so far.
+    pub fn drops(&self) -> Drops {
+        let (bytes, cause) = self.sink.dropped();
+        Drops { bytes, cause: cause.filter(|_| bytes > 0).map(str::to_owned) }
+    }
+}
+
+/// True for the beginning of one character.
+fn incomplete(bytes: &[u8]) -> bool {
+    matches!(std::str::from_utf8(bytes), Err(e) if e.valid_up_to() == 0 && e.error_len().is_none())
+}
+
+struct Writer<'l> {
+    piece: &'l str,
+    source: Source,
+    sink: &'l mut Sink,
+    stream: Stream,
+    /// Read from the clock once for all lines of a push, and only if a line needs it.
+    time: String,
+    on_event: &'l mut dyn FnMut(&Event),
+}
+
+impl Writer<'_> {
+    fn part(&mut self, part: Part<'_>) {
+        let whole = part.part == 0 && !part.more;
+        if whole
+            && self.source == Source::Sidecar
+            && self.stream == Stream::Stderr
+            && let Some((line, event)) = as_event(part.bytes)
+        {
+            self.gap();
+            self.sink.line(&harmless(line), part.bytes.len() as u64 + 1);
+            (self.on_event)(&event);
+            return;
+        }
+        let covered = part.bytes.len() as u64 + u64::from(!part.more && !part.unterminated);
+        self.wrapped(part, covered);
+    }
+
+    fn chunk(&mut self, bytes: &[u8]) {
+        self.wrapped(Part { bytes, part: 0, more: false, unterminated: false }, bytes.len() as u64);
+    }
+
+    fn wrapped(&mut self, part: Part<'_>, covered: u64) {
+        self.gap();
+        let time = self.time().to_owned();
+        let (text, base64) = lossless(part.bytes);
+        let Part { part, more, unterminated, .. } = part;
+        let record = Wrapped { time: &time, piece: self.piece, stream: self.stream.name(), text, base64, part, more, unterminated };
+        self.sink.line(&json(&record), covered);
+    }
+
+    /// Says what is missing before anything is written behind it.
+    fn gap(&mut self) {
+        if !self.sink.has_gap() {
+            return;
+        }
+        let time = self.time().to_owned();
+        if let Some((dropped, cause)) = self.sink.gap() {
+            let mark = json(&Gap { time: &time, piece: self.piece, stream: "log", dropped, cause });
+            self.sink.mark(&mark);
+        }
+    }
+
+    fn time(&mut self) -> &str {
+        if self.time.is_empty() {
+            self.time = clock::now();
+        }
+        &self.time
+    }
+}
+
+/// The event that a line is, if it is one and its text can stand in a file of lines as it is.
+fn as_event(line: &[u8]) -> Option<(&str, Event)> {
+    if line.first() != Some(&b'{') || line.iter().any(|&b| b < 0x20) {
+        return None;
+    }
+    let text = std::str::from_utf8(line).ok()?;
+    Some((text, serde_json::from_str(text).ok()?))
+}
+
+fn json(record: &impl Serialize) -> String {
+    // A record has string keys and nothing that can fail to be serialised; an empty object would still be a valid line.
+    let text = serde_json::to_string(record).unwrap_or_else(|_| "{}".to_owned());
+    harmless(&text).into_owned()
+}

@@ -1,0 +1,128 @@
+//! Repositories behind `git-gate`.
+
+use bottle_contract::host::Host;
+
+use super::model::Repo;
+use super::place::{self, Base};
+use super::raw;
+use crate::yaml::{At, Problem};
+
+/// Host key algorithms that SSH servers have (RFC 8709, RFC 5656, RFC 8332, and OpenSSH's PROTOCOL.u2f).
+const KEY_TYPES: [&str; 7] = [
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "ssh-rsa",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+];
+
+/// Reads a bottle's repositories.
+pub fn read(git: &raw::Git, base: Base<'_>) -> Result<Vec<Repo>, Problem> {
+    let mut repos: Vec<Repo> = Vec::new();
+    for raw in git.repos.iter().flatten() {
+        let repo = repo(&raw.value, base)?;
+        if repos.iter().any(|other| other.name == repo.name) {
+            return Err(raw.value.name.problem("two repositories of this name", "each needs its own name at the gate"));
+        }
+        repos.push(repo);
+    }
+    Ok(repos)
+}
+
+fn repo(raw: &raw::Repo, base: Base<'_>) -> Result<Repo, Problem> {
+    let ssh = upstream(&raw.upstream)?;
+    match (ssh, &raw.host_key, &raw.identity) {
+        (true, None, _) => {
+            return Err(raw
+                .upstream
+                .problem("an SSH upstream without `host_key`", "add the server's public key: nothing is trusted on first use"));
+        }
+        (true, _, None) => return Err(raw.upstream.problem("an SSH upstream without `identity`", "add the path of the private key")),
+        (false, Some(key), _) | (false, _, Some(key)) => {
+            return Err(key.problem("a key for an upstream that is not SSH", "remove it, or write the upstream as ssh://…"));
+        }
+        _ => {}
+    }
+    let push = raw.push.as_ref();
+    Ok(Repo {
+        name: name(&raw.name)?,
+        upstream: raw.upstream.value.clone(),
+        identity: raw.identity.as_ref().map(|path| place::file(path, base)).transpose()?,
+        host_key: raw.host_key.as_ref().map(host_key).transpose()?,
+        allow: push.and_then(|p| p.allow.as_ref()).into_iter().flatten().map(ref_pattern).collect::<Result<_, _>>()?,
+        force: push.is_some_and(|p| p.force),
+        delete: push.is_some_and(|p| p.delete),
+    })
+}
+
+fn name(text: &At<String>) -> Result<String, Problem> {
+    let name = text.value.as_str();
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    if !plain || name.len() > 64 || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || name.contains("..") || name.ends_with(".git")
+    {
+        return Err(text.problem("not a repository's name", "letters, digits, `-`, `_` and `.`, at most 64, without `.git` at the end"));
+    }
+    Ok(name.to_owned())
+}
+
+/// True for SSH, false for HTTPS.
+fn upstream(text: &At<String>) -> Result<bool, Problem> {
+    let url = text.value.as_str();
+    let wrong = |what: &str| text.problem(what, "write ssh://git@host/path.git or https://host/path.git");
+    let (ssh, rest) = match (url.strip_prefix("ssh://"), url.strip_prefix("https://")) {
+        (Some(rest), _) => (true, rest),
+        (_, Some(rest)) => (false, rest),
+        _ => return Err(wrong("not an ssh:// or https:// URL")),
+    };
+    if !url.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(wrong("a space or a character outside ASCII in the URL"));
+    }
+    let (authority, path) = rest.split_once('/').ok_or_else(|| wrong("the URL has no path"))?;
+    let (user, address) = authority.rsplit_once('@').map_or((None, authority), |(user, address)| (Some(user), address));
+    match (ssh, user) {
+        (_, Some(user)) if user.contains(':') => return Err(wrong("a password in the URL")),
+        (false, Some(_)) => return Err(wrong("a user in an https:// URL")),
+        (true, None) => return Err(wrong("no user in an ssh:// URL")),
+        (true, Some(user)) if user.is_empty() || user.starts_with('-') => return Err(wrong("not a user's name in the URL")),
+        _ => {}
+    }
+    let (host, port) = super::route::host_and_port(address).ok_or_else(|| wrong("not a host and port in the URL"))?;
+    if Host::parse(host).is_err() || port == Some(0) {
+        return Err(wrong("not a host and port in the URL"));
+    }
+    if path.trim_matches('/').is_empty() || path.split('/').any(|part| matches!(part, "." | "..")) || path.contains(['?', '#']) {
+        return Err(wrong("not a repository's path in the URL"));
+    }
+    Ok(ssh)
+}
+
+fn host_key(text: &At<String>) -> Result<String, Problem> {
+    let mut words = text.value.split_ascii_whitespace();
+    let (kind, key) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let base64 = key.len() >= 40 && key.trim_end_matches('=').bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'));
+    if !KEY_TYPES.contains(&kind) || !base64 {
+        return Err(text.problem("not an SSH public key", "write `ssh-ed25519 AAAA…`, as the server's operator publishes it"));
+    }
+    Ok(format!("{kind} {key}"))
+}
+
+/// A full ref name with at most one star (git-check-ref-format(1), and fewer characters than it allows).
+fn ref_pattern(text: &At<String>) -> Result<String, Problem> {
+    let pattern = text.value.as_str();
+    let plain = pattern.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b'*' | b'+' | b'@'));
+    let parts_fit = pattern.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock"));
+    let once = pattern.matches('*').count() <= 1;
+    if !plain
+        || !parts_fit
+        || !once
+        || pattern.contains("..")
+        || pattern.ends_with('.')
+        || pattern.split('/').count() < 3
+        || !pattern.starts_with("refs/")
+    {
+        return Err(text.problem("not a full ref name with at most one star", "write it in full: refs/heads/agent/*"));
+    }
+    Ok(pattern.to_owned())
+}

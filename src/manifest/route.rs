@@ -1,0 +1,228 @@
+//! Routes: from the text of a manifest to the table's rows.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bottle_contract::host::Host;
+use bottle_contract::route::{DEFAULT_PORTS, Match, PathRule};
+use bottle_contract::{HostPattern, path};
+
+use super::model::{Auth, Parent, Route};
+use super::place::{self, Base};
+use super::{env, raw};
+use crate::suggest;
+use crate::yaml::{At, Problem};
+
+/// The methods of RFC 9110 and RFC 5789, for "did you mean"; `CONNECT` is judged by its host alone.
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
+
+/// Headers that frame a message or name its parties (RFC 9110, section 7.6.1, and RFC 9112): no credential goes there.
+const FRAMING: [&str; 12] = [
+    "host",
+    "connection",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+];
+
+const NO_METADATA: &str = "no bottle reaches one; there is no exception";
+
+/// Reads the table. Two rows of one host are an error: only one could decide.
+pub fn table(rows: &[At<raw::Route>]) -> Result<Vec<Route>, Problem> {
+    let mut routes: Vec<Route> = Vec::new();
+    for row in rows {
+        let route = route(&row.value)?;
+        if routes.iter().any(|other| other.host == route.host) {
+            return Err(row.value.host.problem(format!("a second route for `{}`", route.host), "put all `matches` of a host in one route"));
+        }
+        routes.push(route);
+    }
+    Ok(routes)
+}
+
+fn route(raw: &raw::Route) -> Result<Route, Problem> {
+    let (host, ports) = host(&raw.host)?;
+    if raw.auth.is_some() && covers_strangers(&host) {
+        return Err(raw
+            .host
+            .problem(format!("a credential for every host that `{host}` names"), "name the host that the credential is for"));
+    }
+    if matches!(&host, HostPattern::Exact(Host::Ip(ip)) if is_metadata(ip.to_canonical())) {
+        return Err(raw.host.problem("the address of a metadata service", NO_METADATA));
+    }
+    Ok(Route {
+        matches: raw.matches.as_ref().map_or(Ok(Vec::new()), |rows| matches(rows, &raw.host))?,
+        auth: raw.auth.as_ref().map(auth).transpose()?,
+        connect: raw.connect.as_ref().map(address).transpose()?,
+        host,
+        ports,
+    })
+}
+
+/// True for `*` and `*.com`: names that belong to many owners.
+fn covers_strangers(host: &HostPattern) -> bool {
+    match host {
+        HostPattern::Any => true,
+        HostPattern::Suffix(suffix) => !suffix.contains('.'),
+        HostPattern::Exact(_) => false,
+    }
+}
+
+fn host(text: &At<String>) -> Result<(HostPattern, Vec<u16>), Problem> {
+    const HINT: &str = "write a name, \"*.suffix\" or an address, and `:port` if it is neither 443 nor 80; no scheme, no path";
+    if text.value.contains("://") || text.value.contains('/') {
+        return Err(text.problem("a URL where a host is meant", HINT));
+    }
+    let (name, port) = host_and_port(&text.value).ok_or_else(|| text.problem("the port is not a number from 1 to 65535", HINT))?;
+    let pattern: HostPattern = name.parse().map_err(|error: bottle_contract::host::HostError| text.problem(error.to_string(), HINT))?;
+    match port {
+        Some(0) => Err(text.problem("the port is not a number from 1 to 65535", HINT)),
+        Some(port) => Ok((pattern, vec![port])),
+        None => Ok((pattern, DEFAULT_PORTS.to_vec())),
+    }
+}
+
+/// Splits `host:port`; an IPv6 address stands in brackets. `None` when what follows the colon is no port.
+pub fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let behind = text.rfind(']').map_or(0, |bracket| bracket + 1);
+    match text[behind..].find(':') {
+        None => Some((text, None)),
+        Some(colon) => {
+            let (host, digits) = (&text[..behind + colon], &text[behind + colon + 1..]);
+            // `u16::from_str` would also take a plus sign.
+            let port = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()?;
+            Some((host, Some(port)))
+        }
+    }
+}
+
+/// An empty list would read as "nothing" and mean "everything", so it is an error on each level.
+fn matches(rows: &[At<raw::Match>], host: &At<String>) -> Result<Vec<Match>, Problem> {
+    const HINT: &str = "remove the key to allow everything, or list what is allowed";
+    if rows.is_empty() {
+        return Err(host.problem("`matches` of this route is empty", HINT));
+    }
+    let one = |row: &At<raw::Match>| {
+        let raw::Match { methods, paths } = &row.value;
+        if methods.is_none() && paths.is_none() {
+            return Err(row.problem("a match without `methods` and `paths`", HINT));
+        }
+        for (name, list) in [("methods", methods), ("paths", paths)] {
+            if list.as_ref().is_some_and(Vec::is_empty) {
+                return Err(row.problem(format!("`{name}` of this match is empty"), HINT));
+            }
+        }
+        Ok(Match {
+            methods: methods.iter().flatten().map(method).collect::<Result<_, _>>()?,
+            paths: paths.iter().flatten().map(path_rule).collect::<Result<_, _>>()?,
+        })
+    };
+    rows.iter().map(one).collect()
+}
+
+fn method(text: &At<String>) -> Result<String, Problem> {
+    let name = text.value.as_str();
+    if name == "CONNECT" {
+        return Err(text.problem("CONNECT is no method of a match", "a tunnel is judged by its host; list the methods inside it"));
+    }
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') {
+        let hint = match suggest::nearest(name, METHODS) {
+            Some(known) => format!("did you mean `{known}`?"),
+            None => "method names are upper case, as in GET".to_owned(),
+        };
+        return Err(text.problem("not a method's name", hint));
+    }
+    Ok(name.to_owned())
+}
+
+fn path_rule(text: &At<String>) -> Result<PathRule, Problem> {
+    if text.value.contains('*') {
+        return Err(text.problem("paths have no wildcards", "end the path with `/` to allow all below it"));
+    }
+    if text.value.contains('?') {
+        return Err(text.problem("a query in a path", "only the path is judged; remove the query"));
+    }
+    let canonical =
+        path::canonical(&text.value).map_err(|error| text.problem(error.to_string(), "write it as in /repos/acme/ or /graphql"))?;
+    Ok(if canonical.ends_with('/') { PathRule::Prefix(canonical) } else { PathRule::Exact(canonical) })
+}
+
+fn auth(raw: &raw::Auth) -> Result<Auth, Problem> {
+    let header = match &raw.header {
+        None => "authorization".to_owned(),
+        Some(text) => header(text)?,
+    };
+    let scheme = match &raw.scheme {
+        None => (header == "authorization").then(|| "Bearer".to_owned()),
+        Some(text) => scheme(text)?,
+    };
+    Ok(Auth { header, scheme, token_ref: env::token_ref(&raw.token_ref)? })
+}
+
+fn header(text: &At<String>) -> Result<String, Problem> {
+    let name = text.value.to_ascii_lowercase();
+    if !is_token(&name) {
+        return Err(text.problem("not a header's name", "write the name only, as in x-api-key"));
+    }
+    if FRAMING.contains(&name.as_str()) || name.starts_with("x-bottle-") {
+        return Err(
+            text.problem(format!("no credential may go into `{name}`"), "write the header that the origin reads it from, as in x-api-key")
+        );
+    }
+    Ok(name)
+}
+
+/// `Basic` and `Bearer` in their usual spelling, whatever the manifest's: the first changes how the value is encoded.
+fn scheme(text: &At<String>) -> Result<Option<String>, Problem> {
+    let word = text.value.as_str();
+    if word == "none" {
+        return Ok(None);
+    }
+    if !is_token(word) {
+        return Err(text.problem("not an authentication scheme", "write one word, as in Bearer, or none"));
+    }
+    let usual = ["Bearer", "Basic"].into_iter().find(|known| known.eq_ignore_ascii_case(word));
+    Ok(Some(usual.unwrap_or(word).to_owned()))
+}
+
+/// A token of RFC 9110, section 5.6.2.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+/// Reads the proxy behind pipelock.
+pub fn parent(raw: &raw::Proxy, base: Base<'_>) -> Result<Parent, Problem> {
+    Ok(Parent { address: address(&raw.address)?, ca: raw.ca.as_ref().map(|path| place::file(path, base)).transpose()? })
+}
+
+/// Reads an address that is dialled as given, past the guard: so never a metadata service, whoever asks.
+fn address(text: &At<String>) -> Result<SocketAddr, Problem> {
+    const HINT: &str = "write an address and a port, as in 192.0.2.7:3128 or [2001:db8::7]:3128";
+    let address: SocketAddr = text.value.parse().map_err(|_| text.problem("not an address and a port", HINT))?;
+    let ip = address.ip().to_canonical();
+    if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::from([255, 255, 255, 255]) {
+        return Err(text.problem("an address that nothing can be dialled at", HINT));
+    }
+    if is_metadata(ip) {
+        return Err(text.problem("the address of a metadata service", NO_METADATA));
+    }
+    Ok(address)
+}
+
+/// Link-local addresses, where most clouds have theirs, and the ones elsewhere: Alibaba, Azure, Oracle, AWS and
+/// Google over IPv6 (each from the vendor's documentation).
+fn is_metadata(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_link_local() || [[100, 100, 100, 200], [168, 63, 129, 16], [192, 0, 0, 192]].contains(&v4.octets()),
+        IpAddr::V6(v6) => {
+            let s = v6.segments();
+            v6.is_unicast_link_local() || s[..3] == [0xfd00, 0xec2, 0] || s[..3] == [0xfd20, 0xce, 0]
+        }
+    }
+}

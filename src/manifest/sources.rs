@@ -1,0 +1,174 @@
+//! Reads the manifests: the one module here that touches files. Each is read once, before anything starts, so nothing that
+//! the agent writes later can change what was decided.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use bottle_contract::Untrusted;
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat, statat};
+use rustix::io::Errno;
+
+use super::key;
+use super::library::{Kind, Library, Source};
+use super::model::Origin;
+use crate::error::{Error, Result};
+
+/// A manifest's size at most. The largest prompts that people keep in files are a tenth of it.
+pub const LARGEST: u64 = 256 * 1024;
+/// Entries of one directory at most: a bound on memory and time, whoever wrote the repository.
+pub const MOST: usize = 512;
+
+/// Reads `<config>/bottles`, `<config>/agents` and, of a repository, `.bottle/agents`; `home` is what `~` stands for.
+///
+/// An error here means that nobody can know what is defined. A single broken file is not one: it is kept as a source
+/// that fails when it is used.
+pub fn load(config: &Path, home: Option<&Path>, repo: Option<&Path>) -> Result<Library> {
+    let mut found = Found::default();
+    for kind in [Kind::Bottle, Kind::Agent] {
+        let path = config.join(kind.directory());
+        if let Some(directory) = open_directory(CWD, &path, Links::Followed).map_err(|e| cannot_read(&path, e))? {
+            found.read(kind, &directory, &path, Links::Followed)?;
+        }
+    }
+    if let Some(repo) = repo {
+        found.read_repo(repo)?;
+    }
+    Ok(Library::new(home, found.sources, found.strays))
+}
+
+/// The operator may keep the configuration behind links, as tools for dotfiles do; a repository may not, as a link of its
+/// author's could name any file of the operator's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Links {
+    Followed,
+    Refused,
+}
+
+impl Links {
+    fn flags(self) -> OFlags {
+        match self {
+            Self::Followed => OFlags::empty(),
+            Self::Refused => OFlags::NOFOLLOW,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    sources: Vec<Source>,
+    strays: Vec<Error>,
+}
+
+impl Found {
+    fn read_repo(&mut self, repo: &Path) -> Result<()> {
+        let path = repo.join(".bottle");
+        let Some(dot) = open_directory(CWD, &path, Links::Refused).map_err(|e| cannot_read(&path, e))? else { return Ok(()) };
+        match statat(&dot, "bottles", rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(cannot_read(&path.join("bottles"), error)),
+            Ok(_) => {
+                return Err(Error::usage(
+                    "this repository tries to define bottles",
+                    format_args!("{} exists; bottles are only read from the home configuration", shown(&path.join("bottles"))),
+                    "remove it, or move what you want of it to your own configuration",
+                ));
+            }
+        }
+        let path = path.join("agents");
+        match open_directory(&dot, "agents", Links::Refused).map_err(|e| cannot_read(&path, e))? {
+            Some(agents) => self.read(Kind::Agent, &agents, &path, Links::Refused),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads the `.md` files of a directory; other files and hidden ones are an editor's or a person's own.
+    fn read(&mut self, kind: Kind, directory: &OwnedFd, path: &Path, links: Links) -> Result<()> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(directory).map_err(|e| cannot_read(path, e))? {
+            let name = entry.map_err(|e| cannot_read(path, e))?.file_name().to_bytes().to_vec();
+            if names.len() >= MOST {
+                return Err(Error::usage(
+                    format!("cannot read {}", shown(path)),
+                    format_args!("more than {MOST} files in it"),
+                    "remove what is no manifest",
+                ));
+            }
+            if name != b"." && name != b".." {
+                names.push(name);
+            }
+        }
+        names.sort();
+        for name in names {
+            let Some(stem) = name.strip_suffix(b".md").filter(|_| !name.starts_with(b".")) else { continue };
+            let file = path.join(std::ffi::OsStr::from_bytes(&name));
+            match std::str::from_utf8(stem).ok().filter(|stem| key::is_valid(stem)) {
+                None => self.strays.push(Error::usage(
+                    format!("{kind} `{}` cannot be used", Untrusted::new(stem)),
+                    format_args!("{}: {}", shown(&file), key::GRAMMAR),
+                    "rename the file",
+                )),
+                Some(stem) => self.sources.push(Source {
+                    kind,
+                    name: stem.to_owned(),
+                    content: read_file(directory, &name, links).map_err(|error| {
+                        Error::usage(
+                            format!("{kind} `{stem}` cannot be used"),
+                            format_args!("{}: {error}", shown(&file)),
+                            "a manifest is a regular file that you can read, of at most 256 KiB",
+                        )
+                    }),
+                    origin: match links {
+                        Links::Followed => Origin::Home(file),
+                        Links::Refused => Origin::Repo(file),
+                    },
+                }),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `None` when there is no such directory.
+fn open_directory<Fd: std::os::fd::AsFd>(at: Fd, path: impl rustix::path::Arg, links: Links) -> rustix::io::Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | links.flags();
+    match openat(at, path, flags, Mode::empty()) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens without waiting (a pipe would hang), looks at what was opened, and reads at most [`LARGEST`] bytes.
+fn read_file(directory: &OwnedFd, name: &[u8], links: Links) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | links.flags();
+    let file = openat(directory, name, flags, Mode::empty()).map_err(|error| match error {
+        Errno::LOOP if links == Links::Refused => io::Error::other("a symbolic link, which a repository may not use here"),
+        error => error.into(),
+    })?;
+    let stat = fstat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut content = Vec::new();
+    File::from(file).take(LARGEST + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > LARGEST {
+        return Err(io::Error::other("larger than 256 KiB"));
+    }
+    Ok(content)
+}
+
+fn shown(path: &Path) -> String {
+    Untrusted::new(path.as_os_str().as_bytes()).to_string()
+}
+
+fn cannot_read(path: &Path, error: Errno) -> Error {
+    let cause = match error {
+        Errno::LOOP => "a symbolic link, which a repository may not use here".to_owned(),
+        Errno::NOTDIR => "not a directory (a symbolic link is not followed in a repository)".to_owned(),
+        error => io::Error::from(error).to_string(),
+    };
+    Error::usage(format!("cannot read {}", shown(path)), cause, "make it a directory that you can read, or remove it")
+}

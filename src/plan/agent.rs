@@ -1,0 +1,160 @@
+//! The agent's program and variables: what makes every tool use the proxy and trust its authority.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bottle_contract::names;
+
+use super::sidecars::{self, Wish};
+use crate::manifest::model::{Agent, EnvValue, Provider, TemplatePart};
+
+/// The agent's home inside.
+pub const HOME: &str = "/home/agent";
+/// The agent's working directory inside.
+pub const WORKSPACE: &str = "/workspace";
+/// The authority that the agent trusts, inside: where Debian's and most other tools look by themselves.
+pub const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Where programs are looked up.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin:/home/agent/.local/bin";
+/// The demonstration's script.
+const DEMO: &str = include_str!("demo.sh");
+
+/// How the operator wants the agent to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// Runs instead of the agent's own program.
+    pub command: Option<Vec<String>>,
+    /// The task, for an agent that takes one.
+    pub prompt: Option<String>,
+    /// Without a person at a terminal.
+    pub headless: bool,
+}
+
+/// Variables that name a certificate file to a tool, each of which is set to the bottle's own authority.
+pub const CA_VARIABLES: [&str; 11] = [
+    "SSL_CERT_FILE",                    // OpenSSL, Go, Ruby, rustls-native-certs
+    "NODE_EXTRA_CA_CERTS",              // Node.js
+    "REQUESTS_CA_BUNDLE",               // Python requests
+    "CURL_CA_BUNDLE",                   // curl
+    "GIT_SSL_CAINFO",                   // git
+    "PIP_CERT",                         // pip
+    "CARGO_HTTP_CAINFO",                // cargo
+    "AWS_CA_BUNDLE",                    // AWS tools
+    "DENO_CERT",                        // Deno
+    "NIX_SSL_CERT_FILE",                // Nix
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", // gRPC
+];
+
+/// The program, with its arguments.
+pub(super) fn argv(agent: &Agent, run: &Run) -> Vec<String> {
+    if let Some(command) = &run.command {
+        return command.clone();
+    }
+    let words = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+    let mut argv = match &agent.provider {
+        Provider::Claude => {
+            // Inside a bottle its own questions protect nothing: the bottle is the wall.
+            let mut argv = words(&["claude", "--dangerously-skip-permissions"]);
+            if !agent.prompt.is_empty() {
+                argv.extend(["--append-system-prompt".into(), agent.prompt.clone()]);
+            }
+            if run.headless {
+                argv.push("--print".into());
+            }
+            argv
+        }
+        Provider::Shell if run.prompt.is_some() => words(&["/bin/sh", "-c"]),
+        Provider::Shell => words(&["/bin/bash", "-l"]),
+        Provider::Demo => return words(&["/bin/sh", "-c", DEMO, "demo"]),
+        Provider::Command(command) => command.clone(),
+    };
+    argv.extend(run.prompt.clone());
+    argv
+}
+
+/// All of the agent's variables. Nothing of the operator's environment gets in but what the manifest names.
+pub(super) fn env(agent: &Agent, wish: &Wish<'_>, term: Option<&str>) -> BTreeMap<String, EnvValue> {
+    let mut env = BTreeMap::new();
+    let mut set = |name: &str, value: &str| {
+        env.insert(name.to_owned(), EnvValue::Template(vec![TemplatePart::Text(value.to_owned())]));
+    };
+    for (name, value) in
+        [("HOME", HOME), ("USER", "agent"), ("LOGNAME", "agent"), ("SHELL", "/bin/sh"), ("PATH", PATH), ("LANG", "C.UTF-8")]
+    {
+        set(name, value);
+    }
+    if let Some(term) = term {
+        set("TERM", term);
+    }
+    let (host, port) = sidecars::proxy(wish);
+    let proxy = format!("http://{host}:{port}");
+    // libcurl reads HTTP_PROXY in lower case only, others in upper case only.
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+        set(name, &proxy);
+    }
+    // Only what is inside the bottle; there is no other way for these names anyhow.
+    let mut direct = vec!["localhost", "127.0.0.1", "::1"];
+    if !wish.bottle.git.is_empty() {
+        direct.push(names::GIT_GATE.0);
+    }
+    if wish.bottle.supervise {
+        direct.push(names::SUPERVISE.0);
+    }
+    for name in ["NO_PROXY", "no_proxy"] {
+        set(name, &direct.join(","));
+    }
+    for name in CA_VARIABLES {
+        set(name, CA_BUNDLE);
+    }
+    // Node's own fetch follows the proxy variables only when it is asked to.
+    set("NODE_USE_ENV_PROXY", "1");
+    set("BOTTLE_ID", wish.id);
+    if agent.provider == Provider::Claude {
+        for (name, value) in CLAUDE {
+            set(name, value);
+        }
+    }
+    env.extend(wish.bottle.env.clone());
+    env
+}
+
+/// The program of the agent that the host must have, where bottle knows it by name.
+pub fn program(agent: &Agent) -> Option<&'static str> {
+    match agent.provider {
+        Provider::Claude => Some("claude"),
+        Provider::Shell | Provider::Demo | Provider::Command(_) => None,
+    }
+}
+
+/// Files of the agent's home.
+pub(super) fn files(agent: &Agent) -> BTreeMap<PathBuf, String> {
+    match agent.provider {
+        Provider::Claude => CLAUDE_FILES.iter().map(|(name, text)| (Path::new(HOME).join(name), (*text).to_owned())).collect(),
+        Provider::Shell | Provider::Demo | Provider::Command(_) => BTreeMap::new(),
+    }
+}
+
+/// What Claude Code would ask on its first start: a theme, whether the directory is trusted, whether it may go on without
+/// asking. The operator has answered all of it with `bottle start`.
+const CLAUDE_FILES: &[(&str, &str)] = &[
+    (
+        ".claude.json",
+        concat!(
+            r#"{"hasCompletedOnboarding":true,"bypassPermissionsModeAccepted":true,"#,
+            r#""projects":{"/workspace":{"hasTrustDialogAccepted":true,"hasCompletedProjectOnboarding":true}}}"#,
+            "\n"
+        ),
+    ),
+    (".claude/settings.json", "{\"skipDangerousModePermissionPrompt\":true}\n"),
+];
+
+/// What Claude Code needs to start without a person and without its vendor's telemetry. The credential is a
+/// placeholder: `egress` puts the real one in.
+const CLAUDE: &[(&str, &str)] = &[
+    ("CLAUDE_CODE_OAUTH_TOKEN", "placeholder-the-bottle-puts-the-real-one-in"),
+    ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+    ("DISABLE_TELEMETRY", "1"),
+    ("DISABLE_ERROR_REPORTING", "1"),
+    ("DISABLE_AUTOUPDATER", "1"),
+    ("IS_SANDBOX", "1"),
+];

@@ -1,0 +1,71 @@
+//! From a wish and the facts to a plan. Pure: the same input gives the same plan.
+
+use std::path::PathBuf;
+
+use super::agent::{self, Run, WORKSPACE};
+use super::program::{self, Program};
+use super::sidecars::{self, Wish};
+use super::{AgentPlan, LimitsPlan, Plan, WorkspacePlan, step};
+use crate::manifest::model::Resolved;
+
+/// What the host is like, as far as the plan depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The operator's working directory.
+    pub directory: PathBuf,
+    /// Both ends of the conversation are terminals.
+    pub terminal: bool,
+    /// The operator's `TERM`.
+    pub term: Option<String>,
+    /// The agent's own program, if it has one and the host has it.
+    pub program: Option<Program>,
+}
+
+/// Memory for an agent whose manifest names none, in bytes.
+const MEMORY: u64 = 8 << 30;
+/// Processes for an agent whose manifest names no number: a parallel build of a large project stays below.
+const PIDS: u64 = 4096;
+
+/// Everything that a start will do.
+pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
+    let Resolved { agent, bottle } = resolved;
+    let wish = Wish { id, bottle };
+    let terminal = facts.terminal && !run.headless;
+    let sidecars = sidecars::sidecars(&wish);
+    let mode = resolved.workspace();
+    let shown = facts.program.as_ref().map(program::shown).unwrap_or_default();
+    let mut plan = Plan {
+        version: 1,
+        id: id.to_owned(),
+        bottle: bottle.name.clone(),
+        agent: AgentPlan {
+            name: agent.name.clone(),
+            argv: agent::argv(agent, run),
+            env: agent::env(agent, &wish, facts.term.as_deref().filter(|_| terminal)),
+            terminal,
+            directory: WORKSPACE.into(),
+            hosts: sidecars
+                .iter()
+                .filter(|s| s.listeners.iter().any(|l| matches!(l.dialled_by, super::Dialler::Agent(_))))
+                .map(|s| s.piece.clone())
+                .collect(),
+            trusts: sidecars::proxy(&wish).0.to_owned(),
+            links: shown.links,
+            files: agent::files(agent),
+        },
+        workspace: WorkspacePlan { mode, source: facts.directory.clone(), target: WORKSPACE.into() },
+        rootfs: bottle.rootfs.clone(),
+        tools: bottle.tools.iter().cloned().chain(shown.trees).collect(),
+        sidecars,
+        limits: LimitsPlan {
+            memory: bottle.limits.memory.unwrap_or(MEMORY),
+            memory_is_required: bottle.limits.memory.is_some(),
+            pids: bottle.limits.pids.unwrap_or(PIDS),
+            time: bottle.limits.time,
+        },
+        notes: resolved.notes(),
+        steps: Vec::new(),
+    };
+    plan.steps = step::steps(&plan);
+    plan
+}

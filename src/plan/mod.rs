@@ -1,0 +1,184 @@
+//! The plan: everything that a start will do, as data, before anything is done.
+//!
+//! [`build::plan`] is pure. `bottle start --dry-run` prints a plan, a backend performs it, teardown undoes it. A plan
+//! names secrets and never holds one.
+
+pub mod agent;
+pub mod build;
+pub mod program;
+pub mod sidecars;
+pub mod step;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bottle_contract::egress::EgressConfig;
+use bottle_contract::pipelock::PipelockConfig;
+use serde::Serialize;
+
+use crate::manifest::model::{EnvValue, Rootfs, WorkspaceMode};
+
+pub use build::plan;
+pub use step::Step;
+
+/// Everything that a start will do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// Changes whenever the meaning of this structure does.
+    pub version: u32,
+    /// The bottle's id: the agent's name, or the next free one after it.
+    pub id: String,
+    /// The bottle's manifest.
+    pub bottle: String,
+    /// The untrusted program.
+    pub agent: AgentPlan,
+    /// Its working directory.
+    pub workspace: WorkspacePlan,
+    /// What its root file system is made of.
+    pub rootfs: Rootfs,
+    /// Further directories of the host that it sees, read-only.
+    pub tools: Vec<PathBuf>,
+    /// The pieces around it, in the order of their start.
+    pub sidecars: Vec<SidecarPlan>,
+    /// Bounds.
+    pub limits: LimitsPlan,
+    /// Sentences that the operator should read before saying yes.
+    pub notes: Vec<String>,
+    /// What is done, in order; undone in reverse.
+    pub steps: Vec<Step>,
+}
+
+/// The untrusted program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AgentPlan {
+    /// The agent's manifest.
+    pub name: String,
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// All of its variables, but for the values that come from the host.
+    pub env: BTreeMap<String, EnvValue>,
+    /// It has a terminal of its own; otherwise plain pipes.
+    pub terminal: bool,
+    /// Where it starts.
+    pub directory: PathBuf,
+    /// Names that it can look up, all of them on the loopback interface of its own network.
+    pub hosts: Vec<String>,
+    /// The certificate authority that it trusts, and no other: the piece's name.
+    pub trusts: String,
+    /// Links in its home, to what they lead to: its own program, where no directory of its `PATH` has it.
+    pub links: BTreeMap<PathBuf, PathBuf>,
+    /// Files in its home that its program would otherwise ask a person for, with their text.
+    pub files: BTreeMap<PathBuf, String>,
+}
+
+/// The agent's working directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WorkspacePlan {
+    /// How.
+    pub mode: WorkspaceMode,
+    /// The operator's directory.
+    pub source: PathBuf,
+    /// The same inside.
+    pub target: PathBuf,
+}
+
+/// One sidecar.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SidecarPlan {
+    /// Its name.
+    pub piece: String,
+    /// What it can reach by itself.
+    pub network: Network,
+    /// The sockets that it serves.
+    pub listeners: Vec<ListenerPlan>,
+    /// Its configuration.
+    pub config: SidecarConfig,
+    /// It has a certificate authority of its own.
+    pub authority: bool,
+    /// The secrets that it is given.
+    pub secrets: Vec<SecretPlan>,
+    /// PEM files of the host, by the name that they have in its configuration directory.
+    pub trust: BTreeMap<String, PathBuf>,
+    /// It connects to its siblings' unix sockets.
+    pub dials_siblings: bool,
+    /// It needs to resolve names and to check certificates as the host does.
+    pub host_resolution: bool,
+    /// It learns to recognise the bottle's secrets, without holding them.
+    pub recognises_secrets: bool,
+}
+
+/// What a piece can reach by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// Nothing.
+    None,
+    /// What the host can.
+    Host,
+}
+
+/// A socket that a sidecar serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListenerPlan {
+    /// Its name in the hand-over.
+    pub name: String,
+    /// Who may dial it: the socket is opened where only they can reach it.
+    pub dialled_by: Dialler,
+}
+
+/// Who may dial a socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dialler {
+    /// The agent, at this port of its own loopback interface.
+    Agent(u16),
+    /// The other sidecars, at this unix socket in the link directory.
+    Siblings(String),
+}
+
+/// The configuration of a sidecar.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SidecarConfig {
+    /// For `egress`.
+    Egress(EgressConfig),
+    /// For `pipelock`.
+    Pipelock(Box<PipelockConfig>),
+}
+
+impl SidecarConfig {
+    /// The file's name and text; `fingerprints` go in where the sidecar recognises secrets.
+    pub fn render(&self, fingerprints: &serde_json::Value) -> serde_json::Result<(&'static str, String)> {
+        match self {
+            Self::Egress(config) => Ok((bottle_contract::egress::FILE, serde_json::to_string_pretty(config)?)),
+            Self::Pipelock(config) => {
+                let mut config = config.clone();
+                config.x_bottle.fingerprints = fingerprints.clone();
+                Ok((bottle_contract::pipelock::FILE, serde_json::to_string_pretty(&config)?))
+            }
+        }
+    }
+}
+
+/// A secret, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SecretPlan {
+    /// The file that the sidecar reads.
+    pub slot: String,
+    /// The host's variable that holds the value.
+    pub token_ref: String,
+}
+
+/// Bounds, with the built-in ones filled in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LimitsPlan {
+    /// Bytes of memory, all of the agent's processes together.
+    pub memory: u64,
+    /// The manifest asks for it, so that a host that cannot give it must refuse.
+    pub memory_is_required: bool,
+    /// Processes and threads of the agent.
+    pub pids: u64,
+    /// Wall-clock time of the agent.
+    pub time: Option<Duration>,
+}

@@ -1,0 +1,155 @@
+//! The table of sidecars: which bottle has which, and what each is given. Add a sidecar: add a row.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bottle_contract::egress::{EgressConfig, Upstream};
+use bottle_contract::names::{self, listener};
+use bottle_contract::pipelock::{
+    BodyScanning, Connect, Dlp, Extension, FetchProxy, Parent, PipelockConfig, Ports, Ssrf, Switch, TlsInterception,
+};
+use bottle_contract::route;
+
+use super::{Dialler, ListenerPlan, Network, SecretPlan, SidecarConfig, SidecarPlan};
+use crate::manifest::model::{Bottle, Route};
+
+/// What a row is made from.
+pub(super) struct Wish<'a> {
+    pub(super) id: &'a str,
+    pub(super) bottle: &'a Bottle,
+}
+
+impl Wish<'_> {
+    /// Without routes there is nothing to inject: the agent then dials the door itself.
+    pub(super) fn has_egress(&self) -> bool {
+        !self.bottle.egress.routes.is_empty()
+    }
+
+    fn trust_file(index: usize) -> String {
+        format!("trust-{index}.pem")
+    }
+}
+
+/// The table, in the order of start: who is needed comes first.
+const ROWS: &[fn(&Wish<'_>) -> Option<SidecarPlan>] = &[pipelock, egress];
+
+/// The sidecars of a bottle.
+pub(super) fn sidecars(wish: &Wish<'_>) -> Vec<SidecarPlan> {
+    ROWS.iter().filter_map(|row| row(wish)).collect()
+}
+
+/// Where the agent finds its proxy.
+pub(super) fn proxy(wish: &Wish<'_>) -> (&'static str, u16) {
+    if wish.has_egress() { names::EGRESS } else { names::PIPELOCK }
+}
+
+/// The distinct secrets of the routes, numbered in the order of their first use.
+pub(super) fn slots(routes: &[Route]) -> BTreeMap<String, String> {
+    let mut slots = BTreeMap::new();
+    for auth in routes.iter().filter_map(|r| r.auth.as_ref()) {
+        let next = format!("EGRESS_TOKEN_{}", slots.len());
+        slots.entry(auth.token_ref.clone()).or_insert(next);
+    }
+    slots
+}
+
+fn pipelock(wish: &Wish<'_>) -> Option<SidecarPlan> {
+    let (name, port) = names::PIPELOCK;
+    let faces_agent = !wish.has_egress();
+    let egress = &wish.bottle.egress;
+    let listeners = if faces_agent {
+        vec![ListenerPlan { name: listener::AGENT.into(), dialled_by: Dialler::Agent(port) }]
+    } else {
+        vec![ListenerPlan { name: listener::LINK.into(), dialled_by: Dialler::Siblings(names::PIPELOCK_SOCKET.into()) }]
+    };
+    let mut trust: BTreeMap<_, _> = egress.trust.iter().enumerate().map(|(n, path)| (Wish::trust_file(n), path.clone())).collect();
+    let in_config = |file: &str| format!("{}/{file}", names::CONFIG_DIR);
+    let trusted = trust.keys().map(|file| in_config(file)).collect();
+    let parent = egress.parent.as_ref().map(|parent| Parent {
+        address: parent.address,
+        ca: parent.ca.as_ref().map(|path| {
+            trust.insert("parent.pem".into(), path.clone());
+            in_config("parent.pem")
+        }),
+    });
+    let ports = egress.routes.iter().filter(|r| r.ports != route::DEFAULT_PORTS);
+    let config = PipelockConfig {
+        version: 1,
+        mode: "strict".into(),
+        enforce: true,
+        api_allowlist: egress.routes.iter().map(|r| r.host.clone()).collect(),
+        forward_proxy: Switch { enabled: true },
+        fetch_proxy: FetchProxy { listen: format!("{name}:{port}") },
+        tls_interception: TlsInterception {
+            enabled: faces_agent,
+            ca_cert: format!("{}/{}", names::CA_DIR, names::CA_CERT),
+            ca_key: format!("{}/{}", names::CA_DIR, names::CA_KEY),
+        },
+        request_body_scanning: BodyScanning { enabled: true, action: "block".into() },
+        response_scanning: Switch { enabled: false },
+        dlp: Dlp { include_defaults: true },
+        ssrf: Ssrf { ip_allowlist: Vec::new() },
+        sentry: Switch { enabled: false },
+        x_bottle: Extension {
+            bottle: wish.id.into(),
+            generation: 1,
+            ports: ports.map(|r| Ports { host: r.host.clone(), ports: r.ports.clone() }).collect(),
+            connect: egress.routes.iter().filter_map(|r| r.connect.map(|address| Connect { host: r.host.clone(), address })).collect(),
+            trust: trusted,
+            tunnels: Vec::new(),
+            parent,
+            fingerprints: serde_json::Value::Null,
+            limits: Default::default(),
+        },
+    };
+    Some(SidecarPlan {
+        piece: name.into(),
+        network: Network::Host,
+        listeners,
+        config: SidecarConfig::Pipelock(Box::new(config)),
+        authority: faces_agent,
+        secrets: Vec::new(),
+        trust,
+        dials_siblings: false,
+        host_resolution: true,
+        recognises_secrets: true,
+    })
+}
+
+fn egress(wish: &Wish<'_>) -> Option<SidecarPlan> {
+    if !wish.has_egress() {
+        return None;
+    }
+    let (name, port) = names::EGRESS;
+    let routes = &wish.bottle.egress.routes;
+    let slots = slots(routes);
+    let row = |r: &Route| route::Route {
+        host: r.host.clone(),
+        ports: r.ports.clone(),
+        matches: r.matches.clone(),
+        auth: r.auth.as_ref().map(|auth| route::Auth {
+            header: auth.header.clone(),
+            scheme: auth.scheme.clone(),
+            slot: slots[&auth.token_ref].clone(),
+        }),
+    };
+    let config = EgressConfig {
+        bottle: wish.id.into(),
+        generation: 1,
+        routes: routes.iter().map(row).collect(),
+        upstream: Upstream::Link { socket: format!("{}/{}", names::LINK_DIR, names::PIPELOCK_SOCKET) },
+        limits: Default::default(),
+    };
+    let secrets: BTreeSet<_> = slots.into_iter().map(|(token_ref, slot)| (slot, token_ref)).collect();
+    Some(SidecarPlan {
+        piece: name.into(),
+        network: Network::None,
+        listeners: vec![ListenerPlan { name: listener::AGENT.into(), dialled_by: Dialler::Agent(port) }],
+        config: SidecarConfig::Egress(config),
+        authority: true,
+        secrets: secrets.into_iter().map(|(slot, token_ref)| SecretPlan { slot, token_ref }).collect(),
+        trust: BTreeMap::new(),
+        dials_siblings: true,
+        host_resolution: false,
+        recognises_secrets: false,
+    })
+}

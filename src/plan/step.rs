@@ -1,0 +1,76 @@
+//! The steps of a start, in the words of the operator. Each has an undo; together they read as the script of a bottle.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Dialler, Plan};
+
+/// One thing that a start does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// A private directory in memory for keys, secrets and sockets.
+    RuntimeDirectory,
+    /// A certificate authority that only this bottle trusts.
+    Authority(String),
+    /// A sidecar's configuration.
+    Configuration(String),
+    /// A sidecar's secrets, by the names of their slots.
+    Secrets(String, Vec<String>),
+    /// The agent's working directory.
+    Workspace(PathBuf),
+    /// Control groups.
+    Limits,
+    /// The agent's namespaces and root file system, with pid 1 waiting.
+    Cage,
+    /// A socket.
+    Listen(String, Dialler),
+    /// A sidecar.
+    Sidecar(String),
+    /// The agent's first instruction, once every sidecar has said that it serves.
+    Release,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RuntimeDirectory => f.write_str("make a private directory in memory"),
+            Self::Authority(piece) => write!(f, "make a certificate authority for {piece}"),
+            Self::Configuration(piece) => write!(f, "write the configuration of {piece}"),
+            Self::Secrets(piece, slots) => write!(f, "hand {} to {piece}", slots.join(", ")),
+            Self::Workspace(source) => write!(f, "prepare the working directory from {}", source.display()),
+            Self::Limits => f.write_str("set the limits"),
+            Self::Cage => f.write_str("close the agent in: namespaces, root file system, no route"),
+            Self::Listen(piece, Dialler::Agent(port)) => write!(f, "listen for {piece} on port {port} of the agent's network"),
+            Self::Listen(piece, Dialler::Siblings(socket)) => write!(f, "listen for {piece} on the link {socket}"),
+            Self::Sidecar(piece) => write!(f, "start {piece}"),
+            Self::Release => f.write_str("start the agent, once every sidecar serves"),
+        }
+    }
+}
+
+/// The script of a plan. Order matters: an authority before the piece that signs with it, the agent's network before
+/// the sockets in it, every sidecar before the agent.
+pub(super) fn steps(plan: &Plan) -> Vec<Step> {
+    let mut steps = vec![Step::RuntimeDirectory];
+    for sidecar in &plan.sidecars {
+        let piece = || sidecar.piece.clone();
+        if sidecar.authority {
+            steps.push(Step::Authority(piece()));
+        }
+        steps.push(Step::Configuration(piece()));
+        if !sidecar.secrets.is_empty() {
+            steps.push(Step::Secrets(piece(), sidecar.secrets.iter().map(|s| s.slot.clone()).collect()));
+        }
+    }
+    steps.extend([Step::Workspace(plan.workspace.source.clone()), Step::Limits, Step::Cage]);
+    for sidecar in &plan.sidecars {
+        let listens = sidecar.listeners.iter().map(|l| Step::Listen(sidecar.piece.clone(), l.dialled_by.clone()));
+        steps.extend(listens);
+        steps.push(Step::Sidecar(sidecar.piece.clone()));
+    }
+    steps.push(Step::Release);
+    steps
+}

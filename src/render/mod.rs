@@ -1,0 +1,3 @@
+//! Text for people, from data. Pure.
+
+pub mod preflight;

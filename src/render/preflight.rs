@@ -1,0 +1,128 @@
+//! What the operator reads before saying yes, and what `--dry-run` prints.
+
+use std::fmt::Write;
+
+use bottle_contract::Untrusted;
+use bottle_contract::route::{Match, PathRule};
+
+use crate::manifest::model::{Rootfs, WorkspaceMode};
+use crate::plan::{Plan, SidecarConfig};
+
+/// The summary of a plan; `notes` are the backend's own.
+pub fn preflight(plan: &Plan, backend: &str, notes: &[String]) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "bottle {} (agent {}, bottle {}, {backend})", plan.id, plan.agent.name, plan.bottle);
+    let mut row = |name: &str, text: &str| {
+        let _ = writeln!(out, "  {name:<10} {text}");
+    };
+    row("program", &shown(&plan.agent.argv));
+    row("workspace", &workspace(plan));
+    if let Rootfs::Image(path) = &plan.rootfs {
+        row("image", &path.display().to_string());
+    }
+    for (index, path) in plan.tools.iter().enumerate() {
+        let path = Untrusted::new(path.as_os_str().as_encoded_bytes()).to_string();
+        row(if index == 0 { "sees" } else { "" }, &format!("{path}, read-only"));
+    }
+    let routes = routes(plan);
+    if routes.is_empty() {
+        row("reaches", "nothing");
+    }
+    for (index, route) in routes.iter().enumerate() {
+        row(if index == 0 { "reaches" } else { "" }, route);
+    }
+    row("limits", &limits(plan));
+    for (index, note) in plan.notes.iter().chain(notes).enumerate() {
+        row(if index == 0 { "note" } else { "" }, note);
+    }
+    out
+}
+
+/// The summary, and the script.
+pub fn dry_run(plan: &Plan, backend: &str, notes: &[String]) -> String {
+    let mut out = preflight(plan, backend, notes);
+    out.push_str("\nbottle would\n");
+    for (number, step) in plan.steps.iter().enumerate() {
+        let _ = writeln!(out, "  {:>2}. {step}", number + 1);
+    }
+    out.push_str("and undo all of it, last first, when the agent ends\n");
+    out
+}
+
+/// A command line, each argument in one piece and on one line; a long one is cut.
+fn shown(argv: &[String]) -> String {
+    let word = |argument: &String| {
+        let line = argument.lines().next().unwrap_or_default();
+        let cut: String = line.chars().take(60).collect();
+        let text = Untrusted::new(&cut).to_string();
+        let whole = cut.len() == argument.len();
+        let plain = !text.is_empty() && !text.contains([' ', '\'', '"']);
+        match (plain, whole) {
+            (true, true) => text,
+            (_, true) => format!("'{text}'"),
+            (_, false) => format!("'{text}…'"),
+        }
+    };
+    argv.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+fn workspace(plan: &Plan) -> String {
+    let source = Untrusted::new(plan.workspace.source.as_os_str().as_encoded_bytes()).to_string();
+    let target = plan.workspace.target.display();
+    match plan.workspace.mode {
+        WorkspaceMode::Overlay => format!("{source} at {target}, copy on write: your files stay as they are"),
+        WorkspaceMode::Copy => format!("a copy of {source} at {target}"),
+        WorkspaceMode::Mount => format!("{source} itself at {target}, writable"),
+        WorkspaceMode::None => format!("an empty directory at {target}"),
+    }
+}
+
+/// A row for each route: host, what may be asked, and the credential by name.
+fn routes(plan: &Plan) -> Vec<String> {
+    let configs = plan.sidecars.iter().map(|s| (&s.config, &s.secrets));
+    let Some((table, secrets)) = configs.into_iter().find_map(|(config, secrets)| match config {
+        SidecarConfig::Egress(config) => Some((&config.routes, secrets)),
+        SidecarConfig::Pipelock(_) => None,
+    }) else {
+        return Vec::new();
+    };
+    let hosts: Vec<String> = table.iter().map(|r| r.host.to_string()).collect();
+    let width = hosts.iter().map(String::len).max().unwrap_or(0);
+    table
+        .iter()
+        .zip(&hosts)
+        .map(|(route, host)| {
+            let mut text = format!("{host:<width$}");
+            if !route.matches.is_empty() {
+                text.push_str("  ");
+                text.push_str(&route.matches.iter().map(matched).collect::<Vec<_>>().join("; "));
+            }
+            if let Some(auth) = &route.auth {
+                let name = secrets.iter().find(|s| s.slot == auth.slot).map_or("?", |s| s.token_ref.as_str());
+                let _ = write!(text, "  with the token {name}");
+            }
+            text
+        })
+        .collect()
+}
+
+fn matched(m: &Match) -> String {
+    let methods = if m.methods.is_empty() { "any method".to_owned() } else { m.methods.join(" ") };
+    let paths: Vec<String> = m
+        .paths
+        .iter()
+        .map(|rule| match rule {
+            PathRule::Exact(path) => path.clone(),
+            PathRule::Prefix(path) => format!("{path}…"),
+        })
+        .collect();
+    if paths.is_empty() { methods } else { format!("{methods} {}", paths.join(" ")) }
+}
+
+fn limits(plan: &Plan) -> String {
+    let limits = &plan.limits;
+    #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
+    let gib = limits.memory as f64 / f64::from(1 << 30);
+    let time = limits.time.map_or(String::new(), |time| format!(", {} s", time.as_secs()));
+    format!("{gib:.1} GiB of memory, {} processes{time}", limits.pids)
+}

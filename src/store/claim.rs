@@ -1,0 +1,257 @@
+//! A claim: the right to be the bottle with this id, held by a lock for as long as the process lives.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use super::lock::{self, Sharing};
+use super::{Id, Layout, Metadata, Object, Supervisor, boot_id, start_time};
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::files::{Dir, failed, random_hex};
+
+/// How the directory of a bottle is called before it is complete, and after it is given up.
+const UNFINISHED: &str = ".new-";
+/// More bottles of one name are a mistake.
+const MOST: u64 = 10_000;
+/// Where the logs of the pieces are, in the state directory.
+const LOGS: &str = "logs";
+
+/// A bottle that is ours. Dropping it releases the lock and removes nothing.
+///
+/// The lock's descriptor is close-on-exec: a child that runs another program does not keep the bottle alive. A child that goes on
+/// without exec must close its descriptors.
+#[derive(Debug)]
+pub struct Claim {
+    id: Id,
+    state: Dir,
+    runtime: Option<Dir>,
+    metadata: Metadata,
+    damage: Option<Error>,
+    store: Dir,
+    runtimes: Vec<Dir>,
+    lock: File,
+}
+
+/// What became of an attempt to take over a bottle.
+#[derive(Debug)]
+pub enum Takeover {
+    /// Its supervisor lives.
+    Running,
+    /// There is no such bottle.
+    Gone,
+    /// Its supervisor ended; the bottle is ours now.
+    Dead(Box<Claim>),
+}
+
+impl Claim {
+    /// Takes the id `pinned`, or the first free one of `base`, `base-2`, `base-3`, …; makes `state/<id>` and `runtime/<id>`, both 0700.
+    ///
+    /// An id is free when neither directory exists: a bottle that ended keeps its id as long as its logs are kept. Parallel starts wait
+    /// for each other here, for about a millisecond.
+    pub fn new(layout: &Layout, base: &str, pinned: Option<&str>) -> Result<Self> {
+        let wanted: Id = pinned.unwrap_or(base).parse()?;
+        let store = layout.open_state()?;
+        let memory = layout.open_runtime()?;
+        let boot_id = boot_id()?;
+        let pid = std::process::id();
+        let supervisor = Supervisor { pid, start_time: start_time(pid).unwrap_or_default() };
+        let _store_lock = lock::store(&store, Sharing::Alone)?;
+        sweep(&store)?;
+        let runtimes = layout.existing_runtimes();
+        let id = free(&store, &runtimes, &wanted, pinned.is_some())?;
+        let objects = vec![Object::RuntimeDir(memory.path().join(id.as_str()))];
+        let metadata = Metadata::new(id.clone(), clock::now(), boot_id, supervisor, objects);
+        let hidden = hidden_name()?;
+        let made = appear(&store, &memory, &hidden, &metadata);
+        let (state, lock, runtime) = made.inspect_err(|_| {
+            // The first error is the one to report. What cannot be removed now is swept by the next claim.
+            let _ = store.remove_tree(&hidden);
+        })?;
+        Ok(Self { id, state, runtime: Some(runtime), metadata, damage: None, store, runtimes, lock })
+    }
+
+    /// Takes over a bottle whose supervisor ended, to undo what it left.
+    pub fn take_over(layout: &Layout, id: &Id) -> Result<Takeover> {
+        let Some(store) = Dir::open_private(&layout.state)? else { return Ok(Takeover::Gone) };
+        let _store_lock = lock::store(&store, Sharing::Alone)?;
+        if store.stat(id.as_str())?.is_none() {
+            return Ok(Takeover::Gone);
+        }
+        let state = store.open_subdir(id.as_str())?;
+        // A bottle appears with its lock; one without was damaged later, and nobody can hold it.
+        if state.stat(lock::OF_BOTTLE)?.is_none() {
+            state.write_new(lock::OF_BOTTLE, b"", crate::files::PRIVATE)?;
+        }
+        let Some(lock) = lock::take(&state)? else { return Ok(Takeover::Running) };
+        let recorded = Metadata::read(&state, id);
+        let mut runtimes = layout.existing_runtimes();
+        // It may have been started with another XDG_RUNTIME_DIR.
+        runtimes.extend(recorded.iter().flat_map(|metadata| elsewhere(metadata, layout)));
+        let runtime = runtimes.iter().find_map(|dir| dir.open_subdir(id.as_str()).ok());
+        let (metadata, damage) = match recorded {
+            Ok(metadata) => (metadata, None),
+            Err(damage) => {
+                let objects = runtime.iter().map(|dir| Object::RuntimeDir(dir.path().to_owned())).collect();
+                let nobody = Supervisor { pid: 0, start_time: 0 };
+                (Metadata::new(id.clone(), clock::now(), String::new(), nobody, objects), Some(damage))
+            }
+        };
+        Ok(Takeover::Dead(Box::new(Self { id: id.clone(), state, runtime, metadata, damage, store, runtimes, lock })))
+    }
+
+    /// Removes what killed claims and removals left unfinished.
+    pub fn sweep_unfinished(layout: &Layout) -> Result<()> {
+        let Some(store) = Dir::open_private(&layout.state)? else { return Ok(()) };
+        let _store_lock = lock::store(&store, Sharing::Alone)?;
+        sweep(&store)
+    }
+
+    /// The id.
+    pub fn id(&self) -> &Id {
+        &self.id
+    }
+
+    /// `state/<id>`: on disk, without any secret.
+    pub fn state(&self) -> &Dir {
+        &self.state
+    }
+
+    /// `runtime/<id>`: in memory, for keys, secrets and sockets.
+    pub fn runtime(&self) -> Result<&Dir> {
+        let hint = "start it again";
+        self.runtime
+            .as_ref()
+            .ok_or_else(|| Error::failed(format!("the runtime directory of `{}` is gone", self.id), "it does not outlive a reboot", hint))
+    }
+
+    /// `state/<id>/logs`.
+    pub fn logs(&self) -> Result<Dir> {
+        self.state.subdir(LOGS)
+    }
+
+    /// What is recorded.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Why the metadata of a bottle that was taken over could not be read. It then names the runtime directory only.
+    pub fn damage(&self) -> Option<&Error> {
+        self.damage.as_ref()
+    }
+
+    /// Records an object. Call it before the object is made.
+    pub fn record(&mut self, object: Object) -> Result<()> {
+        self.update(|metadata| metadata.objects.push(object))
+    }
+
+    /// Forgets an object. Call it after the object was undone.
+    pub fn forget(&mut self, object: &Object) -> Result<()> {
+        self.update(|metadata| metadata.objects.retain(|other| other != object))
+    }
+
+    /// Changes what is recorded; a reader sees all of the change or nothing.
+    pub fn update(&mut self, change: impl FnOnce(&mut Metadata)) -> Result<()> {
+        let mut changed = self.metadata.clone();
+        change(&mut changed);
+        changed.write(&self.state)?;
+        self.metadata = changed;
+        Ok(())
+    }
+
+    /// Removes `runtime/<id>` with all keys and secrets; it is no error if it is gone.
+    pub fn remove_runtime(&mut self) -> Result<()> {
+        self.runtime = None;
+        let mut first = Ok(());
+        for dir in &self.runtimes {
+            let removed = dir.remove_tree(self.id.as_str());
+            first = first.and(removed);
+        }
+        first
+    }
+
+    /// Removes everything about the bottle, its logs too, and gives the id free.
+    pub fn remove(mut self) -> Result<()> {
+        self.remove_runtime()?;
+        let _store_lock = lock::store(&self.store, Sharing::Alone)?;
+        let hidden = hidden_name()?;
+        // Renamed first: nobody finds half a bottle, and what a crash leaves here is swept by the next claim.
+        rustix::fs::renameat(&self.store, self.id.as_str(), &self.store, &hidden)
+            .map_err(|e| failed("remove", &self.store.path().join(self.id.as_str()), "renameat", e))?;
+        drop(self.lock);
+        self.store.remove_tree(&hidden)
+    }
+}
+
+/// The directories in memory that metadata name and this environment does not: only those that are named like ours.
+fn elsewhere(metadata: &Metadata, layout: &Layout) -> Vec<Dir> {
+    let parents = metadata.objects.iter().filter_map(|object| match object {
+        Object::RuntimeDir(path) if path.file_name().is_some_and(|name| name == metadata.id.as_str()) => path.parent(),
+        _ => None,
+    });
+    let ours = |path: &&Path| {
+        !layout.runtime.iter().any(|known| known == path) && layout.runtime.iter().all(|known| known.file_name() == path.file_name())
+    };
+    parents.filter(ours).filter_map(|path| Dir::open_private(path).ok().flatten()).collect()
+}
+
+/// The first id that nobody has.
+fn free(store: &Dir, runtimes: &[Dir], wanted: &Id, pinned: bool) -> Result<Id> {
+    for n in 1..=MOST {
+        let id = wanted.numbered(n);
+        let mut taken = store.stat(id.as_str())?.is_some();
+        for dir in runtimes {
+            taken |= dir.stat(id.as_str())?.is_some();
+        }
+        if !taken {
+            return Ok(id);
+        }
+        if pinned {
+            let what = format!("cannot start bottle `{id}`: the name is taken");
+            return Err(Error::failed(
+                what,
+                "a bottle of this name runs, or its logs are kept",
+                "`bottle list` shows it, `bottle cleanup` removes what has ended",
+            ));
+        }
+    }
+    let cause = format!("{MOST} bottles are called `{wanted}`");
+    Err(Error::failed("there is no free name", cause, "`bottle cleanup` removes what has ended"))
+}
+
+/// Makes a bottle that appears complete: locked and described before it has its name.
+///
+/// Order matters: the record of the runtime directory is in place before that directory is made.
+fn appear(store: &Dir, memory: &Dir, hidden: &str, metadata: &Metadata) -> Result<(Dir, File, Dir)> {
+    let path = store.path().join(metadata.id.as_str());
+    let state = store.make(hidden.as_ref()).map_err(|e| failed("create", &path, "mkdirat", e))?;
+    let lock = lock::fresh(&state)?;
+    metadata.write(&state)?;
+    let id = metadata.id.as_str();
+    rustix::fs::renameat(store, hidden, store, id).map_err(|e| failed("create", &path, "renameat", e))?;
+    match memory.make(id.as_ref()) {
+        Ok(runtime) => Ok((state.moved_to(path), lock, runtime)),
+        Err(e) => {
+            let error = failed("create", &memory.path().join(id), "mkdirat", e);
+            // Hidden again, so that the caller removes it. Both names are ours under the store's lock.
+            let _ = rustix::fs::renameat(store, id, store, hidden);
+            Err(error)
+        }
+    }
+}
+
+/// Removes what claims and removals left unfinished. The store's lock is held alone, so none of them is under way.
+fn sweep(store: &Dir) -> Result<()> {
+    for name in crate::files::entries(store)? {
+        if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+            store.remove_tree(&name)?;
+        }
+    }
+    store.sweep_unfinished()
+}
+
+fn hidden_name() -> Result<String> {
+    let hex = random_hex().map_err(|e: Errno| failed("name", &PathBuf::from("a directory"), "getrandom", e))?;
+    Ok(format!("{UNFINISHED}{hex}"))
+}

@@ -1,0 +1,91 @@
+//! Locks: flock on an open file, which the kernel drops with the last descriptor, however its holder ended.
+
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::files::{Dir, PRIVATE, failed};
+
+/// The lock of a bottle, in its state directory; held for its life.
+pub(super) const OF_BOTTLE: &str = "lock";
+/// The lock of the store; held for the milliseconds in which ids are given out or looked at.
+const OF_STORE: &str = ".lock";
+/// Whoever holds the store longer is stopped or stuck.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a busy lock is tried again; a claim takes about a millisecond.
+const RETRY: Duration = Duration::from_millis(2);
+
+/// Who may hold the store's lock beside us.
+#[derive(Clone, Copy)]
+pub(super) enum Sharing {
+    /// Ids are given out or taken back.
+    Alone,
+    /// Locks of bottles are looked at, for a moment.
+    WithReaders,
+}
+
+/// Locks the store.
+pub(super) fn store(state: &Dir, sharing: Sharing) -> Result<File> {
+    let file = open(state, OF_STORE)?;
+    let operation = match sharing {
+        Sharing::Alone => FlockOperation::NonBlockingLockExclusive,
+        Sharing::WithReaders => FlockOperation::NonBlockingLockShared,
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !attempt(state, OF_STORE, &file, operation)? {
+        if Instant::now() > deadline {
+            let cause = format!("{} is locked for {} seconds", state.path().join(OF_STORE).display(), PATIENCE.as_secs());
+            return Err(Error::failed(
+                "the bottles are locked by another `bottle`",
+                cause,
+                "look for a stopped `bottle` with `ps`, and end it",
+            ));
+        }
+        std::thread::sleep(RETRY);
+    }
+    Ok(file)
+}
+
+/// Makes and takes the lock of a bottle that nobody else knows yet.
+pub(super) fn fresh(bottle: &Dir) -> Result<File> {
+    let file = open(bottle, OF_BOTTLE)?;
+    match attempt(bottle, OF_BOTTLE, &file, FlockOperation::NonBlockingLockExclusive)? {
+        true => Ok(file),
+        false => Err(failed("lock", &bottle.path().join(OF_BOTTLE), "flock", Errno::WOULDBLOCK)),
+    }
+}
+
+/// Takes the lock of a bottle, if nobody holds it. Hold the store's lock alone, or a reader may be taken for the holder.
+pub(super) fn take(bottle: &Dir) -> Result<Option<File>> {
+    let file = bottle.open_file(OF_BOTTLE)?;
+    Ok(attempt(bottle, OF_BOTTLE, &file, FlockOperation::NonBlockingLockExclusive)?.then_some(file))
+}
+
+/// True when somebody holds the lock of a bottle. Hold the store's lock with the readers.
+pub(super) fn is_held(bottle: &Dir) -> Result<bool> {
+    let file = bottle.open_file(OF_BOTTLE)?;
+    Ok(!attempt(bottle, OF_BOTTLE, &file, FlockOperation::NonBlockingLockShared)?)
+}
+
+fn open(dir: &Dir, name: &str) -> Result<File> {
+    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NONBLOCK;
+    let opened = dir.beneath(name.as_ref(), flags, Mode::from_raw_mode(PRIVATE));
+    opened.map(File::from).map_err(|e| failed("open", &dir.path().join(name), "openat2", e))
+}
+
+fn attempt(dir: &Dir, name: &str, file: &File, operation: FlockOperation) -> Result<bool> {
+    loop {
+        return match flock(file, operation) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(Errno::INTR) => continue,
+            Err(e) => {
+                let error = failed("lock", &dir.path().join(name), "flock", e);
+                Err(Error { hint: "the file system has no locks; set BOTTLE_HOME to a directory on a local one".into(), ..error })
+            }
+        };
+    }
+}

@@ -1,0 +1,166 @@
+//! Checking a timeline, from the file alone.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::{END, HASH_MEMBER, NOTHING, START};
+use crate::digest::sha256_hex;
+use crate::files::Dir;
+
+/// The longest line that is read. An event has about twenty fields of bounded size.
+const LONGEST: u64 = 1 << 20;
+/// `,"hash":"` and 64 digits and `"}`.
+const SUFFIX: usize = HASH_MEMBER.len() + 64 + 2;
+
+/// A timeline whose chain holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The bottle.
+    pub bottle: String,
+    /// The digest of its plan.
+    pub plan: String,
+    /// How many records there are.
+    pub records: u64,
+    /// The last hash.
+    pub head: String,
+    /// The last record is the end. If not, records may be missing: the bottle runs, or crashed, or somebody cut the file.
+    pub closed: bool,
+    /// It was closed after a crash.
+    pub crashed: bool,
+    /// Bytes that the logs of pieces are missing, as the end tells.
+    pub dropped: BTreeMap<String, u64>,
+    /// Bytes of the file that are whole lines; what follows is half a line.
+    pub whole: u64,
+    /// Bytes of half a line at the end.
+    pub torn: u64,
+}
+
+/// Where the chain breaks, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The number of the first record that does not hold.
+    pub seq: u64,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "record {}: {}", self.seq, self.why)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// What every record has, and what the first and the last have.
+#[derive(Deserialize)]
+struct Record {
+    seq: u64,
+    mono_us: u64,
+    prev: String,
+    event: String,
+    piece: String,
+    bottle: Option<String>,
+    plan: Option<String>,
+    records: Option<u64>,
+    dropped: Option<BTreeMap<String, u64>>,
+    #[serde(default)]
+    crashed: bool,
+}
+
+/// Checks the timeline at `path`: a regular file, read once from its beginning to its end in bounded memory.
+pub fn verify(path: &Path) -> Result<Report, Broken> {
+    let unreadable = |e: crate::error::Error| Broken { seq: 0, why: format!("{}: {}", e.what, e.cause) };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or_else(|| Broken { seq: 0, why: "it is not a file".to_owned() })?;
+    read(Dir::open(parent).and_then(|dir| dir.open_file(name)).map_err(unreadable)?)
+}
+
+/// Checks an open timeline.
+pub(super) fn read(file: File) -> Result<Report, Broken> {
+    let mut lines = BufReader::with_capacity(64 * 1024, file);
+    let mut line = Vec::new();
+    let mut report = Report {
+        bottle: String::new(),
+        plan: String::new(),
+        records: 0,
+        head: NOTHING.to_owned(),
+        closed: false,
+        crashed: false,
+        dropped: BTreeMap::new(),
+        whole: 0,
+        torn: 0,
+    };
+    let mut last = 0;
+    loop {
+        line.clear();
+        let seq = report.records;
+        let broken = |why: &str| Broken { seq, why: why.to_owned() };
+        let read = (&mut lines).take(LONGEST).read_until(b'\n', &mut line).map_err(|e| broken(&format!("read: {e}")))?;
+        if read == 0 {
+            break;
+        }
+        if report.closed {
+            return Err(broken("it stands behind the end"));
+        }
+        if line.last() != Some(&b'\n') {
+            if read as u64 == LONGEST {
+                return Err(broken("the line is too long"));
+            }
+            report.torn = read as u64;
+            break;
+        }
+        let (record, hash) = open(&line[..read - 1]).map_err(broken)?;
+        if record.prev != report.head {
+            return Err(broken("it does not follow the record before it: something was removed, added or moved"));
+        }
+        if record.seq != seq {
+            return Err(broken("its number is wrong"));
+        }
+        if record.mono_us < last {
+            return Err(broken("it is older than the record before it"));
+        }
+        if (record.event == START && record.bottle.is_some()) != (seq == 0) {
+            return Err(broken(if seq == 0 { "the first record is not the start" } else { "it is a second start" }));
+        }
+        if seq == 0 {
+            report.bottle = record.bottle.unwrap_or_default();
+            report.plan = record.plan.unwrap_or_default();
+        }
+        if record.event == END && record.piece == super::PIECE {
+            if record.records != Some(seq + 1) {
+                return Err(broken("the end counts another number of records"));
+            }
+            report.closed = true;
+            report.crashed = record.crashed;
+            report.dropped = record.dropped.unwrap_or_default();
+        }
+        last = record.mono_us;
+        report.head = hash;
+        report.records += 1;
+        report.whole += read as u64;
+    }
+    if report.records == 0 {
+        return Err(Broken { seq: 0, why: "there is no record".to_owned() });
+    }
+    Ok(report)
+}
+
+/// A line's content and hash, if the hash is the line's.
+fn open(line: &[u8]) -> Result<(Record, String), &'static str> {
+    let line = std::str::from_utf8(line).map_err(|_| "it is not text")?;
+    let cut = line.len().checked_sub(SUFFIX).filter(|&cut| line.is_char_boundary(cut)).ok_or("it has no hash")?;
+    let (body, suffix) = line.split_at(cut);
+    let hash = suffix.strip_prefix(HASH_MEMBER).and_then(|rest| rest.strip_suffix("\"}")).ok_or("it has no hash")?;
+    let hashed = format!("{body}}}");
+    if sha256_hex(hashed.as_bytes()) != hash {
+        return Err("it was changed");
+    }
+    let record = serde_json::from_str(&hashed).map_err(|_| "it is not a record")?;
+    Ok((record, hash.to_owned()))
+}

@@ -1,0 +1,172 @@
+//! Writing the timeline.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+
+use bottle_contract::event::Event;
+use rustix::fs::{Mode, OFlags};
+use serde::Serialize;
+
+use super::verify::{Report, read};
+use super::{END, FILE, HASH_MEMBER, NOTHING, PIECE, START};
+use crate::clock;
+use crate::digest::sha256_hex;
+use crate::error::{Error, Result};
+use crate::files::{Dir, failed};
+use crate::logs::harmless;
+
+/// How much is kept in memory before it is written.
+const BUFFER: usize = 64 * 1024;
+
+/// What the first record binds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Opening<'a> {
+    /// The bottle's id.
+    pub bottle: &'a str,
+    /// The boot of the machine that `mono_us` counts from.
+    pub boot_id: &'a str,
+    /// SHA-256 of the plan.
+    pub plan: &'a str,
+}
+
+/// A timeline that is being written. Records are in memory until [`Timeline::flush`]; a SIGKILL loses those, and no others.
+#[derive(Debug)]
+pub struct Timeline {
+    file: File,
+    path: PathBuf,
+    out: Vec<u8>,
+    /// The file's length: whole lines.
+    length: u64,
+    seq: u64,
+    head: String,
+    closed: bool,
+}
+
+#[derive(Serialize)]
+struct Record<'a, B> {
+    seq: u64,
+    mono_us: u64,
+    piece: &'a str,
+    #[serde(flatten)]
+    body: B,
+    prev: &'a str,
+}
+
+#[derive(Serialize)]
+struct Start<'a> {
+    time: String,
+    event: &'static str,
+    #[serde(flatten)]
+    opening: &'a Opening<'a>,
+}
+
+#[derive(Serialize)]
+struct End<'a> {
+    time: String,
+    event: &'static str,
+    /// How many records there are, this one too.
+    records: u64,
+    /// Bytes that the logs of pieces are missing.
+    dropped: &'a BTreeMap<String, u64>,
+    /// It was closed after a crash: what was in memory then is missing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    crashed: bool,
+}
+
+impl Timeline {
+    /// Starts the timeline of a bottle; its first record is on the way to the file.
+    pub fn create(state: &Dir, opening: &Opening<'_>) -> Result<Self> {
+        let file = state.create_log(FILE)?;
+        let path = state.path().join(FILE);
+        let mut timeline = Self { file, path, out: Vec::new(), length: 0, seq: 0, head: NOTHING.to_owned(), closed: false };
+        timeline.write(PIECE, &Start { time: clock::now(), event: START, opening })?;
+        timeline.flush()?;
+        Ok(timeline)
+    }
+
+    /// Adds what a piece reported. After an error the record is still in memory, and the next flush tries again.
+    pub fn append(&mut self, piece: &str, event: &Event) -> Result<()> {
+        self.write(piece, event)
+    }
+
+    /// Writes what is in memory. Call it whenever there is nothing else to do.
+    pub fn flush(&mut self) -> Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        if let Err(e) = self.file.write_all(&self.out) {
+            // Whole lines only: what was written of this one is cut off, and stays in memory.
+            let cut = rustix::fs::ftruncate(&self.file, self.length);
+            let words = cut.err().map_or(String::new(), |cut| format!("; ftruncate: {cut}"));
+            let what = format!("cannot write the timeline `{}`", self.path.display());
+            return Err(Error::failed(
+                what,
+                format!("write: {e}{words}"),
+                "free space there; without a timeline nothing may cross the wall",
+            ));
+        }
+        self.length += self.out.len() as u64;
+        self.out.clear();
+        Ok(())
+    }
+
+    /// Writes the last record and waits for the disk. Returns the last hash, which stands for the whole timeline.
+    pub fn close(mut self, dropped: &BTreeMap<String, u64>) -> Result<String> {
+        self.end(dropped, false)
+    }
+
+    /// The hash of the last record.
+    pub fn head(&self) -> &str {
+        &self.head
+    }
+
+    fn end(&mut self, dropped: &BTreeMap<String, u64>, crashed: bool) -> Result<String> {
+        let records = self.seq + 1;
+        self.write(PIECE, &End { time: clock::now(), event: END, records, dropped, crashed })?;
+        self.closed = true;
+        self.flush()?;
+        self.file.sync_all().map_err(|e| {
+            let what = format!("cannot sync the timeline `{}`", self.path.display());
+            Error::failed(what, format!("fsync: {e}"), "the cause is the system's own words")
+        })?;
+        Ok(self.head.clone())
+    }
+
+    fn write(&mut self, piece: &str, body: &impl Serialize) -> Result<()> {
+        let record = Record { seq: self.seq, mono_us: clock::boot_micros(), piece, body, prev: &self.head };
+        let json =
+            serde_json::to_string(&record).map_err(|e| Error::failed("an event cannot be recorded", e, "this is a fault of bottle"))?;
+        let line = harmless(&json);
+        self.head = sha256_hex(line.as_bytes());
+        self.seq += 1;
+        self.out.extend_from_slice(&line.as_bytes()[..line.len() - 1]);
+        self.out.extend_from_slice(HASH_MEMBER.as_bytes());
+        self.out.extend_from_slice(self.head.as_bytes());
+        self.out.extend_from_slice(b"\"}\n");
+        if self.out.len() >= BUFFER { self.flush() } else { Ok(()) }
+    }
+}
+
+/// Closes the timeline that a crash left open: a torn last line is cut off, and the last record says that there was a crash. `None` if
+/// there is no timeline, or it was closed; an error if it is broken, which is then left as it is.
+pub fn seal(state: &Dir, dropped: &BTreeMap<String, u64>) -> Result<Option<String>> {
+    // An empty one was made, and its writer killed before the first record: there is nothing to close.
+    if state.stat(FILE)?.is_none_or(|stat| stat.st_size == 0) {
+        return Ok(None);
+    }
+    let path = state.path().join(FILE);
+    let broken =
+        |why: String| Error::failed(format!("the timeline `{}` is broken", path.display()), why, "keep it as it is, it is evidence");
+    let Report { records, head, closed, whole, .. } = read(state.open_file(FILE)?).map_err(|e| broken(e.to_string()))?;
+    if closed {
+        return Ok(None);
+    }
+    let fd = state.beneath(FILE.as_ref(), OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK, Mode::empty());
+    let fd = fd.map_err(|e| failed("open", &path, "openat2", e))?;
+    rustix::fs::ftruncate(&fd, whole).map_err(|e| failed("cut", &path, "ftruncate", e))?;
+    let mut timeline =
+        Timeline { file: File::from(fd), path: path.clone(), out: Vec::new(), length: whole, seq: records, head, closed: false };
+    timeline.end(dropped, true).map(Some)
+}

@@ -1,0 +1,78 @@
+//! Values that a plan only names: read from the host or asked for, held briefly, wiped when dropped.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::rand;
+use bottle_scan::Fingerprints;
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+use crate::manifest::model::{EnvValue, TemplatePart};
+use crate::plan::Plan;
+
+/// The values of one start.
+pub struct Values {
+    /// The agent's variables, complete.
+    pub env: Vec<(String, Zeroizing<String>)>,
+    /// The tokens, by the host's variable that holds them.
+    pub tokens: BTreeMap<String, Zeroizing<String>>,
+    /// By which the bottle's secrets are recognised, and from which they cannot be read.
+    pub fingerprints: serde_json::Value,
+}
+
+/// Asks a person for a value, with this prompt.
+pub type Ask<'a> = &'a mut dyn FnMut(&str) -> Result<Zeroizing<String>>;
+
+/// Reads and asks for all values. `host` looks a variable up; without `ask` there is nobody to ask.
+pub fn resolve(plan: &Plan, host: &dyn Fn(&str) -> Option<String>, mut ask: Option<Ask<'_>>) -> Result<Values> {
+    let mut tokens = BTreeMap::new();
+    for secret in plan.sidecars.iter().flat_map(|s| &s.secrets) {
+        let name = &secret.token_ref;
+        let value = host(name).map(Zeroizing::new).filter(|v| !v.trim().is_empty()).ok_or_else(|| {
+            let what = format!("the token `{name}` is not set");
+            Error::usage(what, "a route's `token_ref` names this variable", format!("export {name}=…, then start again"))
+        })?;
+        if value.trim().chars().any(|c| c.is_control()) {
+            let what = format!("the token `{name}` cannot be sent in a header");
+            return Err(Error::usage(what, "it holds a line break or another control character", "export the token alone, on one line"));
+        }
+        tokens.insert(name.clone(), Zeroizing::new(value.trim().to_owned()));
+    }
+    let mut env = Vec::new();
+    for (name, value) in &plan.agent.env {
+        env.push((name.clone(), variable(name, value, host, &mut ask)?));
+    }
+    let mut key = [0; 32];
+    rand::fill(&mut key)
+        .map_err(|_| Error::failed("cannot make a random key", "the system gave no random bytes", "see if getrandom works here"))?;
+    let secrets: Vec<&[u8]> = tokens.values().map(|v| v.as_bytes()).collect();
+    let fingerprints = serde_json::to_value(Fingerprints::of(key, &secrets))
+        .map_err(|e| Error::failed("cannot describe the bottle's secrets", e, "this is a fault of bottle"))?;
+    Ok(Values { env, tokens, fingerprints })
+}
+
+fn variable(name: &str, value: &EnvValue, host: &dyn Fn(&str) -> Option<String>, ask: &mut Option<Ask<'_>>) -> Result<Zeroizing<String>> {
+    match value {
+        EnvValue::Ask(prompt) => match ask {
+            Some(ask) => ask(prompt),
+            None => Err(Error::usage(
+                format!("the variable `{name}` must be asked for"),
+                "there is no terminal to ask at",
+                format!("start it at a terminal, or write `{name}: ${{{name}}}` in the bottle and set the variable"),
+            )),
+        },
+        EnvValue::Template(parts) => {
+            let mut text = Zeroizing::new(String::new());
+            for part in parts {
+                match part {
+                    TemplatePart::Text(literal) => text.push_str(literal),
+                    TemplatePart::Host(from) => text.push_str(&Zeroizing::new(host(from).ok_or_else(|| {
+                        let what = format!("the variable `{from}` is not set");
+                        Error::usage(what, format!("the bottle fills it in for `{name}`"), format!("export {from}=…, then start again"))
+                    })?)),
+                }
+            }
+            Ok(text)
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A full copy of a tree: what the agent works on when it must not see the host's own.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags, Stat, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::Skipped;
+use super::tree::{PERMISSIONS, Tree, file_type, words};
+use crate::error::{Error, Result};
+use crate::files::{Dir, PRIVATE, PRIVATE_DIR, beneath, chmod_by_descriptor, failed};
+
+/// The most bytes of one copy_file_range or read.
+const CHUNK: usize = 1 << 20;
+
+/// What was copied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CopyReport {
+    /// Regular files.
+    pub files: u64,
+    /// Directories, without the tree's own.
+    pub dirs: u64,
+    /// Symlinks.
+    pub links: u64,
+    /// Bytes of the files.
+    pub bytes: u64,
+    /// Devices, sockets, fifos, and what we may not read.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Copies `source` into the empty directory `target`: files with their modification times, directories and symlinks as they are, modes
+/// without setuid, setgid and sticky. Shares blocks where the file system can. What cannot be copied because of what it is is skipped
+/// and listed; what the target refuses is an error.
+pub fn copy(source: &Dir, target: &Dir) -> Result<CopyReport> {
+    let own = identity(&rustix::fs::fstat(target).map_err(|e| failed("look at", target.path(), "fstat", e))?);
+    let (from, to) = (Tree::operators(source), Tree::operators(target));
+    let mut copying = Copying { from, to, own, report: CopyReport::default(), ahead: vec![PathBuf::new()], dirs: Vec::new() };
+    while let Some(dir) = copying.ahead.pop() {
+        let entries = match from.list(&dir) {
+            Ok(entries) => entries,
+            Err(e) if dir.as_os_str().is_empty() => return Err(failed("read", source.path(), "getdents64", e)),
+            Err(e) => {
+                copying.skip(dir, words(e));
+                continue;
+            }
+        };
+        for (name, stat) in entries {
+            let path = dir.join(name);
+            copying.node(&path, &stat).map_err(|(call, e)| refused(target, &path, call, e))?;
+        }
+    }
+    // Directories get their own modes last, and the deepest first: one that may not be written could not be filled.
+    for (path, stat) in copying.dirs.iter().rev() {
+        settle(to, path, stat).map_err(|(call, e)| refused(target, path, call, e))?;
+    }
+    copying.report.skipped.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(copying.report)
+}
+
+struct Copying<'d> {
+    from: Tree<'d>,
+    to: Tree<'d>,
+    /// The target, which may lie inside the source.
+    own: (u64, u64),
+    report: CopyReport,
+    ahead: Vec<PathBuf>,
+    dirs: Vec<(PathBuf, Stat)>,
+}
+
+/// The call that the target refused.
+type Refusal = (&'static str, Errno);
+
+impl Copying<'_> {
+    fn node(&mut self, path: &Path, stat: &Stat) -> Result<(), Refusal> {
+        match file_type(stat) {
+            FileType::Directory if identity(stat) == self.own => self.skip(path.to_owned(), "it is where the copy goes".to_owned()),
+            FileType::Directory => self.dir(path, stat)?,
+            FileType::Symlink => match self.from.target(path) {
+                Ok(target) => self.link(path, &target)?,
+                Err(e) => self.skip(path.to_owned(), words(e)),
+            },
+            FileType::RegularFile => match self.from.file(path) {
+                Ok(file) => self.file(path, stat, &file)?,
+                Err(e) => self.skip(path.to_owned(), words(e)),
+            },
+            _ => self.skip(path.to_owned(), format!("it is {}", crate::files::kind(stat.st_mode))),
+        }
+        Ok(())
+    }
+
+    fn dir(&mut self, path: &Path, stat: &Stat) -> Result<(), Refusal> {
+        let (parent, name) = self.to.parent(path).map_err(|e| ("openat2", e))?;
+        rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(PRIVATE_DIR)).map_err(|e| ("mkdirat", e))?;
+        let made = beneath(&parent, &name, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).map_err(|e| ("openat2", e))?;
+        chmod_by_descriptor(&made, PRIVATE_DIR).map_err(|e| ("chmod", e))?;
+        self.report.dirs += 1;
+        self.dirs.push((path.to_owned(), *stat));
+        self.ahead.push(path.to_owned());
+        Ok(())
+    }
+
+    fn link(&mut self, path: &Path, target: &OsStr) -> Result<(), Refusal> {
+        let (parent, name) = self.to.parent(path).map_err(|e| ("openat2", e))?;
+        rustix::fs::symlinkat(target, &parent, &name).map_err(|e| ("symlinkat", e))?;
+        self.report.links += 1;
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, stat: &Stat, from: &File) -> Result<(), Refusal> {
+        let (parent, name) = self.to.parent(path).map_err(|e| ("openat2", e))?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
+        let new = beneath(&parent, &name, flags, Mode::from_raw_mode(PRIVATE)).map_err(|e| ("openat2", e))?;
+        self.report.bytes += content(from, &new)?;
+        rustix::fs::fchmod(&new, Mode::from_raw_mode(stat.st_mode & PERMISSIONS)).map_err(|e| ("fchmod", e))?;
+        rustix::fs::futimens(&new, &times(stat)).map_err(|e| ("futimens", e))?;
+        self.report.files += 1;
+        Ok(())
+    }
+
+    fn skip(&mut self, path: PathBuf, why: String) {
+        self.report.skipped.push(Skipped { path, why });
+    }
+}
+
+fn settle(to: Tree<'_>, path: &Path, stat: &Stat) -> Result<(), Refusal> {
+    // By its parent, as it was made: the path itself may be a component longer than any call takes.
+    let (parent, name) = to.parent(path).map_err(|e| ("openat2", e))?;
+    let dir = beneath(&parent, &name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).map_err(|e| ("openat2", e))?;
+    rustix::fs::futimens(&dir, &times(stat)).map_err(|e| ("futimens", e))?;
+    rustix::fs::fchmod(&dir, Mode::from_raw_mode(stat.st_mode & PERMISSIONS)).map_err(|e| ("fchmod", e))
+}
+
+fn refused(target: &Dir, path: &Path, call: &str, errno: Errno) -> Error {
+    failed("copy to", &target.path().join(path), call, errno)
+}
+
+/// Copies a file's bytes from its beginning: as a clone, inside the kernel, or through our memory, whichever is possible first.
+pub(super) fn content(from: &File, to: &OwnedFd) -> Result<u64, Refusal> {
+    if rustix::fs::ioctl_ficlone(to, from).is_ok() {
+        return rustix::fs::fstat(to).map(|stat| stat.st_size as u64).map_err(|e| ("fstat", e));
+    }
+    let mut copied = 0;
+    loop {
+        match rustix::fs::copy_file_range(from, None, to, None, CHUNK) {
+            Ok(0) if copied == 0 => return by_hand(from, to),
+            Ok(0) => return Ok(copied),
+            Ok(count) => copied += count as u64,
+            Err(Errno::INTR) => {}
+            // Between file systems, or on one that has no such call.
+            Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM) if copied == 0 => return by_hand(from, to),
+            Err(e) => return Err(("copy_file_range", e)),
+        }
+    }
+}
+
+fn by_hand(from: &File, to: &OwnedFd) -> Result<u64, Refusal> {
+    let mut buffer = vec![0; CHUNK];
+    let mut copied = 0;
+    loop {
+        let count = match rustix::io::read(from, &mut buffer) {
+            Ok(0) => return Ok(copied),
+            Ok(count) => count,
+            Err(Errno::INTR) => continue,
+            Err(e) => return Err(("read", e)),
+        };
+        write_all(to, &buffer[..count])?;
+        copied += count as u64;
+    }
+}
+
+fn write_all(to: impl AsFd, mut bytes: &[u8]) -> Result<(), Refusal> {
+    while !bytes.is_empty() {
+        match rustix::io::write(&to, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(("write", e)),
+        }
+    }
+    Ok(())
+}
+
+fn identity(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
+fn times(stat: &Stat) -> Timestamps {
+    Timestamps {
+        last_access: Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },
+        last_modification: Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ },
+    }
+}

@@ -1,0 +1,249 @@
+//! Ends that come at any instant: signals, kills, a sidecar that dies, two stops at once; and what `cleanup` does then.
+
+use std::fs;
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use bottle_test_support::bottle::Bottle;
+use bottle_test_support::deadline::wait_until;
+use bottle_test_support::warden::Ending;
+use rstest::rstest;
+
+use crate::life_support::{PATIENCE, User, after, on_threads, piece, program, routed, send, start, start_with};
+
+/// The longest that a start takes here, and a little of the run.
+const WINDOW: Duration = Duration::from_millis(600);
+
+/// The kernel takes milliseconds; a look at all processes of a busy machine takes longer than the promised second.
+const GONE: Duration = Duration::from_secs(5);
+
+/// Instants spread over the window at random, so that each run of the test tries others.
+fn instants(count: usize) -> Vec<Duration> {
+    let mut random = vec![0; count * 2];
+    fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).unwrap();
+    let fraction = |pair: &[u8]| f64::from(u16::from_ne_bytes([pair[0], pair[1]])) / f64::from(u16::MAX);
+    random.chunks(2).map(|pair| WINDOW.mul_f64(fraction(pair))).collect()
+}
+
+// covers: L10
+#[rstest]
+fn a_signal_at_any_instant_ends_everything(#[values(User::Caller, User::Ordinary)] user: User) {
+    let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+    let cases = instants(54).into_iter().enumerate().map(|(n, instant)| (signals[n % 3], instant)).collect();
+    on_threads(cases, |(signal, instant): (i32, Duration)| {
+        let bottle = user.bottle();
+        let run = bottle.start(start("sleep 1; exit 3"));
+        after(instant);
+        send(run.pid(), signal);
+        let asked = Instant::now();
+        let ended = run.end();
+        // Before bottle listens there is nothing to tear down, and the signal ends it as it ends any program.
+        let expected = [Ending::Code(128 + signal), Ending::Signal(signal), Ending::Code(3)];
+        assert!(expected.contains(&ended.ending), "signal {signal} after {instant:?}: {ended:?}");
+        assert!(asked.elapsed() < Duration::from_secs(12), "signal {signal} after {instant:?}: {:?}", asked.elapsed());
+    });
+}
+
+// covers: L12
+#[rstest]
+fn a_second_interrupt_does_not_wait_for_the_agent(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = user.bottle();
+    let run = bottle.start(start("exec 2>/dev/null; trap 'echo heard' INT; echo ready; while :; do sleep 0.05; done"));
+    run.said("ready\n");
+    send(run.pid(), libc::SIGINT);
+    run.said("heard\n");
+    send(run.pid(), libc::SIGINT);
+    let second = Instant::now();
+    let stderr = "error: the agent did not end in time and was killed\ncause: SIGKILL\nhint:  `--grace` gives it more time\n";
+    run.end().expect(137, "ready\nheard\n", stderr);
+    assert!(second.elapsed() < Duration::from_secs(4), "{:?}", second.elapsed());
+}
+
+// covers: F16
+#[rstest]
+fn after_a_kill_at_any_instant_no_process_is_left_and_cleanup_removes_the_rest(#[values(User::Caller, User::Ordinary)] user: User) {
+    on_threads(instants(12), |instant: Duration| {
+        let bottle = user.bottle();
+        let mut run = bottle.start(start("trap '' TERM HUP INT; (setsid sleep 1000 &); sleep 1000"));
+        after(instant);
+        send(run.pid(), libc::SIGKILL);
+        assert_eq!(run.wait(PATIENCE), Some(Ending::Signal(libc::SIGKILL)));
+        let left = wait_until(GONE, || run.processes().is_empty().then_some(()));
+        assert!(left.is_some(), "after {instant:?}: {:#?}", run.processes());
+        let cleaned = bottle.run(["cleanup"]);
+        assert_eq!((cleaned.ending, cleaned.stderr.as_str()), (Ending::Code(0), ""), "after {instant:?}: {cleaned:?}");
+        // The residue is asked against what was there before the start.
+        assert_eq!(run.end().ending, Ending::Signal(libc::SIGKILL));
+        bottle.run(["cleanup"]).expect(0, "nothing to do\n", "");
+        bottle.run(start("exit 2")).expect(2, "", "");
+    });
+}
+
+// covers: K07 K08
+#[rstest]
+fn cleanup_touches_nothing_that_lives(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = user.bottle();
+    let (stdin, mut keys) = std::io::pipe().unwrap();
+    let living = bottle.start_with(start_with(&["--name", "living"], "echo ready; read line; echo $line"), stdin.into());
+    living.said("ready\n");
+    let mut dead = bottle.start(start_with(&["--name", "dead"], "echo ready; sleep 1000"));
+    dead.said("ready\n");
+    send(dead.pid(), libc::SIGKILL);
+    dead.wait(PATIENCE);
+    let said = std::thread::scope(|scope| {
+        let both = [(); 2].map(|()| scope.spawn(|| command(&bottle, &["cleanup"])));
+        both.map(|thread| thread.join().unwrap())
+    });
+    let mut said = said.map(|(code, text)| {
+        assert_eq!(code, Some(0), "{text}");
+        text
+    });
+    said.sort();
+    assert!(said.iter().any(|text| text.contains("removed what is left of")), "{said:?}");
+    for _ in 0..2 {
+        assert_eq!(command(&bottle, &["cleanup"]), (Some(0), "nothing to do\n".to_owned()));
+    }
+    std::io::Write::write_all(&mut keys, b"alive\n").unwrap();
+    living.end().expect(0, "ready\nalive\n", "");
+    dead.end_killed();
+}
+
+/// Runs bottle beside others of the same test, whose residue is asked for elsewhere.
+fn command(bottle: &Bottle, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = bottle.beside(program(), arguments).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap())
+}
+
+// covers: L29
+#[rstest]
+fn two_stops_at_once_are_one(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = user.bottle();
+    let script = "exec 2>/dev/null; trap 'sleep 0.5; exit 5' TERM; echo ready; while :; do sleep 0.05; done";
+    let run = bottle.start(start(script));
+    run.said("ready\n");
+    std::thread::scope(|scope| {
+        let both = [(); 2].map(|()| scope.spawn(|| command(&bottle, &["stop", "shell"])));
+        for thread in both {
+            let (code, text) = thread.join().unwrap();
+            assert!(code == Some(0) && text.ends_with("has ended\n"), "{text}");
+        }
+    });
+    // Its own code: the second stop did not shorten the grace.
+    run.end().expect(5, "ready\n", "");
+    assert_eq!(command(&bottle, &["stop", "shell"]), (Some(0), "shell has ended\n".to_owned()));
+}
+
+// covers: L29
+#[rstest]
+fn a_stop_during_the_start_ends_it(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = user.bottle();
+    let run = bottle.start(start("sleep 1000"));
+    wait_until(PATIENCE, || bottle.path().join("state/bottle/shell/metadata.json").exists().then_some(())).expect("it is recorded");
+    let (code, text) = command(&bottle, &["stop", "shell"]);
+    assert_eq!((code, text.as_str()), (Some(0), "shell has ended\n"));
+    assert_eq!(run.end().ending, Ending::Code(143));
+}
+
+// covers: L29
+#[rstest]
+fn a_stop_that_does_not_wait_kills_the_agent(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = user.bottle();
+    let run = bottle.start(start("exec 2>/dev/null; trap '' TERM INT; echo ready; while :; do sleep 0.05; done"));
+    run.said("ready\n");
+    let asked = Instant::now();
+    let (code, text) = command(&bottle, &["stop", "--now", "shell"]);
+    assert_eq!((code, text.as_str()), (Some(0), "shell has ended\n"));
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+    assert_eq!(run.end().ending, Ending::Code(137));
+}
+
+// covers: X02 X05
+#[rstest]
+fn many_bottles_start_and_end_at_once(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = user.bottle();
+    let runs: Vec<_> =
+        (0..20).map(|n| bottle.start(start(&format!("echo ready; trap 'exit {n}' TERM; while :; do sleep 0.1; done")))).collect();
+    for run in &runs {
+        run.said("ready\n");
+    }
+    let mut ids: Vec<_> = fs::read_dir(bottle.path().join("state/bottle")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    ids.retain(|name| name != ".lock");
+    assert_eq!(ids.len(), 20, "{ids:?}");
+    for run in &runs {
+        send(run.pid(), libc::SIGTERM);
+    }
+    let mut runs = runs;
+    let codes: Vec<_> = runs.iter_mut().map(|run| run.wait(PATIENCE)).collect();
+    assert_eq!(codes, (0..20).map(|n| Some(Ending::Code(n))).collect::<Vec<_>>());
+    for run in runs {
+        run.end();
+    }
+}
+
+// covers: X03
+#[rstest]
+fn a_name_is_not_given_twice_while_its_bottle_ends(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = user.bottle();
+    let named = |script| start_with(&["--name", "one"], script);
+    let run = bottle.start(named("exec 2>/dev/null; trap 'echo heard; sleep 0.5; exit 5' TERM; echo ready; while :; do sleep 0.05; done"));
+    run.said("ready\n");
+    send(run.pid(), libc::SIGTERM);
+    run.said("heard\n");
+    let arguments = named("exit 0");
+    let arguments: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap()).collect();
+    let taken = "error: cannot start bottle `one`: the name is taken\ncause: a bottle of this name runs, or its logs are kept\n\
+        hint:  `bottle list` shows it, `bottle cleanup` removes what has ended\n";
+    assert_eq!(command(&bottle, &arguments), (Some(125), taken.to_owned()));
+    run.end().expect(5, "ready\nheard\n", "");
+}
+
+// covers: O02
+#[rstest]
+fn a_sidecar_that_dies_ends_the_agent_and_is_named(
+    #[values(User::Caller, User::Ordinary)] user: User,
+    #[values("pipelock", "egress")] sidecar: &str,
+) {
+    let bottle = routed(user);
+    let run = bottle.start([
+        "start",
+        "routed",
+        "--yes",
+        "--",
+        "sh",
+        "-c",
+        "exec 2>/dev/null; echo ready; trap 'exit 0' TERM; while :; do sleep 0.05; done",
+    ]);
+    run.said("ready\n");
+    send(piece(run.pid(), &format!("bottle-{sidecar}")), libc::SIGKILL);
+    let stderr = format!(
+        "error: `{sidecar}` ended, and with it the agent's reach\ncause: it was ended by SIGKILL\n\
+         hint:  `bottle logs [ID] {sidecar}` shows its last words\n"
+    );
+    let ended = run.end();
+    assert_eq!((ended.ending, ended.stderr.replace("logs routed ", "logs [ID] ")), (Ending::Code(125), stderr));
+}
+
+// covers: S07
+#[rstest]
+fn a_crash_of_any_piece_writes_no_core(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = routed(user);
+    let mut run = bottle.start(["start", "routed", "--yes", "--", "sh", "-c", "echo ready; sleep 1000"]);
+    run.said("ready\n");
+    for target in ["bottle-egress", "bottle-pipelock", "bottle-init", "bottle"] {
+        let pid = if target == "bottle" { run.pid() } else { piece(run.pid(), target) };
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let core: Vec<&str> = limits.lines().find(|line| line.starts_with("Max core")).unwrap().split_whitespace().collect();
+        // One byte stops the program of a `core_pattern` too, which none does not; the pieces are not dumpable at all.
+        assert_eq!(core[4..6], if target == "bottle" { ["1", "1"] } else { ["0", "0"] }, "{target}");
+    }
+    // The first meets the standard library's handler of stack overflows, which then stands aside.
+    let ended = wait_until(PATIENCE, || {
+        send(run.pid(), libc::SIGSEGV);
+        run.wait(Duration::from_millis(100))
+    });
+    assert_eq!(ended, Some(Ending::Signal(libc::SIGSEGV)));
+    wait_until(PATIENCE, || run.processes().is_empty().then_some(())).expect("every piece ends with it");
+    assert_eq!(command(&bottle, &["cleanup"]), (Some(0), "removed what is left of routed\n".to_owned()));
+    run.end();
+    assert_eq!(fs::read_dir(bottle.path().join("work")).unwrap().count(), 0);
+}

@@ -1,0 +1,21 @@
+//! Whole bottles, from the command line to the far end: the kernel and the far end are asked, not the program. Run as root, each test runs
+//! as an ordinary user too.
+
+#![allow(clippy::disallowed_methods, reason = "tests are made of effects")]
+
+mod life_abrupt;
+mod life_exit;
+mod life_launch;
+mod life_output;
+mod life_secrets;
+mod life_sidecars;
+mod life_support;
+mod life_terminal;
+mod net_claude;
+mod net_clients;
+mod net_doctor;
+mod net_isolation;
+mod net_tools;
+mod net_verdicts;
+mod net_workspace;
+mod net_world;

@@ -1,0 +1,240 @@
+//! The commands, as the operator sees them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use bottle::clock::file_nanos;
+use bottle::commands::{Format, apply, audit, diff, list, logs};
+use bottle::error::{Error, Result};
+use bottle::logs::{PieceLog, Source, Stream};
+use bottle::manifest::model::WorkspaceMode;
+use bottle::store::{Claim, Exit, Layout, Workspace};
+use bottle::timeline::{FILE, Opening, Timeline};
+use bottle_contract::event::{Event, Level};
+use tempfile::TempDir;
+
+use crate::support::{layout, memory};
+
+struct Home {
+    disk: TempDir,
+    _memory: TempDir,
+    layout: Layout,
+}
+
+impl Home {
+    fn new() -> Self {
+        let (disk, memory) = (tempfile::tempdir().unwrap(), memory());
+        let layout = layout(disk.path(), memory.path());
+        Self { disk, _memory: memory, layout }
+    }
+
+    fn claim(&self, name: &str) -> Claim {
+        let mut claim = Claim::new(&self.layout, name, None).unwrap();
+        let set = |m: &mut bottle::store::Metadata| (m.backend, m.created) = ("embedded".into(), "2026-11-21T10:00:00.000Z".into());
+        claim.update(|metadata| set(metadata)).unwrap();
+        claim
+    }
+}
+
+fn said(command: impl FnOnce(&mut dyn Write) -> Result<u8>) -> (u8, String) {
+    let mut out = Vec::new();
+    let code = command(&mut out).unwrap();
+    (code, String::from_utf8(out).unwrap())
+}
+
+fn ended(code: u8, message: Option<&str>) -> Exit {
+    Exit { code, signal: None, message: message.map(str::to_owned), ended: "2026-11-21T11:00:00.000Z".into() }
+}
+
+#[test]
+fn a_list_tells_what_lives_and_what_does_not() {
+    let home = Home::new();
+    let text = |format| said(|out| list::run(&list::Args { format }, &home.layout, out));
+    assert_eq!(text(Format::Text), (0, "there are no bottles\n".into()));
+    assert_eq!(text(Format::Json), (0, "[]\n".into()));
+    let _running = home.claim("running");
+    drop(home.claim("crashed"));
+    home.claim("ended").update(|metadata| metadata.exit = Some(ended(3, Some("evil\u{1b}[2J")))).unwrap();
+    fs::create_dir(home.layout.state.join("odd")).unwrap();
+    let (code, shown) = text(Format::Text);
+    let expected = "NAME     STATUS      CREATED                   BACKEND   EXIT\n\
+                    crashed  crashed     2026-11-21T10:00:00.000Z  embedded  -\n\
+                    ended    ended       2026-11-21T10:00:00.000Z  embedded  3 (evil\\u{1b}[2J)\n\
+                    odd      unreadable  -                         -         cannot open `";
+    assert!(
+        code == 0 && shown.starts_with(expected) && shown.ends_with("running  running     2026-11-21T10:00:00.000Z  embedded  -\n"),
+        "{shown}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&text(Format::Json).1).unwrap();
+    let statuses: Vec<_> =
+        json.as_array().unwrap().iter().map(|row| (row["id"].as_str().unwrap(), row["status"].as_str().unwrap())).collect();
+    assert_eq!(statuses, [("crashed", "crashed"), ("ended", "ended"), ("odd", "unreadable"), ("running", "running")]);
+    assert_eq!(json[1]["exit"]["code"], 3);
+}
+
+fn log_args(id: &str, piece: Option<&str>, follow: bool, format: Format) -> logs::Args {
+    logs::Args { id: id.into(), piece: piece.map(str::to_owned), follow, format }
+}
+
+fn event(time: &str, slug: &str) -> String {
+    serde_json::to_string(&Event::new(time.into(), Level::Info, slug)).unwrap() + "\n"
+}
+
+#[test]
+fn logs_of_all_pieces_come_in_one_order_and_harmless() {
+    let home = Home::new();
+    let claim = home.claim("web");
+    let dir = claim.logs().unwrap();
+    for (piece, times) in [
+        ("egress", ["2026-01-01T00:00:01.000Z", "2026-01-01T00:00:04.000Z"]),
+        ("pipelock", ["2026-01-01T00:00:02.000Z", "2026-01-01T00:00:03.000Z"]),
+    ] {
+        let mut log = PieceLog::create(&dir, piece, Source::Sidecar).unwrap();
+        times.iter().for_each(|time| log.push(Stream::Stderr, event(time, "request").as_bytes(), &mut |_| ()));
+        log.finish(&mut |_| ());
+    }
+    let mut agent = PieceLog::create(&dir, "agent", Source::Agent).unwrap();
+    agent.push(Stream::Stdout, b"\x1b[2Jhello\n\xff\n", &mut |_| ());
+    agent.finish(&mut |_| ());
+    let (code, text) = said(|out| logs::run(&log_args("web", None, false, Format::Text), &home.layout, out));
+    let pieces: Vec<&str> = text.lines().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
+    assert_eq!((code, pieces), (0, vec!["egress", "pipelock", "pipelock", "egress", "agent", "agent"]));
+    assert!(text.contains(" \\u{1b}[2Jhello\n") && text.ends_with(" \\xff\n") && text.contains(" info request\n"), "{text}");
+    let (_, json) = said(|out| logs::run(&log_args("web", Some("egress"), false, Format::Json), &home.layout, out));
+    assert_eq!(json, fs::read_to_string(dir.path().join("egress.jsonl")).unwrap());
+    let fails = |id: &str, piece| logs::run(&log_args(id, piece, false, Format::Text), &home.layout, &mut io::sink()).unwrap_err();
+    assert!(fails("web", Some("gitgate")).cause.contains("agent, egress, pipelock"));
+    assert!(fails("web", Some("../metadata")).what.contains("no log of"));
+    assert_eq!([fails("other", None).code, fails("../web", None).code], [2, 2]);
+    // A reader that goes away is no error.
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    assert_eq!(logs::run(&log_args("web", None, false, Format::Text), &home.layout, &mut Closed).unwrap(), 0);
+}
+
+/// Sends each line on.
+struct Lines(Sender<String>, Vec<u8>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.1.extend_from_slice(bytes);
+        while let Some(end) = self.1.iter().position(|&b| b == b'\n') {
+            let line: Vec<u8> = self.1.drain(..=end).collect();
+            self.0.send(String::from_utf8(line).unwrap()).unwrap();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn following_shows_what_comes_and_ends_with_the_bottle() {
+    let home = Home::new();
+    let claim = home.claim("web");
+    let dir = claim.logs().unwrap();
+    let (sender, lines) = channel();
+    let next = || lines.recv_timeout(Duration::from_secs(20)).unwrap();
+    std::thread::scope(|scope| {
+        let home = &home;
+        let follower =
+            scope.spawn(move || logs::run(&log_args("web", None, true, Format::Text), &home.layout, &mut Lines(sender, Vec::new())));
+        let mut log = PieceLog::create(&dir, "agent", Source::Agent).unwrap();
+        log.push(Stream::Stdout, b"one\n", &mut |_| ());
+        assert!(next().ends_with(" one\n"));
+        // A piece that comes later, and half a line of it.
+        let mut late = dir.create_log("late.jsonl").unwrap();
+        late.write_all(b"{\"time\":\"2026-01-01T00:00:00.000Z\",\"te").unwrap();
+        log.push(Stream::Stdout, b"two\n", &mut |_| ());
+        assert!(next().ends_with(" two\n"));
+        late.write_all(b"xt\":\"three\"}\n").unwrap();
+        assert!(next().ends_with(" three\n"));
+        log.push(Stream::Stdout, b"last", &mut |_| ());
+        log.finish(&mut |_| ());
+        drop(claim);
+        assert!(next().ends_with(" last\n"));
+        assert_eq!(follower.join().unwrap().unwrap(), 0);
+    });
+}
+
+#[test]
+fn an_audit_answers_by_its_exit_code_too() {
+    let home = Home::new();
+    let claim = home.claim("web");
+    let verify = |id: &str, head: Option<&str>| {
+        let args = audit::Args { action: audit::Action::Verify { id: id.into(), head: head.map(str::to_owned) } };
+        said(|out| audit::run(&args, &home.layout, out))
+    };
+    let mut timeline = Timeline::create(claim.state(), &Opening { bottle: "web", boot_id: "b", plan: "p" }).unwrap();
+    assert_eq!(verify("web", None), (1, "not closed: 1 records hold together, but there is no end (the bottle runs)\n".into()));
+    timeline.append("egress", &Event::new("t".into(), Level::Info, "ready")).unwrap();
+    let head = timeline.close(&BTreeMap::from([("agent".into(), 7)])).unwrap();
+    drop(claim);
+    let whole = format!("whole: 3 records, last hash {head}\nthe log of agent is missing 7 bytes\n");
+    assert_eq!(verify("web", None), (0, whole.clone()));
+    assert_eq!(verify("web", Some(&head)), (0, whole));
+    assert_eq!(verify("web", Some("00")).0, 1);
+    let path = home.layout.state.join("web").join(FILE);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("ready", "READY")).unwrap();
+    assert_eq!(verify("web", None), (1, format!("broken at record 1: it was changed\nin {}\n", path.display())));
+    // Another bottle's timeline, whole as it is, is not this one's.
+    let other = home.claim("other");
+    fs::write(other.state().path().join(FILE), text).unwrap();
+    assert_eq!(verify("other", None), (1, "broken at record 0: it is the timeline of `web`\n".into()));
+}
+
+#[test]
+fn the_changes_of_a_bottle_are_shown_and_applied_once_it_ended() {
+    let home = Home::new();
+    let (source, upper) = (home.disk.path().join("source"), home.disk.path().join("upper"));
+    for dir in [&source, &upper] {
+        fs::create_dir_all(dir.join(".git")).unwrap();
+    }
+    fs::write(source.join("a"), "old\n").unwrap();
+    for _ in 0..2 {
+        let before = file_nanos();
+        while file_nanos() == before {
+            std::thread::yield_now();
+        }
+    }
+    let since = file_nanos();
+    fs::write(upper.join("a"), "new\n").unwrap();
+    fs::write(upper.join(".git/hook"), "evil").unwrap();
+    let mut claim = home.claim("web");
+    let args = || apply::Args { id: "web".into(), force: false, git: false };
+    let shown = |summary| said(|out| diff::run(&diff::Args { id: "web".into(), summary }, &home.layout, out));
+    let without: Error = diff::run(&diff::Args { id: "web".into(), summary: true }, &home.layout, &mut io::sink()).unwrap_err();
+    assert_eq!(without.code, 2);
+    let workspace = Workspace { mode: WorkspaceMode::Overlay, source: source.clone(), dir: upper.clone(), since, copied: 0 };
+    claim.update(|metadata| metadata.workspace = Some(workspace)).unwrap();
+    let summary = "1 added, 1 modified, 0 deleted\n  A .git/hook\n  M a\nlook at these before you work there, they run by themselves:\n  A .git/hook: git's own data\n";
+    assert_eq!(shown(true), (0, summary.into()));
+    assert_eq!(
+        shown(false),
+        (0, format!("{summary}\nA .git/hook\n@@ -0,0 +1,1 @@\n+evil\n\\ no newline at the end\nM a\n@@ -1,1 +1,1 @@\n-old\n+new\n"))
+    );
+    assert!(apply::run(&args(), &home.layout, &mut io::sink()).unwrap_err().what.contains("runs"));
+    drop(claim);
+    let applied = "  a\n1 applied, 0 were so already, 1 left out\nleft out:\n  .git/hook: it belongs to git, which may run what stands there; `--git` takes it\n";
+    assert_eq!(said(|out| apply::run(&args(), &home.layout, out)), (0, applied.into()));
+    assert_eq!(fs::read_to_string(source.join("a")).unwrap(), "new\n");
+    // The operator goes on, and the agent's version is not forced upon them.
+    fs::write(source.join("a"), "mine\n").unwrap();
+    let refused = "nothing was changed, because of these:\n  a: it changed since\n`--force` overwrites what changed since the start\n";
+    assert_eq!(said(|out| apply::run(&args(), &home.layout, out)), (1, refused.into()));
+    assert_eq!(said(|out| apply::run(&apply::Args { force: true, git: true, ..args() }, &home.layout, out)).0, 0);
+    assert_eq!((fs::read_to_string(source.join("a")).unwrap(), source.join(".git/hook").exists()), ("new\n".into(), true));
+}

@@ -1,0 +1,20 @@
+//! Tests of the supervisor that an ordinary user runs in under a minute. Run as root, they test more: other users,
+//! other owners.
+
+#![allow(clippy::disallowed_methods, reason = "tests are made of effects")]
+
+mod ca;
+mod commands;
+mod files;
+mod image;
+mod logs;
+mod manifest;
+mod manifest_commands;
+mod manifest_files;
+mod manifest_fuzz;
+mod plan;
+mod store;
+mod support;
+mod tidy;
+mod timeline;
+mod workspace;

@@ -1,0 +1,97 @@
+//! What several tests need: children that run one test function elsewhere, small file systems, tools that may be missing.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A temporary directory on tmpfs.
+pub(crate) fn memory() -> TempDir {
+    tempfile::Builder::new().prefix("bottle-test-").tempdir_in("/dev/shm").unwrap()
+}
+
+/// A layout of its own below `home`, with its runtime directory in `memory`.
+pub(crate) fn layout(home: &Path, memory: &Path) -> bottle::store::Layout {
+    let facts = bottle::store::Facts {
+        bottle_home: Some(home.as_os_str().to_owned()),
+        runtime_dir: Some(memory.as_os_str().to_owned()),
+        uid: rustix::process::geteuid().as_raw(),
+        ..Default::default()
+    };
+    bottle::store::Layout::compute(&facts).unwrap()
+}
+
+/// The command that runs one ignored test of this program, and no other, in a process of its own.
+pub(crate) fn child(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(child_args(test));
+    command
+}
+
+fn child_args(test: &str) -> [&str; 5] {
+    ["--exact", test, "--ignored", "--nocapture", "--test-threads=1"]
+}
+
+/// Runs an ignored test with a small tmpfs at `place`, in a mount namespace of its own.
+pub(crate) fn on_small_tmpfs(test: &str, options: &str, place: &Path) -> Output {
+    in_mount_namespace(&format!("mount -t tmpfs -o mode=0700,{options} none \"$1\""), place)
+        .arg(std::env::current_exe().unwrap())
+        .args(child_args(test))
+        .env("BOTTLE_TEST_PLACE", place)
+        .output()
+        .unwrap()
+}
+
+/// A shell in a mount namespace of its own: runs `script` with `place` as its argument, then the command that is appended.
+pub(crate) fn in_mount_namespace(script: &str, place: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.arg("--mount");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["sh", "-c", &format!("{script} && shift && exec \"$@\""), "sh"]).arg(place);
+    command
+}
+
+/// Where a child works.
+pub(crate) fn place() -> PathBuf {
+    PathBuf::from(std::env::var_os("BOTTLE_TEST_PLACE").expect("run by another test"))
+}
+
+/// Whether a tool is installed. In CI it must be.
+#[expect(clippy::print_stderr, reason = "a skip says what is missing")]
+pub(crate) fn has(tool: &str) -> bool {
+    let found = std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(tool).exists()));
+    if !found {
+        assert!(std::env::var_os("CI").is_none(), "{tool} is not installed");
+        eprintln!("skipped: {tool} is not installed");
+    }
+    found
+}
+
+/// Whether this is root. In CI it must be.
+#[expect(clippy::print_stderr, reason = "a skip says what is missing")]
+pub(crate) fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: only root can make files of other users");
+    }
+    root
+}
+
+/// The names in a directory, sorted.
+pub(crate) fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Permission bits of a path, which is not followed.
+pub(crate) fn mode(path: &Path) -> u32 {
+    std::os::unix::fs::MetadataExt::mode(&std::fs::symlink_metadata(path).unwrap()) & 0o7777
+}
+
+/// What a child said, for the message of a test that fails.
+pub(crate) fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}

@@ -1,0 +1,21 @@
+//! What bottle's own tests stand on. Synchronous, and apart from `bottle` itself, so that a fault there cannot hide here.
+//!
+//! - [`bottle`]: runs the program in directories of its own and compares all that it said.
+//! - [`residue`]: whatever a run left behind. [`canary`]: wherever a secret went. Both are asked after every run.
+//! - [`warden`]: the parent of each run, to which orphans fall, so that none is lost and no stranger is taken for one.
+//! - [`pty`]: an operator's terminal.
+//! - [`origin`]: the far end, asked instead of bottle's own word.
+//! - [`cases`]: which cases of the catalogue have a test.
+
+pub mod bottle;
+pub mod canary;
+pub mod cases;
+
+pub mod deadline;
+pub mod origin;
+pub mod process;
+pub mod pty;
+pub mod residue;
+pub mod shim;
+pub mod tools;
+pub mod warden;

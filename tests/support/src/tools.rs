@@ -1,0 +1,15 @@
+//! Programs of the machine that a test needs.
+
+use std::env;
+use std::path::PathBuf;
+
+/// Finds a program on `PATH`. Where it is missing a developer is told that the test was skipped, and CI fails.
+#[expect(clippy::print_stderr, reason = "a skip is said where the test's output is")]
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let found = env::split_paths(&env::var_os("PATH").unwrap_or_default()).map(|folder| folder.join(name)).find(|path| path.is_file());
+    if found.is_none() {
+        assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "{name} is not installed, and CI must not skip what needs it");
+        eprintln!("skipped: {name} is not installed");
+    }
+    found
+}
