@@ -111,7 +111,7 @@ fn what_outlives_the_agent_is_ended_with_it(#[values(User::Caller, User::Ordinar
     let script = "trap 'exit 5' TERM
         (trap '' TERM; exec sleep 1000) &
         (setsid setsid sh -c 'trap \"\" TERM HUP; exec <&- >&- 2>&-; cd /; while :; do sleep 1000; done' &) &
-        until test $(ls -d /proc/[0-9]* | wc -l) -ge 6; do sleep 0.01; done
+        until test $(ls -d /proc/[0-9]* 2>/dev/null | wc -l) -ge 6; do sleep 0.01; done
         echo ready
         wait";
     let run = bottle.start(start(script));
