@@ -18,7 +18,7 @@ pub(crate) const AMPERSAND: u8 = 4;
 pub(crate) const EQUALS: u8 = 8;
 /// A byte that is not ASCII.
 pub(crate) const HIGH: u8 = 16;
-/// A zero byte.
+/// Two zero bytes around another one.
 pub(crate) const ZERO: u8 = 32;
 
 /// The flags of each block of a text.
@@ -26,7 +26,7 @@ pub(crate) const ZERO: u8 = 32;
 pub(crate) struct Survey {
     flags: Vec<u8>,
     any: u8,
-    /// Multiples of sixteen at which eight base64 digits stand: each run of 23 has them.
+    /// Multiples of sixteen at which eight base64 digits stand that belong to at least sixteen: each run of 24 has them.
     pub(crate) runs: Vec<u32>,
     /// Multiples of sixteen at which eight bytes stand that pairs of hexadecimal digits, with something between them,
     /// could be.
@@ -43,7 +43,6 @@ impl Survey {
         let mut at = 0;
         while let Some(block) = bytes.get(at..at + BLOCK + AHEAD).and_then(|block| block.first_chunk()) {
             self.add(flags(block));
-            self.eights(block, at);
             at += BLOCK;
         }
         while at < bytes.len() {
@@ -51,23 +50,37 @@ impl Survey {
             let rest = &bytes[at..bytes.len().min(at + BLOCK + AHEAD)];
             block[..rest.len()].copy_from_slice(rest);
             self.add(flags(&block));
-            self.eights(&block, at);
             at += BLOCK;
         }
+        self.eights(bytes);
     }
 
     /// Looks at the first eight of each sixteen bytes.
-    fn eights(&mut self, block: &[u8; BLOCK + AHEAD], at: usize) {
-        for (i, sixteen) in block[..BLOCK].as_chunks::<16>().0.iter().enumerate() {
-            let mut sum = 0;
-            for byte in &sixteen[..8] {
-                sum += COUNTS[usize::from(*byte)];
+    fn eights(&mut self, bytes: &[u8]) {
+        let (sixteens, rest) = bytes.as_chunks::<16>();
+        for (i, sixteen) in sixteens.iter().enumerate() {
+            let sum = sum(&[sixteen[0], sixteen[1], sixteen[2], sixteen[3], sixteen[4], sixteen[5], sixteen[6], sixteen[7]]);
+            if sum & 15 == 8 || (3 << 4..1 << 8).contains(&sum) {
+                self.eight(bytes, i * 16, sum);
             }
-            if sum & 15 == 8 {
-                self.runs.push((at + 16 * i) as u32);
-            } else if (3 << 4..1 << 8).contains(&sum) {
-                self.pairs.push((at + 16 * i) as u32);
+        }
+        if let Some(eight) = rest.first_chunk() {
+            self.eight(bytes, bytes.len() - rest.len(), sum(eight));
+        }
+    }
+
+    #[inline(never)]
+    fn eight(&mut self, bytes: &[u8], at: usize, sum: u16) {
+        if sum & 15 != 8 {
+            if (3 << 4..1 << 8).contains(&sum) {
+                self.pairs.push(at as u32);
             }
+            return;
+        }
+        // A run of 24 that holds these eight also holds the eight before or the eight behind them.
+        let digits = |from: usize| bytes.get(from..from + 8).is_some_and(|eight| eight.iter().all(|&b| COUNTS[usize::from(b)] & 1 == 1));
+        if digits(at + 8) || at >= 8 && digits(at - 8) {
+            self.runs.push(at as u32);
         }
     }
 
@@ -96,33 +109,85 @@ fn flags(block: &[u8; BLOCK + AHEAD]) -> u8 {
     for i in 0..BLOCK {
         let b = block[i];
         high |= b;
-        zero |= u8::from(b == 0);
+        zero |= u8::from(b == 0) & u8::from(block[i + 1] != 0) & u8::from(block[i + 2] == 0);
         signs[i] = u8::from(b == b'%') | u8::from(b == b'\\') | u8::from(b == b'&') | u8::from(b == b'=');
     }
-    let mut flags = ((high >> 7) * HIGH) | (zero * ZERO);
-    for (i, eight) in signs.as_chunks::<8>().0.iter().enumerate() {
-        let mut left = u64::from_le_bytes(*eight);
-        while left != 0 {
-            flags |= mark(block, 8 * i + left.trailing_zeros() as usize / 8);
-            left &= left - 1;
-        }
+    let mut flags = zero * ZERO;
+    if high >= 0x80 && !is_binary(block) {
+        flags |= HIGH;
+    }
+    // One bit for each byte: the product moves the lowest bits of eight bytes next to each other.
+    let eights = signs.as_chunks::<8>().0.iter().enumerate();
+    let mut left =
+        eights.fold(0, |bits, (i, eight)| bits | (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i));
+    while left != 0 {
+        flags |= mark(block, left.trailing_zeros() as usize);
+        left &= left - 1;
     }
     flags
 }
 
-/// The flag of the mark that begins with the sign at `at`, if it is one.
-fn mark(block: &[u8; BLOCK + AHEAD], at: usize) -> u8 {
-    let (next, after) = (block[at + 1], block[at + 2]);
-    match block[at] {
-        b'%' if next.is_ascii_hexdigit() && after.is_ascii_hexdigit() => PERCENT,
-        b'=' if next.is_ascii_hexdigit() && after.is_ascii_hexdigit() || matches!(next, b'\r' | b'\n') => EQUALS,
-        b'\\' if matches!(next, b'u' | b'U' | b'x' | b'/' | b'0'..=b'7') => BACKSLASH,
-        b'&' if next == b'#' || next.is_ascii_alphabetic() && after.is_ascii_alphabetic() => AMPERSAND,
-        _ => 0,
+/// True when too many bytes stand in no text: there are no letters to dress up.
+fn is_binary(block: &[u8; BLOCK + AHEAD]) -> bool {
+    let mut foreign = 0u8;
+    for &b in &block[..BLOCK] {
+        foreign += u8::from(b < 9) | u8::from(b.wrapping_sub(14) < 18) | u8::from(b > 0xf4);
     }
+    foreign >= 8
 }
 
-/// What a byte counts for in [`Survey::eights`]: base64 digits, from bit 4 hexadecimal digits, from bit 8 what stands in no
+/// The flag of the mark that begins with the sign at `at`, if it is one: no branch, for signs come in no order.
+fn mark(block: &[u8; BLOCK + AHEAD], at: usize) -> u8 {
+    let (sign, next, after) = (block[at], block[(at + 1) % (BLOCK + AHEAD)], block[(at + 2) % (BLOCK + AHEAD)]);
+    SIGNS[usize::from(sign)] & (SECONDS[usize::from(next)] | THIRDS[usize::from(next)] & THIRDS[usize::from(after)])
+}
+
+/// The flag of each sign.
+const SIGNS: [u8; 256] = {
+    let mut signs = [0; 256];
+    signs[b'%' as usize] = PERCENT;
+    signs[b'\\' as usize] = BACKSLASH;
+    signs[b'&' as usize] = AMPERSAND;
+    signs[b'=' as usize] = EQUALS;
+    signs
+};
+
+/// The flags of the marks that a second byte decides.
+const SECONDS: [u8; 256] = {
+    let mut seconds = [0; 256];
+    seconds[b'#' as usize] = AMPERSAND;
+    seconds[b'\r' as usize] = EQUALS;
+    seconds[b'\n' as usize] = EQUALS;
+    let mut hides = b"uUx/01234567".as_slice();
+    while let [byte, rest @ ..] = hides {
+        seconds[*byte as usize] |= BACKSLASH;
+        hides = rest;
+    }
+    seconds
+};
+
+/// The flags of the marks that a second and a third byte allow together.
+const THIRDS: [u8; 256] = {
+    let mut thirds = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if (byte as u8).is_ascii_hexdigit() {
+            thirds[byte] |= PERCENT | EQUALS;
+        }
+        if (byte as u8).is_ascii_alphabetic() {
+            thirds[byte] |= AMPERSAND;
+        }
+        byte += 1;
+    }
+    thirds
+};
+
+/// What eight bytes count for together.
+fn sum(eight: &[u8; 8]) -> u16 {
+    eight.iter().map(|&b| COUNTS[usize::from(b)]).sum()
+}
+
+/// What a byte counts for in [`sum`]: base64 digits, from bit 4 hexadecimal digits, from bit 8 what stands in no
 /// sequence of pairs.
 const COUNTS: [u16; 256] = {
     let mut counts = [0; 256];
@@ -165,7 +230,7 @@ mod tests {
                 ("=4a", EQUALS),
                 ("=\n", EQUALS),
                 ("é", HIGH),
-                ("\0", ZERO),
+                ("\0a\0", ZERO),
             ] {
                 let text = format!("{}{text}{}", " ".repeat(before), " ".repeat(8));
                 assert_eq!(of(text.as_bytes()).any, flag, "{text:?}");
@@ -181,7 +246,7 @@ mod tests {
                 (":4a:4b:4c:4d:4e:4f:50:51", 0, 1),
                 (" 41, 42, 43, 44, 45, 46, ", 0, 1),
                 (" 0x41, 0x42, 0x43, 0x44, 0x45, ", 0, 1),
-                ("abcdefghijklmnopqrstuvw", 1, 0),
+                ("abcdefghijklmnopqrstuvwx", 1, 0),
             ] {
                 let text = format!("{}{text}{}", " ".repeat(before), " ".repeat(8));
                 let survey = of(text.as_bytes());

@@ -105,6 +105,92 @@ proptest! {
     }
 }
 
+/// Bytes that mean something to a decoder, and bytes that do not.
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let marks: Vec<&[u8]> = vec![
+        b"%",
+        b"%4",
+        b"%25",
+        b"\\u",
+        b"\\u{",
+        b"\\ud83d",
+        b"\\x4",
+        b"\\",
+        b"\\n",
+        b"\\/",
+        b"&#",
+        b"&#x",
+        b"&amp;",
+        b"=",
+        b"=4",
+        b"=\r\n",
+        b"\0",
+        b"h\0",
+        b"\0h",
+        b"\xc2\xad",
+        b"\xe2\x80",
+        b"\xf0\x9d\x90",
+        b"\xef\xbc\xa1",
+        b"\xff\xfe",
+        b"\x1f\x8b\x08\0",
+        b"\x78\x9c",
+        b"\x28\xb5\x2f\xfd",
+        b"PK\x03\x04\x14\0\0\0\x08\0",
+        b"H4sIAAAA",
+        b"eJwr",
+        b"aGVsbG8gd29ybGQgaGVsbG8gd29ybGQ",
+        b"68656c6c6f20776f726c6468656c6c6f20776f726c64",
+        b"68:65:6c:6c:6f:20:77:6f:72:6c:64:",
+        b"0x41, 0x42, ",
+        b"NBSWY3DPEB3W64TMMQQGQZLMNRXQ",
+        b"\r\n",
+        b"\n    ",
+        b"\"",
+        b" ",
+        b"-----BEGIN PRIVATE KEY-----",
+        b"ghp_",
+        b"eyJhbGciOi",
+        b"SG.",
+        b"postgres://a:",
+        b"card_num",
+        b"iban ",
+        b"secret_access_key=",
+        b"<",
+        b"{",
+        b"--",
+        b"\r\n\r\n",
+        b"<![CDATA[",
+        b"<!--",
+    ];
+    let piece = prop_oneof![
+        4 => prop::sample::select(marks).prop_map(<[u8]>::to_vec),
+        1 => prop::collection::vec(any::<u8>(), 0..40),
+        1 => "[A-Za-z0-9+/_-]{0,60}".prop_map(String::into_bytes),
+    ];
+    prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    // covers: D08
+    #[test]
+    fn no_bytes_end_the_scanner_and_any_cut_gives_the_same_answer(bytes in hostile(), cut in any::<prop::sample::Index>()) {
+        let scanner = SCANNER.with(Clone::clone);
+        let whole = scanner.scan(&bytes);
+        let cut = cut.index(bytes.len() + 1);
+        prop_assert_eq!(in_pieces(&scanner, &bytes, &[cut]), whole);
+        scanner.scan_message(None, &bytes);
+        let mut stream = scanner.stream_of(&[Coding::Zstd, Coding::Brotli, Coding::Deflate]);
+        stream.push(&bytes);
+        stream.finish();
+    }
+}
+
+thread_local! {
+    static SCANNER: Scanner = scanner();
+}
+
 // covers: D06
 #[test]
 fn a_secret_deep_in_a_large_encoded_body_is_found() {

@@ -108,15 +108,17 @@ pub(crate) fn next(bytes: &[u8], from: usize, end: usize) -> Option<usize> {
     None
 }
 
+/// The character of more than one byte that begins at `at`, and its length.
 fn char_at(bytes: &[u8], at: usize) -> Option<(char, usize)> {
-    let length = match bytes[at] {
-        0xc2..=0xdf => 2,
-        0xe0..=0xef => 3,
-        0xf0..=0xf4 => 4,
+    let low = |i: usize| bytes.get(at + i).filter(|b| **b & 0xc0 == 0x80).map(|b| u32::from(b & 0x3f));
+    let first = u32::from(bytes[at]);
+    let (code, length) = match first {
+        0xc2..=0xdf => ((first & 0x1f) << 6 | low(1)?, 2),
+        0xe0..=0xef => ((first & 0xf) << 12 | low(1)? << 6 | low(2)?, 3),
+        0xf0..=0xf4 => ((first & 7) << 18 | low(1)? << 12 | low(2)? << 6 | low(3)?, 4),
         _ => return None,
     };
-    let c = std::str::from_utf8(bytes.get(at..at + length)?).ok()?.chars().next()?;
-    Some((c, length))
+    Some((char::from_u32(code)?, length))
 }
 
 /// The text as ASCII, as far as it looks like it.

@@ -55,14 +55,37 @@ impl Job<'_> {
 
 /// True when a stretch of it could be a token: sixteen bytes in a row that text is made of; or compressed data.
 pub(super) fn has_text(bytes: &[u8]) -> bool {
-    let mut row = 0;
-    bytes.iter().any(|&b| {
-        row = if matches!(b, b' '..=b'~' | b'\n' | b'\r' | b'\t' | 0) { row + 1 } else { 0 };
-        row >= 16
-    }) || magic::next(bytes, 0, false).is_some()
+    // Fifteen bytes in a row hold eight that begin at a multiple of eight.
+    let (eights, _) = bytes.as_chunks::<8>();
+    let row = |at: usize| {
+        let before = bytes[..at].iter().rev().take(16).take_while(|b| is_text_byte(**b)).count();
+        before + bytes[at..].iter().take(16).take_while(|b| is_text_byte(**b)).count()
+    };
+    eights.iter().enumerate().any(|(i, eight)| eight.iter().fold(true, |all, &b| all & is_text_byte(b)) && row(i * 8) >= 16)
+        || magic::next(bytes, 0, false).is_some()
+}
+
+/// Printable ASCII, line ends, tabs, and the zeros of UTF-16.
+fn is_text_byte(byte: u8) -> bool {
+    (byte.wrapping_sub(b' ') < 95) | (byte == b'\n') | (byte == b'\r') | (byte == b'\t') | (byte == 0)
 }
 
 /// True when most of it is UTF-8.
 pub(super) fn is_text(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to() > bytes.len() / 2, |_| true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sixteen_bytes_of_text_are_seen_wherever_they_stand() {
+        for before in 0..40 {
+            for count in [15, 16, 17, 40] {
+                let bytes = [vec![0x81; before], vec![b'a'; count], vec![0x81; 5]].concat();
+                assert_eq!(has_text(&bytes), count >= 16, "{count} behind {before}");
+            }
+        }
+    }
 }
