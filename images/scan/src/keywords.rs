@@ -31,7 +31,7 @@ pub(crate) struct Keywords {
     table: Box<[u32; 1 << TABLE_BITS]>,
     /// By the same hash: where its candidates are.
     starts: Box<[u16]>,
-    candidates: Vec<Candidate>,
+    placed: Vec<Candidate>,
     entries: Vec<Entry>,
 }
 
@@ -97,17 +97,12 @@ impl Keywords {
             .iter()
             .map(|(bytes, case_sensitive)| Entry { bytes: bytes.clone().into_boxed_slice(), case_sensitive: *case_sensitive })
             .collect();
-        Self { table, starts, candidates: placed.into_iter().map(|(_, _, candidate)| candidate).collect(), entries }
+        Self { table, starts, placed: placed.into_iter().map(|(_, _, candidate)| candidate).collect(), entries }
     }
 
     /// Calls `found` with each keyword and the place of its first byte, in the order of the sampled positions.
     pub(crate) fn search<E>(&self, bytes: &[u8], mut found: impl FnMut(KeywordId, usize) -> Result<(), E>) -> Result<(), E> {
-        let mut at = 0;
-        while let Some(place) = self.next(bytes, at) {
-            self.compare(bytes, place, &mut found)?;
-            at = place + 2;
-        }
-        Ok(())
+        self.candidates(bytes).into_iter().try_for_each(|at| self.compare(bytes, at as usize, &mut found))
     }
 
     fn passes(&self, four: u32) -> bool {
@@ -115,28 +110,32 @@ impl Keywords {
         self.table[slot(four)] >> (four >> 24 & 31) & 1 != 0
     }
 
-    /// The first even position, from the even position `at` on, that may be a keyword's.
+    /// All even positions that may be a keyword's. They are few, and kept apart from what is done about them: nothing
+    /// else competes for the registers of this loop, in which a scan spends most of its time.
     #[inline(never)]
-    fn next(&self, bytes: &[u8], mut at: usize) -> Option<usize> {
+    fn candidates(&self, bytes: &[u8]) -> Vec<u32> {
+        let mut places = Vec::new();
+        let mut at = 0;
         // Eight windows begin in sixteen bytes; the last reaches two bytes beyond.
         while let Some(chunk) = bytes.get(at..at + 18) {
             for i in 0..8 {
                 if self.passes(u32::from_le_bytes([chunk[2 * i], chunk[2 * i + 1], chunk[2 * i + 2], chunk[2 * i + 3]])) {
-                    return Some(at + 2 * i);
+                    places.push((at + 2 * i) as u32);
                 }
             }
             at += 16;
         }
         // The tail, as if zeros followed. A window that begins one byte before the bytes cannot hold a keyword's start
         // at its second byte, for sampling begins at 0.
-        (at..bytes.len()).step_by(2).find(|&at| self.passes(tail(bytes, at)))
+        places.extend((at..bytes.len()).step_by(2).filter(|&at| self.passes(tail(bytes, at))).map(|at| at as u32));
+        places
     }
 
     #[cold]
     #[inline(never)]
     fn compare<E>(&self, bytes: &[u8], at: usize, found: &mut impl FnMut(KeywordId, usize) -> Result<(), E>) -> Result<(), E> {
         let hash = slot(tail(bytes, at) | FOLD);
-        for candidate in &self.candidates[usize::from(self.starts[hash])..usize::from(self.starts[hash + 1])] {
+        for candidate in &self.placed[usize::from(self.starts[hash])..usize::from(self.starts[hash + 1])] {
             let Some(start) = at.checked_add_signed(-isize::from(candidate.offset)) else { continue };
             let entry = &self.entries[usize::from(candidate.keyword)];
             let Some(text) = bytes.get(start..start + entry.bytes.len()) else { continue };

@@ -90,7 +90,7 @@ impl Filter {
         }
         let mut at = 0;
         while let Some(place) = match self.stride {
-            8 => self.next::<8>(bytes, at),
+            8 => self.eighth(bytes, at),
             4 => self.next::<4>(bytes, at),
             _ => self.next::<1>(bytes, at),
         } {
@@ -101,6 +101,17 @@ impl Filter {
             at = place + self.stride;
         }
         None
+    }
+
+    /// The first multiple of eight, from the multiple of eight `at` on, where a window of a form may stand.
+    #[inline(never)]
+    fn eighth(&self, bytes: &[u8], at: usize) -> Option<usize> {
+        let (eights, _) = bytes.as_chunks::<WINDOW>();
+        let may_stand = |eight: &[u8; WINDOW]| {
+            let slot = self.hash.slot(u64::from_le_bytes(*eight));
+            self.bits[slot / 32] >> (slot % 32) & 1 != 0
+        };
+        eights.get(at / WINDOW..)?.iter().position(may_stand).map(|found| at + found * WINDOW)
     }
 
     /// The first place, `STRIDE` after `STRIDE` from `at` on, where a window of a form may stand.
