@@ -31,7 +31,15 @@ pub(crate) struct Survey {
     /// Multiples of sixteen at which eight bytes stand that pairs of hexadecimal digits, with something between them,
     /// could be.
     pub(crate) pairs: Vec<u32>,
+    /// Memory to use again.
+    places: Vec<u32>,
 }
+
+/// In a sum of [`COUNTS`]: the hexadecimal digits that eight bytes of a sequence of pairs have at least.
+const FEWEST_HEX: u16 = 4 << 4;
+
+/// In a sum of [`COUNTS`]: a byte that stands in no sequence of pairs.
+const FOREIGN: u16 = 1 << 8;
 
 impl Survey {
     /// Surveys `bytes`, forgetting what was surveyed before.
@@ -58,21 +66,30 @@ impl Survey {
     /// Looks at the first eight of each sixteen bytes.
     fn eights(&mut self, bytes: &[u8]) {
         let (sixteens, rest) = bytes.as_chunks::<16>();
+        let first =
+            |sixteen: &[u8; 16]| sum(&[sixteen[0], sixteen[1], sixteen[2], sixteen[3], sixteen[4], sixteen[5], sixteen[6], sixteen[7]]);
+        // The places are written without a branch, for in code they come in no order; then each is looked at.
+        let mut places = std::mem::take(&mut self.places);
+        places.clear();
+        places.resize(sixteens.len() + 1, 0);
+        let mut count = 0;
         for (i, sixteen) in sixteens.iter().enumerate() {
-            let sum = sum(&[sixteen[0], sixteen[1], sixteen[2], sixteen[3], sixteen[4], sixteen[5], sixteen[6], sixteen[7]]);
-            if sum & 15 == 8 || (3 << 4..1 << 8).contains(&sum) {
-                self.eight(bytes, i * 16, sum);
-            }
+            let sum = first(sixteen);
+            places[count] = i as u32;
+            count += usize::from((sum & 15 == 8) | (sum.wrapping_sub(FEWEST_HEX) < FOREIGN - FEWEST_HEX));
         }
+        for &i in &places[..count] {
+            self.eight(bytes, i as usize * 16, first(&sixteens[i as usize]));
+        }
+        self.places = places;
         if let Some(eight) = rest.first_chunk() {
             self.eight(bytes, bytes.len() - rest.len(), sum(eight));
         }
     }
 
-    #[inline(never)]
     fn eight(&mut self, bytes: &[u8], at: usize, sum: u16) {
         if sum & 15 != 8 {
-            if (3 << 4..1 << 8).contains(&sum) {
+            if (FEWEST_HEX..FOREIGN).contains(&sum) {
                 self.pairs.push(at as u32);
             }
             return;
@@ -245,7 +262,7 @@ mod tests {
                 (" 41 42 43 44 45 46 47 48", 0, 1),
                 (":4a:4b:4c:4d:4e:4f:50:51", 0, 1),
                 (" 41, 42, 43, 44, 45, 46, ", 0, 1),
-                (" 0x41, 0x42, 0x43, 0x44, 0x45, ", 0, 1),
+                (" 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, ", 0, 1),
                 ("abcdefghijklmnopqrstuvwx", 1, 0),
             ] {
                 let text = format!("{}{text}{}", " ".repeat(before), " ".repeat(8));

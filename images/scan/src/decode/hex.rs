@@ -19,23 +19,23 @@ const NIBBLES: [u8; 256] = {
 };
 
 pub(crate) fn is_digit(byte: u8) -> bool {
-    byte.is_ascii_hexdigit()
+    (byte.wrapping_sub(b'0') < 10) | ((byte | 0x20).wrapping_sub(b'a') < 6)
 }
 
 /// Calls `visit` with each long enough stretch of a run that consists of `digit`s.
-pub(crate) fn stretches<E>(run: &[u8], digit: fn(u8) -> bool, mut visit: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-    // A stretch covers a multiple of half its least length: only there a look is needed.
-    let mut at = 0;
-    while at + SHORTEST <= run.len() {
-        let probe = at + SHORTEST - 1;
-        let start = run[at..=probe].iter().rposition(|&b| !digit(b)).map_or(at, |before| at + before + 1);
-        if start > at {
-            at = start;
+pub(crate) fn stretches<E>(run: &[u8], digit: impl Fn(u8) -> bool, mut visit: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    let mut done = 0;
+    // Each long enough stretch holds sixteen digits that begin at a multiple of sixteen.
+    for (i, chunk) in run.as_chunks::<{ SHORTEST / 2 }>().0.iter().enumerate() {
+        let at = i * SHORTEST / 2;
+        if at < done || !chunk.iter().fold(true, |all, &b| all & digit(b)) {
             continue;
         }
-        let end = probe + run[probe..].iter().position(|&b| !digit(b)).unwrap_or(run.len() - probe);
-        visit(&run[at..end])?;
-        at = end;
+        let start = done + run[done..at].iter().rposition(|&b| !digit(b)).map_or(0, |before| before + 1);
+        done = at + run[at..].iter().position(|&b| !digit(b)).unwrap_or(run.len() - at);
+        if done - start >= SHORTEST {
+            visit(&run[start..done])?;
+        }
     }
     Ok(())
 }

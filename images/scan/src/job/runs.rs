@@ -141,18 +141,17 @@ impl Job<'_> {
             }
             Ok(())
         })?;
-        for is_digit in [base32::is_upper as fn(u8) -> bool, base32::is_lower] {
-            hex::stretches(run, is_digit, |digits| {
-                for shift in 0..8 {
-                    self.layer("base32", at, |out| {
-                        base32::run(&digits[shift..], out);
-                        has_text(out)
-                    })?;
-                }
-                Ok(())
-            })?;
-        }
-        Ok(())
+        let mut base32 = |digits: &[u8]| {
+            for shift in 0..8 {
+                self.layer("base32", at, |out| {
+                    base32::run(&digits[shift..], out);
+                    has_text(out)
+                })?;
+            }
+            Ok(())
+        };
+        hex::stretches(run, base32::is_upper, &mut base32)?;
+        hex::stretches(run, base32::is_lower, &mut base32)
     }
 
     /// Compressed data in a short run, from its beginning or from behind a slash.
