@@ -32,9 +32,7 @@ fn instants(count: usize) -> Vec<Duration> {
 /// The processes, beyond any reuse of their numbers. Who has ended meanwhile is left out.
 fn pidfds(processes: &[Leftover]) -> Vec<(String, OwnedFd)> {
     let open = |process: &Leftover| match process {
-        Leftover::Process { pid, command } => {
-            pidfd_open(Pid::from_raw(*pid)?, PidfdFlags::empty()).ok().map(|fd| (command.clone(), fd))
-        }
+        Leftover::Process { pid, command } => pidfd_open(Pid::from_raw(*pid)?, PidfdFlags::empty()).ok().map(|fd| (command.clone(), fd)),
         _ => None,
     };
     processes.iter().filter_map(open).collect()

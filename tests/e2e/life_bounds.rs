@@ -90,6 +90,7 @@ fn no_signal_goes_to_everybody(#[values(User::Caller, User::Ordinary)] user: Use
     assert_eq!(run.end().ending, Ending::Code(5));
     let calls = fs::read_to_string(&calls).unwrap();
     assert!(calls.contains("pidfd_send_signal("), "{calls}");
-    let to_many: Vec<&str> = calls.lines().filter(|line| ["kill(0,", "kill(-1,", "kill(1,"].iter().any(|call| line.contains(call))).collect();
+    let to_many: Vec<&str> =
+        calls.lines().filter(|line| ["kill(0,", "kill(-1,", "kill(1,"].iter().any(|call| line.contains(call))).collect();
     assert_eq!(to_many, Vec::<&str>::new());
 }

@@ -337,7 +337,7 @@ print('up', flush=True)
                 Some((fs::metadata(directory.join("metadata.json")).ok()?.modified().ok()?, log))
             });
             let log = newest.max_by_key(|(modified, _)| *modified).expect("the run has a log").1;
-            let recorded = log.lines().filter(|line| line.contains("\"dialled\"")).count();
+            let recorded = log.lines().filter(|line| line.contains("\"dialled\":")).count();
             assert!(requests - seen <= recorded, "{} requests came, {recorded} were recorded: {log}", requests - seen);
             seen = requests;
         }
