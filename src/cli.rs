@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{apply, audit, cleanup, diff, doctor, info, init, list, logs, schema, start, stop};
+use crate::commands::{apply, audit, check, cleanup, diff, doctor, explain, info, init, list, logs, schema, start, stop};
 use crate::error::{Result, USAGE};
 use crate::manifest;
 use crate::store::Layout;
@@ -31,6 +31,8 @@ enum Command {
     Doctor(doctor::Args),
     /// Check the record of what crossed the wall
     Audit(audit::Args),
+    Explain(explain::Args),
+    Check(check::Args),
     Info(info::Args),
     Init(init::Args),
     Schema(schema::Args),
@@ -56,6 +58,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
+    let library = || {
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        manifest::load(&Layout::here()?.config, home.as_deref(), std::env::current_dir().ok().as_deref())
+    };
     match command {
         Command::Start(args) => start::run(args, &Layout::here()?, out),
         Command::Stop(args) => stop::run(args, &Layout::here()?, out),
@@ -66,13 +72,9 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
         Command::Cleanup(args) => cleanup::run(args, &Layout::here()?, out),
         Command::Doctor(args) => doctor::run(args, &Layout::here()?, out),
         Command::Audit(args) => audit::run(args, &Layout::here()?, out),
-        Command::Info(args) => {
-            let layout = Layout::here()?;
-            let home = std::env::var_os("HOME").map(PathBuf::from);
-            let directory = std::env::current_dir().ok();
-            let library = manifest::load(&layout.config, home.as_deref(), directory.as_deref())?;
-            info::run(args, out, &library, &|name| std::env::var_os(name).is_some()).map(|()| 0)
-        }
+        Command::Explain(args) => explain::run(args, &Layout::here()?, out),
+        Command::Check(args) => check::run(args, &library, &|name| std::env::var(name).ok(), out),
+        Command::Info(args) => info::run(args, out, &library()?, &|name| std::env::var_os(name).is_some()).map(|()| 0),
         Command::Init(args) => init::run(args, out, &Layout::here()?.config).map(|()| 0),
         Command::Schema(args) => schema::run(args, out).map(|()| 0),
     }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::cannot_write;
 use crate::error::{Error, Result};
 use crate::manifest::library::shown;
-use crate::manifest::model::{EnvValue, Limits, Origin, Provider, Resolved, Rootfs, Route, TemplatePart, WorkspaceMode};
+use crate::manifest::model::{EnvValue, Limits, Origin, Provider, Resolved, Rootfs, Route, Scan, TemplatePart, WorkspaceMode};
 use crate::manifest::{Kind, Library};
 
 /// Show what an agent may reach, or list all agents
@@ -148,6 +148,8 @@ struct View<'a> {
     workspace: WorkspaceMode,
     routes: &'a [Route],
     trust: Vec<String>,
+    /// Scanning beyond what always is done.
+    scans: Vec<String>,
     proxy: Option<String>,
     tokens: Vec<Token<'a>>,
     env: Vec<Variable<'a>>,
@@ -205,6 +207,7 @@ impl<'a> View<'a> {
             workspace: resolved.workspace(),
             routes: &bottle.egress.routes,
             trust: bottle.egress.trust.iter().map(|path| shown_path(path)).collect(),
+            scans: scans(&bottle.scan),
             proxy: bottle.egress.parent.as_ref().map(|parent| parent.address.to_string()),
             tokens: tokens.into_iter().map(token).collect(),
             env: bottle.env.iter().map(variable).collect(),
@@ -239,6 +242,7 @@ impl<'a> View<'a> {
             ("reaches", if lines.is_empty() { &nothing } else { &lines }),
             ("through", &proxy),
             ("trusts", &self.trust),
+            ("scans", &self.scans),
             ("tokens", &tokens),
             ("variables", &env),
             ("tools", &self.tools),
@@ -351,6 +355,11 @@ fn rule(rule: &Match) -> String {
         })
         .collect();
     if paths.is_empty() { methods } else { format!("{methods} {}", paths.join(" ")) }
+}
+
+fn scans(scan: &Scan) -> Vec<String> {
+    let answers = scan.answers.then(|| "answers, for text that tries to instruct the agent".to_owned());
+    scan.rules.iter().map(|path| format!("by the rules of {} too", shown_path(path))).chain(answers).collect()
 }
 
 fn shown_path(path: &std::path::Path) -> String {

@@ -2,13 +2,16 @@
 
 pub mod apply;
 pub mod audit;
+pub mod check;
 pub mod cleanup;
 pub mod diff;
 pub mod doctor;
+pub mod explain;
 pub mod info;
 pub mod init;
 pub mod list;
 pub mod logs;
+mod rules;
 pub mod schema;
 pub mod start;
 pub mod stop;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::rules;
 use crate::backend::Backend;
 use crate::backend::embedded::{self, Embedded};
 use crate::digest::sha256_hex;
@@ -83,7 +84,8 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let resolved = library.resolve(&args.agent)?;
     let own = agent::program(&resolved.agent).filter(|_| resolved.bottle.rootfs == Rootfs::Host);
     let program = own.and_then(programs::look_up);
-    let facts = Facts { directory, terminal: terminal::is_interactive(), term: std::env::var("TERM").ok(), program };
+    let rules = rules::read(&resolved.bottle.scan.rules)?;
+    let facts = Facts { directory, terminal: terminal::is_interactive(), term: std::env::var("TERM").ok(), program, rules };
     let wish =
         Run { command: (!args.command.is_empty()).then(|| args.command.clone()), prompt: args.prompt.clone(), headless: args.headless };
     let base = args.name.as_deref().unwrap_or(&args.agent);

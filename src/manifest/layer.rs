@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bottle_contract::Untrusted;
 
-use super::model::{Bottle, Egress, EnvValue, Limits, Origin, Parent, Repo, Rootfs, Route, WorkspaceMode};
+use super::model::{Bottle, Egress, EnvValue, Limits, Origin, Parent, Repo, Rootfs, Route, Scan, WorkspaceMode};
 use super::place::Base;
 use super::{env, git, measure, place, raw, route};
 use crate::yaml::{At, Problem};
@@ -19,6 +19,8 @@ pub struct Layer {
     parent: Option<Parent>,
     git: Option<Vec<Repo>>,
     supervise: Option<bool>,
+    rules: Option<Vec<PathBuf>>,
+    answers: Option<bool>,
     limits: Limits,
     rootfs: Option<Rootfs>,
     tools: Option<Vec<PathBuf>>,
@@ -29,6 +31,7 @@ impl Layer {
     /// Checks each value.
     pub fn read(raw: &raw::Bottle, base: Base<'_>) -> Result<Self, Problem> {
         let egress = raw.egress.as_ref();
+        let scan = raw.scan.as_ref();
         let routes = egress.and_then(|e| e.routes.as_deref()).map(route::table).transpose()?;
         Ok(Self {
             env: raw.env.as_ref().map_or(Ok(BTreeMap::new()), env::read)?,
@@ -37,6 +40,8 @@ impl Layer {
             parent: egress.and_then(|e| e.proxy.as_ref()).map(|proxy| route::parent(proxy, base)).transpose()?,
             git: raw.git.as_ref().map(|git| git::read(git, base)).transpose()?,
             supervise: raw.supervise.as_ref().map(|on| on.value),
+            rules: scan.and_then(|s| s.rules.as_ref()).map(|list| list.iter().map(|p| place::file(p, base)).collect()).transpose()?,
+            answers: scan.and_then(|s| s.answers.as_ref()).map(|on| on.value),
             limits: raw.limits.as_ref().map_or(Ok(Limits::default()), limits)?,
             rootfs: raw.rootfs.as_ref().map(|rootfs| self::rootfs(rootfs, base)).transpose()?,
             tools: raw.tools.as_ref().map(|list| list.iter().map(|p| place::tool(p, base)).collect()).transpose()?,
@@ -44,7 +49,7 @@ impl Layer {
         })
     }
 
-    /// Lays `self` over its parent: variables, limits and the keys of `egress` merge, everything else replaces.
+    /// Lays `self` over its parent: variables, limits and the keys of `egress` and `scan` merge, everything else replaces.
     #[must_use]
     pub fn over(self, parent: Self) -> Self {
         let mut env = parent.env;
@@ -56,6 +61,8 @@ impl Layer {
             parent: self.parent.or(parent.parent),
             git: self.git.or(parent.git),
             supervise: self.supervise.or(parent.supervise),
+            rules: self.rules.or(parent.rules),
+            answers: self.answers.or(parent.answers),
             limits: Limits {
                 memory: self.limits.memory.or(parent.limits.memory),
                 pids: self.limits.pids.or(parent.limits.pids),
@@ -76,6 +83,7 @@ impl Layer {
             egress: Egress { routes: self.routes.unwrap_or_default(), trust: self.trust.unwrap_or_default(), parent: self.parent },
             git: self.git.unwrap_or_default(),
             supervise: self.supervise.unwrap_or_default(),
+            scan: Scan { rules: self.rules.unwrap_or_default(), answers: self.answers.unwrap_or_default() },
             limits: self.limits,
             rootfs: self.rootfs.unwrap_or_default(),
             tools: self.tools.unwrap_or_default(),

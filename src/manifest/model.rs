@@ -89,6 +89,8 @@ pub struct Bottle {
     pub git: Vec<Repo>,
     /// The agent may ask, a person decides.
     pub supervise: bool,
+    /// Scanning beyond what always is done.
+    pub scan: Scan,
     /// Bounds.
     pub limits: Limits,
     /// What the agent's root file system is made of.
@@ -184,6 +186,15 @@ pub struct Repo {
     pub force: bool,
     /// Deletions.
     pub delete: bool,
+}
+
+/// Scanning beyond what always is done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Scan {
+    /// Files of rules in gitleaks' format.
+    pub rules: Vec<PathBuf>,
+    /// Answers are searched for text that tries to instruct the agent.
+    pub answers: bool,
 }
 
 /// Bounds; `None` is the built-in default.

@@ -65,7 +65,7 @@ pub enum Workspace {
 #[serde(deny_unknown_fields)]
 #[schemars(title = "bottle: bottle")]
 pub struct Bottle {
-    /// A bottle to start from: `env`, `egress` and `limits` merge key by key, every other key replaces the parent's. Lists
+    /// A bottle to start from: `env`, `egress`, `scan` and `limits` merge key by key, every other key replaces the parent's. Lists
     /// replace, as a whole.
     #[serde(default, deserialize_with = "written")]
     #[schemars(extend("pattern" = key::PATTERN))]
@@ -85,6 +85,9 @@ pub struct Bottle {
     /// True when the agent may ask, and a person decides.
     #[serde(default, deserialize_with = "written")]
     pub supervise: Option<At<bool>>,
+    /// How what leaves and what comes back is scanned, beyond what always is.
+    #[serde(default, deserialize_with = "written_list")]
+    pub scan: Option<Scan>,
     /// Bounds.
     #[serde(default, deserialize_with = "written_list")]
     pub limits: Option<Limits>,
@@ -214,6 +217,18 @@ pub struct Push {
     /// Deletions.
     #[serde(default)]
     pub delete: bool,
+}
+
+/// Scanning beyond what always is done.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scan {
+    /// Files of rules in gitleaks' format, beside the built-in rules: what they find is refused too.
+    #[serde(default, deserialize_with = "written_list")]
+    pub rules: Option<Vec<At<String>>>,
+    /// True when answers are searched for text that tries to instruct the agent. What is found is recorded, never refused.
+    #[serde(default, deserialize_with = "written")]
+    pub answers: Option<At<bool>>,
 }
 
 /// Bounds.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use bottle_contract::pipelock::RuleFile;
+
 use super::agent::{self, Run, WORKSPACE};
 use super::program::{self, Program};
 use super::sidecars::{self, Wish};
@@ -19,6 +21,8 @@ pub struct Facts {
     pub term: Option<String>,
     /// The agent's own program, if it has one and the host has it.
     pub program: Option<Program>,
+    /// What is in the rule files that the bottle names.
+    pub rules: Vec<RuleFile>,
 }
 
 /// Memory for an agent whose manifest names none, in bytes.
@@ -29,7 +33,7 @@ const PIDS: u64 = 4096;
 /// Everything that a start will do.
 pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
     let Resolved { agent, bottle } = resolved;
-    let wish = Wish { id, bottle };
+    let wish = Wish { id, bottle, rules: &facts.rules };
     let terminal = facts.terminal && !run.headless;
     let sidecars = sidecars::sidecars(&wish);
     let mode = resolved.workspace();

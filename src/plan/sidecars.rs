@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bottle_contract::egress::{EgressConfig, Upstream};
 use bottle_contract::names::{self, listener};
-use bottle_contract::pipelock::{
-    BodyScanning, Connect, Dlp, Extension, FetchProxy, Parent, PipelockConfig, Ports, Ssrf, Switch, TlsInterception,
-};
+use bottle_contract::pipelock::{Connect, Extension, Parent, PipelockConfig, Ports, RuleFile, Switch, TlsInterception};
 use bottle_contract::route;
 
 use super::{Dialler, ListenerPlan, Network, SecretPlan, SidecarConfig, SidecarPlan};
@@ -16,6 +14,8 @@ use crate::manifest::model::{Bottle, Route};
 pub(super) struct Wish<'a> {
     pub(super) id: &'a str,
     pub(super) bottle: &'a Bottle,
+    /// What is in the rule files that it names.
+    pub(super) rules: &'a [RuleFile],
 }
 
 impl Wish<'_> {
@@ -63,6 +63,7 @@ fn pipelock(wish: &Wish<'_>) -> Option<SidecarPlan> {
     };
     let mut trust: BTreeMap<_, _> = egress.trust.iter().enumerate().map(|(n, path)| (Wish::trust_file(n), path.clone())).collect();
     let in_config = |file: &str| format!("{}/{file}", names::CONFIG_DIR);
+    let in_ca = |file: &str| format!("{}/{file}", names::CA_DIR);
     let trusted = trust.keys().map(|file| in_config(file)).collect();
     let parent = egress.parent.as_ref().map(|parent| Parent {
         address: parent.address,
@@ -72,34 +73,20 @@ fn pipelock(wish: &Wish<'_>) -> Option<SidecarPlan> {
         }),
     });
     let ports = egress.routes.iter().filter(|r| r.ports != route::DEFAULT_PORTS);
+    let closed = PipelockConfig::closed(wish.id);
     let config = PipelockConfig {
-        version: 1,
-        mode: "strict".into(),
-        enforce: true,
         api_allowlist: egress.routes.iter().map(|r| r.host.clone()).collect(),
-        forward_proxy: Switch { enabled: true },
-        fetch_proxy: FetchProxy { listen: format!("{name}:{port}") },
-        tls_interception: TlsInterception {
-            enabled: faces_agent,
-            ca_cert: format!("{}/{}", names::CA_DIR, names::CA_CERT),
-            ca_key: format!("{}/{}", names::CA_DIR, names::CA_KEY),
-        },
-        request_body_scanning: BodyScanning { enabled: true, action: "block".into() },
-        response_scanning: Switch { enabled: false },
-        dlp: Dlp { include_defaults: true },
-        ssrf: Ssrf { ip_allowlist: Vec::new() },
-        sentry: Switch { enabled: false },
+        tls_interception: TlsInterception { enabled: faces_agent, ca_cert: in_ca(names::CA_CERT), ca_key: in_ca(names::CA_KEY) },
+        response_scanning: Switch { enabled: wish.bottle.scan.answers },
         x_bottle: Extension {
-            bottle: wish.id.into(),
-            generation: 1,
+            rules: wish.rules.to_vec(),
             ports: ports.map(|r| Ports { host: r.host.clone(), ports: r.ports.clone() }).collect(),
             connect: egress.routes.iter().filter_map(|r| r.connect.map(|address| Connect { host: r.host.clone(), address })).collect(),
             trust: trusted,
-            tunnels: Vec::new(),
             parent,
-            fingerprints: serde_json::Value::Null,
-            limits: Default::default(),
+            ..closed.x_bottle
         },
+        ..closed
     };
     Some(SidecarPlan {
         piece: name.into(),

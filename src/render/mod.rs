@@ -1,3 +1,4 @@
 //! Text for people, from data. Pure.
 
+pub mod explain;
 pub mod preflight;

@@ -31,6 +31,9 @@ pub fn preflight(plan: &Plan, backend: &str, notes: &[String]) -> String {
     for (index, route) in routes.iter().enumerate() {
         row(if index == 0 { "reaches" } else { "" }, route);
     }
+    for (index, line) in scanning(plan).iter().enumerate() {
+        row(if index == 0 { "scans" } else { "" }, line);
+    }
     row("limits", &limits(plan));
     for (index, note) in plan.notes.iter().chain(notes).enumerate() {
         row(if index == 0 { "note" } else { "" }, note);
@@ -104,6 +107,25 @@ fn routes(plan: &Plan) -> Vec<String> {
             text
         })
         .collect()
+}
+
+/// What is scanned beyond what always is.
+fn scanning(plan: &Plan) -> Vec<String> {
+    let configs = plan.sidecars.iter().filter_map(|sidecar| match &sidecar.config {
+        SidecarConfig::Pipelock(config) => Some(config),
+        SidecarConfig::Egress(_) => None,
+    });
+    let mut lines = Vec::new();
+    for config in configs {
+        for file in &config.x_bottle.rules {
+            let digest = file.sha256.get(..16).unwrap_or(&file.sha256);
+            lines.push(format!("by {} too, sha256 {digest}…", Untrusted::new(&file.path)));
+        }
+        if config.response_scanning.enabled {
+            lines.push("answers, for text that tries to instruct the agent; what is found is recorded".to_owned());
+        }
+    }
+    lines
 }
 
 fn matched(m: &Match) -> String {

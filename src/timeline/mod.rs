@@ -7,9 +7,11 @@
 //! The chain shows any change by whoever does not rewrite all that follows. Against somebody who can rewrite the whole file, keep the
 //! last hash elsewhere: `bottle start` prints it, and `bottle audit verify --head` compares it.
 
+mod find;
 mod verify;
 mod write;
 
+pub use find::{Record, find};
 pub use verify::{Broken, Report, verify};
 pub use write::{Opening, Timeline, seal};
 

@@ -15,6 +15,7 @@ mod life_terminal;
 mod net_claude;
 mod net_clients;
 mod net_doctor;
+mod net_flood;
 mod net_isolation;
 mod net_tools;
 mod net_verdicts;

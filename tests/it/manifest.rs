@@ -87,6 +87,7 @@ egress:
     - host: "[2001:DB8::1]:8080"
   trust: [ca.pem, ~/x.pem]
   proxy: { address: "192.0.2.7:3128", ca: /etc/proxy.pem }
+scan: { rules: [gitleaks.toml, ~/more.toml], answers: true }
 limits: { memory: 4GiB, pids: 512, time: 2h }
 rootfs: { image: ~/images/a.tar }
 tools: [~/.local/share/mise, /opt/node]
@@ -142,6 +143,7 @@ Why this bottle is as it is.
             },
             git: vec![],
             supervise: false,
+            scan: Scan { rules: vec!["/cfg/bottles/gitleaks.toml".into(), "/home/u/more.toml".into()], answers: true },
             limits: Limits { memory: Some(4 << 30), pids: Some(512), time: Some(Duration::from_secs(7200)) },
             rootfs: Rootfs::Image("/home/u/images/a.tar".into()),
             tools: vec!["/home/u/.local/share/mise".into(), "/opt/node".into()],
@@ -155,9 +157,9 @@ Why this bottle is as it is.
 
 #[test]
 fn a_child_adds_variables_and_replaces_lists() {
-    let parent = "---\nenv: { A: parent, B: parent }\negress:\n  routes: [{ host: p.test }]\n  trust: [p.pem]\nlimits: { memory: 1GiB, pids: 10 }\n\
+    let parent = "---\nenv: { A: parent, B: parent }\negress:\n  routes: [{ host: p.test }]\n  trust: [p.pem]\nscan: { rules: [p.toml], answers: true }\nlimits: { memory: 1GiB, pids: 10 }\n\
                   tools: [/opt/p]\nrootfs: { image: p.tar }\nworkspace: copy\n---\n";
-    let middle = "---\nextends: parent\nenv: { B: middle, C: middle }\nlimits: { pids: 20 }\n---\n";
+    let middle = "---\nextends: parent\nenv: { B: middle, C: middle }\nscan: { answers: false }\nlimits: { pids: 20 }\n---\n";
     let child =
         "---\nextends: middle\nenv: { C: child }\negress:\n  routes: [{ host: c.test }]\ntools: []\nrootfs: host\nworkspace: none\n---\n";
     let files = [AGENT, ("bottles/parent", parent), ("bottles/middle", middle), ("bottles/b", child)];
@@ -167,6 +169,7 @@ fn a_child_adds_variables_and_replaces_lists() {
         egress: Egress { routes: vec![route("c.test")], trust: vec!["/cfg/bottles/p.pem".into()], parent: None },
         git: vec![],
         supervise: false,
+        scan: Scan { rules: vec!["/cfg/bottles/p.toml".into()], answers: false },
         limits: Limits { memory: Some(1 << 30), pids: Some(20), time: None },
         rootfs: Rootfs::Host,
         tools: vec![],
@@ -216,7 +219,7 @@ fn a_table_that_says_nothing_allows_nothing_and_says_so() {
 fn a_key_that_nobody_knows_is_an_error_on_every_level() {
     let hint = |expected: &str| format!("known here: {expected}");
     for (yaml, cause, hint) in [
-        ("zzz: 1", "2:1: unknown key `zzz`", hint("extends, env, egress, git, supervise, limits, rootfs, tools, workspace")),
+        ("zzz: 1", "2:1: unknown key `zzz`", hint("extends, env, egress, git, supervise, scan, limits, rootfs, tools, workspace")),
         ("limit: { pids: 1 }", "2:1: unknown key `limit`", "did you mean `limits`?".into()),
         ("egress:\n  zzz: 1", "3:3: unknown key `zzz`", hint("routes, trust, proxy")),
         (
@@ -235,10 +238,15 @@ fn a_key_that_nobody_knows_is_an_error_on_every_level() {
             hint("header, scheme, token_ref"),
         ),
         ("egress: { proxy: { address: \"192.0.2.1:1\", cert: x } }", "2:44: unknown key `cert`", hint("address, ca")),
+        ("scan: { rule: [x] }", "2:9: unknown key `rule`", "did you mean `rules`?".into()),
         ("limits: { cpu: 1 }", "2:11: unknown key `cpu`", hint("memory, pids, time")),
         ("git: { repo: [] }", "2:8: unknown key `repo`", "did you mean `repos`?".into()),
         ("rootfs: { imag: x }", "2:11: unknown value `imag`", "did you mean `image`?".into()),
-        ("\"\\e[2J\": 1", "2:1: unknown key `\\u{1b}[2J`", hint("extends, env, egress, git, supervise, limits, rootfs, tools, workspace")),
+        (
+            "\"\\e[2J\": 1",
+            "2:1: unknown key `\\u{1b}[2J`",
+            hint("extends, env, egress, git, supervise, scan, limits, rootfs, tools, workspace"),
+        ),
     ] {
         assert_refused(yaml, cause, &hint);
     }

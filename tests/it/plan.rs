@@ -51,7 +51,8 @@ fn made(egress: &str, workspace: &str, run: &Run, terminal: bool) -> Plan {
         fs::write(file, text).unwrap();
     }
     let library = manifest::load(config.path(), Some(Path::new("/home/ada")), None).unwrap();
-    let facts = Facts { directory: "/home/ada/web".into(), terminal, term: Some("xterm-256color".into()), program: None };
+    let facts =
+        Facts { directory: "/home/ada/web".into(), terminal, term: Some("xterm-256color".into()), program: None, rules: Vec::new() };
     plan(&library.resolve("web").unwrap(), "web", run, &facts)
 }
 

@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "timeline",
             "values",
             "workspace",
+            "yaml",
         ],
     ),
     ("digest", &[]),

@@ -26,8 +26,8 @@ pub struct Event {
     pub time: String,
     /// How much it matters.
     pub level: Level,
-    /// What happened, a stable slug: `ready`, `request`, `refused`, `tunnel`, `reload`, `reload_failed`, `stopping`,
-    /// `push`, `fetch`, `ask`, `decision`, `error`.
+    /// What happened, a stable slug: `ready`, `request`, `refused`, `tunnel`, `answer_suspicious`, `reload`,
+    /// `reload_failed`, `stopping`, `push`, `fetch`, `ask`, `decision`, `error`.
     pub event: String,
     /// Names the request in both proxies' events.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -32,16 +32,38 @@ pub struct PipelockConfig {
     pub tls_interception: TlsInterception,
     /// Scanning of request bodies.
     pub request_body_scanning: BodyScanning,
-    /// Scanning of responses.
+    /// Answers are searched for text that tries to instruct the agent. What is found is recorded, never refused.
     pub response_scanning: Switch,
-    /// Rules beyond the built-in ones.
+    /// The built-in rules.
     pub dlp: Dlp,
     /// Exceptions from the guard against private addresses.
     pub ssrf: Ssrf,
     /// Always off: nothing is reported anywhere.
     pub sentry: Switch,
-    /// Ours alone.
+    /// Ours alone; a file of upstream's has none of it.
+    #[serde(default)]
     pub x_bottle: Extension,
+}
+
+impl PipelockConfig {
+    /// A door that lets nothing pass: what every configuration starts from.
+    pub fn closed(bottle: &str) -> Self {
+        Self {
+            version: 1,
+            mode: "strict".to_owned(),
+            enforce: true,
+            api_allowlist: Vec::new(),
+            forward_proxy: Switch { enabled: true },
+            fetch_proxy: FetchProxy { listen: format!("{}:{}", crate::names::PIPELOCK.0, crate::names::PIPELOCK.1) },
+            tls_interception: TlsInterception { enabled: false, ca_cert: String::new(), ca_key: String::new() },
+            request_body_scanning: BodyScanning { enabled: true, action: "block".to_owned() },
+            response_scanning: Switch { enabled: false },
+            dlp: Dlp { include_defaults: true },
+            ssrf: Ssrf { ip_allowlist: Vec::new() },
+            sentry: Switch { enabled: false },
+            x_bottle: Extension { bottle: bottle.to_owned(), generation: 1, ..Extension::default() },
+        }
+    }
 }
 
 /// On or off.
@@ -99,7 +121,7 @@ pub struct Ssrf {
 }
 
 /// What upstream's schema has no place for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Extension {
     /// The bottle's id, for events.
@@ -124,9 +146,25 @@ pub struct Extension {
     /// The bottle's secrets as keyed fingerprints, by which they are recognised and from which they cannot be read.
     #[serde(default)]
     pub fingerprints: serde_json::Value,
+    /// Further rules of the operator's, beside the built-in ones.
+    #[serde(default)]
+    pub rules: Vec<RuleFile>,
     /// Limits.
     #[serde(default)]
     pub limits: Limits,
+}
+
+/// A file of rules in gitleaks' format. Its text travels in the configuration, so that what was shown and agreed to is
+/// what is enforced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleFile {
+    /// Where it was read.
+    pub path: String,
+    /// SHA-256 of the text, in hexadecimal.
+    pub sha256: String,
+    /// The text, TOML.
+    pub text: String,
 }
 
 /// The ports of a host.

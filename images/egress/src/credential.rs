@@ -30,11 +30,14 @@ pub(crate) fn take_out(headers: &mut HeaderMap, own: &HeaderName) {
 }
 
 /// Puts the real credential in, and makes sure that its echo can be found: the origin is asked for a body that is not
-/// compressed, and for a WebSocket without extensions, which could compress too.
+/// compressed and not in parts, of which none holds all of the credential; and for a WebSocket without extensions, which
+/// could compress too.
 pub(crate) fn put_in(headers: &mut HeaderMap, credential: &Credential) {
     headers.insert(credential.header.clone(), credential.value.clone());
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
+    headers.remove(header::RANGE);
+    headers.remove(header::IF_RANGE);
 }
 
 #[cfg(test)]
@@ -49,7 +52,9 @@ mod tests {
         let auth = Auth { header: "x-own".into(), scheme: None, slot: "S".into() };
         let credential = crate::secret::credential(&auth, b"real").unwrap();
         let mut headers = HeaderMap::new();
-        for name in CREDENTIALS.iter().chain([&credential.header, &header::ACCEPT, &header::ACCEPT_ENCODING]) {
+        for name in
+            CREDENTIALS.iter().chain([&credential.header, &header::ACCEPT, &header::ACCEPT_ENCODING, &header::RANGE, &header::IF_RANGE])
+        {
             headers.append(name, HeaderValue::from_static("agent's"));
             headers.append(name, HeaderValue::from_static("second"));
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
+use bottle_policy::routes;
 use bottle_wire::{Asked, Body, Forward, Notes, Refused, tunnel};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
@@ -12,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use crate::scrub::{self, ScrubbedBody, ScrubbedStream, Scrubber};
 use crate::secret::Hidden;
 use crate::table::Live;
-use crate::{credential, judge, pages};
+use crate::{credential, pages};
 
 /// The proxy's policy.
 #[derive(Clone)]
@@ -28,13 +29,13 @@ impl Egress {
 
 impl Forward for Egress {
     fn admit(&self, host: &Host, port: u16) -> Result<(), Refused> {
-        judge::admit(&self.live.table().config.routes, host, port)
+        routes::admit(&self.live.table().config.routes, host, port)
     }
 
     async fn forward(&self, asked: Asked, mut request: Request<Body>) -> Result<Response<Body>, Refused> {
         let table = self.live.table();
         asked.notes.note(|noted| noted.generation = Some(table.config.generation));
-        let route = judge::judge(&table.config.routes, &asked, request.method().as_str())?;
+        let route = routes::judge(&table.config.routes, &asked, request.method().as_str())?;
         asked.notes.note(|noted| noted.rule = Some(route.host.to_string()));
 
         let configured = table.credential(route);
@@ -64,6 +65,9 @@ impl Forward for Egress {
 async fn hide(mut response: Response<Body>, hidden: Arc<Hidden>, notes: &Notes, bodyless: bool) -> Result<Response<Body>, Refused> {
     response.headers_mut().remove(header::SET_COOKIE);
     scrub::fields(&hidden, response.headers_mut(), notes);
+    if response.status() == StatusCode::PARTIAL_CONTENT {
+        return Err(unasked("a part of a body, in which a part of its credential could hide"));
+    }
     let scrubber = Scrubber::new(hidden, notes.clone());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         if response.headers().contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {

@@ -5,7 +5,7 @@
 //! 1. The agent says `CONNECT api.github.com:443`. `bottle-wire` has parsed it strictly; [`forward::Egress`] admits it
 //!    if a route names the host and port, else the agent gets a 403 before any TLS.
 //! 2. Inside TLS, each request is judged on its own by one generation of the [`table`]: route, method, canonical path
-//!    ([`judge`]). A `git push` over HTTPS is refused with a hint to the gate.
+//!    (`bottle_policy::routes`). A `git push` over HTTPS is refused with a hint to the gate.
 //! 3. If the route has a credential, what the agent sent as its own is taken out, and for `https` the real one is put
 //!    in ([`credential`]). Without one, the agent's own headers pass.
 //! 4. The request goes to the next hop: our `pipelock` over a unix socket ([`link`]), which is told the request's id
@@ -20,7 +20,6 @@
 
 mod credential;
 mod forward;
-mod judge;
 mod link;
 mod pages;
 mod parent;

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use bottle_contract::route::Auth;
 use http::{HeaderName, HeaderValue};
@@ -25,19 +26,47 @@ pub(crate) struct Credential {
 }
 
 /// The byte strings that are blanked in answers.
-pub(crate) struct Hidden(Vec<Zeroizing<Vec<u8>>>);
+pub(crate) struct Hidden {
+    strings: Vec<Zeroizing<Vec<u8>>>,
+    /// Finds them, of two that begin at one place the longer. None if there is nothing to find.
+    finder: Option<AhoCorasick>,
+}
 
 impl Hidden {
-    /// For what is worth blanking, the longest first: a shorter one may be a part of it.
-    pub(crate) fn new(strings: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        let mut strings: Vec<_> = strings.into_iter().map(Zeroizing::new).filter(|string| !string.is_empty()).collect();
-        strings.sort_by_key(|string| std::cmp::Reverse(string.len()));
-        Self(strings)
+    /// For what is worth blanking: each string in every form in which an origin may say it back.
+    pub(crate) fn new(strings: impl IntoIterator<Item = Vec<u8>>) -> Result<Self, String> {
+        let mut all: Vec<Zeroizing<Vec<u8>>> = Vec::new();
+        for string in strings.into_iter().map(Zeroizing::new).filter(|string| !string.is_empty()) {
+            keep_out_of_swap(&string);
+            let forms = bottle_scan::fingerprint::forms_of(&string).into_iter().map(Zeroizing::new);
+            for form in std::iter::once(string.clone()).chain(forms) {
+                if !all.contains(&form) {
+                    all.push(form);
+                }
+            }
+        }
+        let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(all.iter().map(|string| string.as_slice()));
+        let finder = finder.map_err(|_| "a secret cannot be looked for in answers")?;
+        Ok(Self { finder: (!all.is_empty()).then_some(finder), strings: all })
     }
 
     pub(crate) fn strings(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().map(|string| string.as_slice())
+        self.strings.iter().map(|string| string.as_slice())
     }
+
+    /// Where each occurrence begins and ends, in their order.
+    pub(crate) fn occurrences<'b>(&'b self, bytes: &'b [u8]) -> impl Iterator<Item = std::ops::Range<usize>> + 'b {
+        self.finder.iter().flat_map(move |finder| finder.find_iter(bytes)).map(|found| found.range())
+    }
+}
+
+/// Locks the pages of a secret into memory, where the limit allows it (`RLIMIT_MEMLOCK`, 8 MiB on most systems). Best
+/// effort: what is copied on its way into a request, and what the kernel writes when the machine hibernates, is not
+/// bound by it.
+fn keep_out_of_swap(secret: &[u8]) {
+    // SAFETY: mlock(2) reads and writes no memory; the address and length are those of a live slice, and a lock that
+    // outlives it only keeps a page in memory that another value may use.
+    let _ = unsafe { rustix::mm::mlock(secret.as_ptr().cast_mut().cast(), secret.len()) };
 }
 
 /// Reads the secret of a slot, without the newline that editors and `echo` leave at its end.
@@ -87,9 +116,10 @@ pub(crate) fn credential(auth: &Auth, secret: &[u8]) -> Result<Credential, Strin
     }
     let mut value = HeaderValue::from_bytes(&text).map_err(|_| format!("the secret in slot {:?} cannot be a header's value", auth.slot))?;
     value.set_sensitive(true);
+    keep_out_of_swap(value.as_bytes());
     let password = secret.iter().position(|&b| b == b':').map(|at| &secret[at + 1..]).filter(|part| basic && part.len() >= LEAST_PART);
     let hidden = [Some(secret.to_vec()), Some(sent.to_vec()).filter(|_| basic), password.map(<[u8]>::to_vec)];
-    Ok(Credential { header, value, hidden: Arc::new(Hidden::new(hidden.into_iter().flatten())) })
+    Ok(Credential { header, value, hidden: Arc::new(Hidden::new(hidden.into_iter().flatten())?) })
 }
 
 /// Headers that frame or route a message.
@@ -115,13 +145,16 @@ mod tests {
             let made = credential(&auth(header, scheme), secret.as_bytes()).unwrap();
             let hidden: Vec<_> = made.hidden.strings().map(|s| String::from_utf8(s.to_vec()).unwrap()).collect();
             assert!(made.value.is_sensitive());
-            (made.header.to_string(), made.value.to_str().unwrap().to_owned(), hidden.join("|"))
+            // Of the many forms, those that the secret has as it is sent.
+            let plain: Vec<_> =
+                [secret, "dXNlcjpwYXNzd29yZA==", "password"].into_iter().filter(|s| hidden.iter().any(|h| h == s)).collect();
+            (made.header.to_string(), made.value.to_str().unwrap().to_owned(), plain.join("|"))
         };
         assert_eq!(written("authorization", Some("Bearer"), "s3cr3t"), ("authorization".into(), "Bearer s3cr3t".into(), "s3cr3t".into()));
         assert_eq!(written("x-api-key", None, "s3cr3t"), ("x-api-key".into(), "s3cr3t".into(), "s3cr3t".into()));
         assert_eq!(
             written("authorization", Some("Basic"), "user:password"),
-            ("authorization".into(), "Basic dXNlcjpwYXNzd29yZA==".into(), "dXNlcjpwYXNzd29yZA==|user:password|password".into())
+            ("authorization".into(), "Basic dXNlcjpwYXNzd29yZA==".into(), "user:password|dXNlcjpwYXNzd29yZA==|password".into())
         );
     }
 

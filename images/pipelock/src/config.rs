@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bottle_contract::pipelock::{FILE, PipelockConfig};
 
-use crate::table::Table;
+use bottle_policy::table::Table;
 
 /// More than any list of hosts needs, and little enough to read a hostile file without harm.
 const MOST: u64 = 16 << 20;
@@ -14,14 +14,15 @@ const MOST: u64 = 16 << 20;
 /// Reads and understands `pipelock.yaml` in `directory`.
 pub fn read(directory: &Path) -> Result<Table, String> {
     let path = directory.join(FILE);
-    let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    let wrong = |why: String| format!("{}: {why}", path.display());
+    bounded(&path).and_then(|text| parse(&text)).map_err(wrong)
+}
+
+fn bounded(path: &Path) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
-    let file = File::open(&path).map_err(|e| wrong(&e))?;
-    file.take(MOST + 1).read_to_end(&mut text).map_err(|e| wrong(&e))?;
-    if text.len() as u64 > MOST {
-        return Err(wrong(&"larger than 16 MiB"));
-    }
-    parse(&text).map_err(|e| wrong(&e))
+    let file = File::open(path).map_err(|e| e.to_string())?;
+    file.take(MOST + 1).read_to_end(&mut text).map_err(|e| e.to_string())?;
+    if text.len() as u64 > MOST { Err("larger than 16 MiB".to_owned()) } else { Ok(text) }
 }
 
 /// The table that `text` describes. An unknown, duplicate or missing key is an error.

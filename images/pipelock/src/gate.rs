@@ -11,6 +11,7 @@ use bottle_contract::Reason;
 use bottle_contract::egress::{INJECTED, REQUEST_ID};
 use bottle_contract::event::Level;
 use bottle_contract::host::Host;
+use bottle_scan::{Scanner, Suspicion};
 use bottle_wire::tunnel::{Duplex, agrees, carry};
 use bottle_wire::{Asked, Body, Events, Forward, Refused, body};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -19,16 +20,18 @@ use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 
 use crate::config;
+use crate::dlp::answer::{self, Watched};
 use crate::dlp::body::{Budget, Early, Upload};
 use crate::dlp::frames::Frames;
-use crate::dlp::head;
 use crate::dlp::inspect::Inspector;
+use crate::dlp::trail::{self, Trails};
 use crate::dlp::websocket::Scanned;
 use crate::origin::Origins;
 use crate::origin::connect::plain;
 use crate::origin::dial::Door;
 use crate::origin::note::NotesAddress;
-use crate::table::Table;
+use bottle_policy::table::Table;
+use bottle_policy::{head, routes};
 
 /// What is in force: a table and the connections that were made under it.
 struct InForce {
@@ -55,6 +58,7 @@ struct Shared {
     in_force: RwLock<Arc<InForce>>,
     door: Door,
     budget: Budget,
+    trails: Trails,
     events: Events,
 }
 
@@ -62,7 +66,10 @@ impl Gate {
     /// A gate under `table`. It first faces siblings.
     pub fn new(table: Table, door: Door, events: Events) -> Result<Self, String> {
         let in_force = RwLock::new(Arc::new(InForce::new(table, &door)?));
-        Ok(Self { shared: Arc::new(Shared { in_force, door, budget: Budget::default(), events }), sibling: true })
+        Ok(Self {
+            shared: Arc::new(Shared { in_force, door, budget: Budget::default(), trails: Trails::default(), events }),
+            sibling: true,
+        })
     }
 
     /// The same gate, facing the agent: no tunnels, and no push around git-gate.
@@ -103,10 +110,10 @@ impl Gate {
         let in_force = self.in_force();
         let InForce { table, origins } = &*in_force;
         asked.notes.note(|noted| noted.generation = Some(table.generation));
-        let rule = listed(table, &asked.host, asked.port)?;
+        let rule = table.listed(&asked.host, asked.port)?;
         asked.notes.note(|noted| noted.rule = Some(rule));
         let (parts, body) = request.into_parts();
-        if !self.sibling && is_git_push(&parts.uri) {
+        if !self.sibling && routes::is_git_push(&parts.uri) {
             return Err(Refused::new(Reason::GitPushBypass, "a push over HTTPS would go around git-gate"));
         }
         let mut headers = parts.headers;
@@ -115,10 +122,18 @@ impl Gate {
         head::scan(&table.scanner, &parts.method, &parts.uri, &headers, injected.as_ref())?;
 
         let encodings = headers.get_all(header::CONTENT_ENCODING);
-        let inspector = Inspector::new(&table.scanner, encodings.iter().map(HeaderValue::as_bytes))?;
+        // Of two types the receiver may believe either.
+        let kinds: Vec<&str> = headers.get_all(header::CONTENT_TYPE).iter().filter_map(|kind| kind.to_str().ok()).collect();
+        let kind = (!kinds.is_empty()).then(|| kinds.join(","));
+        let inspector = Inspector::new(&table.scanner, kind.as_deref(), encodings.iter().map(HeaderValue::as_bytes))?;
         let patience = Duration::from_millis(table.limits.head_ms);
         let upload = Upload::start(body, inspector, &self.shared.budget, patience).await?;
+        let said = Scanner::said(kind.as_deref(), upload.small());
+        self.shared.trails.follow(&table.scanner, trail::pieces(&parts.uri, &headers, injected.as_ref(), &said))?;
         let verdict = upload.verdict();
+        if table.reads_answers {
+            answer::ask_for_readable(&mut headers);
+        }
 
         // The pool writes `Host` or `:authority` from the target, so the two cannot disagree.
         headers.remove(header::HOST);
@@ -147,10 +162,18 @@ impl Gate {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Refused::new(Reason::UpstreamProtocol, "the origin switched protocols unasked").place("upstream"));
         }
-        Ok(response.map(|answer| match verdict {
+        let along = table.reads_answers.then(|| answer::reader(response.headers())).flatten();
+        let response = response.map(|answer| match verdict {
             None => body::incoming(answer),
             Some(verdict) => Early { answer, verdict }.boxed(),
-        }))
+        });
+        Ok(match along {
+            None => response,
+            Some(along) => {
+                let record = self.suspicion_of(&asked, table.generation);
+                response.map(|answer| Watched::new(answer, along, record).boxed())
+            }
+        })
     }
 
     async fn websocket(
@@ -169,11 +192,26 @@ impl Gate {
         let upgraded = hyper::upgrade::on(&mut response)
             .await
             .map_err(|error| Refused::new(Reason::UpstreamUnreachable, format!("the origin broke off: {error}")).place("upstream"))?;
-        let frames = Frames::new(table.scanner.clone(), table.limits.body_bytes);
+        let frames = Frames::new(table.scanner.clone(), table.limits.body_bytes, self.shared.trails.clone());
         let scanned = Scanned::new(TokioIo::new(upgraded), frames, self.record_of(asked, table.generation));
         let mut response = response.map(|()| body::empty());
         carry(&mut response, Box::new(scanned));
         Ok(response)
+    }
+
+    /// Writes the event of an answer that may try to instruct the agent.
+    fn suspicion_of(&self, asked: &Asked, generation: u64) -> impl FnOnce(Suspicion) + Send + Sync + 'static {
+        let (events, id, origin) = (self.shared.events.clone(), asked.request_id.clone(), asked.origin());
+        move |found| {
+            let mut event = Events::event(Level::Warn, "answer_suspicious");
+            event.request_id = Some(id);
+            event.generation = Some(generation);
+            event.origin = Some(origin);
+            event.rule = Some(found.signs.join(","));
+            event.place = Some(format!("answer@{}", found.offset));
+            event.message = Some("the answer holds text that may try to instruct the agent; it was passed on".to_owned());
+            events.write(&event);
+        }
     }
 
     /// Writes the event of a verdict that comes after the answer was given.
@@ -196,7 +234,7 @@ impl Gate {
 
 impl Forward for Gate {
     fn admit(&self, host: &Host, port: u16) -> Result<(), Refused> {
-        listed(&self.in_force().table, host, port).map(drop)
+        self.in_force().table.listed(host, port).map(drop)
     }
 
     async fn forward(&self, asked: Asked, request: Request<Body>) -> Result<Response<Body>, Refused> {
@@ -211,21 +249,6 @@ impl Forward for Gate {
         let opened = plain(&table, &self.shared.door, host, port).await;
         Some(opened.map(|(stream, _)| Box::new(stream) as Box<dyn Duplex>))
     }
-}
-
-/// The pattern that lists the host, or the refusal in words.
-fn listed(table: &Table, host: &Host, port: u16) -> Result<String, Refused> {
-    table.admit(host, port).map(ToString::to_string).map_err(|reason| {
-        Refused::new(
-            reason,
-            match reason {
-                Reason::HostNotListed => format!("{host} is not one of the hosts that this bottle may reach"),
-                Reason::PortNotListed => format!("{host} may not be reached on port {port}"),
-                Reason::MetadataAddress => format!("{host} is a cloud metadata service"),
-                _ => format!("{host} is part of this bottle"),
-            },
-        )
-    })
 }
 
 /// The header that the sibling put a credential in. It must be there exactly once: a second value is the agent's.
@@ -251,10 +274,4 @@ fn prepare_websocket(headers: &mut HeaderMap) {
     headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-}
-
-/// `git push` over HTTP (gitprotocol-http): the discovery of its service, or the service itself.
-fn is_git_push(uri: &Uri) -> bool {
-    let names_it = |text: &str| text.to_ascii_lowercase().contains("git-receive-pack");
-    uri.path().rsplit('/').next().is_some_and(names_it) || uri.query().is_some_and(names_it)
 }

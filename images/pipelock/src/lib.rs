@@ -3,9 +3,9 @@
 //! # The way of one request
 //!
 //! 1. `bottle_wire` accepts it, from a sibling sidecar over a unix socket or from the agent, and reads it strictly.
-//! 2. [`table`] says whether host and port are listed. Nothing is looked up for a host that is not.
+//! 2. `bottle_policy::table` says whether host and port are listed. Nothing is looked up for a host that is not.
 //! 3. [`dlp`] scans the head, then the body: a small body whole, a large one ahead of what is sent.
-//! 4. [`origin`] resolves the name once, has [`guard`] judge every address, dials exactly those, and does the TLS.
+//! 4. [`origin`] resolves the name once, has `bottle_policy::guard` judge every address, dials exactly those, and does the TLS.
 //! 5. The answer streams back. [`gate`] is where these steps are put together.
 //!
 //! Invariants: no address is dialled that was not judged as an address; no byte is sent that was not scanned; a request
@@ -17,9 +17,7 @@
 pub mod config;
 pub mod dlp;
 pub mod gate;
-pub mod guard;
 pub mod origin;
-pub mod table;
 
 #[cfg(test)]
 mod testing;

@@ -9,9 +9,9 @@ use bottle_contract::event::Level;
 use bottle_contract::names;
 use bottle_pipelock::config;
 use bottle_pipelock::gate::Gate;
-use bottle_pipelock::guard::interfaces;
 use bottle_pipelock::origin::dial::{Door, Kernel};
 use bottle_pipelock::origin::resolve;
+use bottle_policy::guard::interfaces;
 use bottle_wire::run::{Sidecar, run};
 use bottle_wire::{Events, Facing, LeafAuthority, Serving, serve};
 

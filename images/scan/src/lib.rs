@@ -9,22 +9,30 @@
 //! Invariants: no I/O, no clock, no `unsafe`; a finding never holds the value; the answer does not depend on how a
 //! stream was cut; what cannot be scanned is a finding too, so a caller that knows nothing of it still refuses.
 
+mod answer;
 mod decode;
 mod engine;
 pub mod fingerprint;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod job;
 mod keywords;
+mod message;
 mod rules;
 mod stream;
 mod structure;
 mod survey;
+mod trail;
 
 use std::sync::Arc;
 
+pub use answer::{AnswerReader, Suspicion};
 pub use decode::inflate::Coding;
 pub use fingerprint::{Fingerprints, Weak};
+pub use message::Message;
 pub use rules::Rules;
 pub use stream::Stream;
+pub use trail::{LONGEST_PIECE, Trail};
 
 use engine::Engine;
 
@@ -50,6 +58,11 @@ pub struct Finding {
 impl Finding {
     pub(crate) fn not_scannable(offset: u64, why: &'static str) -> Self {
         Self { rule: NOT_SCANNABLE.to_owned(), offset, encodings: vec![why] }
+    }
+
+    /// The view of a message in which it was found, as `json values`, if it stands in no raw bytes.
+    pub fn view(&self) -> Option<&'static str> {
+        self.encodings.first().copied().filter(|first| structure::VIEWS.contains(first))
     }
 
     /// True when nothing was found, but not everything could be read: refuse, with another reason than for a secret.
@@ -85,14 +98,18 @@ impl Scanner {
     /// Scans a whole message's body: its raw bytes first, then what its type lets it say: values and keys of JSON, fields
     /// of forms, parts and their headers, text of XML, each joined, so that a secret split over them is found.
     pub fn scan_message(&self, content_type: Option<&str>, body: &[u8]) -> Option<Finding> {
-        self.scan(body).or_else(|| {
-            structure::views(content_type, body).into_iter().find_map(|(name, text)| {
-                let mut finding = self.scan(&text)?;
-                finding.offset = 0;
-                finding.encodings.insert(0, name);
-                Some(finding)
-            })
-        })
+        let mut message = self.message(content_type);
+        message.push(body).or_else(|| message.finish())
+    }
+
+    /// What the values of a small message say together, without what stands between them: pieces for a [`Trail`].
+    pub fn said(content_type: Option<&str>, body: &[u8]) -> Vec<Vec<u8>> {
+        message::said_by(content_type, body)
+    }
+
+    /// Starts a scan of a message's body that arrives in pieces.
+    pub fn message(&self, content_type: Option<&str>) -> Message {
+        Message::new(self.clone(), content_type)
     }
 
     /// Scans the content of a file of this name, for rules that ask for one.

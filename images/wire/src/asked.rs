@@ -1,29 +1,16 @@
-//! Reads what a request asks for, in the one way there is, or refuses.
+//! One request as a forwarder sees it: what it names, and what goes with it.
 
-use bottle_contract::Untrusted;
-use bottle_contract::host::Host;
-use bottle_contract::names;
-use bottle_contract::path::{canonical, query_is_sendable};
-use bottle_contract::reason::Reason;
-use http::request::Parts;
-use http::{HeaderMap, Method, Uri, Version, header};
+use std::ops::Deref;
+
+pub use bottle_policy::target::*;
 
 use crate::notes::Notes;
-use crate::refusal::Refused;
 
-/// What was asked for, each part in canonical form.
+/// What was asked for.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// The scheme is `https`.
-    pub https: bool,
-    /// The host.
-    pub host: Host,
-    /// The port.
-    pub port: u16,
-    /// The canonical path.
-    pub path: String,
-    /// The query as it came.
-    pub query: Option<String>,
+    /// What the request names, each part in canonical form.
+    pub target: Target,
     /// Names the request in events of both proxies.
     pub request_id: String,
     /// A WebSocket is asked for.
@@ -32,228 +19,11 @@ pub struct Asked {
     pub notes: Notes,
 }
 
-impl Asked {
-    /// `https://api.github.com`, with the port when it is not the scheme's own.
-    pub fn origin(&self) -> String {
-        origin(self.https, &self.host, self.port)
+/// A request is first of all what it names.
+impl Deref for Asked {
+    type Target = Target;
+
+    fn deref(&self) -> &Target {
+        &self.target
     }
-
-    /// `/path?query`.
-    pub fn path_and_query(&self) -> String {
-        match &self.query {
-            None => self.path.clone(),
-            Some(query) => format!("{}?{query}", self.path),
-        }
-    }
-}
-
-pub(crate) fn origin(https: bool, host: &Host, port: u16) -> String {
-    format!("{}://{}", if https { "https" } else { "http" }, authority(https, host, port))
-}
-
-/// `host`, or `host:port` when the port is not the scheme's own.
-pub(crate) fn authority(https: bool, host: &Host, port: u16) -> String {
-    if port == default_port(https) { host.to_string() } else { format!("{host}:{port}") }
-}
-
-fn default_port(https: bool) -> u16 {
-    if https { 443 } else { 80 }
-}
-
-/// Where a request came in.
-#[derive(Clone, Debug)]
-pub(crate) enum Channel {
-    /// On the connection itself, from the agent.
-    Agent,
-    /// On the connection itself, from a sibling: it may name `https` targets.
-    Sibling,
-    /// Inside intercepted TLS. `mismatch` is set when the TLS server name was another.
-    Intercepted { host: Host, port: u16, mismatch: Option<Refused> },
-}
-
-/// What a request's head names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Named {
-    /// An origin.
-    Origin { https: bool, host: Host, port: u16, path: String, query: Option<String> },
-    /// One of the bottle's own names, or the proxy itself in origin form.
-    Own { host: String, path: String },
-}
-
-fn refused(reason: Reason, message: impl Into<String>) -> Refused {
-    Refused::new(reason, message)
-}
-
-/// Splits `host[:port]`. Userinfo, an empty port, signs and leading zeros are refused: parsers disagree about them.
-pub(crate) fn split_authority(text: &str) -> Result<(Host, Option<u16>), Refused> {
-    let ambiguous = |why: &str| refused(Reason::AmbiguousTarget, format!("{why}: {}", Untrusted::new(text))).place("head");
-    if text.contains('@') {
-        // It may be a password: it is not repeated.
-        return Err(refused(Reason::AmbiguousTarget, "an authority must not hold user information").place("head"));
-    }
-    let (host, port) = match text.rfind(':') {
-        Some(at) if !text.ends_with(']') => (&text[..at], Some(&text[at + 1..])),
-        _ => (text, None),
-    };
-    let host = Host::parse(host).map_err(|error| ambiguous(&error.to_string()))?;
-    let port = match port {
-        None => None,
-        Some(digits) => {
-            let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
-            Some(digits.parse().ok().filter(|_| plain).ok_or_else(|| ambiguous("the port is not a plain number"))?)
-        }
-    };
-    Ok((host, port))
-}
-
-/// Reads a `CONNECT` target, which names its port, and checks that `Host`, if there is one, agrees.
-pub(crate) fn connect_target(parts: &Parts) -> Result<(Host, u16), Refused> {
-    let text = parts.uri.authority().map(|a| a.as_str()).unwrap_or_default();
-    if parts.uri.scheme().is_some() || parts.uri.path_and_query().is_some() {
-        return Err(refused(Reason::AmbiguousTarget, "CONNECT takes host:port alone").place("head"));
-    }
-    let (host, port) = split_authority(text)?;
-    let port = port.ok_or_else(|| refused(Reason::AmbiguousTarget, "CONNECT must name a port").place("head"))?;
-    if let Some((named, named_port)) = host_header(&parts.headers)?
-        && (named != host || named_port.is_some_and(|p| p != port))
-    {
-        return Err(refused(Reason::OriginMismatch, "CONNECT and Host name different origins").place("head"));
-    }
-    Ok((host, port))
-}
-
-/// The one `Host` field, if there is one.
-fn host_header(headers: &HeaderMap) -> Result<Option<(Host, Option<u16>)>, Refused> {
-    let mut values = headers.get_all(header::HOST).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(_), Some(_)) => Err(refused(Reason::MalformedRequest, "more than one Host field").place("head")),
-        (Some(value), None) => {
-            let text = value.to_str().map_err(|_| refused(Reason::AmbiguousTarget, "the Host field is not text").place("head"))?;
-            split_authority(text).map(Some)
-        }
-    }
-}
-
-/// Refuses methods that have no business at a proxy, or that parsers may read as another.
-pub(crate) fn check_method(method: &Method) -> Result<(), Refused> {
-    let name = method.as_str();
-    let plain =
-        name.len() <= 32 && name.starts_with(|c: char| c.is_ascii_uppercase()) && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
-    if !plain {
-        return Err(refused(Reason::MalformedRequest, format!("not a method: {}", Untrusted::new(name))).place("head"));
-    }
-    match name {
-        "TRACE" | "TRACK" | "CONNECT" | "PRI" => Err(refused(Reason::MalformedRequest, format!("{name} is not forwarded")).place("head")),
-        _ => Ok(()),
-    }
-}
-
-/// Reads the target of anything but `CONNECT`.
-pub(crate) fn named(parts: &Parts, channel: &Channel) -> Result<Named, Refused> {
-    check_method(&parts.method)?;
-    if let Channel::Intercepted { mismatch: Some(mismatch), .. } = channel {
-        return Err(mismatch.clone());
-    }
-    let uri = &parts.uri;
-    let said = host_header(&parts.headers)?;
-    let mismatch = || refused(Reason::OriginMismatch, "the target and the Host field name different origins").place("head");
-    let agrees = |https: bool, host: &Host, port: u16, other: &(Host, Option<u16>)| {
-        other.0 == *host && other.1.unwrap_or(default_port(https)) == port
-    };
-    let (https, host, port) = match (channel, uri.scheme_str(), uri.authority()) {
-        (Channel::Intercepted { host, port, .. }, scheme, authority) => {
-            if scheme.is_some_and(|s| s != "https") {
-                return Err(refused(Reason::OriginMismatch, "the target's scheme is not the connection's").place("head"));
-            }
-            let target = authority.map(|a| split_authority(a.as_str())).transpose()?;
-            if said.is_none() && target.is_none() {
-                return Err(refused(Reason::MalformedRequest, "the request names no host").place("head"));
-            }
-            if [&said, &target].into_iter().flatten().any(|other| !agrees(true, host, *port, other)) {
-                return Err(mismatch());
-            }
-            (true, host.clone(), *port)
-        }
-        (_, Some(scheme @ ("http" | "https")), Some(authority)) => {
-            let https = scheme == "https";
-            if https && !matches!(channel, Channel::Sibling) {
-                return Err(refused(Reason::AmbiguousTarget, "https needs CONNECT, so that the origin is authenticated").place("head"));
-            }
-            let (host, port) = split_authority(authority.as_str())?;
-            let port = port.unwrap_or(default_port(https));
-            if said.is_some_and(|other| !agrees(https, &host, port, &other)) {
-                return Err(mismatch());
-            }
-            (https, host, port)
-        }
-        (_, Some(_), _) => return Err(refused(Reason::AmbiguousTarget, "only http and https targets are known").place("head")),
-        (_, None, _) => {
-            let Some(host) = said.and_then(|(host, port)| own_name(&host, port.unwrap_or(80))) else {
-                return Err(refused(Reason::SelfRequest, "this is a proxy; name the origin in absolute form, or use CONNECT").place("head"));
-            };
-            return Ok(Named::Own { host, path: path(uri)? });
-        }
-    };
-    let path = path(uri)?;
-    if !matches!(channel, Channel::Sibling)
-        && let Some(own) = own_name(&host, port)
-    {
-        return Ok(Named::Own { host: own, path });
-    }
-    let query = uri.query().map(str::to_owned);
-    if query.as_deref().is_some_and(|query| !query_is_sendable(query)) {
-        return Err(refused(Reason::AmbiguousTarget, "the query has a character that must be escaped").place("query"));
-    }
-    Ok(Named::Origin { https, host, port, path, query })
-}
-
-fn path(uri: &Uri) -> Result<String, Refused> {
-    canonical(uri.path()).map_err(|error| refused(Reason::AmbiguousTarget, error.to_string()).place("path"))
-}
-
-const OWN: [(&str, u16); 4] = [names::EGRESS, names::PIPELOCK, names::GIT_GATE, names::SUPERVISE];
-
-fn is_own_name(host: &Host) -> bool {
-    matches!(host, Host::Name(name) if OWN.iter().any(|(own, _)| own == name) || name == "localhost" || name.ends_with(".localhost"))
-}
-
-/// The name under which `host` is the bottle itself: a sidecar's name, the loopback's, or a loopback address with a
-/// sidecar's port.
-pub(crate) fn own_name(host: &Host, port: u16) -> Option<String> {
-    let own = match host {
-        Host::Name(_) => is_own_name(host),
-        Host::Ip(address) => {
-            let address = address.to_canonical();
-            (address.is_loopback() || address.is_unspecified()) && OWN.iter().any(|(_, own)| *own == port)
-        }
-    };
-    own.then(|| host.to_string())
-}
-
-/// The refusal of a request to the bottle itself.
-pub(crate) fn self_request(host: &str) -> Refused {
-    refused(Reason::SelfRequest, format!("{} is part of this bottle", Untrusted::new(host))).place("head")
-}
-
-/// True for a WebSocket, false for no upgrade; anything else is refused. `bodyless` says that the request has no body.
-pub(crate) fn websocket(parts: &Parts, bodyless: bool) -> Result<bool, Refused> {
-    let mut upgrades = parts.headers.get_all(header::UPGRADE).iter();
-    let Some(upgrade) = upgrades.next() else { return Ok(false) };
-    let not = |why: &str| Err(refused(Reason::UpgradeNotAllowed, why).place("header:upgrade"));
-    if upgrades.next().is_some() || !upgrade.as_bytes().eq_ignore_ascii_case(b"websocket") {
-        return not("the upgrade is not one to WebSocket");
-    }
-    let one = |name: header::HeaderName| {
-        let mut values = parts.headers.get_all(name).iter();
-        values.next().filter(|_| values.next().is_none())
-    };
-    let nominated = parts.headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
-    let shaped = parts.method == Method::GET
-        && parts.version == Version::HTTP_11
-        && bodyless
-        && nominated.into_iter().any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
-        && one(header::SEC_WEBSOCKET_VERSION).is_some_and(|v| v == "13")
-        && one(header::SEC_WEBSOCKET_KEY).is_some_and(|key| key.len() == 24);
-    if shaped { Ok(true) } else { not("the WebSocket handshake is not as RFC 6455, section 4.1 has it") }
 }

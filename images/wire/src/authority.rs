@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bottle_contract::host::Host;
 use bottle_contract::names::{CA_CERT, CA_KEY};
+use bottle_policy::authority::Authority;
 use lru::LruCache;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
@@ -55,17 +56,8 @@ impl LeafAuthority {
 
     /// From PEM texts. Errors never show the key.
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self, String> {
-        let (_, pem) = x509_parser::pem::parse_x509_pem(certificate.as_bytes()).map_err(|_| "the authority's certificate is not PEM")?;
-        let parsed = pem.parse_x509().map_err(|_| "the authority's certificate is not X.509")?;
-        if !parsed.is_ca() {
-            return Err("the authority's certificate is not one of an authority".into());
-        }
-        let (not_before, not_after) = (parsed.validity().not_before.to_datetime(), parsed.validity().not_after.to_datetime());
-        let key = KeyPair::from_pem(key).map_err(|_| "the authority's key cannot be read")?;
-        if parsed.public_key().subject_public_key.data.as_ref() != key.der_bytes() {
-            return Err("the authority's key does not belong to its certificate".into());
-        }
-        let certificate = CertificateDer::from(pem.contents.clone());
+        let Authority { certificate, key, not_before, not_after } = Authority::from_pem(certificate, key)?;
+        let certificate = CertificateDer::from(certificate);
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|_| "the authority's certificate cannot be used for signing")?;
         let leaf_key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|_| "no key for leaves can be made")?;
         let signer = aws_lc_rs::sign::any_ecdsa_type(&PrivatePkcs8KeyDer::from(leaf_key.serialize_der()).into())

@@ -2,8 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bottle_contract::Untrusted;
@@ -15,7 +14,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::time::Instant;
 
 use crate::Forward;
 use crate::asked::Channel;
@@ -25,7 +23,8 @@ use crate::first::{self, Rewound, Speaks};
 use crate::frames::Budgeted;
 use crate::framing::{Guard, HeadLimits};
 use crate::refusal::{Refused, refusal_bytes};
-use crate::serve::{Facing, Shared, Slot};
+use crate::seat::Slot;
+use crate::serve::{Facing, Shared};
 
 /// Streams of one HTTP/2 connection at one time. RFC 9113, section 6.5.2 advises no less.
 const STREAMS: u32 = 100;
@@ -43,59 +42,10 @@ const READ_AHEAD: usize = 64 << 10;
 /// How long a peer may take to answer a farewell.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What is under way on one connection.
-pub(crate) struct Pulse {
-    under_way: AtomicUsize,
-    /// Milliseconds from [`START`] to the start of the connection or the end of its last exchange.
-    idle_since: AtomicU64,
-}
-
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-fn now() -> u64 {
-    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// One exchange that is under way.
-pub(crate) struct Beat(Arc<Pulse>);
-
-impl Pulse {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { under_way: AtomicUsize::new(0), idle_since: AtomicU64::new(now()) })
-    }
-
-    pub(crate) fn beat(self: &Arc<Self>) -> Beat {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        Beat(self.clone())
-    }
-
-    /// Returns when no exchange has been under way for `most`.
-    async fn ceases(&self, most: Duration) {
-        loop {
-            let due = match self.under_way.load(Ordering::Relaxed) {
-                0 => *START + Duration::from_millis(self.idle_since.load(Ordering::Relaxed)) + most,
-                _ => Instant::now() + most,
-            };
-            if due <= Instant::now() {
-                return;
-            }
-            tokio::time::sleep_until(due).await;
-        }
-    }
-}
-
-impl Drop for Beat {
-    fn drop(&mut self) {
-        self.0.idle_since.store(now(), Ordering::Relaxed);
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// What the exchanges of one connection share.
 pub(crate) struct Context<F> {
     pub(crate) shared: Arc<Shared<F>>,
     pub(crate) channel: Channel,
-    pub(crate) pulse: Arc<Pulse>,
     pub(crate) slot: Slot,
 }
 
@@ -121,7 +71,7 @@ where
         Facing::Agent => Channel::Agent,
         Facing::Sibling => Channel::Sibling,
     };
-    let context = Arc::new(Context { shared, channel, pulse: Pulse::new(), slot });
+    let context = Arc::new(Context { shared, channel, slot });
     match speaks {
         Speaks::Nothing => {}
         Speaks::Http2 => http2(stream, context, outer::<S, F>).await,
@@ -136,7 +86,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Forward,
 {
-    let context = Arc::new(Context { shared, channel, pulse: Pulse::new(), slot });
+    let context = Arc::new(Context { shared, channel, slot });
     let stream = Rewound::new(Default::default(), stream);
     if h2 { http2(stream, context, inner) } else { http1(stream, context, inner) }
 }
@@ -175,7 +125,7 @@ where
     let guard = Guard::new(stream, head_limits(limits));
     let asked = context.clone();
     let mut connection = hyper::server::conn::http1::Builder::new()
-        // The pulse bounds the time, the guard the size; hyper's own bounds only have to be wider.
+        // The seat bounds the time, the guard the size; hyper's own bounds only have to be wider.
         .header_read_timeout(None)
         .max_headers(limits.headers.max(100) + 1)
         .max_buf_size(limits.head_bytes.max(READ_AHEAD) + 8192)
@@ -184,7 +134,7 @@ where
         .serve_connection(TokioIo::new(guard), service_fn(move |request| Box::pin(answer(asked.clone(), request))))
         .with_upgrades();
     Box::pin(async move {
-        let mut ceases = pin!(context.pulse.ceases(patience));
+        let mut ceases = pin!(context.slot.ceases(patience));
         let mut stopped = pin!(context.shared.serving.stop.stopped());
         let mut stopping = false;
         let end = loop {
@@ -249,7 +199,7 @@ where
         .serve_connection(TokioIo::new(Budgeted::new(stream)), service_fn(move |request| answer(asked.clone(), request)));
     Box::pin(async move {
         let ends = async {
-            tokio::select! { () = context.pulse.ceases(patience) => {}, () = context.shared.serving.stop.stopped() => {} }
+            tokio::select! { () = context.slot.ceases(patience) => {}, () = context.shared.serving.stop.stopped() => {} }
         };
         let end = tokio::select! {
             biased;
@@ -259,7 +209,7 @@ where
                 // A peer that does not answer the farewell must not hold the connection open.
                 let farewell = async {
                     tokio::time::sleep(FAREWELL).await;
-                    context.pulse.ceases(FAREWELL).await;
+                    context.slot.ceases(FAREWELL).await;
                 };
                 tokio::select! { biased; end = &mut connection => end, () = farewell => return }
             }

@@ -20,12 +20,12 @@ use hyper_util::rt::TokioIo;
 use crate::Forward;
 use crate::asked::{self, Asked, Channel, Named};
 use crate::body::{self, Body, BodyError, Downlink, Uplink};
-use crate::connection::{Beat, Context};
+use crate::connection::Context;
 use crate::events::Events;
 use crate::headers;
 use crate::notes::Notes;
 use crate::refusal::{Refused, refusal_response};
-use crate::serve::Slot;
+use crate::seat::{Beat, Slot};
 use crate::tunnel;
 
 /// Gives each request a name: random for each process, then counted.
@@ -104,7 +104,7 @@ impl Record {
     fn forget_secret(&mut self) {
         let (method, origin, path) = match self.event.place.as_deref() {
             None => (true, true, true),
-            Some(place) => (place == "method", place == "host", place == "path"),
+            Some(place) => (place == "method", place.starts_with("host"), place.starts_with("path")),
         };
         self.event.method.take_if(|_| method);
         self.event.origin.take_if(|_| origin);
@@ -171,7 +171,7 @@ pub(crate) async fn answer<F: Forward>(context: Arc<Context<F>>, mut request: Re
     let serving = &context.shared.serving;
     let notes = Notes::default();
     let id = siblings_id(&context.channel, request.headers()).unwrap_or_else(|| context.shared.ids.next());
-    let mut record = Record::new(serving.events.clone(), &id, notes.clone(), Some(context.pulse.beat()));
+    let mut record = Record::new(serving.events.clone(), &id, notes.clone(), Some(context.slot.beat()));
     let idle = Duration::from_millis(serving.limits.idle_ms);
 
     let upgrade = request.version() < Version::HTTP_2 && request.headers().contains_key(header::UPGRADE);
@@ -226,15 +226,15 @@ async fn respond<F: Forward>(
         // Refused before it was read in full: the event still says what it seemed to ask for.
         record.origin(&Untrusted::new(&method).to_string(), seemed(&context.channel, &parts));
     })?;
-    let (https, host, port, path, query) = match named {
+    let target = match named {
         Named::Own { host, path } => {
             record.named(&method, format!("http://{host}"), path.clone());
             let page = context.shared.forward.own_page(&host, &path);
             return page.map(Outcome::Page).ok_or_else(|| asked::self_request(&host));
         }
-        Named::Origin { https, host, port, path, query } => (https, host, port, path, query),
+        Named::Origin(target) => target,
     };
-    record.named(&method, asked::origin(https, &host, port), path.clone());
+    record.named(&method, target.origin(), target.path.clone());
     if parts.headers.len() > limits.headers {
         // HTTP/1 has been counted as it came; HTTP/2 bounds only the sum of sizes.
         return Err(Refused::new(Reason::TooLarge, "the request has more header fields than this bottle allows").place("head"));
@@ -248,7 +248,7 @@ async fn respond<F: Forward>(
         return Err(Refused::new(Reason::MalformedRequest, "the only expectation known is 100-continue").place("header:expect"));
     }
     let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| websocket).cloned();
-    let asked = Asked { https, host, port, path, query, request_id: id.to_owned(), websocket, notes: notes.clone() };
+    let asked = Asked { target, request_id: id.to_owned(), websocket, notes: notes.clone() };
     let sibling = matches!(context.channel, Channel::Sibling);
     let request = end_to_end(parts, &asked, sibling, uplink(incoming, limits.body_bytes, notes))?;
 

@@ -48,7 +48,7 @@ where
     let agent = hyper::upgrade::on(&mut request);
     let h1 = request.version() < http::Version::HTTP_2;
     let (parts, _) = request.into_parts();
-    let mut record = Record::new(serving.events.clone(), &id, notes.clone(), Some(context.pulse.beat()));
+    let mut record = Record::new(serving.events.clone(), &id, notes.clone(), Some(context.slot.beat()));
     let promised = match asked::connect_target(&parts) {
         Err(refused) => {
             record.origin("CONNECT", "-".into());
@@ -73,7 +73,7 @@ where
         Ok((host, port, Promise::Intercept)) => {
             // What is asked inside is recorded request by request.
             record.forget();
-            tokio::spawn(intercept::<S, F>(agent, context.clone(), host, port, id));
+            tokio::spawn(context.slot.clone().held(intercept::<S, F>(agent, context.clone(), host, port, id)));
             Response::new(body::empty())
         }
         Ok((_, _, Promise::Tunnel(stream))) => {
@@ -172,7 +172,7 @@ where
     let (shared, slot) = (context.shared.clone(), context.slot.clone());
     drop(context);
     // A task of its own: this one is as large as the handshake needed.
-    tokio::spawn(serve_intercepted(stream, h2, shared, channel, slot));
+    tokio::spawn(slot.clone().held(serve_intercepted(stream, h2, shared, channel, slot)));
 }
 
 /// The server name must be the promised host. Addresses are not sent as names (RFC 6066, section 3), so it may be

@@ -7,7 +7,7 @@
 //!    readings never becomes a request. HTTP/2 connections are bounded by the settings in `connection` and by `frames`.
 //! 3. `CONNECT` is shown to [`Forward::tunnel`] and [`Forward::admit`]. Only then is TLS accepted (`intercept`),
 //!    with a leaf certificate from the bottle's own authority ([`authority`]). What is not TLS ends there.
-//! 4. [`asked`] reads the target in the one way there is, or refuses; [`headers`] takes out what is not end to end.
+//! 4. `bottle_policy` reads the target in the one way there is, or refuses; [`headers`] takes out what is not end to end.
 //! 5. [`Forward::forward`] decides and answers. Bodies stream in both directions, bounded and watched ([`body`]).
 //! 6. A refusal becomes a small JSON page ([`refusal`]); each exchange ends as one event ([`events`]).
 //!
@@ -30,7 +30,10 @@ mod exchange;
 mod first;
 mod frames;
 mod framing;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod intercept;
+mod seat;
 mod serve;
 
 use std::future::Future;

@@ -1,83 +1,11 @@
 //! Refusals: what the agent reads when a request may not pass.
 
-use std::fmt;
-
 use bottle_contract::Untrusted;
-use bottle_contract::reason::{HEADER, Reason, Refusal};
-use http::{Response, StatusCode, header};
+use bottle_contract::reason::{HEADER, Refusal};
+pub use bottle_policy::Refused;
+use http::{Response, header};
 
 use crate::body::{self, Body};
-
-/// A verdict against a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// The stable slug.
-    pub reason: Reason,
-    /// One sentence: what was refused. Text from outside in it is escaped when it is shown.
-    pub message: String,
-    /// The rule that decided. The operator sees it, the agent does not.
-    pub rule: Option<String>,
-    /// Where in the message: `head`, `path`, `query`, `header:user-agent`, `body@1834`, `upstream`.
-    pub place: Option<String>,
-}
-
-impl Refused {
-    /// A refusal without rule or place.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), rule: None, place: None }
-    }
-
-    /// Names the rule.
-    pub fn rule(mut self, rule: impl Into<String>) -> Self {
-        self.rule = Some(rule.into());
-        self
-    }
-
-    /// Names the place.
-    pub fn place(mut self, place: impl Into<String>) -> Self {
-        self.place = Some(place.into());
-        self
-    }
-
-    /// The status that goes with the reason. Never 401 or 407: an agent would ask for a login.
-    pub fn status(&self) -> StatusCode {
-        match self.reason {
-            Reason::AmbiguousTarget | Reason::MalformedRequest => StatusCode::BAD_REQUEST,
-            Reason::OriginMismatch => StatusCode::MISDIRECTED_REQUEST,
-            Reason::TooLarge if self.place.as_deref() == Some("head") => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Reason::TooSlow if self.place.as_deref() == Some("upstream") => StatusCode::GATEWAY_TIMEOUT,
-            Reason::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Reason::TooMany => StatusCode::TOO_MANY_REQUESTS,
-            Reason::NameNotResolved
-            | Reason::UpstreamUnreachable
-            | Reason::UpstreamTls
-            | Reason::UpstreamProtocol
-            | Reason::SidecarGone => StatusCode::BAD_GATEWAY,
-            Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Reason::HostNotListed
-            | Reason::PortNotListed
-            | Reason::MethodNotAllowed
-            | Reason::PathNotAllowed
-            | Reason::OpaqueTunnel
-            | Reason::UpgradeNotAllowed
-            | Reason::GitPushBypass
-            | Reason::AddressNotPublic
-            | Reason::MetadataAddress
-            | Reason::SelfRequest => StatusCode::FORBIDDEN,
-            // Agents take a 401 or 403 from a model's provider for a lost login; this one they show as it is.
-            Reason::SecretDetected | Reason::BodyNotScannable => StatusCode::UNPROCESSABLE_ENTITY,
-        }
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.reason, Untrusted::new(&self.message))
-    }
-}
-
-impl std::error::Error for Refused {}
 
 /// The JSON of a refusal, one line.
 pub(crate) fn page(refused: &Refused, piece: &str, request_id: &str) -> Vec<u8> {
@@ -123,6 +51,8 @@ pub(crate) fn refusal_bytes(refused: &Refused, piece: &str, request_id: &str) ->
 
 #[cfg(test)]
 mod tests {
+    use bottle_contract::reason::Reason;
+
     use super::*;
 
     // covers: H30 T03
@@ -142,13 +72,5 @@ mod tests {
         let refusal: Refusal = serde_json::from_str(page).unwrap();
         assert_eq!(refusal.message, "no \\u{1b}]0;x\\u{7}\\u{d}\\u{a}Set-Cookie: a=b \\u{202e}\\u{9b}m\\u{0}");
         assert!(page.trim_end().chars().all(|c| !c.is_control()));
-    }
-
-    #[test]
-    fn no_refusal_looks_like_a_missing_login() {
-        for &reason in Reason::ALL {
-            let status = Refused::new(reason, "").status().as_u16();
-            assert!(status >= 400 && status != 401 && status != 407, "{reason}");
-        }
     }
 }

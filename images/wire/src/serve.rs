@@ -13,13 +13,14 @@ use rustix::net::AddressFamily;
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::Forward;
 use crate::authority::LeafAuthority;
 use crate::events::Events;
 use crate::exchange::RequestIds;
 use crate::refusal::{Refused, refusal_bytes};
+use crate::seat::{Seat, Seats, Slot};
 use crate::stop::Stop;
 
 /// Descriptors that are not connections: standard streams, listeners, epoll, the link, files being read.
@@ -28,6 +29,8 @@ const RESERVED_DESCRIPTORS: u64 = 32;
 const GRACE: Duration = Duration::from_secs(3);
 /// How long to wait when the kernel has no descriptor for a new connection.
 const BREATH: Duration = Duration::from_millis(50);
+/// How long a connection that must give way may take for it.
+const MAKES_ROOM: Duration = Duration::from_millis(50);
 /// How many surplus connections are told so at one time; more are closed without a word.
 const TOLD: usize = 16;
 
@@ -64,9 +67,6 @@ pub(crate) struct Shared<F> {
     pub(crate) ids: RequestIds,
 }
 
-/// Held by whatever keeps a connection open.
-pub(crate) type Slot = Arc<OwnedSemaphorePermit>;
-
 enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
@@ -90,6 +90,7 @@ pub async fn serve(listener: OwnedFd, serving: Serving, forward: impl Forward) -
     let slots = Arc::new(Semaphore::new(most));
     let told = Arc::new(Semaphore::new(TOLD));
     let starved = AtomicBool::new(false);
+    let mut seats = Seats::default();
     let shared = Arc::new(Shared { ids: RequestIds::new()?, serving, forward });
     let stop = shared.serving.stop.clone();
     let stopped = stop.stopped();
@@ -109,7 +110,12 @@ pub async fn serve(listener: OwnedFd, serving: Serving, forward: impl Forward) -
             }
             Ok(stream) => {
                 starved.store(false, Ordering::Relaxed);
-                let slot = slots.clone().try_acquire_owned().ok();
+                let mut permit = slots.clone().try_acquire_owned().ok();
+                if permit.is_none() && seats.free_one() {
+                    permit = tokio::time::timeout(MAKES_ROOM, slots.clone().acquire_owned()).await.ok().and_then(Result::ok);
+                }
+                let slot = permit.map(Seat::take);
+                slot.iter().for_each(|slot| seats.add(slot));
                 match (stream, slot) {
                     (Accepted::Tcp(stream), Some(slot)) => open(stream, &shared, slot),
                     (Accepted::Unix(stream), Some(slot)) => open(stream, &shared, slot),
@@ -142,12 +148,12 @@ async fn accept(listener: &Listener) -> io::Result<Accepted> {
     }
 }
 
-fn open<S, F>(stream: S, shared: &Arc<Shared<F>>, slot: OwnedSemaphorePermit)
+fn open<S, F>(stream: S, shared: &Arc<Shared<F>>, slot: Slot)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Forward,
 {
-    tokio::spawn(crate::connection::serve(stream, shared.clone(), Arc::new(slot)));
+    tokio::spawn(slot.clone().held(crate::connection::serve(stream, shared.clone(), slot)));
 }
 
 /// Tells a surplus connection that it is one.

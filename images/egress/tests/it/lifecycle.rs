@@ -130,3 +130,15 @@ fn a_start_that_fails_says_why_and_never_says_ready() {
         assert!(events.contains(expected) && !events.contains(TOKEN), "{events}");
     }
 }
+
+// covers: S09
+#[test]
+fn the_pages_of_a_secret_are_locked_into_memory() {
+    let locked = |egress: &crate::support::Egress| -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", egress.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmLck:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    assert_eq!(locked(&hello().start(&[route("open.test")])), 0);
+    assert!(locked(&hello().start(&[with_token("api.test")])) >= 4, "in KiB, one page at least");
+}

@@ -55,6 +55,8 @@ pub struct Upload {
     /// What comes after it.
     rest: Option<Box<Rest>>,
     verdict: Verdict,
+    /// All of a small body, decoded.
+    small: Vec<u8>,
     _memory: Vec<OwnedSemaphorePermit>,
 }
 
@@ -69,7 +71,15 @@ struct Rest {
 impl Upload {
     /// No body.
     pub fn empty() -> Self {
-        Self { held: VecDeque::new(), held_bytes: 0, released: 0, rest: None, verdict: Verdict::default(), _memory: Vec::new() }
+        Self {
+            held: VecDeque::new(),
+            held_bytes: 0,
+            released: 0,
+            rest: None,
+            verdict: Verdict::default(),
+            small: Vec::new(),
+            _memory: Vec::new(),
+        }
     }
 
     /// Scans the beginning of a body, or all of it. `patience` bounds the wait for memory to decode it in.
@@ -89,7 +99,7 @@ impl Upload {
         let mut upload = Self::empty();
         loop {
             let Some(frame) = body.frame().await else {
-                inspector.finish()?;
+                upload.small = inspector.finish()?;
                 return Ok(upload);
             };
             let frame = frame.map_err(|error| match error {
@@ -115,6 +125,11 @@ impl Upload {
     /// Where a later verdict will be, if the body is still under way.
     pub fn verdict(&self) -> Option<Verdict> {
         self.rest.as_ref().map(|_| self.verdict.clone())
+    }
+
+    /// What a small body holds, decoded; nothing of one that is not small.
+    pub fn small(&self) -> &[u8] {
+        &self.small
     }
 
     fn hold(&mut self, data: Bytes) {
@@ -178,7 +193,7 @@ impl http_body::Body for Upload {
                     }
                 }
                 None => {
-                    let end = rest.inspector.take().map_or(Ok(()), Inspector::finish);
+                    let end = rest.inspector.take().map_or(Ok(()), |inspector| inspector.finish().map(drop));
                     if let Err(refused) = end {
                         return Poll::Ready(Some(Err(self.refuse(refused))));
                     }

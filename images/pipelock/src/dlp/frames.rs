@@ -4,10 +4,11 @@
 use std::collections::VecDeque;
 
 use bottle_contract::Reason;
-use bottle_scan::{Scanner, Stream};
+use bottle_policy::Leak;
+use bottle_scan::{Message as Scan, Scanner};
 use bottle_wire::Refused;
 
-use super::Leak;
+use super::trail::{SMALL, Trails};
 
 /// Messages up to here are scanned whole before their first byte is sent; of longer ones, what the scanner has cleared.
 const WHOLE: usize = 1 << 20;
@@ -20,6 +21,7 @@ const MARK: u64 = 4 << 10;
 #[derive(Debug)]
 pub struct Frames {
     scanner: Scanner,
+    trails: Trails,
     /// Longest message, in bytes.
     limit: u64,
     state: State,
@@ -39,11 +41,13 @@ pub struct Frames {
 
 #[derive(Debug)]
 struct Message {
-    scan: Stream,
+    scan: Scan,
     /// Bytes that its frames' headers announced.
     announced: u64,
     /// Payload bytes scanned.
     scanned: u64,
+    /// The beginning of the payload, as long as that is small.
+    small: Vec<u8>,
     /// Payload bytes and, of the connection, bytes that came before: from time to time.
     marks: VecDeque<(u64, u64)>,
 }
@@ -59,14 +63,14 @@ fn violation(message: &str) -> Refused {
 }
 
 fn leak(found: bottle_scan::Finding) -> Refused {
-    Leak { rule: found.rule, place: format!("websocket@{}", found.offset) }.into()
+    Leak::in_body("websocket", found).into()
 }
 
 impl Frames {
     /// The start of a connection.
-    pub fn new(scanner: Scanner, limit: u64) -> Self {
+    pub fn new(scanner: Scanner, limit: u64, trails: Trails) -> Self {
         let (header, control, held, plain) = Default::default();
-        Self { scanner, limit, state: State::Header, header, message: None, control, held, released: 0, plain }
+        Self { scanner, trails, limit, state: State::Header, header, message: None, control, held, released: 0, plain }
     }
 
     /// Takes what the agent sent next and appends to `out` what may be sent. After an error nothing more may.
@@ -144,7 +148,8 @@ impl Frames {
             (8..=10, _) if left > 125 || !is_last => return Err(violation("a control frame is long or cut")),
             (8..=10, _) => true,
             (1 | 2, None) => {
-                self.message = Some(Message { scan: self.scanner.stream(), announced: 0, scanned: 0, marks: VecDeque::new() });
+                self.message =
+                    Some(Message { scan: self.scanner.message(None), announced: 0, scanned: 0, small: Vec::new(), marks: VecDeque::new() });
                 false
             }
             (0, Some(_)) => false,
@@ -174,7 +179,17 @@ impl Frames {
             message.marks.push_back((message.scanned, self.released + self.held.len() as u64));
         }
         message.scanned += self.plain.len() as u64;
+        let room = (SMALL + 1).saturating_sub(message.small.len()).min(self.plain.len());
+        message.small.extend_from_slice(&self.plain[..room]);
         message.scan.push(&self.plain).map_or(Ok(()), |found| Err(leak(found)))
+    }
+
+    /// Joins a small message to those before it, as a whole and by what it says.
+    fn follow(&self, place: &str, small: &[u8]) -> Result<(), Refused> {
+        let said = Scanner::said(None, small);
+        let mut pieces = vec![(place.to_owned(), small)];
+        pieces.extend(said.iter().enumerate().map(|(index, text)| (format!("{place}:{index}"), text.as_slice())));
+        self.trails.follow(&self.scanner, pieces)
     }
 
     /// Lets out what is held when the frame that has just ended completes something.
@@ -184,8 +199,12 @@ impl Frames {
         if is_control {
             let payload = std::mem::take(&mut self.control);
             self.scanner.scan(&payload).map_or(Ok(()), |found| Err(leak(found)))?;
+            self.follow("websocket control", &payload)?;
         } else if is_last && let Some(message) = self.message.take() {
             message.scan.finish().map_or(Ok(()), |found| Err(leak(found)))?;
+            if message.small.len() <= SMALL {
+                self.follow("websocket", &message.small)?;
+            }
         }
         if self.message.is_none() {
             self.released += self.held.len() as u64;
@@ -222,7 +241,7 @@ mod tests {
 
     /// Sends bytes in pieces of `size`: what passed, and the verdict if there was one.
     fn send(bytes: &[u8], size: usize) -> (Vec<u8>, Option<Reason>) {
-        let mut frames = Frames::new(scanner(), 8 << 20);
+        let mut frames = Frames::new(scanner(), 8 << 20, Trails::default());
         let mut out = Vec::new();
         for piece in bytes.chunks(size) {
             if let Err(refused) = frames.push(piece, &mut out) {
@@ -259,6 +278,17 @@ mod tests {
                 assert_eq!(verdict, Some(Reason::SecretDetected), "{name}");
                 assert!(out.is_empty() || out == first, "{name}: {} bytes", out.len());
             }
+        }
+    }
+
+    // covers: D04 H28
+    #[test]
+    fn a_secret_in_pieces_over_messages_is_not_completed() {
+        let (head, tail) = SECRET.split_at(SECRET.len() / 2);
+        let list = |text: &str| frame(0x81, format!("[\"{text}\"]").as_bytes());
+        for (one, two) in [(frame(0x81, head.as_bytes()), frame(0x82, tail.as_bytes())), (list(head), list(tail))] {
+            let (out, verdict) = send(&[one.clone(), two].concat(), usize::MAX);
+            assert_eq!((out, verdict), (one, Some(Reason::SecretDetected)));
         }
     }
 

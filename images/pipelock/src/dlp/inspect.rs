@@ -3,24 +3,33 @@
 use std::collections::VecDeque;
 
 use bottle_contract::Reason;
-use bottle_scan::{Finding, Scanner, Stream};
+use bottle_policy::Leak;
+use bottle_scan::{Finding, Message, Scanner};
 use bottle_wire::Refused;
 
-use super::Leak;
 use super::decode::{Decoder, Undecodable};
+use super::trail::SMALL;
 
 /// Scans a body piece by piece.
 #[derive(Debug)]
 pub struct Inspector {
-    raw: Stream,
+    raw: Message,
     read: u64,
     decoded: Option<Decoded>,
+    /// The beginning of what the body says, as long as that is small.
+    small: Vec<u8>,
+}
+
+/// Keeps the beginning, and one byte more to tell a body that is not small.
+fn keep(small: &mut Vec<u8>, bytes: &[u8]) {
+    let room = (SMALL + 1).saturating_sub(small.len()).min(bytes.len());
+    small.extend_from_slice(&bytes[..room]);
 }
 
 #[derive(Debug)]
 struct Decoded {
     decoder: Decoder,
-    stream: Stream,
+    stream: Message,
     written: u64,
     /// Raw bytes so far and decoded bytes made of them, at the ends of pieces that are not yet cleared.
     marks: VecDeque<(u64, u64)>,
@@ -50,15 +59,17 @@ impl From<Violation> for Refused {
 }
 
 fn leak(form: &str) -> impl Fn(Finding) -> Violation {
-    move |found| Violation::Leak(Leak { rule: found.rule, place: format!("{form}@{}", found.offset) })
+    move |found| Violation::Leak(Leak::in_body(form, found))
 }
 
 impl Inspector {
-    /// An inspection of a body with these values of Content-Encoding.
-    pub fn new<'a>(scanner: &Scanner, encodings: impl Iterator<Item = &'a [u8]>) -> Result<Self, Refused> {
+    /// An inspection of a body of this Content-Type, with these values of Content-Encoding.
+    pub fn new<'a>(scanner: &Scanner, kind: Option<&str>, encodings: impl Iterator<Item = &'a [u8]>) -> Result<Self, Refused> {
         let decoder = Decoder::new(encodings).map_err(|e| Refused::from(Violation::from(e)))?;
-        let decoded = |decoder| Decoded { decoder, stream: scanner.stream(), written: 0, marks: VecDeque::new(), cleared: 0 };
-        Ok(Self { raw: scanner.stream(), read: 0, decoded: decoder.map(decoded) })
+        // What is encoded says nothing before it is decoded.
+        let raw = scanner.message(kind.filter(|_| decoder.is_none()));
+        let decoded = |decoder| Decoded { decoder, stream: scanner.message(kind), written: 0, marks: VecDeque::new(), cleared: 0 };
+        Ok(Self { raw, read: 0, decoded: decoder.map(decoded), small: Vec::new() })
     }
 
     /// The memory that the decoders' windows may take, in units of 8 MiB.
@@ -80,8 +91,13 @@ impl Inspector {
     fn scan(&mut self, piece: &[u8]) -> Result<(), Violation> {
         self.raw.push(piece).map_or(Ok(()), |found| Err(leak("body")(found)))?;
         self.read += piece.len() as u64;
-        let Some(Decoded { decoder, stream, written, marks, cleared }) = &mut self.decoded else { return Ok(()) };
+        let small = &mut self.small;
+        let Some(Decoded { decoder, stream, written, marks, cleared }) = &mut self.decoded else {
+            keep(small, piece);
+            return Ok(());
+        };
         decoder.push(piece, &mut |output| {
+            keep(small, output);
             *written += output.len() as u64;
             stream.push(output).map_or(Ok(()), |found| Err(leak("body.decoded")(found)))
         })?;
@@ -92,9 +108,10 @@ impl Inspector {
         Ok(())
     }
 
-    /// The body's end: what was held back is scanned, and an encoded body must be whole.
-    pub fn finish(self) -> Result<(), Refused> {
-        let Self { raw, decoded, .. } = self;
+    /// The body's end: what was held back is scanned, and an encoded body must be whole. Returns a small body, decoded;
+    /// nothing of one that is not small.
+    pub fn finish(self) -> Result<Vec<u8>, Refused> {
+        let Self { raw, decoded, small, .. } = self;
         let end = || -> Result<(), Violation> {
             raw.finish().map_or(Ok(()), |found| Err(leak("body")(found)))?;
             if let Some(Decoded { decoder, stream, .. }) = decoded {
@@ -103,6 +120,7 @@ impl Inspector {
             }
             Ok(())
         };
-        Ok(end()?)
+        end()?;
+        Ok(if small.len() <= SMALL { small } else { Vec::new() })
     }
 }

@@ -24,7 +24,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::dial::Door;
 use super::{parent, tls};
-use crate::table::Table;
+use bottle_policy::table::Table;
 
 /// Rides in a response's extensions: the address at the other end of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,9 +14,8 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::resolve::Resolve;
-use crate::guard::interfaces::Interfaces;
-use crate::guard::{Guard, refuse_metadata};
-use crate::table::{Table, Way};
+use bottle_policy::guard::interfaces::Interfaces;
+use bottle_policy::table::{Table, Way};
 
 /// A connection under way.
 pub type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
@@ -72,25 +71,17 @@ impl Door {
     /// Finds the addresses for a host, judges them all, and dials them in turn until `connect_ms` are over.
     pub async fn open(&self, table: &Table, host: &Host, port: u16) -> Result<Dialled, Refused> {
         let deadline = Instant::now() + Duration::from_millis(table.limits.connect_ms);
+        table.foresee(host, &self.local()?)?;
         let way = table.way(host);
         let addresses = match way {
-            Way::Fixed(address) => {
-                refuse_metadata(address.ip()).map_err(|reason| address_refused(reason, host))?;
-                vec![address]
-            }
-            Way::Parent(address) => {
-                // The parent resolves names; what is an address already is judged here all the same.
-                if let Host::Ip(literal) = host {
-                    self.judge(table, host, &[*literal])?;
-                }
-                vec![address]
-            }
+            // A parent resolves names itself; what is an address already was judged all the same.
+            Way::Fixed(address) | Way::Parent(address) => vec![address],
             Way::Resolve => {
                 let found = match host {
                     Host::Ip(literal) => vec![*literal],
                     Host::Name(name) => self.look_up(name, deadline).await?,
                 };
-                self.judge(table, host, &found)?;
+                table.judge(host, &found, &self.local()?)?;
                 found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
             }
         };
@@ -107,11 +98,9 @@ impl Door {
         if found.is_empty() { Err(failed("no addresses".into())) } else { Ok(found) }
     }
 
-    fn judge(&self, table: &Table, host: &Host, addresses: &[IpAddr]) -> Result<(), Refused> {
-        let local = self.interfaces.addresses();
-        let local = local.ok_or_else(|| Refused::new(Reason::Internal, "the machine's own addresses cannot be told"))?;
-        let guard = Guard { exempt: &table.exempt, local: &local };
-        guard.judge_all(addresses).map_err(|reason| address_refused(reason, host))
+    fn local(&self) -> Result<Vec<IpAddr>, Refused> {
+        let unknown = || Refused::new(Reason::Internal, "the machine's own addresses cannot be told");
+        self.interfaces.addresses().ok_or_else(unknown)
     }
 
     /// An exception from the guard must not become a loop.
@@ -156,16 +145,6 @@ impl Door {
 fn is_exhaustion(errno: i32) -> bool {
     use nix::errno::Errno;
     [Errno::EMFILE as i32, Errno::ENFILE as i32].contains(&errno)
-}
-
-fn address_refused(reason: Reason, host: &Host) -> Refused {
-    Refused::new(
-        reason,
-        match reason {
-            Reason::MetadataAddress => format!("{host} leads to a cloud metadata service"),
-            _ => format!("{host} leads to an address that is not public"),
-        },
-    )
 }
 
 #[cfg(test)]

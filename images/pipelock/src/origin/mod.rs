@@ -20,7 +20,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::dlp::body::Upload;
-use crate::table::Table;
+use bottle_policy::table::Table;
 use connect::Connector;
 use dial::Door;
 use tls::Trust;

@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
-use crate::table::Table;
+use bottle_policy::table::Table;
 
 /// Client configurations for origins.
 #[derive(Clone, Debug)]

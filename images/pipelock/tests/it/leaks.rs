@@ -50,6 +50,11 @@ async fn a_secret_is_refused_wherever_it_stands_and_is_in_no_event() {
         ("body@", multipart("name=\"f\"", s)),
         ("body@", multipart(&format!("name=\"f\"; filename=\"{s}\""), "x")),
         ("body@", post("text/xml", format!("<a b='{s}'/>"))),
+        ("body:json values", post("application/json", format!(r#"{{"a":["{}","{}"]}}"#, &s[..18], &s[18..]))),
+        ("body:json keys", post("text/plain", format!(r#"{{"{}":1,"{}":2}}"#, &s[..18], &s[18..]))),
+        ("body:form values", post("application/x-www-form-urlencoded", format!("a={}&b={}", &s[..18], &s[18..]))),
+        ("body:multipart parameters", multipart(&format!("filename*0=\"{}\"; filename*1=\"{}\"", &s[..18], &s[18..]), "x")),
+        ("body:xml text", post("text/xml", format!("<a>{}<b>{}</b></a>", &s[..18], &s[18..]))),
     ] {
         let (status, refusal) = once(&pipelock, request).await.refusal();
         assert_eq!((status, refusal.reason.slug()), (422, "secret_detected"), "{place}");
@@ -60,6 +65,27 @@ async fn a_secret_is_refused_wherever_it_stands_and_is_in_no_event() {
         assert!(!serde_json::to_string(&event).unwrap().contains(s), "{place}: {event:?}");
     }
     assert_eq!(origin.count(), 0);
+}
+
+// covers: D04
+#[tokio::test]
+async fn a_secret_in_pieces_over_requests_is_not_completed() {
+    let origin = Origin::start(false, drained).await;
+    let pipelock = Pipelock::start(config_for("*.test", &origin));
+    let pieces: Vec<&str> = SECRET.as_bytes().chunks(7).map(|piece| std::str::from_utf8(piece).unwrap()).collect();
+    let ways: [fn(&str) -> Request<Body>; 3] = [
+        |piece| get(&format!("https://a.test/p?q={piece}&page=1")).body(empty()).unwrap(),
+        |piece| get(&format!("https://{}.test/b/{piece}", piece.len() * 7)).body(empty()).unwrap(),
+        |piece| post("application/json", format!(r#"{{"id":7,"text":"{piece}"}}"#)),
+    ];
+    for way in ways {
+        for (number, piece) in pieces.iter().enumerate() {
+            let read = once(&pipelock, way(piece)).await;
+            let expected = if number + 1 == pieces.len() { 422 } else { 200 };
+            assert_eq!(read.head.status.as_u16(), expected, "piece {number}: {read:?}");
+        }
+    }
+    assert_eq!(origin.count(), ways.len() * (pieces.len() - 1));
 }
 
 // covers: D08

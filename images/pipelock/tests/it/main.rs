@@ -1,10 +1,12 @@
 //! `pipelock` as a whole, between a sibling's socket and origins on the loopback.
 
 mod agent;
+mod answers;
 mod certificates;
 mod leaks;
 mod messages;
 mod process;
+mod slow;
 mod stalls;
 mod support;
 mod websocket;

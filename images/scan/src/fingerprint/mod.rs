@@ -49,6 +49,12 @@ struct Form {
     digest: [u8; 32],
 }
 
+/// The forms of `secret` by which it is recognised, itself among them: for whoever must take it out of a text. They are
+/// the secret; wipe them.
+pub fn forms_of(secret: &[u8]) -> Vec<Vec<u8>> {
+    forms::of(secret).into_iter().map(|(_, bytes)| bytes).collect()
+}
+
 /// Why a secret cannot be recognised in traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weak {

@@ -22,7 +22,7 @@ impl Job<'_> {
                     self.anchored(index, bytes, at)?;
                     continue;
                 }
-                let (start, end) = (at.saturating_sub(rule.reach.0), (at + rule.reach.1 + 64).min(bytes.len()));
+                let (start, end) = (at.saturating_sub(rule.reach.0), at.saturating_add(rule.reach.1).saturating_add(64).min(bytes.len()));
                 match open.iter_mut().find(|(other, _, _)| *other == index) {
                     Some((_, from, to)) if start <= *to => (*from, *to) = (start.min(*from), end.max(*to)),
                     Some(place) => {
@@ -73,7 +73,7 @@ impl Job<'_> {
                 if rule.anchored {
                     self.anchored(index, bytes, at)
                 } else {
-                    self.between(index, bytes, at.saturating_sub(rule.reach.0), (at + rule.reach.1).min(bytes.len()))
+                    self.between(index, bytes, at.saturating_sub(rule.reach.0), at.saturating_add(rule.reach.1).min(bytes.len()))
                 }
             })
         })
@@ -86,7 +86,7 @@ impl Job<'_> {
             return Ok(());
         }
         let Some(regex) = rule.regex() else { return Ok(()) };
-        let text = &bytes[at..(at + rule.reach.1).min(bytes.len())];
+        let text = &bytes[at..at.saturating_add(rule.reach.1).min(bytes.len())];
         let Some(whole) = regex.find(text) else { return Ok(()) };
         let secret = match rule.secret_group {
             None => (whole.start(), whole.end()),

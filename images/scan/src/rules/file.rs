@@ -16,6 +16,20 @@ struct File {
     allowlist: Option<AllowText>,
     #[serde(default)]
     allowlists: Vec<AllowText>,
+    #[serde(default)]
+    extend: Option<ExtendText>,
+}
+
+/// What a file builds on. `useDefault` changes nothing, as the built-in rules always count.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ExtendText {
+    #[serde(default)]
+    path: Option<String>,
+    #[serde(default)]
+    url: Option<String>,
+    #[serde(default)]
+    disabled_rules: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -65,6 +79,8 @@ struct AllowText {
     paths: Vec<String>,
     #[serde(default)]
     target_rules: Vec<String>,
+    #[serde(default)]
+    commits: Vec<String>,
 }
 
 /// Reads a whole file. Every expression's syntax is checked; none is compiled yet.
@@ -73,6 +89,14 @@ pub(super) fn read(text: &str) -> Result<Rules, String> {
         let line = error.span().map_or(0, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
         format!("line {line}: {}", error.message())
     })?;
+    if let Some(extend) = file.extend {
+        if extend.path.is_some() || extend.url.is_some() {
+            return Err("`extend.path` and `extend.url` are not followed: name the other file beside this one".to_owned());
+        }
+        if let Some(id) = extend.disabled_rules.first() {
+            return Err(format!("`extend.disabledRules` names `{id}`: no file can turn off a built-in rule"));
+        }
+    }
     let mut rules = Vec::with_capacity(file.rules.len());
     for rule in file.rules {
         let (id, line) = (rule.id.get_ref().clone(), 1 + text[..rule.id.span().start].matches('\n').count());
@@ -183,12 +207,15 @@ fn letters(hir: &Hir, into: &mut [bool; 256]) {
 
 fn exception(text: &AllowText) -> Result<Allow, String> {
     let compiled = |list: &[String]| list.iter().map(|source| compile(source, false)).collect::<Result<Vec<_>, _>>();
+    let all_must_hold = match text.condition.as_deref() {
+        None | Some("OR" | "or" | "||" | "") => false,
+        Some("AND" | "and" | "&&") => true,
+        Some(other) => return Err(format!("there is no condition `{other}`")),
+    };
     Ok(Allow {
-        all_must_hold: match text.condition.as_deref() {
-            None | Some("OR" | "or" | "||" | "") => false,
-            Some("AND" | "and" | "&&") => true,
-            Some(other) => return Err(format!("there is no condition `{other}`")),
-        },
+        all_must_hold,
+        // What is sent is part of no commit yet.
+        never: all_must_hold && !text.commits.is_empty(),
         target: match text.regex_target.as_deref() {
             None | Some("secret" | "") => Target::Secret,
             Some("match") => Target::Match,

@@ -61,9 +61,10 @@ pub(crate) struct Rule {
 }
 
 /// An exception that the operator wrote.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Allow {
     all_must_hold: bool,
+    never: bool,
     target: Target,
     regexes: Vec<Regex>,
     stopwords: Vec<String>,
@@ -102,6 +103,21 @@ impl Rules {
         self.rules.retain(|rule| more.rules.iter().all(|other| other.id != rule.id));
         self.rules.extend(more.rules);
         self.allow.extend(more.allow);
+        self
+    }
+
+    /// These rules as they are, and the operator's beside them, with the meaning that gitleaks gives them: a rule takes
+    /// the place of none, whatever its id; an exception of their file holds for them alone; and a keyword that is no part
+    /// of the expression may stand anywhere in the text.
+    pub fn beside(mut self, theirs: Self) -> Self {
+        self.rules.extend(theirs.rules.into_iter().map(|mut rule| {
+            rule.allow.extend(theirs.allow.iter().cloned());
+            let source = rule.source.to_ascii_lowercase();
+            if rule.keywords.iter().any(|word| !source.contains(&word.to_ascii_lowercase())) {
+                rule.reach = (usize::MAX, usize::MAX);
+            }
+            rule
+        }));
         self
     }
 
@@ -188,7 +204,7 @@ impl Allow {
         if !self.paths.is_empty() {
             answers.push(found.path.is_some_and(|path| self.paths.iter().any(|regex| regex.is_match(path.as_bytes()))));
         }
-        if self.all_must_hold { !answers.is_empty() && answers.iter().all(|&a| a) } else { answers.contains(&true) }
+        !self.never && if self.all_must_hold { !answers.is_empty() && answers.iter().all(|&a| a) } else { answers.contains(&true) }
     }
 }
 

@@ -1,21 +1,35 @@
 //! `application/x-www-form-urlencoded`, and queries.
 
-use crate::decode::escape::Escape;
+use super::Out;
+use super::piece::Piece;
 
-/// All values joined.
-pub(super) fn values(body: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for field in body.split(|b| matches!(b, b'&' | b';')) {
-        let value = memchr::memchr(b'=', field).map_or(field, |equals| &field[equals + 1..]);
-        Escape::Percent.decode(value, &mut out);
-    }
-    out
+/// All values joined, as they are written: the scanner reads their escapes.
+#[derive(Debug, Default)]
+pub(crate) struct Form {
+    value: Piece,
+    named: bool,
 }
 
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn values_are_joined_and_decoded() {
-        assert_eq!(super::values(b"a=gh%70&b=_x=1&c&d="), b"ghp_x=1c");
+impl Form {
+    pub(super) const VIEWS: [&str; 2] = ["form values", ""];
+
+    pub(super) fn read(&mut self, mut bytes: &[u8], out: &mut Out) {
+        while let Some(at) = memchr::memchr3(b'&', b';', b'=', bytes) {
+            self.value.add(&bytes[..at]);
+            if bytes[at] != b'=' {
+                self.value.flush(&mut out[0]);
+                self.named = false;
+            } else if std::mem::replace(&mut self.named, true) {
+                self.value.add(b"=");
+            } else {
+                self.value.clear();
+            }
+            bytes = &bytes[at + 1..];
+        }
+        self.value.add(bytes);
+    }
+
+    pub(super) fn end(&mut self, out: &mut Out) {
+        self.value.flush(&mut out[0]);
     }
 }

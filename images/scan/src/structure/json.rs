@@ -1,43 +1,61 @@
 //! JSON and what resembles it: comments, single quotes, several documents, invalid UTF-8 do not matter.
 
-use super::View;
-use crate::decode::escape::Escape;
+use memchr::{memchr, memchr2};
+
+use super::Out;
+use super::piece::Piece;
 
 /// All keys joined, and all string values joined, in their order; both of two equal keys count.
-pub(super) fn views(body: &[u8]) -> [View; 2] {
-    let (mut keys, mut values) = (Vec::new(), Vec::new());
-    let mut at = 0;
-    while let Some(quote) = memchr::memchr(b'"', &body[at..]) {
-        let start = at + quote + 1;
-        let end = end_of_string(body, start);
-        let behind = body[(end + 1).min(body.len())..].iter().find(|b| !b.is_ascii_whitespace());
-        Escape::Backslash.decode(&body[start..end], if behind == Some(&b':') { &mut keys } else { &mut values });
-        at = (end + 1).min(body.len());
-    }
-    [("json keys", keys), ("json values", values)]
+#[derive(Debug, Default)]
+pub(crate) struct Json {
+    string: Piece,
+    inside: bool,
+    /// The next byte of the string has a backslash before it.
+    escaped: bool,
+    /// A string has ended, and what follows it will say whether it is a key.
+    ended: bool,
 }
 
-/// Where the closing quote stands, or the end.
-fn end_of_string(body: &[u8], start: usize) -> usize {
-    let mut at = start;
-    while let Some(found) = memchr::memchr2(b'"', b'\\', &body[at..]) {
-        at += found;
-        if body[at] == b'"' {
-            return at;
+impl Json {
+    pub(super) const VIEWS: [&str; 2] = ["json keys", "json values"];
+
+    pub(super) fn read(&mut self, mut bytes: &[u8], out: &mut Out) {
+        while !bytes.is_empty() {
+            let taken = if self.inside { self.string(bytes) } else { self.between(bytes, out) };
+            bytes = &bytes[taken..];
         }
-        at = (at + 2).min(body.len());
     }
-    body.len()
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    fn string(&mut self, bytes: &[u8]) -> usize {
+        if std::mem::take(&mut self.escaped) {
+            self.string.add(&bytes[..1]);
+            return 1;
+        }
+        let end = memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
+        self.string.add(&bytes[..end]);
+        match bytes.get(end) {
+            None => return end,
+            Some(b'"') => (self.inside, self.ended) = (false, true),
+            Some(_) => {
+                self.string.add(b"\\");
+                self.escaped = true;
+            }
+        }
+        end + 1
+    }
 
-    #[test]
-    fn keys_and_values_are_joined_apart() {
-        let [keys, values] = views(br#"{"a":"x\"1","a" : ["\u0079",2,"z"],/* "c" */ "b":{"d":null,"e":"w"#);
-        assert_eq!(String::from_utf8(keys.1).unwrap(), "aabde");
-        assert_eq!(String::from_utf8(values.1).unwrap(), "x\"1yzcw");
+    fn between(&mut self, bytes: &[u8], out: &mut Out) -> usize {
+        if self.ended {
+            let Some(next) = bytes.iter().find(|b| !b.is_ascii_whitespace()) else { return bytes.len() };
+            self.string.flush(&mut out[usize::from(*next != b':')]);
+            self.ended = false;
+        }
+        let quote = memchr(b'"', bytes);
+        self.inside = quote.is_some();
+        quote.map_or(bytes.len(), |at| at + 1)
+    }
+
+    pub(super) fn end(&mut self, out: &mut Out) {
+        self.string.flush(&mut out[1]);
     }
 }

@@ -1,9 +1,9 @@
 //! Deadlines and numbers of connections.
 
 use bottle_wire::{Limits, Reason};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Lab, Setup, ask, read_answer, to_end};
+use crate::support::{Lab, Setup, ask, read_answer, script, to_end};
 
 fn hurried(limits: Limits) -> Setup {
     Setup { limits, ..Setup::default() }
@@ -42,19 +42,58 @@ async fn a_handshake_that_does_not_end_in_time_ends_the_tunnel() {
 // covers: X08
 #[tokio::test(flavor = "multi_thread")]
 async fn a_surplus_connection_is_told_so_and_the_next_one_after_it_served() {
-    let lab = Lab::start(hurried(Limits { connections: 2, ..Limits::default() }));
+    // A POST is never answered, so that its connection is of use for as long as it lasts.
+    let (asked, mut under_way) = tokio::sync::mpsc::unbounded_channel();
+    let script = script(move |_, request| {
+        let asked = asked.clone();
+        async move {
+            if request.method() == http::Method::POST {
+                asked.send(()).unwrap();
+                std::future::pending::<()>().await;
+            }
+            Ok(http::Response::new(bottle_wire::body::empty()))
+        }
+    });
+    let lab = Lab::start(Setup { script, ..hurried(Limits { connections: 2, ..Limits::default() }) });
     let get = "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n";
-    let (mut first, second) = (lab.dial().await, lab.tls("a.test:443", Some("a.test"), &[]).await.unwrap());
-    assert_eq!(ask(&mut first, get).await.status, 200);
+    let post = "POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n";
+    let (mut first, mut second) = (lab.dial().await, lab.dial().await);
+    for stream in [&mut first, &mut second] {
+        stream.write_all(post.as_bytes()).await.unwrap();
+        under_way.recv().await.unwrap();
+    }
     let answer = read_answer(&mut lab.dial().await).await;
     assert_eq!((answer.status, answer.reason()), (429, Some("too_many")));
     drop(second);
     loop {
-        // The tunnel's end is seen a moment later.
+        // The connection's end is seen a moment later.
         let answer = ask(&mut lab.dial().await, get).await;
         if answer.status == 200 {
             break;
         }
         assert_eq!(answer.status, 429);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_on_which_nothing_is_asked_gives_way() {
+    let lab = Lab::start(hurried(Limits { connections: 2, ..Limits::default() }));
+    let get = "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    let mut slow = lab.dial().await;
+    slow.write_all(b"GET http://a.te").await.unwrap();
+    let tunnel = lab.tls("a.test:443", Some("a.test"), &[]).await.unwrap();
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let answer = ask(&mut lab.dial().await, get).await;
+        if answer.status == 200 {
+            break;
+        }
+        assert_eq!(answer.status, 429);
+        assert!(tokio::time::Instant::now() < deadline, "nothing gives way");
+    }
+    // The one that was of no use for the longest was closed, without an answer.
+    let mut rest = Vec::new();
+    let _ = slow.read_to_end(&mut rest).await;
+    assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+    drop(tunnel);
 }

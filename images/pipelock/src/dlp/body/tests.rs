@@ -20,7 +20,7 @@ impl http_body::Body for Pieces {
 /// Sends a body in pieces of `size`: what left, whether it left whole, and the verdict if there was one.
 async fn send(body: &[u8], size: usize, encoding: Option<&str>, budget: &Budget) -> (Vec<u8>, Option<Refused>) {
     let pieces = Pieces(body.chunks(size).map(Bytes::copy_from_slice).collect());
-    let inspector = Inspector::new(&scanner(), encoding.into_iter().map(str::as_bytes)).unwrap();
+    let inspector = Inspector::new(&scanner(), None, encoding.into_iter().map(str::as_bytes)).unwrap();
     let mut sent = Vec::new();
     let mut upload = match Upload::start(pieces.boxed(), inspector, budget, Duration::from_secs(1)).await {
         Err(refused) => return (sent, Some(refused)),
@@ -93,7 +93,7 @@ async fn a_secret_inside_an_encoding_is_found_before_the_body_is_complete() {
 async fn a_body_that_cannot_be_decoded_does_not_leave() {
     let (sent, verdict) = send(b"plain", 100, Some("gzip"), &Budget::default()).await;
     assert_eq!((sent.len(), verdict.map(|r| r.reason)), (0, Some(Reason::BodyNotScannable)));
-    let unknown = Inspector::new(&scanner(), std::iter::once(&b"snappy"[..])).unwrap_err();
+    let unknown = Inspector::new(&scanner(), None, std::iter::once(&b"snappy"[..])).unwrap_err();
     assert_eq!(unknown.reason, Reason::BodyNotScannable);
 }
 

@@ -10,12 +10,12 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use bottle_contract::event::Event;
-use bottle_contract::pipelock::{BodyScanning, Connect, Dlp, Extension, FetchProxy, Limits, PipelockConfig, Ssrf, Switch, TlsInterception};
+use bottle_contract::pipelock::{Connect, Limits, PipelockConfig};
 use bottle_pipelock::gate::Gate;
-use bottle_pipelock::guard::interfaces;
 use bottle_pipelock::origin::dial::{Door, Kernel};
 use bottle_pipelock::origin::resolve::{Lookup, Resolve};
-use bottle_pipelock::table::Table;
+use bottle_policy::guard::interfaces;
+use bottle_policy::table::Table;
 use bottle_scan::Fingerprints;
 use bottle_wire::stop::Stopper;
 use bottle_wire::{Events, Facing, LeafAuthority, Serving, Stop, serve};
@@ -39,31 +39,10 @@ impl Resolve for NoNames {
 
 /// A configuration that lists `*.test`, knows [`SECRET`], and reaches nothing.
 pub(crate) fn config() -> PipelockConfig {
-    PipelockConfig {
-        version: 1,
-        mode: "strict".into(),
-        enforce: true,
-        api_allowlist: vec!["*.test".parse().unwrap()],
-        forward_proxy: Switch { enabled: true },
-        fetch_proxy: FetchProxy { listen: "0.0.0.0:8888".into() },
-        tls_interception: TlsInterception { enabled: false, ca_cert: String::new(), ca_key: String::new() },
-        request_body_scanning: BodyScanning { enabled: true, action: "block".into() },
-        response_scanning: Switch { enabled: false },
-        dlp: Dlp { include_defaults: true },
-        ssrf: Ssrf { ip_allowlist: Vec::new() },
-        sentry: Switch { enabled: false },
-        x_bottle: Extension {
-            bottle: "test".into(),
-            generation: 1,
-            ports: Vec::new(),
-            connect: Vec::new(),
-            trust: Vec::new(),
-            tunnels: Vec::new(),
-            parent: None,
-            fingerprints: serde_json::to_value(Fingerprints::of([7; 32], &[SECRET.as_bytes()])).unwrap(),
-            limits: Limits { connect_ms: 2_000, handshake_ms: 2_000, ..Limits::default() },
-        },
-    }
+    let mut config = PipelockConfig { api_allowlist: vec!["*.test".parse().unwrap()], ..PipelockConfig::closed("test") };
+    config.x_bottle.fingerprints = serde_json::to_value(Fingerprints::of([7; 32], &[SECRET.as_bytes()])).unwrap();
+    config.x_bottle.limits = Limits { connect_ms: 2_000, handshake_ms: 2_000, ..Limits::default() };
+    config
 }
 
 /// A configuration under which `host` is `origin`.

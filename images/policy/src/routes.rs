@@ -1,21 +1,24 @@
-//! The verdict on one request: pure.
+//! The verdict of `egress` on one request.
 
 use bottle_contract::Untrusted;
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
-use bottle_contract::route::{self, Route, Target};
-use bottle_wire::{Asked, Refused};
+use bottle_contract::route::{self, Route};
+use http::Uri;
+
+use crate::refused::Refused;
+use crate::target::Target;
 
 /// Admits a `CONNECT` target if a route names it.
-pub(crate) fn admit(routes: &[Route], host: &Host, port: u16) -> Result<(), Refused> {
+pub fn admit(routes: &[Route], host: &Host, port: u16) -> Result<(), Refused> {
     route::for_host(routes, host, port).map(drop).map_err(|reason| refused(reason, host, port, "", ""))
 }
 
 /// The route that allows the request.
-pub(crate) fn judge<'r>(routes: &'r [Route], asked: &Asked, method: &str) -> Result<&'r Route, Refused> {
+pub fn judge<'r>(routes: &'r [Route], asked: &Target, method: &str) -> Result<&'r Route, Refused> {
     let (host, port, path) = (&asked.host, asked.port, asked.path.as_str());
     let as_method = |method: &str| {
-        route::judge(routes, Target { https: asked.https, host, port, method, path }).map_err(|reason| {
+        route::judge(routes, route::Target { https: asked.https, host, port, method, path }).map_err(|reason| {
             let rule = route::for_host(routes, host, port).ok().map(|route| route.host.to_string());
             Refused { rule, ..refused(reason, host, port, method, path) }
         })
@@ -47,6 +50,12 @@ fn pushes(path: &str, query: &str) -> bool {
     let path = decoded(path);
     let path = path.trim_end_matches('/');
     path.ends_with("/git-receive-pack") || (path.ends_with("/info/refs") && decoded(query).contains("git-receive-pack"))
+}
+
+/// The same for the door, which has no table of paths: the discovery of a push's service, or the service itself.
+pub fn is_git_push(uri: &Uri) -> bool {
+    let names_it = |text: &str| text.to_ascii_lowercase().contains("git-receive-pack");
+    uri.path().rsplit('/').next().is_some_and(names_it) || uri.query().is_some_and(names_it)
 }
 
 /// The values of one key of a query.
@@ -82,17 +91,8 @@ mod tests {
 
     use super::*;
 
-    fn asked(path: &str, query: Option<&str>) -> Asked {
-        Asked {
-            https: true,
-            host: Host::parse("git.test").unwrap(),
-            port: 443,
-            path: path.into(),
-            query: query.map(Into::into),
-            request_id: "1-1".into(),
-            websocket: false,
-            notes: Default::default(),
-        }
+    fn asked(path: &str, query: Option<&str>) -> Target {
+        Target { https: true, host: Host::parse("git.test").unwrap(), port: 443, path: path.into(), query: query.map(Into::into) }
     }
 
     fn verdict(routes: &[Route], method: &str, path: &str, query: Option<&str>) -> Result<(), Reason> {

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, Method, Uri};
 
 use bottle_scan::Scanner;
 
-use super::Leak;
+use crate::Leak;
 
 /// Parts stand on lines of their own, so that the end of one and the start of the next never read as one value.
 #[derive(Debug, Default)]
@@ -51,6 +51,13 @@ impl Lines {
         }
     }
 
+    /// A secret that is cut into labels, segments or values.
+    fn add_joined<'a>(&mut self, place: Place, parts: impl Iterator<Item = &'a str> + Clone) {
+        if parts.clone().filter(|part| !part.is_empty()).nth(1).is_some() {
+            self.add(place, parts.collect::<String>().as_bytes());
+        }
+    }
+
     fn scan(&self, scanner: &Scanner) -> Result<(), Leak> {
         let Some(finding) = scanner.scan(&self.text) else { return Ok(()) };
         let at = usize::try_from(finding.offset).unwrap_or(usize::MAX);
@@ -69,12 +76,12 @@ pub fn scan(scanner: &Scanner, method: &Method, uri: &Uri, headers: &HeaderMap, 
     }
     let host = uri.host().unwrap_or_default();
     lines.add(Place::Host, host.as_bytes());
-    if host.contains('.') {
-        // A secret cut into labels.
-        lines.add(Place::Host, host.replace('.', "").as_bytes());
-    }
+    lines.add_joined(Place::Host, host.split('.'));
     lines.add_target(Place::Path, uri.path());
-    lines.add_target(Place::Query, uri.query().unwrap_or_default());
+    lines.add_joined(Place::Path, uri.path().split('/').skip(1));
+    let query = uri.query().unwrap_or_default();
+    lines.add_target(Place::Query, query);
+    lines.add_joined(Place::Query, query.split(['&', ';']).map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value)));
     for name in headers.keys() {
         lines.add(Place::Header(name.clone()), name.as_str().as_bytes());
         if Some(name) == injected {
@@ -83,6 +90,12 @@ pub fn scan(scanner: &Scanner, method: &Method, uri: &Uri, headers: &HeaderMap, 
         for value in headers.get_all(name) {
             lines.add(Place::Header(name.clone()), value.as_bytes());
         }
+    }
+    // Fields of one's own making can carry the pieces of one value.
+    let own = headers.iter().filter(|(name, _)| name.as_str().starts_with("x-") && Some(*name) != injected);
+    let own: Vec<(&HeaderName, &str)> = own.filter_map(|(name, value)| Some((name, value.to_str().ok()?))).collect();
+    if let Some((first, _)) = own.first() {
+        lines.add_joined(Place::Header((*first).clone()), own.iter().map(|(_, value)| *value));
     }
     lines.scan(scanner)
 }
@@ -119,7 +132,13 @@ fn percent_decoded(text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{SECRET, scanner};
+
+    /// A bottle's own secret, of no vendor's shape.
+    const SECRET: &str = "canary-7Qm2xV9tLw4Rz8Kp1Ns6Yb3Hd5Fg0Jc";
+
+    fn scanner() -> Scanner {
+        Scanner::new(bottle_scan::Fingerprints::of([7; 32], &[SECRET.as_bytes()])).unwrap()
+    }
 
     fn place(method: &str, uri: &str, fields: &[(&str, &str)], injected: Option<&str>) -> Option<String> {
         let headers = fields.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
@@ -141,6 +160,10 @@ mod tests {
         assert_eq!(place(s, "https://a.test/", &[], None), found("method"));
         assert_eq!(place("GET", "https://a.test/", &[("user-agent", &format!("x {s}"))], None), found("header:user-agent"));
         assert_eq!(place("GET", "https://a.test/", &[("cookie", &format!("a=b; s={s}"))], None), found("header:cookie"));
+        let (one, two) = s.split_at(15);
+        assert_eq!(place("GET", &format!("https://a.test/x/{one}/{two}"), &[], None), found("path"));
+        assert_eq!(place("GET", &format!("https://a.test/?a={one}&b={two}"), &[], None), found("query"));
+        assert_eq!(place("GET", "https://a.test/", &[("x-a", one), ("accept", "*/*"), ("x-b", two)], None), found("header:x-a"));
         assert_eq!(place("GET", "https://a.test/ok?a=b", &[("user-agent", "curl/8"), ("accept", "*/*")], None), None);
     }
 

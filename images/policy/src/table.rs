@@ -1,16 +1,17 @@
 //! The table: a configuration that was read, understood as a whole, and can judge.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bottle_contract::Reason;
 use bottle_contract::host::{Host, HostPattern};
 use bottle_contract::names;
 use bottle_contract::pipelock::{Connect, Limits, Parent, PipelockConfig, Ports, Tunnel};
 use bottle_contract::route::DEFAULT_PORTS;
-use bottle_scan::{Fingerprints, Scanner};
+use bottle_scan::{Fingerprints, Rules, Scanner};
 use ipnet::IpNet;
 
-use crate::guard::metadata;
+use crate::guard::{Guard, metadata, refuse_metadata};
+use crate::refused::Refused;
 
 /// What is enforced, of one generation.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Table {
     pub exempt: Vec<IpNet>,
     /// The agent dials pipelock itself, so what it says inside TLS must be read here.
     pub intercepts: bool,
+    /// Answers are searched for text that tries to instruct the agent.
+    pub reads_answers: bool,
     /// Rules and the bottle's own secrets.
     pub scanner: Scanner,
     hosts: Vec<HostPattern>,
@@ -58,7 +61,6 @@ impl Table {
         constant(config.forward_proxy.enabled, "`forward_proxy.enabled` must be true: there is nothing else to serve")?;
         constant(config.request_body_scanning.enabled, "`request_body_scanning.enabled` must be true")?;
         constant(config.request_body_scanning.action == "block", "`request_body_scanning.action` must be `block`")?;
-        constant(!config.response_scanning.enabled, "`response_scanning.enabled` must be false: answers are not scanned")?;
         constant(config.dlp.include_defaults, "`dlp.include_defaults` must be true")?;
         constant(!config.sentry.enabled, "`sentry.enabled` must be false: nothing is reported anywhere")?;
         let own = config.x_bottle;
@@ -67,6 +69,10 @@ impl Table {
             serde_json::Value::Null => Fingerprints::default(),
             value => serde_json::from_value(value).map_err(|_| "`x_bottle.fingerprints` cannot be read".to_owned())?,
         };
+        let mut rules = Rules::built_in()?;
+        for file in &own.rules {
+            rules = rules.beside(Rules::from_toml(&file.text).map_err(|why| format!("`x_bottle.rules`: {}: {why}", file.path))?);
+        }
         Ok(Self {
             bottle: own.bottle,
             generation: own.generation,
@@ -75,7 +81,8 @@ impl Table {
             parent: own.parent,
             exempt,
             intercepts: config.tls_interception.enabled,
-            scanner: Scanner::new(fingerprints)?,
+            reads_answers: config.response_scanning.enabled,
+            scanner: Scanner::with_rules(rules, fingerprints)?,
             hosts: config.api_allowlist,
             ports: own.ports,
             connect: own.connect,
@@ -95,6 +102,41 @@ impl Table {
         let row = self.ports.iter().filter(|row| row.host.matches(host)).min_by_key(|row| row.host.breadth());
         let ports = row.map_or(&DEFAULT_PORTS[..], |row| &row.ports);
         if ports.contains(&port) { Ok(listed) } else { Err(Reason::PortNotListed) }
+    }
+
+    /// The same as a verdict in words: the pattern that lists the host and port.
+    pub fn listed(&self, host: &Host, port: u16) -> Result<String, Refused> {
+        self.admit(host, port).map(ToString::to_string).map_err(|reason| {
+            Refused::new(
+                reason,
+                match reason {
+                    Reason::HostNotListed => format!("{host} is not one of the hosts that this bottle may reach"),
+                    Reason::PortNotListed => format!("{host} may not be reached on port {port}"),
+                    Reason::MetadataAddress => format!("{host} is a cloud metadata service"),
+                    _ => format!("{host} is part of this bottle"),
+                },
+            )
+        })
+    }
+
+    /// What can be said about the addresses of a host before any name is looked up: a fixed address, or one that is
+    /// the host itself. `local` are the machine's own addresses.
+    pub fn foresee(&self, host: &Host, local: &[IpAddr]) -> Result<(), Refused> {
+        match (self.way(host), host) {
+            (Way::Fixed(address), _) => refuse_metadata(address.ip()).map_err(|reason| address_refused(reason, host)),
+            (Way::Parent(_) | Way::Resolve, Host::Ip(literal)) => self.judge(host, &[*literal], local),
+            (Way::Parent(_) | Way::Resolve, Host::Name(_)) => Ok(()),
+        }
+    }
+
+    /// The guard's verdict on the addresses that a host leads to.
+    pub fn judge(&self, host: &Host, addresses: &[IpAddr], local: &[IpAddr]) -> Result<(), Refused> {
+        Guard { exempt: &self.exempt, local }.judge_all(addresses).map_err(|reason| address_refused(reason, host))
+    }
+
+    /// What is listed.
+    pub fn hosts(&self) -> impl Iterator<Item = &HostPattern> {
+        self.hosts.iter()
     }
 
     /// True for a target to which a sibling may open an opaque tunnel. Such a row lists its host and port by itself.
@@ -119,20 +161,36 @@ pub fn is_own_name(host: &Host) -> bool {
     [names::EGRESS, names::PIPELOCK, names::GIT_GATE, names::SUPERVISE].iter().any(|(own, _)| own == name)
 }
 
+fn address_refused(reason: Reason, host: &Host) -> Refused {
+    Refused::new(
+        reason,
+        match reason {
+            Reason::MetadataAddress => format!("{host} leads to a cloud metadata service"),
+            _ => format!("{host} leads to an address that is not public"),
+        },
+    )
+}
+
 fn prefix(text: &str) -> Result<IpNet, String> {
-    let single = || text.parse().map(|address: std::net::IpAddr| IpNet::from(address));
+    let single = || text.parse().map(|address: IpAddr| IpNet::from(address));
     text.parse().or_else(|_| single()).map_err(|_| format!("`ssrf.ip_allowlist`: {text:?} is neither an address nor a prefix"))
 }
 
 #[cfg(test)]
 mod tests {
+    use bottle_contract::pipelock::RuleFile;
+
     use super::*;
-    use crate::testing;
 
     fn table(edit: impl FnOnce(&mut PipelockConfig)) -> Result<Table, String> {
-        let mut config = testing::config(&["a.test", "*.b.test"]);
+        let mut config = PipelockConfig::closed("test");
+        config.api_allowlist = ["a.test", "*.b.test"].map(|host| host.parse().unwrap()).to_vec();
         edit(&mut config);
         Table::new(config)
+    }
+
+    fn rules(text: &str) -> RuleFile {
+        RuleFile { path: "mine.toml".into(), sha256: String::new(), text: text.into() }
     }
 
     fn admit(table: &Table, host: &str, port: u16) -> Result<String, Reason> {
@@ -180,7 +238,7 @@ mod tests {
             (|c| c.mode = "audit".into(), "`mode`"),
             (|c| c.enforce = false, "`enforce`"),
             (|c| c.request_body_scanning.action = "warn".into(), "`request_body_scanning.action`"),
-            (|c| c.response_scanning.enabled = true, "`response_scanning.enabled`"),
+            (|c| c.x_bottle.rules = vec![rules("[[rules]]\nid = 'x'")], "`x_bottle.rules`: mine.toml: line 2: rule `x`"),
             (|c| c.ssrf.ip_allowlist = vec!["10.0.0".into()], "`ssrf.ip_allowlist`"),
             (|c| c.x_bottle.fingerprints = serde_json::json!(7), "`x_bottle.fingerprints`"),
         ];
@@ -188,5 +246,22 @@ mod tests {
             let error = table(edit).unwrap_err();
             assert!(error.starts_with(key), "{error}");
         }
+    }
+
+    #[test]
+    fn an_address_is_judged_before_anything_is_looked_up() {
+        let table = table(|config| {
+            config.api_allowlist = vec!["*".parse().unwrap()];
+            config.x_bottle.connect = vec![Connect { host: "fixed.test".parse().unwrap(), address: "10.0.0.7:443".parse().unwrap() }];
+        })
+        .unwrap();
+        let local = ["9.9.9.9".parse().unwrap()];
+        let foreseen = |host: &str| table.foresee(&Host::parse(host).unwrap(), &local).map_err(|refused| refused.reason);
+        assert_eq!(foreseen("a.test"), Ok(()));
+        assert_eq!(foreseen("1.1.1.1"), Ok(()));
+        assert_eq!(foreseen("fixed.test"), Ok(()));
+        assert_eq!(foreseen("9.9.9.9"), Err(Reason::AddressNotPublic));
+        assert_eq!(foreseen("10.0.0.7"), Err(Reason::AddressNotPublic));
+        assert_eq!(foreseen("[::ffff:169.254.169.254]"), Err(Reason::MetadataAddress));
     }
 }

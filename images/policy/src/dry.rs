@@ -1,0 +1,211 @@
+//! One request through both policies, without sending anything: what `bottle check` asks.
+
+use std::net::IpAddr;
+
+use bottle_contract::host::Host;
+use bottle_contract::names;
+use bottle_contract::reason::Reason;
+use bottle_contract::route::Route;
+use http::request::Parts;
+use http::uri::Scheme;
+use http::{HeaderValue, Method, Request, Uri, header};
+
+use crate::refused::Refused;
+use crate::table::{Table, Way};
+use crate::target::{Channel, Named, Target, connect_target, named, own_name, self_request};
+use crate::{Leak, head, routes};
+
+/// The policies of one bottle.
+#[derive(Clone, Copy, Debug)]
+pub struct Policies<'a> {
+    /// What `egress` enforces; none in a bottle whose agent dials `pipelock` itself.
+    pub routes: Option<&'a [Route]>,
+    /// What `pipelock` enforces.
+    pub table: &'a Table,
+    /// The machine's own addresses.
+    pub local: &'a [IpAddr],
+}
+
+/// A request that is not sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The URL, as one would give it to a client.
+    pub url: &'a str,
+    /// The body.
+    pub body: Option<&'a [u8]>,
+}
+
+/// A request that both policies allow, as far as can be told before its name is looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed<'a> {
+    /// What would be sent.
+    pub target: Target,
+    /// The route, and whether its credential would be put in.
+    pub route: Option<(&'a Route, bool)>,
+    /// The entry of pipelock's list.
+    pub listed: String,
+    /// How the host would be reached.
+    pub way: Way,
+}
+
+/// A request that one of them refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// Which sidecar.
+    pub piece: &'static str,
+    /// Its verdict.
+    pub refused: Refused,
+}
+
+impl<'a> Policies<'a> {
+    /// Asks both, in the order in which a request meets them.
+    pub fn ask(&self, wish: Wish<'_>) -> Result<Allowed<'a>, Denied> {
+        let first = if self.routes.is_some() { names::EGRESS.0 } else { names::PIPELOCK.0 };
+        let at = |piece| move |refused| Denied { piece, refused };
+        let target = self.read(wish).map_err(at(first))?;
+        let route = match self.routes {
+            None => None,
+            Some(rows) => {
+                let route = routes::judge(rows, &target, wish.method).map_err(at(first))?;
+                Some((route, route.credential(target.https).is_some()))
+            }
+        };
+        let listed = self.door(&target, wish).map_err(at(names::PIPELOCK.0))?;
+        Ok(Allowed { route, listed, way: self.table.way(&target.host), target })
+    }
+
+    /// What the URL names, read as the first proxy reads what a client makes of it.
+    fn read(&self, wish: Wish<'_>) -> Result<Target, Refused> {
+        let unclear = |why: &str| Refused::new(Reason::AmbiguousTarget, why).place("head");
+        // A client keeps what stands behind `#` to itself.
+        let url = wish.url.split('#').next().unwrap_or_default();
+        let uri: Uri = url.parse().map_err(|error| unclear(&format!("the URL cannot be read: {error}")))?;
+        let method = Method::from_bytes(wish.method.as_bytes()).map_err(|_| unclear("the method is not a token"))?;
+        let authority = uri.authority().ok_or_else(|| unclear("the URL names no host"))?.as_str().to_owned();
+        let mut channel = Channel::Agent;
+        let mut inner = uri.clone();
+        if uri.scheme() == Some(&Scheme::HTTPS) {
+            let has_port = uri.port().is_some() || authority.ends_with(':');
+            let asked = if has_port { authority.clone() } else { format!("{authority}:443") };
+            let asked: Uri = asked.parse().map_err(|_| unclear("the host cannot be read"))?;
+            let (host, port) = connect_target(&parts(Method::CONNECT, asked, None)?)?;
+            if let Some(own) = own_name(&host, port) {
+                return Err(self_request(&own));
+            }
+            match self.routes {
+                Some(rows) => routes::admit(rows, &host, port)?,
+                None => self.table.listed(&host, port).map(drop)?,
+            }
+            channel = Channel::Intercepted { host, port, mismatch: None };
+            let path = uri.path_and_query().map_or("/", |path| path.as_str());
+            inner = path.parse().map_err(|_| unclear("the path cannot be read"))?;
+        }
+        match named(&parts(method, inner, Some(&authority))?, &channel)? {
+            Named::Origin(target) => Ok(target),
+            Named::Own { host, .. } => Err(self_request(&host)),
+        }
+    }
+
+    fn door(&self, target: &Target, wish: Wish<'_>) -> Result<String, Refused> {
+        let listed = self.table.listed(&target.host, target.port)?;
+        let unclear = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place("path");
+        let uri: Uri = format!("{}{}", target.origin(), target.path_and_query()).parse().map_err(unclear)?;
+        if self.routes.is_none() && routes::is_git_push(&uri) {
+            return Err(Refused::new(Reason::GitPushBypass, "a push over HTTPS would go around git-gate"));
+        }
+        let request = parts(Method::from_bytes(wish.method.as_bytes()).unwrap_or(Method::GET), uri, Some(&host_field(target)))?;
+        head::scan(&self.table.scanner, &request.method, &request.uri, &request.headers, None)?;
+        if let Some(body) = wish.body {
+            if body.len() as u64 > self.table.limits.body_bytes {
+                return Err(Refused::new(Reason::TooLarge, "the body is larger than this bottle allows").place("body"));
+            }
+            if let Some(found) = self.table.scanner.scan_message(None, body) {
+                return Err(Leak::in_body("body", found).into());
+            }
+        }
+        self.table.foresee(&target.host, self.local)?;
+        Ok(listed)
+    }
+}
+
+fn host_field(target: &Target) -> String {
+    crate::target::authority(target.https, &target.host, target.port)
+}
+
+/// A request's head; `host` is its one field.
+fn parts(method: Method, uri: Uri, host: Option<&str>) -> Result<Parts, Refused> {
+    let (mut parts, ()) = Request::new(()).into_parts();
+    (parts.method, parts.uri) = (method, uri);
+    if let Some(host) = host {
+        let wrong = |_| Refused::new(Reason::AmbiguousTarget, "the host cannot be read").place("head");
+        parts.headers.insert(header::HOST, HeaderValue::try_from(host).map_err(wrong)?);
+    }
+    Ok(parts)
+}
+
+/// True when a name will have to be looked up, and every address of it judged, before anything is dialled.
+pub fn is_looked_up(allowed: &Allowed<'_>) -> bool {
+    allowed.way == Way::Resolve && matches!(allowed.target.host, Host::Name(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use bottle_contract::pipelock::PipelockConfig;
+    use bottle_contract::route::{DEFAULT_PORTS, Match, PathRule};
+
+    use super::*;
+
+    fn table() -> Table {
+        let mut config = PipelockConfig::closed("test");
+        config.api_allowlist = ["api.test", "10.0.0.7", "metadata.goog"].map(|host| host.parse().unwrap()).to_vec();
+        Table::new(config).unwrap()
+    }
+
+    fn rows() -> Vec<Route> {
+        let reads = Match { methods: vec!["GET".into()], paths: vec![PathRule::Prefix("/v1/".into())] };
+        let route = |host: &str, matches| Route { host: host.parse().unwrap(), ports: DEFAULT_PORTS.to_vec(), matches, auth: None };
+        vec![route("api.test", vec![reads]), route("10.0.0.7", vec![]), route("metadata.goog", vec![]), route("only-egress.test", vec![])]
+    }
+
+    fn verdict(rows: Option<&[Route]>, method: &str, url: &str, body: Option<&[u8]>) -> Result<String, (&'static str, Reason)> {
+        let table = table();
+        let asked = Policies { routes: rows, table: &table, local: &[] }.ask(Wish { method, url, body });
+        asked
+            .map(|allowed| format!("{}{}", allowed.target.origin(), allowed.target.path_and_query()))
+            .map_err(|denied| (denied.piece, denied.refused.reason))
+    }
+
+    #[test]
+    fn a_wish_gets_the_verdict_that_the_request_would_get() {
+        let rows = rows();
+        let key = format!("AKIA{}", "QWERTYUIOPASDFGH");
+        let body = format!("{{\"key\": \"{key}\"}}");
+        for (method, url, body, expected) in [
+            ("GET", "https://api.test/v1/x", None, Ok("https://api.test/v1/x")),
+            ("GET", "https://API.test:443/v1/%78?a=b#fragment", None, Ok("https://api.test/v1/x?a=b")),
+            ("GET", "http://api.test/v1/", None, Ok("http://api.test/v1/")),
+            ("GET", "https://api.test/v1/../admin", None, Err(("egress", Reason::AmbiguousTarget))),
+            ("GET", "https://api.test/admin", None, Err(("egress", Reason::PathNotAllowed))),
+            ("POST", "https://api.test/v1/x", None, Err(("egress", Reason::MethodNotAllowed))),
+            ("GET", "https://api.test:8443/v1/x", None, Err(("egress", Reason::PortNotListed))),
+            ("GET", "https://other.test/", None, Err(("egress", Reason::HostNotListed))),
+            ("GET", "https://user:password@api.test/v1/", None, Err(("egress", Reason::AmbiguousTarget))),
+            ("GET", "https://localhost/", None, Err(("egress", Reason::SelfRequest))),
+            ("TRACE", "https://api.test/v1/", None, Err(("egress", Reason::MalformedRequest))),
+            ("GET", "ftp://api.test/v1/", None, Err(("egress", Reason::AmbiguousTarget))),
+            ("GET", "https://only-egress.test/", None, Err(("pipelock", Reason::HostNotListed))),
+            ("GET", "https://10.0.0.7/", None, Err(("pipelock", Reason::AddressNotPublic))),
+            ("GET", "https://metadata.goog/", None, Err(("pipelock", Reason::MetadataAddress))),
+            ("GET", &format!("https://api.test/v1/?k={key}"), None, Err(("pipelock", Reason::SecretDetected))),
+            ("GET", "https://api.test/v1/x", Some(body.as_bytes()), Err(("pipelock", Reason::SecretDetected))),
+            ("GET", "https://api.test/v1/x", Some(&b"{\"key\": \"none\"}"[..]), Ok("https://api.test/v1/x")),
+        ] {
+            assert_eq!(verdict(Some(&rows), method, url, body), expected.map(str::to_owned), "{method} {url}");
+        }
+        assert_eq!(verdict(None, "GET", "https://api.test/anything", None), Ok("https://api.test/anything".into()));
+        let push = "https://api.test/a.git/info/refs?service=git-receive-pack";
+        assert_eq!(verdict(None, "GET", push, None), Err(("pipelock", Reason::GitPushBypass)));
+    }
+}

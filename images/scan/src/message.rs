@@ -1,0 +1,116 @@
+//! A message's body under scan: its raw bytes, and what its type lets it say, as both arrive.
+
+use crate::structure::{Out, Reader, is_lead};
+use crate::{Finding, Scanner, Stream};
+
+/// A scan of one body. Whether something is found does not depend on where the pieces were cut.
+#[derive(Debug)]
+pub struct Message {
+    scanner: Scanner,
+    content_type: Option<String>,
+    raw: Stream,
+    /// None until the first byte that tells what the message is.
+    views: Option<Vec<View>>,
+}
+
+/// One way to read the message, and the scans of what it says.
+#[derive(Debug)]
+struct View {
+    reader: Reader,
+    streams: [Option<Stream>; 2],
+    out: Out,
+    /// Bytes that are still worth reading.
+    left: usize,
+}
+
+impl View {
+    fn new(reader: Reader, content_type: Option<&str>) -> Self {
+        let left = reader.most(content_type);
+        Self { reader, streams: [None, None], out: Out::default(), left }
+    }
+
+    fn read(&mut self, bytes: &[u8], scanner: &Scanner) -> Option<Finding> {
+        let taken = bytes.len().min(self.left);
+        self.left -= taken;
+        self.reader.read(&bytes[..taken], &mut self.out);
+        self.scan(scanner)
+    }
+
+    fn end(mut self, scanner: &Scanner) -> Option<Finding> {
+        self.reader.end(&mut self.out);
+        let found = self.scan(scanner);
+        let views = self.reader.views();
+        found.or_else(|| self.streams.into_iter().zip(views).find_map(|(stream, name)| Some(said(name, stream?.finish()?))))
+    }
+
+    fn scan(&mut self, scanner: &Scanner) -> Option<Finding> {
+        let views = self.reader.views();
+        for ((stream, out), name) in self.streams.iter_mut().zip(&mut self.out).zip(views) {
+            if out.is_empty() {
+                continue;
+            }
+            let found = stream.get_or_insert_with(|| scanner.stream()).push(out);
+            out.clear();
+            if found.is_some() {
+                return found.map(|finding| said(name, finding));
+            }
+        }
+        None
+    }
+}
+
+/// The texts of all views of a whole message.
+pub(crate) fn said_by(content_type: Option<&str>, body: &[u8]) -> Vec<Vec<u8>> {
+    let Some(start) = body.iter().position(|b| !is_lead(*b)) else { return Vec::new() };
+    let mut said = Vec::new();
+    for mut reader in Reader::all(content_type, body[start]) {
+        let mut out = Out::default();
+        reader.read(&body[start..], &mut out);
+        reader.end(&mut out);
+        said.extend(out);
+    }
+    said
+}
+
+/// A finding in a view has no place in the raw bytes.
+fn said(name: &'static str, mut finding: Finding) -> Finding {
+    finding.offset = 0;
+    finding.encodings.insert(0, name);
+    finding
+}
+
+impl Message {
+    pub(crate) fn new(scanner: Scanner, content_type: Option<&str>) -> Self {
+        let raw = scanner.stream();
+        Self { scanner, content_type: content_type.map(str::to_owned), raw, views: None }
+    }
+
+    /// Scans the next piece.
+    pub fn push(&mut self, piece: &[u8]) -> Option<Finding> {
+        let found = self.raw.push(piece);
+        if found.is_some() {
+            return found;
+        }
+        let mut bytes = piece;
+        if self.views.is_none() {
+            let start = piece.iter().position(|b| !is_lead(*b))?;
+            bytes = &piece[start..];
+            let kind = self.content_type.as_deref();
+            self.views = Some(Reader::all(kind, bytes[0]).into_iter().map(|reader| View::new(reader, kind)).collect());
+        }
+        let scanner = &self.scanner;
+        self.views.iter_mut().flatten().find_map(|view| view.read(bytes, scanner))
+    }
+
+    /// The end of the message: what was held back is scanned too.
+    pub fn finish(self) -> Option<Finding> {
+        let Self { scanner, raw, views, .. } = self;
+        raw.finish().or_else(|| views.into_iter().flatten().find_map(|view| view.end(&scanner)))
+    }
+
+    /// How many raw bytes from the beginning can be let go. What values say together is known at their end only: a
+    /// message that is let go before its end may have lost a part of a split secret by then, but is not completed.
+    pub fn safe_len(&self) -> u64 {
+        self.raw.safe_len()
+    }
+}

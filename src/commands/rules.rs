@@ -1,0 +1,41 @@
+//! The rule files that a bottle names: read once, before anything starts, and checked as a whole.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use bottle_contract::Untrusted;
+use bottle_contract::pipelock::RuleFile;
+use bottle_scan::Rules;
+
+use crate::digest::sha256_hex;
+use crate::error::{Error, Result};
+
+/// The size of a file at most: gitleaks' own has a tenth of it.
+const LARGEST: u64 = 1 << 20;
+
+/// Reads and checks each file.
+pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<RuleFile>> {
+    paths.iter().map(|path| one(path)).collect()
+}
+
+fn one(path: &Path) -> Result<RuleFile> {
+    let shown = Untrusted::new(path.as_os_str().as_encoded_bytes()).to_string();
+    let wrong = |why: &dyn std::fmt::Display, hint: &str| Error::usage(format!("the rules in {shown} cannot be used"), why, hint);
+    let text = text(path).map_err(|e| wrong(&e, "name a file in gitleaks' format under `scan.rules`"))?;
+    Rules::from_toml(&text)
+        .map_err(|e| wrong(&e, "mend the rule, or take it out: a rule that cannot be honoured is not left out silently"))?;
+    Ok(RuleFile { path: path.to_string_lossy().into_owned(), sha256: sha256_hex(text.as_bytes()), text })
+}
+
+fn text(path: &Path) -> io::Result<String> {
+    // A pipe in its place must not make us wait.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(LARGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST { Err(io::Error::other("larger than 1 MiB")) } else { Ok(text) }
+}
