@@ -8,7 +8,7 @@ RELEASE := target/$(TARGET)/release
 # Always named together: another selection would build their dependencies anew, with other features.
 PROGRAMS := -p bottle -p bottle-egress -p bottle-pipelock -p bottle-origin
 
-.PHONY: help build run test e2e lint cases bench images install clean
+.PHONY: help build run test e2e lint cases fuzz bench images install clean
 
 help: ## list what can be done
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | column -t -s @
@@ -34,6 +34,16 @@ lint: ## formatting, clippy, the map of the modules
 
 cases: ## which faults and abuses the tests cover, and which are open
 	$(CARGO) run --locked -q --bin bottle-cases -p bottle-test-support -- tests/cases/catalogue.tsv .
+
+SECONDS ?= 60
+FUZZ_TARGETS := request hello url decode scan body frames rules
+fuzz: ## let cargo-fuzz look for what breaks a parser, SECONDS for each (cargo install cargo-fuzz)
+	@for target in $(FUZZ_TARGETS); do \
+	  echo "== $$target"; \
+	  mkdir -p images/fuzz/corpus/$$target; \
+	  RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir images/fuzz -s none $$target images/fuzz/corpus/$$target images/fuzz/seeds/$$target -- \
+	    -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=16384 || exit 1; \
+	done
 
 bench: build ## speed, against rivals in the same run
 	@tests/bench/run $(RELEASE)
