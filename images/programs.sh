@@ -5,7 +5,8 @@
 #
 # The programs are always named together: another selection would unify the features of their dependencies differently.
 set -eu
-root=$(cd "$(dirname "$0")/.." && pwd -P)
+cd "$(dirname "$0")/.."
+root=$(pwd -P)
 target=$(rustc --print host-tuple)
 home=${CARGO_HOME:-$HOME/.cargo}
 # Where dependencies are unpacked: cargo's own place, or a directory of vendored ones.
@@ -21,6 +22,5 @@ flags="$flags, $(rust "${CARGO_TARGET_DIR:-$root/target}" /target)"
 # Quotes keep a space in a path together; the `cc` crate then reads the flags as a shell would.
 export CC_SHELL_ESCAPED_FLAGS=1
 export CFLAGS="'-ffile-prefix-map=$home=/cargo' '-ffile-prefix-map=$deps=/deps' '-ffile-prefix-map=${CARGO_TARGET_DIR:-$root/target}=/target'"
-cd "$root"
 exec "${CARGO:-cargo}" build --locked --release --config "target.$target.rustflags=[$flags]" \
     -p bottle -p bottle-egress -p bottle-pipelock -p bottle-origin "$@"

@@ -51,10 +51,10 @@ pub fn verify(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, layout: &L
     Ok(Verdict { published: published(&recipe.name, inputs.architecture.name(), PUBLISHED), digest: record.digest, differences })
 }
 
-/// The digest of an image in a list as `images/digests` is one: `image NAME ARCHITECTURE DIGEST CONFIG`.
+/// The digest of an image in a list as `images/digests` is one: `image NAME ARCHITECTURE DIGEST`.
 fn published(name: &str, architecture: &str, list: &str) -> Option<String> {
     list.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>().as_slice() {
-        ["image", its, of, digest, _] if *its == name && *of == architecture => Some((*digest).to_owned()),
+        ["image", its, of, digest] if *its == name && *of == architecture => Some((*digest).to_owned()),
         _ => None,
     })
 }
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_published_digest_is_found_by_name_and_architecture() {
-        let list = "rustc 1.95.0\nimage egress amd64 sha256:aa sha256:bb\nimage egress arm64 sha256:cc sha256:dd\n";
+        let list = "rustc 1.95.0\nimage egress amd64 sha256:aa\nimage egress arm64 sha256:cc\n";
         assert_eq!(published("egress", "arm64", list).as_deref(), Some("sha256:cc"));
         assert_eq!(published("pipelock", "amd64", list), None);
     }

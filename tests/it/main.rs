@@ -5,6 +5,7 @@
 
 mod ca;
 mod commands;
+mod definitions;
 mod files;
 mod image;
 mod image_lab;
