@@ -6,7 +6,9 @@ DEBUG := target/$(TARGET)/debug
 RELEASE := target/$(TARGET)/release
 IMAGES := target/$(TARGET)/images
 
-.PHONY: help build run test e2e lint cases bench images images-check images-digests install clean
+CI_TOOLS := nixfmt_rs deadnix
+
+.PHONY: help ci ci-tools nix build run test e2e lint cases bench images images-check images-digests install clean
 
 help: ## list what can be done
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | column -t -s @
@@ -29,6 +31,19 @@ e2e: ## the end-to-end tests alone
 lint: ## formatting, clippy, the map of the modules
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+nix: build ## prove the flake in Nix's sandbox, without a network (needs root and nix-bin)
+	tests/nix/lint
+	tests/nix/prove $(RELEASE)
+
+ci: test run ## the whole pipeline, as CI runs it
+	$(MAKE) bench ROUNDS=5
+	$(MAKE) images
+	$(MAKE) images-check
+	$(MAKE) nix
+
+ci-tools: ## what the pipeline needs from crates.io
+	$(CARGO) install --locked --debug --quiet $(CI_TOOLS)
 
 cases: ## which faults and abuses the tests cover, and which are open
 	$(CARGO) run --locked -q --bin bottle-cases -p bottle-test-support -- tests/cases/catalogue.tsv .
