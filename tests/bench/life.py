@@ -1,7 +1,7 @@
 """How long a bottle takes to come and go, alone and with many others: P1, P2, P10."""
-import os, shutil, subprocess, time
+import glob, json, os, shutil, statistics, subprocess, time
 
-from contest import alternate, fail, once
+from contest import ROUNDS, alternate, fail, once
 
 
 def measure(table, world):
@@ -18,6 +18,36 @@ def measure(table, world):
                   life["bottle"] / life["bwrap"], "<=", 8)
     start = alternate({"bottle": lambda: once([bottle, "--version"]), "true": lambda: once(["/bin/true"])})
     table.row("P2", "start of `bottle` itself", f"{start['bottle']:.2f} ms", f"fork+exec {start['true']:.2f} ms", start["bottle"] / start["true"], "<=", 2)
+
+
+# Where the life of a bottle goes, by the records of its timeline: each phase ends with the first record that fits.
+PHASES = [
+    ("manifest, plan and preflight", lambda record: record["event"] == "start"),
+    ("files, namespaces, the first sidecar serves", lambda record: record["event"] == "ready"),
+    ("the agent's root is built, every sidecar serves", lambda record: record["event"] == "started"),
+    ("the agent runs and ends, the sidecars are told", lambda record: record["event"] == "stopping"),
+    ("every process is gone", lambda record: record["event"] == "ended"),
+    ("control groups, keys and sockets are gone", lambda record: record["event"] == "end"),
+]
+
+
+def profile(world):
+    """Milliseconds of each phase, the median of some runs, printed below the table."""
+    runs = []
+    for _ in range(ROUNDS):
+        begin = time.clock_gettime(time.CLOCK_MONOTONIC)
+        once([world.bottle, "start", "--yes", "--name", "profile", "bench", "--", "/bin/true"], world.env, world.work)
+        finish = time.clock_gettime(time.CLOCK_MONOTONIC)
+        [timeline] = glob.glob(f"{world.home}/state/profile/timeline.jsonl")
+        with open(timeline) as file:
+            records = iter([json.loads(line) for line in file])
+        moments = [begin] + [next(filter(fits, records))["mono_us"] / 1e6 for _, fits in PHASES] + [finish]
+        runs.append([(after - before) * 1000 for before, after in zip(moments, moments[1:])])
+        once([world.bottle, "cleanup", "--all"], world.env, world.work)
+    names = [name for name, _ in PHASES] + ["what changed in the workspace is summed up"]
+    print("where the life of a bottle goes, in milliseconds:")
+    for name, times in zip(names, zip(*runs)):
+        print(f"    {statistics.median(times):7.1f}  {name}")
 
 
 def many(table, world, counts=(1, 10, 50)):
