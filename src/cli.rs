@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{apply, audit, cleanup, diff, doctor, info, init, list, logs, schema, start, stop};
+use crate::commands::{apply, audit, cleanup, completions, diff, doctor, images, info, init, list, logs, man, schema, start, stop};
 use crate::error::{Result, USAGE};
 use crate::manifest;
 use crate::store::Layout;
@@ -31,9 +31,17 @@ enum Command {
     Doctor(doctor::Args),
     /// Check the record of what crossed the wall
     Audit(audit::Args),
+    Images(images::Args),
     Info(info::Args),
     Init(init::Args),
     Schema(schema::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// The command line as clap describes it, for completions and manual pages.
+pub fn definition() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs bottle, and returns its exit code. Only this function prints errors.
@@ -66,6 +74,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
         Command::Cleanup(args) => cleanup::run(args, &Layout::here()?, out),
         Command::Doctor(args) => doctor::run(args, &Layout::here()?, out),
         Command::Audit(args) => audit::run(args, &Layout::here()?, out),
+        Command::Images(args) => images::run(args, &Layout::here()?, out),
         Command::Info(args) => {
             let layout = Layout::here()?;
             let home = std::env::var_os("HOME").map(PathBuf::from);
@@ -75,5 +84,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
         }
         Command::Init(args) => init::run(args, out, &Layout::here()?.config).map(|()| 0),
         Command::Schema(args) => schema::run(args, out).map(|()| 0),
+        Command::Completions(args) => completions::run(args, definition(), out),
+        Command::Man(args) => man::run(args, definition(), out),
     }
 }

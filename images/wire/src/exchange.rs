@@ -141,6 +141,10 @@ impl Drop for Record {
         event.injected = noted.injected;
         event.dialled = noted.dialled;
         event.message = event.message.take().or(noted.message);
+        if event.event == "request" && event.status.is_none() {
+            event.level = Level::Warn;
+            event.message.get_or_insert_with(|| "broken off before there was an answer".to_owned());
+        }
         event.sent = Some(self.notes.sent());
         event.received = Some(self.notes.received());
         event.micros = Some(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX));
