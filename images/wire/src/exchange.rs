@@ -227,7 +227,9 @@ async fn respond<F: Forward>(
         record.origin(&Untrusted::new(&method).to_string(), seemed(&context.channel, &parts));
     })?;
     let (https, host, port, path, query) = match named {
-        Named::Own { host, path } => {
+        Named::Own { host, port, path, query } if context.shared.forward.serves(&host) => (false, host, port, path, query),
+        Named::Own { host, path, .. } => {
+            let host = host.to_string();
             record.named(&method, format!("http://{host}"), path.clone());
             let page = context.shared.forward.own_page(&host, &path);
             return page.map(Outcome::Page).ok_or_else(|| asked::self_request(&host));
