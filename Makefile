@@ -5,6 +5,8 @@ TARGET := $(shell rustc --print host-tuple)
 DEBUG := target/$(TARGET)/debug
 RELEASE := target/$(TARGET)/release
 IMAGES := target/$(TARGET)/images
+# Each sidecar is a package `bottle-NAME` with the recipe of its image.
+SIDECARS := $(patsubst images/%/image.yaml,%,$(wildcard images/*/image.yaml))
 
 CI_TOOLS := nixfmt_rs deadnix
 
@@ -53,10 +55,10 @@ bench: build ## speed, against rivals in the same run
 
 images: build ## the sidecars' images, in target/…/images, each with its provenance and bill of materials
 	@mkdir -p $(IMAGES)
-	images/toolchain.sh | $(CARGO) run --locked --quiet -p bottle-bom -- $(RELEASE) bottle-egress bottle-pipelock
+	images/toolchain.sh | $(CARGO) run --locked --quiet -p bottle-bom -- $(RELEASE) $(SIDECARS:%=bottle-%)
 	@export BOTTLE_HOME=$$(pwd)/$(IMAGES) BOTTLE_LIBEXEC=$$(pwd)/$(RELEASE); \
 	    $(RELEASE)/bottle images build && $(RELEASE)/bottle images verify && \
-	    for name in egress pipelock; do $(RELEASE)/bottle images export $$name --output $(IMAGES)/$$name.tar; done
+	    for name in $(SIDECARS); do $(RELEASE)/bottle images export $$name --output $(IMAGES)/$$name.tar; done
 
 images-check: build ## build the sidecars again, elsewhere, and compare to the last byte; and with images/digests
 	images/check.sh $(RELEASE)
@@ -67,7 +69,7 @@ images-digests: build ## write images/digests
 
 install: build ## install to PREFIX (/usr/local): programs, completions, manual pages
 	install -Dm755 $(RELEASE)/bottle $(DESTDIR)$(PREFIX)/bin/bottle
-	install -Dm755 -t $(DESTDIR)$(PREFIX)/libexec/bottle $(RELEASE)/bottle-egress $(RELEASE)/bottle-pipelock
+	install -Dm755 -t $(DESTDIR)$(PREFIX)/libexec/bottle $(SIDECARS:%=$(RELEASE)/bottle-%)
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
 	$(RELEASE)/bottle man $(DESTDIR)$(PREFIX)/share/man/man1
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \

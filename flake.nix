@@ -58,6 +58,12 @@
         "tests"
       ];
 
+      # Each sidecar is a package `bottle-NAME` with the recipe of its image.
+      sidecars = builtins.filter (name: builtins.pathExists (./images + "/${name}/image.yaml")) (
+        builtins.attrNames (builtins.readDir ./images)
+      );
+      each = function: lib.concatMapStringsSep " " function sidecars;
+
       packagesOf =
         pkgs:
         let
@@ -85,14 +91,14 @@
             buildPhase = ''
               runHook preBuild
               BOTTLE_VENDORED=$cargoDepsCopy sh images/programs.sh --offline \
-                --bin bottle --bin bottle-egress --bin bottle-pipelock
+                --bin bottle ${each (name: "--bin bottle-${name}")}
               runHook postBuild
             '';
             installPhase = ''
               runHook preInstall
               release=target/$(rustc --print host-tuple)/release
               install -Dm755 $release/bottle $out/bin/bottle
-              install -Dm755 -t $out/libexec/bottle $release/bottle-egress $release/bottle-pipelock
+              install -Dm755 -t $out/libexec/bottle ${each (name: "$release/bottle-${name}")}
               mkdir -p $out/share/man/man1 $out/share/bash-completion/completions
               mkdir -p $out/share/zsh/site-functions $out/share/fish/vendor_completions.d
               $out/bin/bottle man $out/share/man/man1
@@ -157,16 +163,15 @@
         {
           inherit bottle images programs;
           default = bottle;
-          image-egress = image "egress";
-          image-pipelock = image "pipelock";
           checks = {
             build = bottle;
             # From what `image` wrote on its own, to what `images` has: two builds, compared to the last byte.
             images = pkgs.runCommand "bottle-check-images" { } ''
               export BOTTLE_HOME=$TMPDIR/home SOURCE_DATE_EPOCH=0 TZ=Pacific/Kiritimati LC_ALL=tr_TR.UTF-8
               umask 077
-              ${bottle}/bin/bottle images verify egress --against ${image "egress"}
-              ${bottle}/bin/bottle images verify pipelock --against ${image "pipelock"}
+              ${lib.concatMapStringsSep "\n" (
+                name: "${bottle}/bin/bottle images verify ${name} --against ${image name}"
+              ) sidecars}
               touch $out
             '';
             fmt = check "fmt" "cargo fmt --all --check";
@@ -180,7 +185,8 @@
               touch $out
             '';
           };
-        };
+        }
+        // lib.genAttrs (map (name: "image-${name}") sidecars) (name: image (lib.removePrefix "image-" name));
     in
     {
       packages = forEach (pkgs: removeAttrs (packagesOf pkgs) [ "checks" ]);

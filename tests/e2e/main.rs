@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests are made of effects")]
 
 mod life_abrupt;
+mod life_bounds;
 mod life_exit;
 mod life_launch;
 mod life_output;

@@ -139,6 +139,7 @@ impl<'p> Embedded<'p> {
             window: self.window,
             stdio_fds: [0; 3],
             passed_fds: Vec::new(),
+            group_fds: Vec::new(),
             exec: Exec {
                 program_fd: None,
                 argv: self.plan.agent.argv.clone(),
@@ -188,6 +189,7 @@ impl<'p> Embedded<'p> {
             window: (0, 0),
             stdio_fds: [0; 3],
             passed_fds: Vec::new(),
+            group_fds: Vec::new(),
             exec: Exec { program_fd: None, argv: vec![programs::file_name(&sidecar.piece)], env, cwd: "/".into() },
             rlimits: vec![(libc::RLIMIT_CORE, 0)],
             seccomp: SeccompProfile::Sidecar,

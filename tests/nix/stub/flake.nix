@@ -22,6 +22,15 @@
             }) names
           );
         hasPrefix = prefix: text: builtins.substring 0 (builtins.stringLength prefix) text == prefix;
+        removePrefix =
+          prefix: text:
+          if lib.hasPrefix prefix text then
+            builtins.substring (builtins.stringLength prefix) (builtins.stringLength text) text
+          else
+            text;
+        concatMapStringsSep =
+          separator: function: list:
+          builtins.concatStringsSep separator (map function list);
         optionalAttrs = condition: set: if condition then set else { };
         licenses.asl20.spdxId = "Apache-2.0";
       };
