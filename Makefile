@@ -5,8 +5,12 @@ TARGET := $(shell rustc --print host-tuple)
 DEBUG := target/$(TARGET)/debug
 RELEASE := target/$(TARGET)/release
 IMAGES := target/$(TARGET)/images
+# Each sidecar is a package `bottle-NAME` with the recipe of its image.
+SIDECARS := $(patsubst images/%/image.yaml,%,$(wildcard images/*/image.yaml))
 
-.PHONY: help build run test e2e lint cases bench images images-check images-digests install clean
+CI_TOOLS := nixfmt_rs deadnix
+
+.PHONY: help ci ci-tools nix build run test e2e lint cases bench images images-check images-digests install clean
 
 help: ## list what can be done
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | column -t -s @
@@ -30,6 +34,19 @@ lint: ## formatting, clippy, the map of the modules
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
+nix: build ## prove the flake in Nix's sandbox, without a network (needs root and nix-bin)
+	tests/nix/lint
+	tests/nix/prove $(RELEASE)
+
+ci: test run ## the whole pipeline, as CI runs it
+	$(MAKE) bench ROUNDS=5
+	$(MAKE) images
+	$(MAKE) images-check
+	$(MAKE) nix
+
+ci-tools: ## what the pipeline needs from crates.io
+	$(CARGO) install --locked --debug --quiet $(CI_TOOLS)
+
 cases: ## which faults and abuses the tests cover, and which are open
 	$(CARGO) run --locked -q --bin bottle-cases -p bottle-test-support -- tests/cases/catalogue.tsv .
 
@@ -38,10 +55,10 @@ bench: build ## speed, against rivals in the same run
 
 images: build ## the sidecars' images, in target/…/images, each with its provenance and bill of materials
 	@mkdir -p $(IMAGES)
-	images/toolchain.sh | $(CARGO) run --locked --quiet -p bottle-bom -- $(RELEASE) bottle-egress bottle-pipelock
+	images/toolchain.sh | $(CARGO) run --locked --quiet -p bottle-bom -- $(RELEASE) $(SIDECARS:%=bottle-%)
 	@export BOTTLE_HOME=$$(pwd)/$(IMAGES) BOTTLE_LIBEXEC=$$(pwd)/$(RELEASE); \
 	    $(RELEASE)/bottle images build && $(RELEASE)/bottle images verify && \
-	    for name in egress pipelock; do $(RELEASE)/bottle images export $$name --output $(IMAGES)/$$name.tar; done
+	    for name in $(SIDECARS); do $(RELEASE)/bottle images export $$name --output $(IMAGES)/$$name.tar; done
 
 images-check: build ## build the sidecars again, elsewhere, and compare to the last byte; and with images/digests
 	images/check.sh $(RELEASE)
@@ -52,7 +69,7 @@ images-digests: build ## write images/digests
 
 install: build ## install to PREFIX (/usr/local): programs, completions, manual pages
 	install -Dm755 $(RELEASE)/bottle $(DESTDIR)$(PREFIX)/bin/bottle
-	install -Dm755 -t $(DESTDIR)$(PREFIX)/libexec/bottle $(RELEASE)/bottle-egress $(RELEASE)/bottle-pipelock
+	install -Dm755 -t $(DESTDIR)$(PREFIX)/libexec/bottle $(SIDECARS:%=$(RELEASE)/bottle-%)
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
 	$(RELEASE)/bottle man $(DESTDIR)$(PREFIX)/share/man/man1
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \

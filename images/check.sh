@@ -8,7 +8,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 programs=$(cd "${1:?usage: check.sh DIRECTORY-OF-THE-PROGRAMS}" && pwd -P)
-sidecars=(bottle-egress bottle-pipelock)
+sidecars=()
+for recipe in images/*/image.yaml; do sidecars+=("bottle-$(basename "$(dirname "$recipe")")"); done
 
 other=$(mktemp -d /dev/shm/bottle-images-check.XXXXXX)
 trap 'rm -rf "$other"' EXIT

@@ -22,5 +22,8 @@ flags="$flags, $(rust "${CARGO_TARGET_DIR:-$root/target}" /target)"
 # Quotes keep a space in a path together; the `cc` crate then reads the flags as a shell would.
 export CC_SHELL_ESCAPED_FLAGS=1
 export CFLAGS="'-ffile-prefix-map=$home=/cargo' '-ffile-prefix-map=$deps=/deps' '-ffile-prefix-map=${CARGO_TARGET_DIR:-$root/target}=/target'"
-exec "${CARGO:-cargo}" build --locked --release --config "target.$target.rustflags=[$flags]" \
-    -p bottle -p bottle-egress -p bottle-pipelock -p bottle-origin "$@"
+# Each sidecar is a package `bottle-NAME` with the recipe of its image.
+for recipe in images/*/image.yaml; do
+    set -- -p "bottle-$(basename "$(dirname "$recipe")")" "$@"
+done
+exec "${CARGO:-cargo}" build --locked --release --config "target.$target.rustflags=[$flags]" -p bottle -p bottle-origin "$@"

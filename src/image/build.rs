@@ -36,6 +36,11 @@ pub trait Programs {
 
     /// Opens its bill of materials, if it came with one.
     fn materials(&self, piece: &str) -> Option<File>;
+
+    /// The directory with images that came with the programs, if there are any. They are used, and nothing is written there.
+    fn images(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// An image in the store.
@@ -82,6 +87,9 @@ struct Key<'a> {
 /// The image of a recipe. It is built only if nothing was built from the same inputs before.
 pub fn build(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, layout: &Layout) -> Result<Archive> {
     let inputs = inputs(recipe, programs, epoch)?;
+    if let Some((store, record)) = shipped(recipe, &inputs, programs)? {
+        return Ok(found(recipe, &store, record));
+    }
     let store = Store::open(layout)?;
     if let Some(record) = store.built(&recipe.name, &inputs.key)?
         && beside::is_complete(recipe, &inputs, epoch, (&record.digest, &record.config_digest), &store)
@@ -105,12 +113,26 @@ pub fn build(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, layout: &La
 
 /// The image of a recipe if it is there.
 pub fn existing(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, layout: &Layout) -> Result<Option<Archive>> {
-    let Some(store) = Store::existing(layout)? else { return Ok(None) };
     let inputs = inputs(recipe, programs, epoch)?;
-    Ok(store.built(&recipe.name, &inputs.key)?.map(|record| found(recipe, &store, record)))
+    Ok(located(recipe, &inputs, programs, layout)?.map(|(store, record)| found(recipe, &store, record)))
 }
 
-fn found(recipe: &Recipe, store: &Store, record: Record) -> Archive {
+/// Where the image of these inputs is, if it is anywhere.
+pub(super) fn located(recipe: &Recipe, inputs: &Inputs, programs: &dyn Programs, layout: &Layout) -> Result<Option<(Store, Record)>> {
+    if let Some(shipped) = shipped(recipe, inputs, programs)? {
+        return Ok(Some(shipped));
+    }
+    let Some(store) = Store::existing(layout)? else { return Ok(None) };
+    Ok(store.built(&recipe.name, &inputs.key)?.map(|record| (store, record)))
+}
+
+/// The image of these inputs among those that came with the programs.
+fn shipped(recipe: &Recipe, inputs: &Inputs, programs: &dyn Programs) -> Result<Option<(Store, Record)>> {
+    let Some(store) = programs.images().and_then(|directory| Store::shipped(&directory)) else { return Ok(None) };
+    Ok(store.built(&recipe.name, &inputs.key)?.map(|record| (store, record)))
+}
+
+pub(super) fn found(recipe: &Recipe, store: &Store, record: Record) -> Archive {
     let path = store.path(&record);
     let Record { digest, config_digest, reference, size } = record;
     Archive { name: recipe.name.clone(), digest, config_digest, reference, size, path }

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -49,6 +49,11 @@ impl Store {
     /// The store if there is one.
     pub(super) fn existing(layout: &Layout) -> Result<Option<Self>> {
         Ok(Dir::open_private(&layout.images.join(ARCHIVES))?.map(|directory| Self { directory }))
+    }
+
+    /// Images that came with the programs, and are as trustworthy as these; not written to.
+    pub(super) fn shipped(images: &Path) -> Option<Self> {
+        Dir::open(&images.join(ARCHIVES)).ok().map(|directory| Self { directory })
     }
 
     /// Waits until nobody else builds, and removes what an interrupted build left.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::beside;
-use super::build::{Archive, Programs, build, existing, inputs, write};
+use super::build::{Programs, build, found, inputs, located, write};
 use super::compare::differences;
 use super::epoch::Epoch;
 use super::recipe::Recipe;
@@ -27,26 +27,25 @@ pub struct Verdict {
 
 /// Builds the image again and compares it with its archive, or with the one at `against`.
 pub fn verify(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, layout: &Layout, against: Option<&Path>) -> Result<Verdict> {
-    let stored: Option<Archive> = match against {
-        Some(_) => None,
-        // `build` would write anew what lies beside the archive, and so hide what was changed there.
-        None => Some(match existing(recipe, programs, epoch, layout)? {
-            Some(archive) => archive,
-            None => build(recipe, programs, epoch, layout)?,
-        }),
-    };
     let inputs = inputs(recipe, programs, epoch)?;
+    let mut located = located(recipe, &inputs, programs, layout)?;
+    if located.is_none() && against.is_none() {
+        build(recipe, programs, epoch, layout)?;
+        located = self::located(recipe, &inputs, programs, layout)?;
+    }
+    // `build` is not asked where an image is there already: it would write anew what lies beside the archive, and so hide a change.
+    let stored = located.filter(|_| against.is_none());
     let store = Store::open(layout)?;
     let locked = store.lock()?;
     let (mut file, record) = write(recipe, &inputs, epoch, &locked)?;
     let rebuilt: PathBuf = file.complete()?;
     let (name, other) = match (&stored, against) {
-        (Some(stored), _) => ("stored", stored.path.clone()),
+        (Some((store, record)), _) => ("stored", store.path(record)),
         (None, against) => ("given", against.unwrap_or(Path::new("")).to_owned()),
     };
     let mut differences = differences((name, &other), ("rebuilt", &rebuilt)).unwrap_or_else(|why| vec![why]);
-    if let Some(stored) = &stored {
-        differences.extend(beside::check(recipe, &inputs, epoch, stored, &store));
+    if let Some((store, record)) = stored {
+        differences.extend(beside::check(recipe, &inputs, epoch, &found(recipe, &store, record), &store));
     }
     Ok(Verdict { published: published(&recipe.name, inputs.architecture.name(), PUBLISHED), digest: record.digest, differences })
 }

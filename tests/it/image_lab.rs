@@ -31,6 +31,10 @@ impl image::Programs for Tool {
     fn materials(&self, _: &str) -> Option<File> {
         File::open(self.0.with_extension("cdx.json")).ok()
     }
+
+    fn images(&self) -> Option<PathBuf> {
+        Some(self.0.with_extension("images"))
+    }
 }
 
 /// A place with an own store.

@@ -145,7 +145,14 @@ fn each_sidecar_has_a_recipe_with_its_mount_points_and_runs_as_nobody_special() 
             assert!(paths.iter().any(|path| path == place), "{piece}: {place}");
         }
     }
-    assert_eq!(image::names(&lab.layout().config).unwrap(), ["egress", "pipelock", "agent-host"]);
+    let known = image::names(&lab.layout().config).unwrap();
+    let mut written = Vec::new();
+    for (below, prefix) in [("images", ""), ("images/agents", "agent-")] {
+        let below = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(below);
+        let names = crate::support::names(&below).into_iter().filter(|name| below.join(name).join("image.yaml").exists());
+        written.extend(names.map(|name| format!("{prefix}{name}")));
+    }
+    assert_eq!(known.iter().collect::<std::collections::BTreeSet<_>>(), written.iter().collect(), "a recipe needs a row in src/image/library.rs");
 }
 
 #[test]

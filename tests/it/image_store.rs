@@ -41,6 +41,24 @@ fn nothing_changed_means_nothing_rebuilt_and_a_change_means_another_image() {
 }
 
 #[test]
+fn images_that_came_with_the_programs_are_used_and_nothing_is_written_there() {
+    let lab = Lab::new();
+    let recipe = lab.recipe(TOOL);
+    let built = lab.build(&recipe).unwrap();
+    let shipped = lab.directory.path().join("program.images");
+    fs::rename(lab.layout().images, &shipped).unwrap();
+    let before = names(&shipped.join("archives"));
+    let found = lab.build(&recipe).unwrap();
+    assert_eq!((found.digest, found.path.starts_with(&shipped)), (built.digest, true));
+    assert!(!lab.layout().images.exists());
+    assert_eq!(lab.verify(&recipe, None).unwrap().differences, Vec::<String>::new());
+    assert_eq!(names(&shipped.join("archives")), before);
+    // For other programs they do not count.
+    let other = Lab { program: elf("another"), ..lab };
+    assert!(other.build(&recipe).unwrap().path.starts_with(other.layout().images));
+}
+
+#[test]
 fn an_archive_that_was_removed_or_cut_is_built_again() {
     let lab = Lab::new();
     let recipe = lab.recipe(TOOL);

@@ -48,6 +48,10 @@ impl Programs for Installed {
         let directory = directories().into_iter().find(|directory| directory.join(&name).exists())?;
         File::open(directory.join(format!("{name}.cdx.json"))).ok()
     }
+
+    fn images(&self) -> Option<PathBuf> {
+        directories().into_iter().map(|directory| directory.join("images")).find(|images| images.is_dir())
+    }
 }
 
 fn directories() -> Vec<PathBuf> {
