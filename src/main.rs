@@ -6,6 +6,11 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut args = std::env::args_os().peekable();
     if args.peek().is_some_and(|name| name == bottle_init::ARGV0) {
+        if let (Some(command), Some(socket)) = (args.nth(1), args.next())
+            && command == bottle_init::JOIN
+        {
+            return ExitCode::from(bottle_init::join(socket.as_ref()));
+        }
         // SAFETY: the supervisor has placed the control socket there, and nothing has been opened since.
         let control = unsafe { OwnedFd::from_raw_fd(bottle_init::CONTROL_FD) };
         return ExitCode::from(bottle_init::main(control));

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use bottle_contract::{Untrusted, names};
-use bottle_init::spec::{Exec, Mode, SeccompProfile, Source, Spec};
+use bottle_init::spec::{Exec, Mode, SeccompProfile, Source, Spec, Surroundings};
 
 use super::{Applied, Backend};
 use crate::ca::Authority;
@@ -131,6 +131,7 @@ impl<'p> Embedded<'p> {
             piece: "agent".into(),
             hostname: self.plan.id.clone(),
             mode: Mode::Agent,
+            surroundings: Surroundings::Fresh,
             own_network: true,
             listen: ports.collect(),
             image: self.image.clone().map(Source::Path),
@@ -180,6 +181,7 @@ impl<'p> Embedded<'p> {
             piece: sidecar.piece.clone(),
             hostname: sidecar.piece.clone(),
             mode: Mode::Sidecar,
+            surroundings: Surroundings::Fresh,
             own_network: sidecar.network == Network::None,
             listen: Vec::new(),
             image: None,
