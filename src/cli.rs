@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{apply, audit, cleanup, diff, doctor, info, init, list, logs, schema, start, stop};
+use crate::commands::{apply, audit, cleanup, diff, doctor, images, info, init, list, logs, schema, start, stop};
 use crate::error::{Result, USAGE};
 use crate::manifest;
 use crate::store::Layout;
@@ -31,6 +31,7 @@ enum Command {
     Doctor(doctor::Args),
     /// Check the record of what crossed the wall
     Audit(audit::Args),
+    Images(images::Args),
     Info(info::Args),
     Init(init::Args),
     Schema(schema::Args),
@@ -66,6 +67,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
         Command::Cleanup(args) => cleanup::run(args, &Layout::here()?, out),
         Command::Doctor(args) => doctor::run(args, &Layout::here()?, out),
         Command::Audit(args) => audit::run(args, &Layout::here()?, out),
+        Command::Images(args) => images::run(args, &Layout::here()?, out),
         Command::Info(args) => {
             let layout = Layout::here()?;
             let home = std::env::var_os("HOME").map(PathBuf::from);

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod cleanup;
 pub mod diff;
 pub mod doctor;
+pub mod images;
 pub mod info;
 pub mod init;
 pub mod list;

@@ -1,9 +1,33 @@
-//! Image archives as root file systems: read, checked against their digests, and unpacked once.
+//! Image archives: read, checked against their digests and unpacked once, as root file systems; and written, so that the same inputs give
+//! the same bytes on every machine.
+//!
+//! ```text
+//! image.yaml ─▶ recipe ─▶ tree ─▶ ustar ─▶ oci ─▶ archive in the store ─▶ unpacked, or loaded by an engine
+//! ```
+//!
+//! The first five are pure. What is written depends on the recipe, on the bytes of the programs and files that it names, and on
+//! `SOURCE_DATE_EPOCH`; on no clock, owner, mode mask, order of a directory, or name of a machine.
 
 mod archive;
+mod build;
+mod directory;
+mod epoch;
+mod hashed;
 mod layer;
+mod library;
+mod oci;
+pub mod path;
+pub mod recipe;
+mod store;
+pub mod tree;
+pub mod ustar;
 
 use std::path::{Path, PathBuf};
+
+pub use build::{Archive, Programs, build, existing};
+pub use epoch::{Epoch, VARIABLE as EPOCH_VARIABLE};
+pub use library::{find, names};
+pub use recipe::Recipe;
 
 use crate::error::{Error, Result};
 use crate::files::Dir;

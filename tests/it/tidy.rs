@@ -39,7 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("doctor", &["backend", "error", "programs", "store", "sys"]),
     ("error", &[]),
     ("files", &["digest", "error"]),
-    ("image", &["digest", "error", "files", "store"]),
+    ("image", &["digest", "error", "files", "manifest", "store", "yaml"]),
     ("lifecycle", &["backend", "clock", "error", "files", "logs", "plan", "signals", "store", "terminal", "timeline"]),
     ("limits", &["error"]),
     ("logs", &["clock", "error", "files"]),
