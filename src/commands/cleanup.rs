@@ -58,7 +58,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
 fn clean(layout: &Layout, id: &crate::store::Id, keep_logs: bool) -> Result<()> {
     let Takeover::Dead(mut claim) = Claim::take_over(layout, id)? else { return Ok(()) };
     let damaged = claim.damage().is_some();
-    let errors = backend::undo_objects(&mut claim);
+    let errors = backend::undo::objects(&mut claim);
     if let Some(error) = errors.into_iter().next() {
         return Err(error);
     }

@@ -25,6 +25,9 @@ pub(crate) fn run(channel: &Channel, spec: &Spec, bind: &[SocketAddr], mut fds: 
     let engine = rustix::io::fcntl_dupfd_cloexec(io::stderr().as_fd(), exec::WORK_FDS).map_err(|e| Failure::new("keep the log", e))?;
     exec::take_stdio(spec, &mut fds)?;
     privileges::verify_none(spec)?;
+    if spec.mode == Mode::Agent {
+        modes();
+    }
     root::furnish(spec)?;
     match spec.mode {
         Mode::Agent => {
@@ -50,6 +53,14 @@ pub(crate) fn run(channel: &Channel, spec: &Spec, bind: &[SocketAddr], mut fds: 
             let confine = || landlock_rules::restrict(spec, &[]).and_then(|()| seccomp::install(spec.seccomp));
             pid1::run(channel, pid1::Child { program, starts_when_told: false, confine: Some(&confine), words: Some(words) })
         }
+    }
+}
+
+/// An engine gives a file system in memory the mode of the image's directory below it. They belong to this user; an image that has none
+/// of them is as good.
+fn modes() {
+    for (directory, mode) in [("/tmp", 0o1777), ("/var/tmp", 0o1777)] {
+        let _ = rustix::fs::chmod(directory, rustix::fs::Mode::from_raw_mode(mode));
     }
 }
 

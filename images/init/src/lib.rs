@@ -67,7 +67,8 @@ pub fn join(socket: &std::path::Path) -> u8 {
         Ok(control) => main(control),
         Err(error) => {
             // The engine keeps this as the container's last words.
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("no supervisor at {}: {error}\n", socket.display()).as_bytes());
+            let _ =
+                std::io::Write::write_all(&mut std::io::stderr(), format!("no supervisor at {}: {error}\n", socket.display()).as_bytes());
             125
         }
     }
