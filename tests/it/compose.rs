@@ -115,7 +115,10 @@ fn only_what_may_dial_out_is_on_a_network_that_leads_out() {
             let leads_out = service["networks"].get("egress").is_some();
             assert_eq!(leads_out, out.get(piece.as_str()).copied().unwrap_or(false), "{name}: {piece}");
         }
-        assert_eq!((&project["networks"]["internal"]["internal"], &project["networks"]["egress"]["internal"]), (&json!(true), &json!(false)));
+        assert_eq!(
+            (&project["networks"]["internal"]["internal"], &project["networks"]["egress"]["internal"]),
+            (&json!(true), &json!(false))
+        );
     }
 }
 

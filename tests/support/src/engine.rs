@@ -26,33 +26,42 @@ pub struct Engine {
 }
 
 /// The engines of this machine, both or none. Where they cannot be had, that is said, and fails in CI.
-#[expect(clippy::print_stderr, reason = "a skip is said where the test's output is")]
 pub fn engines() -> &'static [Engine] {
     static ENGINES: OnceLock<Vec<Engine>> = OnceLock::new();
-    ENGINES.get_or_init(|| {
-        let missing = if !nix::unistd::geteuid().is_root() {
-            Some("engines are started by root only")
-        } else if crate::tools::tool("apt-get").is_none() {
-            Some("their packages come by apt-get")
-        } else {
-            None
-        };
-        if let Some(why) = missing {
-            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "no engine: {why}, and CI must not skip the compose backend");
-            eprintln!("SKIPPED: the compose backend is not tested: {why}");
-            return Vec::new();
-        }
-        let wanted = std::env::var("BOTTLE_TEST_ENGINES").unwrap_or_else(|_| "release current".into());
-        let started: Vec<_> = ["current", "release"].into_iter().filter(|name| wanted.contains(name)).map(Engine::starting).collect();
-        started.into_iter().map(|(name, directory, keeper)| Engine::started(name, directory, keeper)).collect()
-    })
+    ENGINES.get_or_init(|| start_all("shared"))
+}
+
+/// The same engines once more, for tests that stop or end them: one such test at a time.
+pub fn victims() -> &'static [Engine] {
+    static VICTIMS: OnceLock<Vec<Engine>> = OnceLock::new();
+    VICTIMS.get_or_init(|| start_all("victim"))
+}
+
+#[expect(clippy::print_stderr, reason = "a skip is said where the test's output is")]
+fn start_all(purpose: &str) -> Vec<Engine> {
+    let missing = if !nix::unistd::geteuid().is_root() {
+        Some("engines are started by root only")
+    } else if crate::tools::tool("apt-get").is_none() {
+        Some("their packages come by apt-get")
+    } else {
+        None
+    };
+    if let Some(why) = missing {
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "no engine: {why}, and CI must not skip the compose backend");
+        eprintln!("SKIPPED: the compose backend is not tested: {why}");
+        return Vec::new();
+    }
+    let wanted = std::env::var("BOTTLE_TEST_ENGINES").unwrap_or_else(|_| "release current".into());
+    let started: Vec<_> =
+        ["current", "release"].into_iter().filter(|name| wanted.contains(name)).map(|name| Engine::starting(name, purpose)).collect();
+    started.into_iter().map(|(name, directory, keeper)| Engine::started(name, directory, keeper)).collect()
 }
 
 impl Engine {
-    fn starting(name: &'static str) -> (&'static str, PathBuf, Child) {
+    fn starting(name: &'static str, purpose: &str) -> (&'static str, PathBuf, Child) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engines/engine");
         // Short: sockets lie in it. Outside of it nothing is written.
-        let directory = PathBuf::from(format!("/tmp/be-{}-{name}", std::process::id()));
+        let directory = PathBuf::from(format!("/tmp/be-{}-{name}-{purpose}", std::process::id()));
         let mut command = Command::new(script);
         command.args(["hold", name]).arg(&directory).stdin(Stdio::piped()).stdout(Stdio::piped());
         (name, directory, command.spawn().expect("the engine's script runs"))

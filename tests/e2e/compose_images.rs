@@ -1,0 +1,104 @@
+//! Each image alone: written, loaded from its archive, started by its own entry point, probed over the network and stopped.
+
+use std::fs;
+use std::process::Command;
+
+use bottle_test_support::bottle::Bottle;
+use bottle_test_support::deadline::wait_until;
+use bottle_test_support::engine::engines;
+
+use crate::life_support::{PATIENCE, program};
+use crate::net_world::under;
+
+/// What a sidecar says to a request when it is alone: no bottle has told it a route.
+fn asked(network: &str, address: &str) -> Option<String> {
+    let script = format!(
+        "exec 3<>/dev/tcp/{} && printf 'GET http://unlisted.test/ HTTP/1.1\\r\\nHost: unlisted.test\\r\\n\\r\\n' >&3 && head -c 12 <&3",
+        address.replace(':', "/")
+    );
+    let output = Command::new("nsenter").arg(format!("--net={network}")).args(["timeout", "10", "bash", "-c", &script]).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned()).filter(|said| !said.is_empty())
+}
+
+/// Starts an image with what a bottle would give it, asks it from its own network, and ends it by a signal.
+fn alone(piece: &str, port: u16, config: &str) {
+    for engine in engines() {
+        let bottle = under(Some(engine), Bottle::new(program()));
+        let archive = bottle.path().join("image.tar");
+        let exported = bottle.run(["images", "export", piece, "--output", archive.to_str().unwrap()]);
+        assert_eq!(exported.ending, bottle_test_support::warden::Ending::Code(0), "{}", exported.stderr);
+        let listed = bottle.run(["images", "list", "--format", "json"]).stdout;
+        let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+        let row = listed.as_array().unwrap().iter().find(|row| row["name"] == piece).unwrap();
+        let digest = row["config_digest"].as_str().unwrap();
+        engine.said(["load", "--quiet", "--input", archive.to_str().unwrap()]);
+        assert_eq!(
+            engine.said(["image", "inspect", "--format", "{{.Id}}", digest]),
+            digest,
+            "the engine's id is the digest of the configuration"
+        );
+
+        // A configuration and an authority, as a plan of a bottle without routes has them.
+        let run = fs::canonicalize(bottle.path()).unwrap().join("run");
+        for (directory, files) in [("config", vec![config_file(piece, config)]), ("ca", authority(&bottle)), ("secrets", vec![])] {
+            fs::create_dir_all(run.join(directory)).unwrap();
+            for (name, bytes) in files {
+                fs::write(run.join(directory).join(name), bytes).unwrap();
+            }
+        }
+        let mount = |directory: &str| format!("{}:/run/bottle/{directory}:ro", run.join(directory).display());
+        let listen = format!("BOTTLE_LISTEN=agent=0.0.0.0:{port}");
+        let name = format!("alone-{piece}-{}", std::process::id());
+        let mut arguments = vec!["run", "--detach", "--name", &name, "--user", "0:0", "--read-only", "--cap-drop", "ALL", "--env", &listen];
+        let mounts = ["config", "ca", "secrets"].map(mount);
+        mounts.iter().for_each(|mount| arguments.extend(["--volume", mount]));
+        arguments.push(digest);
+        engine.said(arguments);
+        let address = engine.said(["inspect", "--format", "{{.NetworkSettings.IPAddress}}", &name]);
+        let host = engine.host().display().to_string();
+        let said = wait_until(PATIENCE, || asked(&host, &format!("{address}:{port}")));
+        let logs = String::from_utf8_lossy(&engine.docker(["logs", &name]).output().unwrap().stderr).into_owned();
+        assert_eq!(said.as_deref(), Some("HTTP/1.1 403"), "{}: {piece}: {logs}", engine.name);
+        assert!(logs.lines().next().is_some_and(|line| line.contains(r#""event":"ready""#)), "{logs}");
+        engine.said(["stop", "--time", "5", &name]);
+        assert_eq!(
+            engine.said(["inspect", "--format", "{{.State.ExitCode}} {{.State.OOMKilled}}", &name]),
+            "0 false",
+            "{piece} ends when it is asked to"
+        );
+        engine.said(["rm", "--force", &name]);
+    }
+}
+
+fn config_file(piece: &str, config: &str) -> (String, Vec<u8>) {
+    let name = if piece == "egress" { bottle_contract::egress::FILE } else { bottle_contract::pipelock::FILE };
+    (name.to_owned(), config.as_bytes().to_vec())
+}
+
+fn authority(bottle: &Bottle) -> Vec<(String, Vec<u8>)> {
+    let authority = bottle::ca::Authority::generate(&format!("alone {}", bottle.path().display()), std::time::SystemTime::now()).unwrap();
+    vec![
+        (bottle_contract::names::CA_CERT.to_owned(), authority.cert_pem.as_bytes().to_vec()),
+        (bottle_contract::names::CA_KEY.to_owned(), authority.key_pem.as_bytes().to_vec()),
+    ]
+}
+
+/// The configuration of a sidecar of a bottle with these routes.
+fn configuration(piece: &str, egress: &str) -> String {
+    let bottle = Bottle::new(program()).bottle("alone", egress).agent("alone", "bottle: alone\nprovider: shell", "");
+    let said = bottle.run(["start", "alone", "--dry-run", "--format", "json"]).stdout;
+    let plan: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let sidecar = plan["sidecars"].as_array().unwrap().iter().find(|sidecar| sidecar["piece"] == piece).unwrap();
+    sidecar["config"][piece].to_string()
+}
+
+// covers: C11
+#[test]
+fn the_image_of_egress_serves_alone() {
+    alone("egress", 9099, &configuration("egress", "egress:\n  routes:\n    - host: a.test"));
+}
+
+#[test]
+fn the_image_of_pipelock_serves_alone() {
+    alone("pipelock", 8888, &configuration("pipelock", "egress:\n  routes: []"));
+}
