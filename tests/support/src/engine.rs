@@ -63,6 +63,8 @@ impl Engine {
         // Short: sockets lie in it. Outside of it nothing is written.
         let directory = PathBuf::from(format!("/tmp/be-{}-{name}-{purpose}", std::process::id()));
         let mut command = Command::new(script);
+        // The one keeps its containers when its daemon ends, the other does not.
+        command.env("BOTTLE_ENGINE_LIVES_ON", if purpose == "victim" && name == "current" { "true" } else { "false" });
         command.args(["hold", name]).arg(&directory).stdin(Stdio::piped()).stdout(Stdio::piped());
         (name, directory, command.spawn().expect("the engine's script runs"))
     }
