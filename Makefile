@@ -4,20 +4,18 @@ PREFIX ?= /usr/local
 TARGET := $(shell rustc --print host-tuple)
 DEBUG := target/$(TARGET)/debug
 RELEASE := target/$(TARGET)/release
-# The programs that a bottle is made of, and the far end that the demonstration and the tests talk to.
-# Always named together: another selection would build their dependencies anew, with other features.
-PROGRAMS := -p bottle -p bottle-egress -p bottle-pipelock -p bottle-origin
+IMAGES := target/$(TARGET)/images
 
-.PHONY: help build run test e2e lint cases bench images install clean
+.PHONY: help build run test e2e lint cases bench images images-check images-digests install clean
 
 help: ## list what can be done
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | column -t -s @
 
 build: ## the release programs, in target/…/release
-	$(CARGO) build --locked --release $(PROGRAMS)
+	images/programs.sh
 
 run: ## build, then watch a hostile agent in a bottle
-	$(CARGO) build --locked --release $(PROGRAMS)
+	images/programs.sh
 	@tests/demo/run $(RELEASE)
 
 test: lint ## everything that CI checks: lints, unit tests, end-to-end tests
@@ -38,12 +36,30 @@ cases: ## which faults and abuses the tests cover, and which are open
 bench: build ## speed, against rivals in the same run
 	@tests/bench/run $(RELEASE)
 
-images: build ## the sidecars' programs, static, one file each
-	@ls -l $(RELEASE)/bottle-egress $(RELEASE)/bottle-pipelock
+images: build ## the sidecars' images, in target/…/images, each with its provenance and bill of materials
+	@mkdir -p $(IMAGES)
+	images/toolchain.sh | $(CARGO) run --locked --quiet -p bottle-bom -- $(RELEASE) bottle-egress bottle-pipelock
+	@export BOTTLE_HOME=$$(pwd)/$(IMAGES) BOTTLE_LIBEXEC=$$(pwd)/$(RELEASE); \
+	    $(RELEASE)/bottle images build && $(RELEASE)/bottle images verify && \
+	    for name in egress pipelock; do $(RELEASE)/bottle images export $$name --output $(IMAGES)/$$name.tar; done
 
-install: build ## install to PREFIX (/usr/local)
+images-check: build ## build the sidecars again, elsewhere, and compare to the last byte; and with images/digests
+	images/check.sh $(RELEASE)
+
+images-digests: build ## write images/digests
+	images/digests.sh $(RELEASE) >$(IMAGES).digests
+	mv $(IMAGES).digests images/digests
+
+install: build ## install to PREFIX (/usr/local): programs, completions, manual pages
 	install -Dm755 $(RELEASE)/bottle $(DESTDIR)$(PREFIX)/bin/bottle
 	install -Dm755 -t $(DESTDIR)$(PREFIX)/libexec/bottle $(RELEASE)/bottle-egress $(RELEASE)/bottle-pipelock
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	$(RELEASE)/bottle man $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(RELEASE)/bottle completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/bottle
+	$(RELEASE)/bottle completions zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_bottle
+	$(RELEASE)/bottle completions fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/bottle.fish
 
 clean: ## remove what was built
 	$(CARGO) clean

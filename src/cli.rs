@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{apply, audit, cleanup, diff, doctor, images, info, init, list, logs, schema, start, stop};
+use crate::commands::{apply, audit, cleanup, completions, diff, doctor, images, info, init, list, logs, man, schema, start, stop};
 use crate::error::{Result, USAGE};
 use crate::manifest;
 use crate::store::Layout;
@@ -35,6 +35,13 @@ enum Command {
     Info(info::Args),
     Init(init::Args),
     Schema(schema::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// The command line as clap describes it, for completions and manual pages.
+pub fn definition() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs bottle, and returns its exit code. Only this function prints errors.
@@ -77,5 +84,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
         }
         Command::Init(args) => init::run(args, out, &Layout::here()?.config).map(|()| 0),
         Command::Schema(args) => schema::run(args, out).map(|()| 0),
+        Command::Completions(args) => completions::run(args, definition(), out),
+        Command::Man(args) => man::run(args, definition(), out),
     }
 }

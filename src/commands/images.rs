@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use bottle_contract::Untrusted;
 use serde::Serialize;
 
-use super::{Format, output};
-use crate::backend::embedded::programs;
+use super::{Format, NO, output};
+use crate::backend::embedded::programs::Installed;
 use crate::error::{Error, Result};
 use crate::files::{Dir, PUBLIC};
-use crate::image::{self, Archive, EPOCH_VARIABLE, Epoch, Recipe};
+use crate::image::{self, Archive, EPOCH_VARIABLE, Epoch, Recipe, Verdict};
 use crate::store::Layout;
 
 /// Build, list, check and hand out images: of the sidecars, and of agents
@@ -38,6 +38,19 @@ enum Command {
         /// How to write the list
         #[arg(long, value_enum, default_value_t)]
         format: Format,
+    },
+    /// Build images again and compare, to the last byte
+    ///
+    /// Without names, all images are compared. What differs is told in words: which entry, which field. Exit code 1 says that something does.
+    Verify {
+        /// Which ones; all if none is named
+        names: Vec<String>,
+        /// Compare with this archive instead of the one in the store
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
+        /// Let the digest that was published with this version count too
+        #[arg(long)]
+        published: bool,
     },
     /// Write the archive of an image, which is built if need be
     Export {
@@ -75,17 +88,19 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     match &args.command {
         Command::Build { names } => build(names, epoch, layout, out),
         Command::List { format } => list(*format, epoch, layout, out),
+        Command::Verify { names, against, published } => {
+            if against.is_some() && names.len() != 1 {
+                let hint = "`bottle images verify egress --against egress.tar`";
+                return Err(Error::usage("one archive is compared with one image", format!("{} are named", names.len()), hint));
+            }
+            verify(names, against.as_deref(), *published, epoch, layout, out)
+        }
         Command::Export { name, output } => export(name, output.as_deref(), epoch, layout, out),
     }
 }
 
-/// The program of a sidecar, as the embedded backend finds it.
-fn program(piece: &str) -> Result<File> {
-    programs::find(piece).map(File::from)
-}
-
 fn built(name: &str, epoch: Epoch, layout: &Layout) -> Result<Archive> {
-    image::build(&image::find(name, &layout.config)?, &program, epoch, layout)
+    image::build(&image::find(name, &layout.config)?, &Installed, epoch, layout)
 }
 
 fn build(names: &[String], epoch: Epoch, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
@@ -94,10 +109,39 @@ fn build(names: &[String], epoch: Epoch, layout: &Layout, out: &mut dyn Write) -
     let recipes: Vec<Recipe> = names.iter().map(|name| image::find(name, &layout.config)).collect::<Result<_>>()?;
     let width = names.iter().map(String::len).max().unwrap_or_default();
     for recipe in &recipes {
-        let archive = image::build(recipe, &program, epoch, layout)?;
+        let archive = image::build(recipe, &Installed, epoch, layout)?;
         output(writeln!(out, "{:width$}  {}  {}", archive.name, archive.digest, archive.size).map(|()| 0))?;
     }
     Ok(0)
+}
+
+fn verify(names: &[String], against: Option<&Path>, strict: bool, epoch: Epoch, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
+    let names = if names.is_empty() { image::names(&layout.config)? } else { names.to_vec() };
+    let mut code = 0;
+    for name in &names {
+        let verdict = image::verify(&image::find(name, &layout.config)?, &Installed, epoch, layout, against)?;
+        let same_as_published = verdict.published.as_ref().map(|digest| *digest == verdict.digest);
+        if !verdict.differences.is_empty() || (strict && same_as_published != Some(true)) {
+            code = NO;
+        }
+        output(told(name, &verdict, same_as_published, out).map(|()| 0))?;
+    }
+    Ok(code)
+}
+
+fn told(name: &str, verdict: &Verdict, same_as_published: Option<bool>, out: &mut dyn Write) -> io::Result<()> {
+    let same = if verdict.differences.is_empty() { "the same to the last byte" } else { "not the same" };
+    writeln!(out, "{name}: {same}: {}", verdict.digest)?;
+    for line in &verdict.differences {
+        writeln!(out, "  {line}")?;
+    }
+    match (same_as_published, &verdict.published) {
+        (Some(true), _) => writeln!(out, "  it is the published one"),
+        (_, Some(digest)) => {
+            writeln!(out, "  it is not the published one, {digest}: its program comes from other sources or another toolchain")
+        }
+        (_, None) => Ok(()),
+    }
 }
 
 fn list(format: Format, epoch: Epoch, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
@@ -109,7 +153,7 @@ fn list(format: Format, epoch: Epoch, layout: &Layout, out: &mut dyn Write) -> R
 }
 
 fn row(name: String, epoch: Epoch, layout: &Layout) -> Row {
-    let found = image::find(&name, &layout.config).and_then(|recipe| image::existing(&recipe, &program, epoch, layout));
+    let found = image::find(&name, &layout.config).and_then(|recipe| image::existing(&recipe, &Installed, epoch, layout));
     match found {
         Err(error) => Row { name, archive: None, reason: Some(format!("{}: {}", error.what, error.cause)) },
         Ok(None) => Row { name, archive: None, reason: None },

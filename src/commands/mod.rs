@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod audit;
 pub mod cleanup;
+pub mod completions;
 pub mod diff;
 pub mod doctor;
 pub mod images;
@@ -10,6 +11,7 @@ pub mod info;
 pub mod init;
 pub mod list;
 pub mod logs;
+pub mod man;
 pub mod schema;
 pub mod start;
 pub mod stop;

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
 
+use super::beside::{self, Materials};
 use super::directory;
 use super::epoch::Epoch;
 use super::hashed::{Hashed, HashedRead};
 use super::oci::{self, Documents};
-use super::path::EntryPath;
+use super::path::{EntryPath, Names};
 use super::recipe::{Architecture, LayerRecipe, Recipe};
 use super::store::{Locked, Record, Store, Unfinished, archive_name, cannot_build};
 use super::tree::{Content, Node, Tree};
@@ -28,8 +29,14 @@ const LARGEST_PROGRAM: u64 = 512 << 20;
 /// Unpacked bytes of an archive at most; a tar header holds no more either.
 const LARGEST_LAYER: u64 = 8 << 30;
 
-/// Finds the program of a sidecar.
-pub type Programs<'p> = &'p dyn Fn(&str) -> Result<File>;
+/// Where the programs of sidecars come from.
+pub trait Programs {
+    /// Opens the program of a sidecar.
+    fn program(&self, piece: &str) -> Result<File>;
+
+    /// Opens its bill of materials, if it came with one.
+    fn materials(&self, piece: &str) -> Option<File>;
+}
 
 /// An image in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -53,6 +60,8 @@ pub(super) struct Inputs {
     pub(super) architecture: Architecture,
     /// Bytes of each program.
     pub(super) programs: BTreeMap<String, Vec<u8>>,
+    /// The bill of materials of each program that has one.
+    pub(super) materials: BTreeMap<String, Materials>,
     /// SHA-256 of all sources, hexadecimal.
     pub(super) sources: String,
     /// SHA-256 of all that decides about the image's bytes, hexadecimal.
@@ -71,25 +80,31 @@ struct Key<'a> {
 }
 
 /// The image of a recipe. It is built only if nothing was built from the same inputs before.
-pub fn build(recipe: &Recipe, programs: Programs<'_>, epoch: Epoch, layout: &Layout) -> Result<Archive> {
+pub fn build(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, layout: &Layout) -> Result<Archive> {
     let inputs = inputs(recipe, programs, epoch)?;
     let store = Store::open(layout)?;
-    if let Some(record) = store.built(&recipe.name, &inputs.key)? {
+    if let Some(record) = store.built(&recipe.name, &inputs.key)?
+        && beside::is_complete(recipe, &inputs, epoch, (&record.digest, &record.config_digest), &store)
+    {
         return Ok(found(recipe, &store, record));
     }
     let locked = store.lock()?;
     // Another build may have been faster.
-    if let Some(record) = store.built(&recipe.name, &inputs.key)? {
-        return Ok(found(recipe, &store, record));
-    }
-    let (file, record) = write(recipe, &inputs, epoch, &locked)?;
-    file.keep(&archive_name(&record.digest))?;
-    locked.remember(&recipe.name, &inputs.key, &record)?;
+    let record = match store.built(&recipe.name, &inputs.key)? {
+        Some(record) => record,
+        None => {
+            let (file, record) = write(recipe, &inputs, epoch, &locked)?;
+            file.keep(&archive_name(&record.digest))?;
+            locked.remember(&recipe.name, &inputs.key, &record)?;
+            record
+        }
+    };
+    beside::write(recipe, &inputs, epoch, (&record.digest, &record.config_digest), &locked)?;
     Ok(found(recipe, &store, record))
 }
 
 /// The image of a recipe if it is there.
-pub fn existing(recipe: &Recipe, programs: Programs<'_>, epoch: Epoch, layout: &Layout) -> Result<Option<Archive>> {
+pub fn existing(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, layout: &Layout) -> Result<Option<Archive>> {
     let Some(store) = Store::existing(layout)? else { return Ok(None) };
     let inputs = inputs(recipe, programs, epoch)?;
     Ok(store.built(&recipe.name, &inputs.key)?.map(|record| found(recipe, &store, record)))
@@ -102,12 +117,12 @@ fn found(recipe: &Recipe, store: &Store, record: Record) -> Archive {
 }
 
 /// Reads the programs, and sums up what the image is made from.
-pub(super) fn inputs(recipe: &Recipe, find: Programs<'_>, epoch: Epoch) -> Result<Inputs> {
-    let mut programs = BTreeMap::new();
+pub(super) fn inputs(recipe: &Recipe, find: &dyn Programs, epoch: Epoch) -> Result<Inputs> {
+    let (mut programs, mut materials) = (BTreeMap::new(), BTreeMap::new());
     let mut architecture = None;
     for name in recipe.programs() {
         let mut bytes = Vec::new();
-        let read = find(name)?.take(LARGEST_PROGRAM + 1).read_to_end(&mut bytes);
+        let read = find.program(name)?.take(LARGEST_PROGRAM + 1).read_to_end(&mut bytes);
         read.map_err(|e| cannot_build(&recipe.name, format!("the program of `{name}`: {e}")))?;
         if bytes.len() as u64 > LARGEST_PROGRAM {
             return Err(cannot_build(&recipe.name, format!("the program of `{name}` is larger than {LARGEST_PROGRAM} bytes")));
@@ -116,6 +131,9 @@ pub(super) fn inputs(recipe: &Recipe, find: Programs<'_>, epoch: Epoch) -> Resul
             .ok_or_else(|| cannot_build(&recipe.name, format!("the program of `{name}` is no program for amd64 or arm64")))?;
         if *architecture.get_or_insert(own) != own {
             return Err(cannot_build(&recipe.name, "its programs are for different architectures"));
+        }
+        if let Some(bill) = find.materials(name).and_then(|file| beside::materials(file, &bytes)) {
+            materials.insert(name.to_owned(), bill);
         }
         programs.insert(name.to_owned(), bytes);
     }
@@ -126,11 +144,7 @@ pub(super) fn inputs(recipe: &Recipe, find: Programs<'_>, epoch: Epoch) -> Resul
     }
     let mut sources: BTreeMap<String, String> =
         programs.iter().map(|(name, bytes)| (format!("program {name}"), sha256_hex(bytes))).collect();
-    for (number, layer) in recipe.layers.iter().enumerate() {
-        if let LayerRecipe::Directory { sha256, .. } | LayerRecipe::Archive { sha256, .. } = layer {
-            sources.insert(format!("layer {number}"), sha256.clone());
-        }
-    }
+    sources.extend(recipe.digests().map(|(name, sha256)| (name, sha256.to_owned())));
     let sources = sha256_hex(&serde_json::to_vec(&sources).expect("texts are JSON"));
     let key = Key {
         writer: WRITER,
@@ -141,13 +155,15 @@ pub(super) fn inputs(recipe: &Recipe, find: Programs<'_>, epoch: Epoch) -> Resul
         epoch: epoch.seconds(),
     };
     let key = sha256_hex(&serde_json::to_vec(&key).expect("texts and numbers are JSON"));
-    Ok(Inputs { architecture, programs, sources, key })
+    Ok(Inputs { architecture, programs, materials, sources, key })
 }
 
 /// Writes the archive, and what is known of it.
 pub(super) fn write<'s>(recipe: &Recipe, inputs: &Inputs, epoch: Epoch, locked: &'s Locked<'_>) -> Result<(Unfinished<'s>, Record)> {
     let failed = |why: String| cannot_build(&recipe.name, why);
-    let written = recipe.layers.iter().map(|layer| layer_file(layer, inputs, epoch, locked).map_err(&failed));
+    // One for all layers: they end up in one directory.
+    let mut names = Names::default();
+    let written = recipe.layers.iter().map(|layer| layer_file(layer, inputs, epoch, &mut names, locked).map_err(&failed));
     let written: Vec<(Unfinished<'_>, oci::Layer)> = written.collect::<Result<_>>()?;
     let layers: Vec<oci::Layer> = written.iter().map(|(_, layer)| layer.clone()).collect();
     let documents = oci::documents(recipe, inputs.architecture.name(), epoch, &inputs.sources, &layers);
@@ -170,6 +186,7 @@ fn layer_file<'s>(
     recipe: &LayerRecipe,
     inputs: &Inputs,
     epoch: Epoch,
+    names: &mut Names,
     locked: &'s Locked<'_>,
 ) -> Result<(Unfinished<'s>, oci::Layer), String> {
     let file = || locked.file().map_err(|e: Error| e.cause);
@@ -180,15 +197,17 @@ fn layer_file<'s>(
                 let content = Content::Bytes(inputs.programs.get(name).cloned().unwrap_or_default());
                 tree.add(path.clone(), Node::File { content, executable: true, setuid: false })?;
             }
-            let names: Vec<&str> = programs.values().map(String::as_str).collect();
-            let from = if names.is_empty() { "directories".to_owned() } else { format!("program {}", names.join(", ")) };
-            tar(&tree, *owner, epoch, file()?, from)
+            let whose: Vec<&str> = programs.values().map(String::as_str).collect();
+            let from = if whose.is_empty() { "directories".to_owned() } else { format!("program {}", whose.join(", ")) };
+            tar(&tree, Common { owner: *owner, mtime: epoch.seconds() }, names, file()?, from)
         }
         LayerRecipe::Directory { path, sha256: expected, owner, setuid } => {
             let explain = |why: String| format!("the directory {}: {why}", shown(path));
             let mut tree = directory::tree(path).map_err(explain)?;
             setuid.iter().try_for_each(|path| tree.set_uid(path)).map_err(explain)?;
-            let (file, layer) = tar(&tree, *owner, epoch, file()?, format!("directory sha256:{expected}")).map_err(explain)?;
+            let (file, layer) =
+                tar(&tree, Common { owner: *owner, mtime: epoch.seconds() }, names, file()?, format!("directory sha256:{expected}"))
+                    .map_err(explain)?;
             match layer.sha256 == *expected {
                 true => Ok((file, layer)),
                 false => Err(explain(format!("as a layer it is sha256:{}, and the recipe says sha256:{expected}", layer.sha256))),
@@ -204,9 +223,16 @@ fn layer_file<'s>(
     }
 }
 
-fn tar<'s>(tree: &Tree, owner: u32, epoch: Epoch, file: Unfinished<'s>, from: String) -> Result<(Unfinished<'s>, oci::Layer), String> {
-    let mut out = Writer::new(Hashed::new(file), Common { owner, mtime: epoch.seconds() });
+fn tar<'s>(
+    tree: &Tree,
+    common: Common,
+    names: &mut Names,
+    file: Unfinished<'s>,
+    from: String,
+) -> Result<(Unfinished<'s>, oci::Layer), String> {
+    let mut out = Writer::new(Hashed::new(file), common);
     for (path, node) in tree.entries() {
+        names.add(path)?;
         let put = match node {
             Node::Directory => out.put(path, Kind::Directory, &mut io::empty()),
             Node::Link(target) => out.put(path, Kind::Link(target), &mut io::empty()),

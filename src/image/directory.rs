@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
-use super::path::{EntryPath, Names};
+use super::path::EntryPath;
 use super::tree::{Content, Node, Tree};
 
 /// How deep a directory may be; a path of a tar header has fewer parts.
@@ -13,39 +13,31 @@ const DEEPEST: usize = 128;
 
 /// Reads a directory. Devices, sockets and fifos are refused: an image that silently lacked them would be another one.
 pub(super) fn tree(root: &Path) -> Result<Tree, String> {
-    let mut reading = Reading { tree: Tree::default(), names: Names::default() };
+    let mut tree = Tree::default();
     let meta = fs::symlink_metadata(root).map_err(|e| e.to_string())?;
     if !meta.is_dir() {
         return Err("it is not a directory".into());
     }
-    reading.below(root, None, 0)?;
-    Ok(reading.tree)
+    below(root, None, 0, &mut tree)?;
+    Ok(tree)
 }
 
-struct Reading {
-    tree: Tree,
-    names: Names,
-}
-
-impl Reading {
-    fn below(&mut self, directory: &Path, within: Option<&EntryPath>, depth: usize) -> Result<(), String> {
-        if depth > DEEPEST {
-            return Err(format!("more than {DEEPEST} directories in each other"));
-        }
-        for entry in fs::read_dir(directory).map_err(|e| e.to_string())? {
-            let entry = entry.map_err(|e| e.to_string())?;
-            let name = entry.file_name();
-            let path = within.map_or_else(|| EntryPath::new(name.as_bytes()), |within| within.join(name.as_bytes()))?;
-            let node = node(&entry.path()).map_err(|why| format!("`{path}`: {why}"))?;
-            self.names.add(&path)?;
-            let is_directory = node == Node::Directory;
-            self.tree.add(path.clone(), node)?;
-            if is_directory {
-                self.below(&entry.path(), Some(&path), depth + 1)?;
-            }
-        }
-        Ok(())
+fn below(directory: &Path, within: Option<&EntryPath>, depth: usize, tree: &mut Tree) -> Result<(), String> {
+    if depth > DEEPEST {
+        return Err(format!("more than {DEEPEST} directories in each other"));
     }
+    for entry in fs::read_dir(directory).map_err(|e| e.to_string())? {
+        let entry = entry.map_err(|e| e.to_string())?;
+        let name = entry.file_name();
+        let path = within.map_or_else(|| EntryPath::new(name.as_bytes()), |within| within.join(name.as_bytes()))?;
+        let node = node(&entry.path()).map_err(|why| format!("`{path}`: {why}"))?;
+        let is_directory = node == Node::Directory;
+        tree.add(path.clone(), node)?;
+        if is_directory {
+            below(&entry.path(), Some(&path), depth + 1, tree)?;
+        }
+    }
+    Ok(())
 }
 
 fn node(path: &Path) -> Result<Node, String> {

@@ -9,7 +9,9 @@
 //! `SOURCE_DATE_EPOCH`; on no clock, owner, mode mask, order of a directory, or name of a machine.
 
 mod archive;
+mod beside;
 mod build;
+mod compare;
 mod directory;
 mod epoch;
 mod hashed;
@@ -21,6 +23,7 @@ pub mod recipe;
 mod store;
 pub mod tree;
 pub mod ustar;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +31,7 @@ pub use build::{Archive, Programs, build, existing};
 pub use epoch::{Epoch, VARIABLE as EPOCH_VARIABLE};
 pub use library::{find, names};
 pub use recipe::Recipe;
+pub use verify::{Verdict, verify};
 
 use crate::error::{Error, Result};
 use crate::files::Dir;

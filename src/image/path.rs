@@ -59,13 +59,15 @@ impl std::fmt::Display for EntryPath {
 pub struct Names(BTreeMap<Vec<u8>, EntryPath>);
 
 impl Names {
-    /// Adds a name. One that differs from an earlier name in case or normalisation only is refused; the same name is not.
+    /// Adds a name and those of the directories above. One that differs from an earlier name in case or normalisation only is refused; the same name is not.
     pub fn add(&mut self, path: &EntryPath) -> Result<(), String> {
-        let earlier = self.0.entry(folded(path.as_bytes())).or_insert_with(|| path.clone());
-        match earlier == path {
-            true => Ok(()),
-            false => Err(format!("`{path}` and `{earlier}` are one name where case or normalisation does not count")),
+        for path in path.parents().chain([path.clone()]) {
+            let earlier = self.0.entry(folded(path.as_bytes())).or_insert_with(|| path.clone());
+            if *earlier != path {
+                return Err(format!("`{path}` and `{earlier}` are one name where case or normalisation does not count"));
+            }
         }
+        Ok(())
     }
 }
 

@@ -209,6 +209,16 @@ impl Recipe {
         })
     }
 
+    /// The files that it names, by the layer that they become, and their SHA-256.
+    pub fn digests(&self) -> impl Iterator<Item = (String, &str)> {
+        self.layers.iter().enumerate().filter_map(|(number, layer)| match layer {
+            LayerRecipe::Made { .. } => None,
+            LayerRecipe::Directory { sha256, .. } | LayerRecipe::Archive { sha256, .. } => {
+                Some((format!("layer {}", number + 1), sha256.as_str()))
+            }
+        })
+    }
+
     /// Whose programs it needs.
     pub fn programs(&self) -> BTreeSet<&str> {
         let made = self.layers.iter().filter_map(|layer| match layer {

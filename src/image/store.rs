@@ -81,6 +81,11 @@ impl Store {
         Ok((size == Some(record.size)).then_some(record))
     }
 
+    /// Where everything lies.
+    pub(super) fn directory(&self) -> &Dir {
+        &self.directory
+    }
+
     /// Where the archive of a record is.
     pub(super) fn path(&self, record: &Record) -> PathBuf {
         self.directory.path().join(archive_name(&record.digest))
@@ -119,6 +124,13 @@ impl Unfinished<'_> {
     /// Its name for now.
     pub(super) fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
+    }
+
+    /// Everything that was written is in the file, which is still removed when this is dropped; where it is.
+    pub(super) fn complete(&mut self) -> Result<PathBuf> {
+        let path = self.directory.path().join(self.name());
+        let io = |e: io::Error| failed("write", &path, "write", Errno::from_io_error(&e).unwrap_or(Errno::IO));
+        self.out.flush().map_err(io).map(|()| path.clone())
     }
 
     /// Gives the complete file its name. Order matters: content, disk, name.

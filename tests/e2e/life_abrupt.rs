@@ -2,20 +2,24 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use bottle_test_support::bottle::Bottle;
 use bottle_test_support::deadline::wait_until;
+use bottle_test_support::residue::Leftover;
 use bottle_test_support::warden::Ending;
 use rstest::rstest;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::life_support::{PATIENCE, User, after, on_threads, piece, program, routed, send, start, start_with};
 
 /// The longest that a start takes here, and a little of the run.
 const WINDOW: Duration = Duration::from_millis(600);
 
-/// The kernel takes milliseconds; a look at all processes of a busy machine takes longer than the promised second.
-const GONE: Duration = Duration::from_secs(5);
+/// What is promised.
+const GONE: Duration = Duration::from_secs(1);
 
 /// Instants spread over the window at random, so that each run of the test tries others.
 fn instants(count: usize) -> Vec<Duration> {
@@ -23,6 +27,25 @@ fn instants(count: usize) -> Vec<Duration> {
     fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).unwrap();
     let fraction = |pair: &[u8]| f64::from(u16::from_ne_bytes([pair[0], pair[1]])) / f64::from(u16::MAX);
     random.chunks(2).map(|pair| WINDOW.mul_f64(fraction(pair))).collect()
+}
+
+/// The processes, beyond any reuse of their numbers. Who has ended meanwhile is left out.
+fn pidfds(processes: &[Leftover]) -> Vec<(String, OwnedFd)> {
+    let open = |process: &Leftover| match process {
+        Leftover::Process { pid, command } => pidfd_open(Pid::from_raw(*pid)?, PidfdFlags::empty()).ok().map(|fd| (command.clone(), fd)),
+        _ => None,
+    };
+    processes.iter().filter_map(open).collect()
+}
+
+/// Who lives on after `deadline`: the kernel says on a pidfd when its process has ended (pidfd_open(2)).
+fn not_ended_within(deadline: Duration, pieces: &[(String, OwnedFd)]) -> Vec<String> {
+    let end = Instant::now() + deadline;
+    let late = |(_, fd): &&(String, OwnedFd)| {
+        let left = Timespec::try_from(end.saturating_duration_since(Instant::now())).unwrap();
+        poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&left)).unwrap() == 0
+    };
+    pieces.iter().filter(late).map(|(command, _)| command.clone()).collect()
 }
 
 // covers: L10
@@ -66,9 +89,14 @@ fn after_a_kill_at_any_instant_no_process_is_left_and_cleanup_removes_the_rest(#
         let bottle = user.bottle();
         let mut run = bottle.start(start("trap '' TERM HUP INT; (setsid sleep 1000 &); sleep 1000"));
         after(instant);
+        // While it stands still it starts nothing, so that everybody is known whose end is awaited.
+        send(run.pid(), libc::SIGSTOP);
+        let pieces = pidfds(&run.processes());
         send(run.pid(), libc::SIGKILL);
+        let late = not_ended_within(GONE, &pieces);
+        assert!(late.is_empty(), "{late:?} live {GONE:?} after bottle was killed, {instant:?} after its start");
         assert_eq!(run.wait(PATIENCE), Some(Ending::Signal(libc::SIGKILL)));
-        let left = wait_until(GONE, || run.processes().is_empty().then_some(()));
+        let left = wait_until(PATIENCE, || run.processes().is_empty().then_some(()));
         assert!(left.is_some(), "after {instant:?}: {:#?}", run.processes());
         let cleaned = bottle.run(["cleanup"]);
         assert_eq!((cleaned.ending, cleaned.stderr.as_str()), (Ending::Code(0), ""), "after {instant:?}: {cleaned:?}");

@@ -54,6 +54,25 @@ fn an_interrupt_at_the_question_ends_it_and_nothing_is_made(#[values(User::Calle
     assert_eq!(run.end().0, Ending::Code(9));
 }
 
+// covers: T05
+#[rstest]
+fn what_is_typed_before_the_question_does_not_answer_it(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = user.shell();
+    let go = bottle.path().join("home/go");
+    let waiting = format!("echo wait''ing; until [ -e {} ]; do sleep 0.02; done; exec \"$0\" \"$@\"", go.display());
+    let mut run = bottle.at_terminal(through(&waiting, ["start", "shell", "--", "sh", "-c", "exit 9"].map(Into::into).to_vec()), 80, 24);
+    run.pty.wait_for("waiting", PATIENCE).unwrap();
+    run.pty.send(b"y\n").unwrap();
+    // Its echo: the line waits in the terminal from here on.
+    run.pty.wait_for("y\r\n", PATIENCE).unwrap();
+    fs::write(&go, "").unwrap();
+    run.pty.wait_for("start? [y/N] ", PATIENCE).unwrap();
+    run.pty.send(b"n\n").unwrap();
+    let (ending, screen) = run.end();
+    assert_eq!(ending, Ending::Code(125), "{}", screen.escape_ascii());
+    assert!(!bottle.path().join("state/bottle").exists());
+}
+
 // covers: L12
 #[rstest]
 fn an_interrupt_that_is_typed_while_the_agent_should_end_kills_it(#[values(User::Caller, User::Ordinary)] user: User) {

@@ -67,6 +67,19 @@ fn no_address_of_any_kind_can_be_reached() {
     );
 }
 
+// covers: N11
+#[test]
+fn of_ipv6_there_is_only_the_loopback_and_no_route_can_be_added() {
+    for user in users() {
+        let said = world(user).said(
+            "awk '{ print $1, $6 }' /proc/net/if_inet6; grep -vc ' lo$' /proc/net/ipv6_route
+             ip -6 route add default dev lo 2>&1; ip -6 addr add fd00::2/64 dev lo 2>&1; grep -c . /proc/net/if_inet6",
+        );
+        let denied = "RTNETLINK answers: Operation not permitted\n";
+        assert_eq!(said, format!("00000000000000000000000000000001 lo\n0\n{denied}{denied}1\n"), "as {user:?}");
+    }
+}
+
 // covers: N12
 #[test]
 fn no_socket_goes_below_or_beside_the_network() {

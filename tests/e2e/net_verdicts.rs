@@ -1,9 +1,13 @@
 //! What the proxies let through and what not, as the agent and the far end see it. All hosts that are asked for are either at the
 //! far end, by `connect`, or in no row: those are refused before any lookup or dial.
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use bottle_test_support::warden::Ending;
+
+use crate::life_support::send;
 use crate::net_world::{NAME, TOKEN, World, users};
 
 const ASK: &str = include_str!("net_ask.py");
@@ -293,5 +297,52 @@ print(sum(pid.isdigit() for pid in os.listdir('/proc')))
         });
         first.expect(0, "", "");
         assert_eq!(second, "ConnectionRefusedError\nConnectionRefusedError\nConnectionRefusedError\nFalse False\n3\n");
+    }
+}
+
+// covers: N23 L28
+#[test]
+fn an_agent_that_floods_from_its_first_to_its_last_instruction_gets_no_packet_past_the_door() {
+    const FLOOD: &str = "import os, socket, ssl, threading, urllib.request
+port = int(os.environ['FAR_END'])
+def around():
+    while True:
+        try: socket.create_connection(('127.0.0.1', port), 1).sendall(b'past the door')
+        except OSError: pass
+def through():
+    while True:
+        try: urllib.request.urlopen('https://echo.test/flood', timeout=5).read()
+        except OSError: pass
+for target in (around, through, through): threading.Thread(target=target).start()
+print('up', flush=True)
+";
+    for user in users() {
+        let far_end = |world: &World| world.origin.ready().https.port().to_string();
+        let world = World::new(user).route("echo.test", "").file("flood.py", FLOOD);
+        let port = far_end(&world);
+        let world = world.setting(&format!("env: {{ FAR_END: \"{port}\" }}")).ready("provider: shell");
+        let mut seen = 0;
+        for (signal, wait) in [(libc::SIGTERM, 3), (libc::SIGHUP, 1), (libc::SIGTERM, 0), (libc::SIGHUP, 5), (libc::SIGTERM, 2)] {
+            let run = world.bottle.start(["start", NAME, "--yes", "--headless", "--", "/usr/bin/python3", "flood.py"]);
+            run.said("up\n");
+            world.origin.wait_for(seen + wait, Duration::from_secs(30));
+            let before = world.bottle.path().join("state/bottle");
+            send(run.pid(), signal);
+            assert_eq!(run.end().ending, Ending::Code(128 + signal));
+            // What the far end saw, the door has recorded: nobody passed it after it was gone.
+            let requests = world.origin.requests().len();
+            let newest = fs::read_dir(&before).unwrap().filter_map(|entry| {
+                let directory = entry.unwrap().path();
+                let log = fs::read_to_string(directory.join("logs/pipelock.jsonl")).ok()?;
+                Some((fs::metadata(directory.join("metadata.json")).ok()?.modified().ok()?, log))
+            });
+            let log = newest.max_by_key(|(modified, _)| *modified).expect("the run has a log").1;
+            let recorded = log.lines().filter(|line| line.contains("\"dialled\":")).count();
+            assert!(requests - seen <= recorded, "{} requests came, {recorded} were recorded: {log}", requests - seen);
+            seen = requests;
+        }
+        let around: Vec<_> = world.origin.connections().into_iter().filter(|c| c.name.as_deref() != Some("echo.test")).collect();
+        assert_eq!(around.len(), 0, "{around:?}");
+        assert!(seen > 10, "the flood came through the door: {seen}");
     }
 }

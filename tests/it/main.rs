@@ -6,8 +6,14 @@
 mod ca;
 mod commands;
 mod compose;
+mod definitions;
 mod files;
 mod image;
+mod image_lab;
+mod image_recipe;
+mod image_store;
+mod image_verify;
+mod image_writer;
 mod logs;
 mod manifest;
 mod manifest_commands;

@@ -42,6 +42,16 @@ pub(crate) fn take_stdio(spec: &Spec, fds: &mut [Option<OwnedFd>]) -> Result<(),
     Ok(())
 }
 
+/// Enters the control groups of the piece. The kernel judges by who opened their files: the supervisor.
+pub(crate) fn enter_groups(spec: &Spec, fds: &mut [Option<OwnedFd>]) -> Result<(), Failure> {
+    for &index in &spec.group_fds {
+        let group = take_fd(fds, index)?;
+        // 0 is the process that writes (Documentation/admin-guide/cgroup-v1/cgroups.rst, section 2.2).
+        rustix::io::write(&group, b"0").map_err(|e| Failure::new("enter a control group", e))?;
+    }
+    Ok(())
+}
+
 impl Program {
     /// Gathers all that is needed, while an error can still be told.
     pub(crate) fn prepare(spec: &Spec, fds: &mut [Option<OwnedFd>], terminal: Option<OwnedFd>) -> Result<Self, Failure> {

@@ -89,7 +89,9 @@ fn run(channel: &Channel) -> Result<u8, Failure> {
         let listeners = network::listen(&spec.listen)?;
         channel.send_with(&FromInit::Listeners, &listeners).map_err(|e| Failure::new("hand over the listeners", e))?;
     }
-    // The supervisor has put this process into its control groups: from here on they are the top of what it sees.
+    // After the listeners, so that whoever serves them starts meanwhile: the kernel may take its time to move a process.
+    exec::enter_groups(&spec, &mut fds)?;
+    // From here on its groups are the top of what it sees.
     sys::own_cgroup_namespace().map_err(|e| Failure::new("make a cgroup namespace", e))?;
     rustix::system::sethostname(spec.hostname.as_bytes()).map_err(|e| Failure::new("set the host name", e))?;
     root::build(&spec, &fds)?;

@@ -37,6 +37,8 @@ pub struct Spec {
     pub exec: Exec,
     /// Soft and hard limits by `RLIMIT_*` number.
     pub rlimits: Vec<(u32, u64)>,
+    /// Lists of the processes of control groups, open for writing: this process enters each.
+    pub group_fds: Vec<usize>,
     /// Which system calls are refused.
     pub seccomp: SeccompProfile,
     /// Paths below which landlock lets the piece write.

@@ -12,7 +12,7 @@ use bottle_contract::egress::{INJECTED, REQUEST_ID};
 use bottle_contract::event::Level;
 use bottle_contract::host::Host;
 use bottle_wire::tunnel::{Duplex, agrees, carry};
-use bottle_wire::{Asked, Body, Events, Forward, Notes, Refused, body};
+use bottle_wire::{Asked, Body, Events, Forward, Refused, body};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version};
 use http_body_util::BodyExt;
@@ -25,8 +25,9 @@ use crate::dlp::head;
 use crate::dlp::inspect::Inspector;
 use crate::dlp::websocket::Scanned;
 use crate::origin::Origins;
-use crate::origin::connect::{DialledAddress, plain};
+use crate::origin::connect::plain;
 use crate::origin::dial::Door;
+use crate::origin::note::NotesAddress;
 use crate::table::Table;
 
 /// What is in force: a table and the connections that were made under it.
@@ -125,6 +126,7 @@ impl Gate {
         *outgoing.method_mut() = parts.method;
         *outgoing.uri_mut() = target(&asked)?;
         *outgoing.version_mut() = Version::HTTP_11;
+        let _notes = NotesAddress::of(&mut outgoing, &asked.notes);
         let response = match asked.websocket {
             false => {
                 *outgoing.headers_mut() = headers;
@@ -136,7 +138,6 @@ impl Gate {
                 prepare_websocket(&mut headers);
                 *outgoing.headers_mut() = headers;
                 let response = origins.upgrade(outgoing).await?;
-                note_dialled(&asked.notes, &response);
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     return self.websocket(&asked, table, key, response).await;
                 }
@@ -146,7 +147,6 @@ impl Gate {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Refused::new(Reason::UpstreamProtocol, "the origin switched protocols unasked").place("upstream"));
         }
-        note_dialled(&asked.notes, &response);
         Ok(response.map(|answer| match verdict {
             None => body::incoming(answer),
             Some(verdict) => Early { answer, verdict }.boxed(),
@@ -251,12 +251,6 @@ fn prepare_websocket(headers: &mut HeaderMap) {
     headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-}
-
-fn note_dialled<B>(notes: &Notes, response: &Response<B>) {
-    if let Some(DialledAddress(address)) = response.extensions().get() {
-        notes.note(|noted| noted.dialled = Some(address.to_string()));
-    }
 }
 
 /// `git push` over HTTP (gitprotocol-http): the discovery of its service, or the service itself.

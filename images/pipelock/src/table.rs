@@ -102,8 +102,12 @@ impl Table {
         self.tunnels.iter().any(|row| row.host == *host && row.port == port)
     }
 
-    /// How the host is reached: a row of `connect` wins over the parent.
-    pub fn way(&self, host: &Host) -> Way {
+    /// How the host is reached: a tunnel's own address wins over a row of `connect`, and both win over the parent.
+    pub fn way(&self, host: &Host, port: u16) -> Way {
+        let tunnel = self.tunnels.iter().find(|row| row.host == *host && row.port == port);
+        if let Some(address) = tunnel.and_then(|row| row.address) {
+            return Way::Fixed(address);
+        }
         let row = self.connect.iter().filter(|row| row.host.matches(host)).min_by_key(|row| row.host.breadth());
         match (row, &self.parent) {
             (Some(row), _) => Way::Fixed(row.address),

@@ -77,7 +77,7 @@ pub(crate) enum Named {
     /// An origin.
     Origin { https: bool, host: Host, port: u16, path: String, query: Option<String> },
     /// One of the bottle's own names, or the proxy itself in origin form.
-    Own { host: String, path: String },
+    Own { host: Host, port: u16, path: String, query: Option<String> },
 }
 
 fn refused(reason: Reason, message: impl Into<String>) -> Refused {
@@ -189,23 +189,28 @@ pub(crate) fn named(parts: &Parts, channel: &Channel) -> Result<Named, Refused> 
         }
         (_, Some(_), _) => return Err(refused(Reason::AmbiguousTarget, "only http and https targets are known").place("head")),
         (_, None, _) => {
-            let Some(host) = said.and_then(|(host, port)| own_name(&host, port.unwrap_or(80))) else {
+            let own = said.map(|(host, port)| (host, port.unwrap_or(80))).filter(|(host, port)| own_name(host, *port).is_some());
+            let Some((host, port)) = own else {
                 return Err(refused(Reason::SelfRequest, "this is a proxy; name the origin in absolute form, or use CONNECT").place("head"));
             };
-            return Ok(Named::Own { host, path: path(uri)? });
+            return Ok(Named::Own { host, port, path: path(uri)?, query: query(uri)? });
         }
     };
     let path = path(uri)?;
-    if !matches!(channel, Channel::Sibling)
-        && let Some(own) = own_name(&host, port)
-    {
-        return Ok(Named::Own { host: own, path });
-    }
-    let query = uri.query().map(str::to_owned);
-    if query.as_deref().is_some_and(|query| !query_is_sendable(query)) {
-        return Err(refused(Reason::AmbiguousTarget, "the query has a character that must be escaped").place("query"));
+    let query = query(uri)?;
+    if !matches!(channel, Channel::Sibling) && own_name(&host, port).is_some() {
+        return Ok(Named::Own { host, port, path, query });
     }
     Ok(Named::Origin { https, host, port, path, query })
+}
+
+fn query(uri: &Uri) -> Result<Option<String>, Refused> {
+    match uri.query() {
+        Some(query) if !query_is_sendable(query) => {
+            Err(refused(Reason::AmbiguousTarget, "the query has a character that must be escaped").place("query"))
+        }
+        query => Ok(query.map(str::to_owned)),
+    }
 }
 
 fn path(uri: &Uri) -> Result<String, Refused> {

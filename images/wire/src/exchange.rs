@@ -141,6 +141,10 @@ impl Drop for Record {
         event.injected = noted.injected;
         event.dialled = noted.dialled;
         event.message = event.message.take().or(noted.message);
+        if event.event == "request" && event.status.is_none() {
+            event.level = Level::Warn;
+            event.message.get_or_insert_with(|| "broken off before there was an answer".to_owned());
+        }
         event.sent = Some(self.notes.sent());
         event.received = Some(self.notes.received());
         event.micros = Some(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX));
@@ -223,7 +227,9 @@ async fn respond<F: Forward>(
         record.origin(&Untrusted::new(&method).to_string(), seemed(&context.channel, &parts));
     })?;
     let (https, host, port, path, query) = match named {
-        Named::Own { host, path } => {
+        Named::Own { host, port, path, query } if context.shared.forward.serves(&host) => (false, host, port, path, query),
+        Named::Own { host, path, .. } => {
+            let host = host.to_string();
             record.named(&method, format!("http://{host}"), path.clone());
             let page = context.shared.forward.own_page(&host, &path);
             return page.map(Outcome::Page).ok_or_else(|| asked::self_request(&host));

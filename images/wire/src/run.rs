@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use bottle_contract::event::Level;
 use bottle_contract::handoff::{self, Listener, READY};
@@ -21,6 +22,8 @@ const WRONG_USE: u8 = 2;
 const FAILED: u8 = 125;
 /// Threads of the runtime. More bottles are better served by more bottles.
 const MOST_WORKERS: usize = 4;
+/// Tasks are dropped in microseconds; only a thread that is stuck in a call of the kernel takes longer.
+const LAST_RECORDS: Duration = Duration::from_millis(500);
 /// Deep enough for TLS and HTTP/2 in a debug build; only what is touched is resident.
 const STACK: usize = 1 << 20;
 
@@ -162,8 +165,8 @@ where
         let ready = Ready(handoff.ready);
         main(Sidecar { listeners: handoff.listeners, config, secrets, ca, ready, stop, reload: Reload(reload) }, events.clone()).await
     });
-    // Connections that outlived the grace end with the process.
-    runtime.shutdown_background();
+    // Connections that outlived the grace end here, and with them their exchanges: each is recorded as it is dropped.
+    runtime.shutdown_timeout(LAST_RECORDS);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => failed(FAILED, message),

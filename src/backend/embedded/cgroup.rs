@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-
-use rustix::process::Pid;
 
 /// What the host lets this process limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,9 +89,10 @@ pub fn make(groups: &[PathBuf], memory: u64, pids: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts a process into the groups.
-pub fn join(groups: &[PathBuf], pid: Pid) -> io::Result<()> {
-    groups.iter().try_for_each(|group| fs::write(group.join("cgroup.procs"), pid.as_raw_nonzero().to_string()))
+/// The lists of the groups' processes: who writes 0 to one enters the group.
+pub fn entrances(groups: &[PathBuf]) -> io::Result<Vec<OwnedFd>> {
+    let open = |group: &PathBuf| fs::OpenOptions::new().write(true).open(group.join("cgroup.procs")).map(OwnedFd::from);
+    groups.iter().map(open).collect()
 }
 
 /// Removes a group; one that is gone is success. The kernel refuses while a dying process is still counted, so this is

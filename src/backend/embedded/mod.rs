@@ -105,6 +105,7 @@ impl<'p> Embedded<'p> {
             window: self.window,
             stdio_fds: [0; 3],
             passed_fds: Vec::new(),
+            group_fds: Vec::new(),
             exec: Exec {
                 program_fd: None,
                 argv: self.plan.agent.argv.clone(),
@@ -155,6 +156,7 @@ impl<'p> Embedded<'p> {
             window: (0, 0),
             stdio_fds: [0; 3],
             passed_fds: Vec::new(),
+            group_fds: Vec::new(),
             exec: Exec { program_fd: None, argv: vec![programs::file_name(&sidecar.piece)], env, cwd: "/".into() },
             rlimits: vec![(libc::RLIMIT_CORE, 0)],
             seccomp: SeccompProfile::Sidecar,

@@ -50,7 +50,9 @@ pub(super) fn start_agent(
         outputs = vec![("stdout", stdout_ours), ("stderr", stderr_ours)];
         input = Some(input_ours);
     }
-    start(spec, fds, ids, own, groups, claim, outputs, input, None)
+    let entrances = cgroup::entrances(groups).map_err(failed("agent", "open its control groups"))?;
+    spec.group_fds = entrances.into_iter().map(|fd| add(fds, fd)).collect();
+    start(spec, fds, ids, own, claim, outputs, input, None)
 }
 
 /// Starts a sidecar.
@@ -73,7 +75,7 @@ pub(super) fn start_sidecar(
     spec.exec.program_fd = Some(add(fds, program));
     spec.passed_fds = listeners.into_iter().map(|fd| add(fds, fd)).collect();
     spec.passed_fds.push(add(fds, ready_theirs));
-    start(spec, fds, ids, own, &[], claim, vec![("stderr", log_ours)], None, Some(ready_ours))
+    start(spec, fds, ids, own, claim, vec![("stderr", log_ours)], None, Some(ready_ours))
 }
 
 #[expect(clippy::too_many_arguments, reason = "the two callers above are its only use; each argument is one descriptor or fact")]
@@ -82,14 +84,12 @@ fn start(
     fds: &[OwnedFd],
     ids: Ids,
     own: BorrowedFd<'_>,
-    groups: &[PathBuf],
     claim: &mut Claim,
     outputs: Vec<(&'static str, OwnedFd)>,
     input: Option<OwnedFd>,
     ready: Option<OwnedFd>,
 ) -> Result<Cell> {
-    let spawned =
-        spawn::spawn(own, ids, !spec.own_network, |pid| cgroup::join(groups, pid)).map_err(failed(&spec.piece, "make its namespaces"))?;
+    let spawned = spawn::spawn(own, ids, !spec.own_network).map_err(failed(&spec.piece, "make its namespaces"))?;
     let pid = spawned.pid.as_raw_nonzero().get().unsigned_abs();
     let start_time = crate::store::start_time(pid).unwrap_or_default();
     claim.record(Object::Process { piece: spec.piece.clone(), pid, start_time })?;

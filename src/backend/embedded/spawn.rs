@@ -29,13 +29,8 @@ pub struct Spawned {
 /// A byte that says: your identity is mapped, go on.
 const MAPPED: &[u8] = b"m";
 
-/// Starts a piece. `join` puts the new process into its control groups before it does anything.
-pub fn spawn(
-    own_executable: BorrowedFd<'_>,
-    ids: Ids,
-    share_network: bool,
-    join: impl FnOnce(Pid) -> io::Result<()>,
-) -> io::Result<Spawned> {
+/// Starts a piece.
+pub fn spawn(own_executable: BorrowedFd<'_>, ids: Ids, share_network: bool) -> io::Result<Spawned> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     match into_namespaces(if share_network { ALL_BUT_NETWORK } else { ALL })? {
         Cloned::Child => {
@@ -48,9 +43,7 @@ pub fn spawn(
         Cloned::Parent { pid, pidfd } => {
             drop(theirs);
             let spawned = Spawned { pid, pidfd, control: Channel::new(ours) };
-            if let Err(error) =
-                map(pid, ids).and_then(|()| join(pid)).and_then(|()| rustix::io::write(&spawned.control, MAPPED).map_err(Into::into))
-            {
+            if let Err(error) = map(pid, ids).and_then(|()| rustix::io::write(&spawned.control, MAPPED).map_err(Into::into)) {
                 let _ = rustix::process::pidfd_send_signal(&spawned.pidfd, rustix::process::Signal::KILL);
                 return Err(error);
             }

@@ -72,7 +72,7 @@ impl Door {
     /// Finds the addresses for a host, judges them all, and dials them in turn until `connect_ms` are over.
     pub async fn open(&self, table: &Table, host: &Host, port: u16) -> Result<Dialled, Refused> {
         let deadline = Instant::now() + Duration::from_millis(table.limits.connect_ms);
-        let way = table.way(host);
+        let way = table.way(host, port);
         let addresses = match way {
             Way::Fixed(address) => {
                 refuse_metadata(address.ip()).map_err(|reason| address_refused(reason, host))?;

@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod dial;
+pub mod note;
 mod parent;
 pub mod resolve;
 pub mod tls;
