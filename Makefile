@@ -4,33 +4,52 @@ PREFIX ?= /usr/local
 TARGET := $(shell rustc --print host-tuple)
 DEBUG := target/$(TARGET)/debug
 RELEASE := target/$(TARGET)/release
-# The programs that a bottle is made of, and the far end that the demonstration and the tests talk to.
-# Always named together: another selection would build their dependencies anew, with other features.
-PROGRAMS := -p bottle -p bottle-egress -p bottle-pipelock -p bottle-origin
+IMAGES := target/$(TARGET)/images
+# Each sidecar is a package `bottle-NAME` with the recipe of its image.
+SIDECARS := $(patsubst images/%/image.yaml,%,$(wildcard images/*/image.yaml))
 
-.PHONY: help build run test e2e lint cases fuzz bench images install clean
+CI_TOOLS := nixfmt_rs deadnix
+
+.PHONY: help ci ci-tools nix build run test e2e engines lint cases fuzz bench images images-check images-digests install clean
 
 help: ## list what can be done
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | column -t -s @
 
 build: ## the release programs, in target/…/release
-	$(CARGO) build --locked --release $(PROGRAMS)
+	images/programs.sh
 
 run: ## build, then watch a hostile agent in a bottle
-	$(CARGO) build --locked --release $(PROGRAMS)
+	images/programs.sh
 	@tests/demo/run $(RELEASE)
 
 test: lint ## everything that CI checks: lints, unit tests, end-to-end tests
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace
 
-e2e: ## the end-to-end tests alone
+e2e: ## the end-to-end tests alone, on every backend that this machine can have
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace --test e2e
+
+engines: ## download the container engines that the tests start, beside the machine's own
+	tests/engines/engine install release
+	tests/engines/engine install current
 
 lint: ## formatting, clippy, the map of the modules
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+nix: build ## prove the flake in Nix's sandbox, without a network (needs root and nix-bin)
+	tests/nix/lint
+	tests/nix/prove $(RELEASE)
+
+ci: test run ## the whole pipeline, as CI runs it
+	$(MAKE) bench ROUNDS=5
+	$(MAKE) images
+	$(MAKE) images-check
+	$(MAKE) nix
+
+ci-tools: ## what the pipeline needs from crates.io
+	$(CARGO) install --locked --debug --quiet $(CI_TOOLS)
 
 cases: ## which faults and abuses the tests cover, and which are open
 	$(CARGO) run --locked -q --bin bottle-cases -p bottle-test-support -- tests/cases/catalogue.tsv .
@@ -48,12 +67,30 @@ fuzz: ## let cargo-fuzz look for what breaks a parser, SECONDS for each (cargo i
 bench: build ## speed, against rivals in the same run
 	@tests/bench/run $(RELEASE)
 
-images: build ## the sidecars' programs, static, one file each
-	@ls -l $(RELEASE)/bottle-egress $(RELEASE)/bottle-pipelock
+images: build ## the sidecars' images, in target/…/images, each with its provenance and bill of materials
+	@mkdir -p $(IMAGES)
+	images/toolchain.sh | $(CARGO) run --locked --quiet -p bottle-bom -- $(RELEASE) $(SIDECARS:%=bottle-%)
+	@export BOTTLE_HOME=$$(pwd)/$(IMAGES) BOTTLE_LIBEXEC=$$(pwd)/$(RELEASE); \
+	    $(RELEASE)/bottle images build && $(RELEASE)/bottle images verify && \
+	    for name in $(SIDECARS); do $(RELEASE)/bottle images export $$name --output $(IMAGES)/$$name.tar; done
 
-install: build ## install to PREFIX (/usr/local)
+images-check: build ## build the sidecars again, elsewhere, and compare to the last byte; and with images/digests
+	images/check.sh $(RELEASE)
+
+images-digests: build ## write images/digests
+	images/digests.sh $(RELEASE) >$(IMAGES).digests
+	mv $(IMAGES).digests images/digests
+
+install: build ## install to PREFIX (/usr/local): programs, completions, manual pages
 	install -Dm755 $(RELEASE)/bottle $(DESTDIR)$(PREFIX)/bin/bottle
-	install -Dm755 -t $(DESTDIR)$(PREFIX)/libexec/bottle $(RELEASE)/bottle-egress $(RELEASE)/bottle-pipelock
+	install -Dm755 -t $(DESTDIR)$(PREFIX)/libexec/bottle $(SIDECARS:%=$(RELEASE)/bottle-%)
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	$(RELEASE)/bottle man $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(RELEASE)/bottle completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/bottle
+	$(RELEASE)/bottle completions zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_bottle
+	$(RELEASE)/bottle completions fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/bottle.fish
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{apply, audit, check, cleanup, diff, doctor, explain, info, init, list, logs, schema, start, stop};
+use crate::commands::{
+    apply, audit, check, cleanup, completions, diff, doctor, explain, images, info, init, list, logs, man, schema, start, stop,
+};
 use crate::error::{Result, USAGE};
 use crate::manifest;
 use crate::store::Layout;
@@ -33,9 +35,17 @@ enum Command {
     Audit(audit::Args),
     Explain(explain::Args),
     Check(check::Args),
+    Images(images::Args),
     Info(info::Args),
     Init(init::Args),
     Schema(schema::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// The command line as clap describes it, for completions and manual pages.
+pub fn definition() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs bottle, and returns its exit code. Only this function prints errors.
@@ -75,7 +85,10 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
         Command::Explain(args) => explain::run(args, &Layout::here()?, out),
         Command::Check(args) => check::run(args, &library, &|name| std::env::var(name).ok(), out),
         Command::Info(args) => info::run(args, out, &library()?, &|name| std::env::var_os(name).is_some()).map(|()| 0),
+        Command::Images(args) => images::run(args, &Layout::here()?, out),
         Command::Init(args) => init::run(args, out, &Layout::here()?.config).map(|()| 0),
         Command::Schema(args) => schema::run(args, out).map(|()| 0),
+        Command::Completions(args) => completions::run(args, definition(), out),
+        Command::Man(args) => man::run(args, definition(), out),
     }
 }

@@ -43,6 +43,23 @@ impl Dir {
         self.put(name.as_ref(), bytes, mode, Existing::Replace, Durability::Buffered)
     }
 
+    /// Like [`Dir::replace`], with the bytes of a reader.
+    pub fn copy_in(&self, name: impl AsRef<OsStr>, from: &mut dyn std::io::Read, mode: u32) -> Result<()> {
+        let name = component(name.as_ref())?;
+        let explain = |(call, errno)| failed("write", &self.path.join(name), call, errno);
+        let (temporary, fd) = self.unfinished().map_err(explain)?;
+        let mut file = std::fs::File::from(fd);
+        let copied = std::io::copy(from, &mut file).map_err(|e| ("write", Errno::from_io_error(&e).unwrap_or(Errno::IO)));
+        let fd = OwnedFd::from(file);
+        let done =
+            copied.and_then(|_| fill(&fd, &[], mode, Durability::Synced)).and_then(|()| self.settle(&temporary, name, Existing::Replace));
+        if let Err(why) = done {
+            let _ = rustix::fs::unlinkat(&self.fd, &temporary, AtFlags::empty());
+            return Err(explain(why));
+        }
+        self.sync()
+    }
+
     /// A new empty file for appending, 0600, under its own name from the start: a log.
     pub fn create_log(&self, name: impl AsRef<OsStr>) -> Result<std::fs::File> {
         let name = component(name.as_ref())?;

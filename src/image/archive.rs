@@ -16,6 +16,8 @@ const LARGEST_JSON: u64 = 4 << 20;
 pub(super) struct Contents {
     /// SHA-256 of the configuration, hexadecimal: the image's id.
     pub(super) id: String,
+    /// The configuration.
+    pub(super) config: Vec<u8>,
     /// The layers, lowest first.
     pub(super) layers: Vec<At>,
 }
@@ -81,7 +83,7 @@ pub(super) fn read(path: &Path) -> Result<Contents, String> {
             return Err(format!("a layer is {found}, and its configuration says {expected}"));
         }
     }
-    Ok(Contents { id: crate::digest::sha256_hex(&text), layers })
+    Ok(Contents { id: crate::digest::sha256_hex(&text), config: text, layers })
 }
 
 fn entries(file: &mut File) -> Result<BTreeMap<String, At>, String> {

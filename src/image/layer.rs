@@ -41,6 +41,19 @@ pub(super) fn digest(archive: &Path, at: &At) -> Result<String, String> {
     open(archive, at).and_then(sha256).map_err(|e| e.to_string())
 }
 
+/// Refuses a layer of somebody else's that is no tar archive, or names what lies outside of the image.
+pub(super) fn check(layer: File) -> Result<(), String> {
+    let mut layer = tar::Archive::new(layer);
+    for entry in layer.entries().map_err(|e| e.to_string())? {
+        let entry = entry.map_err(|e| e.to_string())?;
+        let path = entry.path_bytes();
+        if path.starts_with(b"/") || path.split(|byte| *byte == b'/').any(|part| part == b"..") {
+            return Err(format!("`{}` leads out of the image", bottle_contract::Untrusted::new(&path)));
+        }
+    }
+    Ok(())
+}
+
 /// Unpacks the layer into the tree.
 pub(super) fn unpack(archive: &Path, at: &At, tree: &Dir) -> Result<(), String> {
     let mut layer = tar::Archive::new(open(archive, at).map_err(|e| e.to_string())?);

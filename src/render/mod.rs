@@ -1,4 +1,5 @@
-//! Text for people, from data. Pure.
+//! Text for people and for engines, from data. Pure.
 
+pub mod compose;
 pub mod explain;
 pub mod preflight;

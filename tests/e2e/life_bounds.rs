@@ -94,3 +94,16 @@ fn no_signal_goes_to_everybody(#[values(User::Caller, User::Ordinary)] user: Use
         calls.lines().filter(|line| ["kill(0,", "kill(-1,", "kill(1,"].iter().any(|call| line.contains(call))).collect();
     assert_eq!(to_many, Vec::<&str>::new());
 }
+
+// covers: K06
+#[rstest]
+fn the_thread_that_starts_the_pieces_is_the_only_one_and_lives_as_long_as_they_do(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = user.bottle();
+    let run = bottle.start(start("echo ready; trap 'exit 5' TERM; while :; do sleep 0.05; done"));
+    run.said("ready\n");
+    let threads: Vec<String> =
+        fs::read_dir(format!("/proc/{}/task", run.pid())).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(threads, [run.pid().to_string()]);
+    send(run.pid(), libc::SIGTERM);
+    assert_eq!(run.end().ending, Ending::Code(5));
+}

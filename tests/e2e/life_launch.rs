@@ -196,3 +196,19 @@ fn a_state_directory_of_somebody_else_is_told() {
     let ended = bottle.run(through(script, start("exit 0")));
     assert_eq!(ended.ending, Ending::Code(125), "{ended:?}");
 }
+
+#[test]
+fn a_package_that_is_installed_meanwhile_does_not_disturb_a_start() {
+    if !rustix::process::geteuid().is_root() {
+        // Nobody else can have an /etc of their own to change.
+        return;
+    }
+    let bottle = User::Caller.shell();
+    let own_etc =
+        "mount --make-rprivate / && mount -t tmpfs none \"$TMPDIR\" && cp -a /etc \"$TMPDIR\" && mount --bind \"$TMPDIR/etc\" /etc";
+    // As ldconfig does: another file takes the old one's place.
+    let replace = "while cp /etc/ld.so.cache /etc/new; do mv /etc/new /etc/ld.so.cache; done & trap \"kill $!\" EXIT";
+    let starts = "for n in 1 2 3 4 5 6 7 8 9 10; do \"$0\" \"$@\" || exit; done";
+    let script = format!("exec unshare --mount --propagation private bash -c '{own_etc} && {replace}; {starts}' \"$0\" \"$@\"");
+    bottle.run(through(&script, start("exit 0"))).expect(0, "", "");
+}

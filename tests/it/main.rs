@@ -5,9 +5,16 @@
 
 mod ca;
 mod commands;
+mod compose;
 mod decisions;
+mod definitions;
 mod files;
 mod image;
+mod image_lab;
+mod image_recipe;
+mod image_store;
+mod image_verify;
+mod image_writer;
 mod logs;
 mod manifest;
 mod manifest_commands;

@@ -6,7 +6,25 @@ use std::path::{Path, PathBuf};
 
 /// Which modules of the supervisor each module may name. A missing arrow is a decision; add one only with a reason.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("backend", &["ca", "clock", "error", "files", "image", "manifest", "plan", "store", "sys", "values", "workspace"]),
+    (
+        "backend",
+        &[
+            "ca",
+            "clock",
+            "digest",
+            "error",
+            "files",
+            "image",
+            "manifest",
+            "plan",
+            "programs",
+            "render",
+            "store",
+            "sys",
+            "values",
+            "workspace",
+        ],
+    ),
     ("ca", &["error"]),
     ("cli", &["commands", "error", "manifest", "store"]),
     ("clock", &[]),
@@ -40,7 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("doctor", &["backend", "error", "programs", "store", "sys"]),
     ("error", &[]),
     ("files", &["digest", "error"]),
-    ("image", &["digest", "error", "files", "store"]),
+    ("image", &["digest", "error", "files", "manifest", "store", "yaml"]),
     ("lifecycle", &["backend", "clock", "error", "files", "logs", "plan", "signals", "store", "terminal", "timeline"]),
     ("limits", &["error"]),
     ("logs", &["clock", "error", "files"]),

@@ -71,9 +71,34 @@ pub struct Event {
     /// From the request's head to the answer's last byte, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub micros: Option<u64>,
+    /// The repository, by its name at the gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// What a push would change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refs: Vec<RefChange>,
+    /// Objects of a push's pack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<u64>,
+    /// SHA-256 of a push's pack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack: Option<String>,
     /// A sentence for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// A ref that a push would change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefChange {
+    /// Its full name, escaped.
+    pub name: String,
+    /// The id that it had, zeros for none.
+    pub old: String,
+    /// The id that it would have, zeros for none.
+    pub new: String,
+    /// What became of it: `ok`, or why not.
+    pub result: String,
 }
 
 impl Event {
@@ -97,6 +122,10 @@ impl Event {
             sent: None,
             received: None,
             micros: None,
+            repo: None,
+            refs: Vec::new(),
+            objects: None,
+            pack: None,
             message: None,
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod egress;
 pub mod event;
+pub mod gate;
 pub mod handoff;
 pub mod host;
 pub mod names;

@@ -195,6 +195,9 @@ pub struct Tunnel {
     pub host: Host,
     /// The port.
     pub port: u16,
+    /// What is dialled for it, instead of what the name resolves to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<SocketAddr>,
 }
 
 /// A proxy behind pipelock.

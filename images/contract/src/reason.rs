@@ -49,7 +49,15 @@ reasons! {
     /// A protocol upgrade that the policy does not know.
     UpgradeNotAllowed = "upgrade_not_allowed", "only WebSocket upgrades may pass";
     /// `git push` over HTTPS, around the gate.
-    GitPushBypass = "git_push_bypass", "pushes go through git-gate: declare the repository under `git` in the bottle, then push to its remote";
+    GitPushBypass = "git_push_bypass", "pushes go through git-gate: push to http://git-gate:9420/NAME.git, where NAME is declared under `git.repos` in the bottle";
+    /// The gate has no such repository or service.
+    RepoNotListed = "repo_not_listed", "this bottle has no such repository at git-gate; its manifest lists them under `git.repos`";
+    /// The ref policy does not allow a change.
+    RefNotAllowed = "ref_not_allowed", "push to a ref that this bottle allows, without force or deletion unless they are allowed";
+    /// What was pushed is not a sound pack.
+    PackNotSound = "pack_not_sound", "the pack cannot be read whole, so it cannot be checked; run `git fsck`, then push again";
+    /// Upstream did not take a push that the gate let pass.
+    UpstreamRefused = "upstream_refused", "the upstream repository refused this push; its own words say why";
     /// The address that would be dialled is not a public one.
     AddressNotPublic = "address_not_public", "the name resolves to an address that is not public";
     /// A cloud metadata service, never exempt.

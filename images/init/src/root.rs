@@ -3,10 +3,10 @@
 //! Sources are opened before anything is covered, as detached mounts with their attributes set; targets are resolved
 //! inside the new root, so that a link in an image cannot lead a mount elsewhere.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, symlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
@@ -122,10 +122,13 @@ fn open_devices() -> Result<Vec<OwnedFd>, Failure> {
 
 fn apply(root: impl AsFd + Copy, mount: &Mount, sources: Vec<OwnedFd>, devices: &[OwnedFd]) -> std::io::Result<()> {
     match mount {
-        Mount::Bind { target, .. } => {
-            let is_directory = rustix::fs::fstat(&sources[0]).map(|s| rustix::fs::FileType::from_raw_mode(s.st_mode).is_dir())?;
-            let place = if is_directory { directory(root, target, 0o755)? } else { file(root, target, "", 0o644)? };
-            attach_to(sources[0].as_fd(), place)?;
+        Mount::Bind { target, writable, .. } => {
+            let stat = rustix::fs::fstat(&sources[0])?;
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => attach_to(sources[0].as_fd(), directory(root, target, 0o755)?)?,
+                FileType::RegularFile if !writable && stat.st_size <= COPIED => copy(root, target, sources[0].as_fd())?,
+                _ => attach_to(sources[0].as_fd(), file(root, target, "", 0o644)?)?,
+            }
         }
         Mount::Tmpfs { target, size, mode, executable } => {
             let mut flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
@@ -153,6 +156,26 @@ fn apply(root: impl AsFd + Copy, mount: &Mount, sources: Vec<OwnedFd>, devices: 
     Ok(())
 }
 
+/// In a container: the links and files that the engine cannot make, in what it left writable.
+pub(crate) fn furnish(spec: &Spec) -> Result<(), Failure> {
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| Failure::new("open the root", e))?;
+    for mount in &spec.mounts {
+        let made = match mount {
+            Mount::Symlink { to, target } => parent(root.as_fd(), target)
+                .and_then(|(parent, name)| {
+                    replace(&parent, name)?;
+                    symlinkat(to, &parent, name)
+                })
+                .map_err(Into::into),
+            Mount::File { target, text, mode } => file(root.as_fd(), target, text, *mode).map(drop),
+            _ => Err(std::io::ErrorKind::Unsupported.into()),
+        };
+        made.map_err(|e| Failure::new(format!("make `{}` in the bottle", target_of(mount).display()), e))?;
+    }
+    Ok(())
+}
+
 fn tmpfs(options: &str, attributes: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
     let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     for option in options.split(',') {
@@ -170,6 +193,9 @@ fn attach(tree: impl AsFd, base: impl AsFd, path: &str) -> rustix::io::Result<()
 fn attach_to(tree: impl AsFd, place: OwnedFd) -> rustix::io::Result<()> {
     move_mount(tree, "", place, "", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)
 }
+
+/// Bytes of the largest file of the host that is copied into memory rather than mounted; the linker's cache takes a few hundred thousand.
+const COPIED: i64 = 4 << 20;
 
 /// Resolution that cannot leave the new root.
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
@@ -216,6 +242,17 @@ fn file(root: impl AsFd + Copy, target: &Path, text: &str, mode: u32) -> std::io
         std::io::Write::write_all(&mut file, text.as_bytes())?;
     }
     Ok(openat(&parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Copies a file of the host: a package manager that puts another in its place leaves one that cannot be mounted.
+fn copy(root: impl AsFd + Copy, target: &Path, source: BorrowedFd<'_>) -> std::io::Result<()> {
+    let mut source = std::fs::File::open(format!("/proc/self/fd/{}", source.as_raw_fd()))?;
+    let (parent, name) = parent(root, target)?;
+    replace(&parent, name)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mut file = std::fs::File::from(openat(&parent, name, flags, Mode::from_raw_mode(0o644))?);
+    std::io::copy(&mut source, &mut file)?;
+    Ok(())
 }
 
 /// Mounts `/proc` of this pid namespace. While its `sys` can still be written, nested user namespaces are forbidden:

@@ -73,7 +73,7 @@ impl<'a> Policies<'a> {
             }
         };
         let listed = self.door(&target, wish).map_err(at(names::PIPELOCK.0))?;
-        Ok(Allowed { route, listed, way: self.table.way(&target.host), target })
+        Ok(Allowed { route, listed, way: self.table.way(&target.host, target.port), target })
     }
 
     /// What the URL names, read as the first proxy reads what a client makes of it.
@@ -104,7 +104,7 @@ impl<'a> Policies<'a> {
         }
         match named(&parts(method, inner, Some(&authority))?, &channel)? {
             Named::Origin(target) => Ok(target),
-            Named::Own { host, .. } => Err(self_request(&host)),
+            Named::Own(own) => Err(self_request(&own.host.to_string())),
         }
     }
 
@@ -125,7 +125,7 @@ impl<'a> Policies<'a> {
                 return Err(Leak::in_body("body", found).into());
             }
         }
-        self.table.foresee(&target.host, self.local)?;
+        self.table.foresee(&target.host, target.port, self.local)?;
         Ok(listed)
     }
 }

@@ -51,7 +51,9 @@ impl Refused {
             | Reason::UpstreamUnreachable
             | Reason::UpstreamTls
             | Reason::UpstreamProtocol
+            | Reason::UpstreamRefused
             | Reason::SidecarGone => StatusCode::BAD_GATEWAY,
+            Reason::RepoNotListed => StatusCode::NOT_FOUND,
             Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Reason::HostNotListed
             | Reason::PortNotListed
@@ -60,11 +62,12 @@ impl Refused {
             | Reason::OpaqueTunnel
             | Reason::UpgradeNotAllowed
             | Reason::GitPushBypass
+            | Reason::RefNotAllowed
             | Reason::AddressNotPublic
             | Reason::MetadataAddress
             | Reason::SelfRequest => StatusCode::FORBIDDEN,
             // Agents take a 401 or 403 from a model's provider for a lost login; this one they show as it is.
-            Reason::SecretDetected | Reason::BodyNotScannable => StatusCode::UNPROCESSABLE_ENTITY,
+            Reason::SecretDetected | Reason::BodyNotScannable | Reason::PackNotSound => StatusCode::UNPROCESSABLE_ENTITY,
         }
     }
 }

@@ -121,8 +121,8 @@ impl Table {
 
     /// What can be said about the addresses of a host before any name is looked up: a fixed address, or one that is
     /// the host itself. `local` are the machine's own addresses.
-    pub fn foresee(&self, host: &Host, local: &[IpAddr]) -> Result<(), Refused> {
-        match (self.way(host), host) {
+    pub fn foresee(&self, host: &Host, port: u16, local: &[IpAddr]) -> Result<(), Refused> {
+        match (self.way(host, port), host) {
             (Way::Fixed(address), _) => refuse_metadata(address.ip()).map_err(|reason| address_refused(reason, host)),
             (Way::Parent(_) | Way::Resolve, Host::Ip(literal)) => self.judge(host, &[*literal], local),
             (Way::Parent(_) | Way::Resolve, Host::Name(_)) => Ok(()),
@@ -144,8 +144,12 @@ impl Table {
         self.tunnels.iter().any(|row| row.host == *host && row.port == port)
     }
 
-    /// How the host is reached: a row of `connect` wins over the parent.
-    pub fn way(&self, host: &Host) -> Way {
+    /// How the host is reached: a tunnel's own address wins over a row of `connect`, and both win over the parent.
+    pub fn way(&self, host: &Host, port: u16) -> Way {
+        let tunnel = self.tunnels.iter().find(|row| row.host == *host && row.port == port);
+        if let Some(address) = tunnel.and_then(|row| row.address) {
+            return Way::Fixed(address);
+        }
         let row = self.connect.iter().filter(|row| row.host.matches(host)).min_by_key(|row| row.host.breadth());
         match (row, &self.parent) {
             (Some(row), _) => Way::Fixed(row.address),
@@ -256,7 +260,7 @@ mod tests {
         })
         .unwrap();
         let local = ["9.9.9.9".parse().unwrap()];
-        let foreseen = |host: &str| table.foresee(&Host::parse(host).unwrap(), &local).map_err(|refused| refused.reason);
+        let foreseen = |host: &str| table.foresee(&Host::parse(host).unwrap(), 443, &local).map_err(|refused| refused.reason);
         assert_eq!(foreseen("a.test"), Ok(()));
         assert_eq!(foreseen("1.1.1.1"), Ok(()));
         assert_eq!(foreseen("fixed.test"), Ok(()));

@@ -78,12 +78,7 @@ pub enum Named {
     /// An origin.
     Origin(Target),
     /// One of the bottle's own names, or the proxy itself in origin form.
-    Own {
-        /// The name.
-        host: String,
-        /// The canonical path.
-        path: String,
-    },
+    Own(Target),
 }
 
 fn refused(reason: Reason, message: impl Into<String>) -> Refused {
@@ -195,23 +190,28 @@ pub fn named(parts: &Parts, channel: &Channel) -> Result<Named, Refused> {
         }
         (_, Some(_), _) => return Err(refused(Reason::AmbiguousTarget, "only http and https targets are known").place("head")),
         (_, None, _) => {
-            let Some(host) = said.and_then(|(host, port)| own_name(&host, port.unwrap_or(80))) else {
+            let own = said.map(|(host, port)| (host, port.unwrap_or(80))).filter(|(host, port)| own_name(host, *port).is_some());
+            let Some((host, port)) = own else {
                 return Err(refused(Reason::SelfRequest, "this is a proxy; name the origin in absolute form, or use CONNECT").place("head"));
             };
-            return Ok(Named::Own { host, path: path(uri)? });
+            return Ok(Named::Own(Target { https: false, host, port, path: path(uri)?, query: query(uri)? }));
         }
     };
     let path = path(uri)?;
-    if !matches!(channel, Channel::Sibling)
-        && let Some(own) = own_name(&host, port)
-    {
-        return Ok(Named::Own { host: own, path });
-    }
-    let query = uri.query().map(str::to_owned);
-    if query.as_deref().is_some_and(|query| !query_is_sendable(query)) {
-        return Err(refused(Reason::AmbiguousTarget, "the query has a character that must be escaped").place("query"));
+    let query = query(uri)?;
+    if !matches!(channel, Channel::Sibling) && own_name(&host, port).is_some() {
+        return Ok(Named::Own(Target { https: false, host, port, path, query }));
     }
     Ok(Named::Origin(Target { https, host, port, path, query }))
+}
+
+fn query(uri: &Uri) -> Result<Option<String>, Refused> {
+    match uri.query() {
+        Some(query) if !query_is_sendable(query) => {
+            Err(refused(Reason::AmbiguousTarget, "the query has a character that must be escaped").place("query"))
+        }
+        query => Ok(query.map(str::to_owned)),
+    }
 }
 
 fn path(uri: &Uri) -> Result<String, Refused> {

@@ -18,7 +18,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use crate::Forward;
-use crate::asked::{self, Asked, Channel, Named};
+use crate::asked::{self, Asked, Channel, Named, Target};
 use crate::body::{self, Body, BodyError, Downlink, Uplink};
 use crate::connection::Context;
 use crate::events::Events;
@@ -227,7 +227,9 @@ async fn respond<F: Forward>(
         record.origin(&Untrusted::new(&method).to_string(), seemed(&context.channel, &parts));
     })?;
     let target = match named {
-        Named::Own { host, path } => {
+        Named::Own(target) if context.shared.forward.serves(&target.host) => target,
+        Named::Own(Target { host, path, .. }) => {
+            let host = host.to_string();
             record.named(&method, format!("http://{host}"), path.clone());
             let page = context.shared.forward.own_page(&host, &path);
             return page.map(Outcome::Page).ok_or_else(|| asked::self_request(&host));

@@ -67,6 +67,13 @@ pub trait Forward: Clone + Send + Sync + 'static {
         None
     }
 
+    /// True when `host`, one of the bottle's own names, is this sidecar as a server: its requests go to
+    /// [`Forward::forward`] like those to an origin.
+    fn serves(&self, host: &Host) -> bool {
+        let _ = host;
+        false
+    }
+
     /// At `CONNECT`, before [`Forward::admit`]: a stream to the target if policy lets a tunnel pass unseen, as
     /// `pipelock` does for the targets that a sibling may reach. `None`, the default, means interception.
     fn tunnel(&self, host: &Host, port: u16) -> impl Future<Output = Option<Result<Box<dyn tunnel::Duplex>, Refused>>> + Send {

@@ -111,7 +111,8 @@ pub async fn serve(listener: OwnedFd, serving: Serving, forward: impl Forward) -
             Ok(stream) => {
                 starved.store(false, Ordering::Relaxed);
                 let mut permit = slots.clone().try_acquire_owned().ok();
-                if permit.is_none() && seats.free_one() {
+                // A sibling's unused connections are its pool: it is not one that floods.
+                if permit.is_none() && shared.serving.facing == Facing::Agent && seats.free_one() {
                     permit = tokio::time::timeout(MAKES_ROOM, slots.clone().acquire_owned()).await.ok().and_then(Result::ok);
                 }
                 let slot = permit.map(Seat::take);

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::image::Programs;
 
 /// Names another directory with the sidecars' programs.
 pub const DIRECTORY: &str = "BOTTLE_LIBEXEC";
@@ -30,6 +31,27 @@ pub fn find(piece: &str) -> Result<OwnedFd> {
         tried.join("; "),
         format!("run `make build`, or set {DIRECTORY} to the directory that has `{name}`"),
     ))
+}
+
+/// The sidecars' programs, for images of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Installed;
+
+impl Programs for Installed {
+    fn program(&self, piece: &str) -> Result<File> {
+        find(piece).map(File::from)
+    }
+
+    fn materials(&self, piece: &str) -> Option<File> {
+        // Beside the program that is found, and only there.
+        let name = file_name(piece);
+        let directory = directories().into_iter().find(|directory| directory.join(&name).exists())?;
+        File::open(directory.join(format!("{name}.cdx.json"))).ok()
+    }
+
+    fn images(&self) -> Option<PathBuf> {
+        directories().into_iter().map(|directory| directory.join("images")).find(|images| images.is_dir())
+    }
 }
 
 fn directories() -> Vec<PathBuf> {

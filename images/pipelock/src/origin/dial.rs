@@ -71,8 +71,8 @@ impl Door {
     /// Finds the addresses for a host, judges them all, and dials them in turn until `connect_ms` are over.
     pub async fn open(&self, table: &Table, host: &Host, port: u16) -> Result<Dialled, Refused> {
         let deadline = Instant::now() + Duration::from_millis(table.limits.connect_ms);
-        table.foresee(host, &self.local()?)?;
-        let way = table.way(host);
+        table.foresee(host, port, &self.local()?)?;
+        let way = table.way(host, port);
         let addresses = match way {
             // A parent resolves names itself; what is an address already was judged all the same.
             Way::Fixed(address) | Way::Parent(address) => vec![address],

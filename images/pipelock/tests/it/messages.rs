@@ -174,7 +174,7 @@ async fn a_tunnel_opens_to_its_exact_target_alone() {
     })
     .await;
     let mut config = config_for("git.test", &origin);
-    config.x_bottle.tunnels = vec![Tunnel { host: Host::parse("git.test").unwrap(), port: 22 }];
+    config.x_bottle.tunnels = vec![Tunnel { host: Host::parse("git.test").unwrap(), port: 22, address: None }];
     let pipelock = Pipelock::start(config);
     let mut stream = tokio::net::UnixStream::connect(&pipelock.socket).await.unwrap();
     stream.write_all(b"CONNECT git.test:22 HTTP/1.1\r\nHost: git.test:22\r\n\r\nhello").await.unwrap();

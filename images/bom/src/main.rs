@@ -1,0 +1,45 @@
+//! `bottle-bom DIRECTORY PACKAGE…`: writes `DIRECTORY/PACKAGE.cdx.json`, the bill of materials of a program, for each package that is one.
+//! The standard input has the facts of the toolchain, a name and a value on each line.
+//!
+//! The same program, lock file and toolchain give the same bytes: no time, no serial number, no path, everything sorted. The features of
+//! dependencies are those of the whole workspace, so a bill may name a package of which nothing was linked; it leaves none out.
+
+mod bill;
+mod packages;
+
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.split_first() {
+        Some((directory, packages)) if !packages.is_empty() => match run(Path::new(directory), packages) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => complain(&why, 1),
+        },
+        _ => complain("usage: bottle-bom DIRECTORY PACKAGE…", 2),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the only place that prints")]
+fn complain(why: &str, code: u8) -> ExitCode {
+    eprintln!("bottle-bom: {why}");
+    ExitCode::from(code)
+}
+
+fn run(directory: &Path, names: &[String]) -> Result<(), String> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).map_err(|e| format!("the facts: {e}"))?;
+    let facts: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once(' ')).collect();
+    let target = facts.iter().find(|(name, _)| *name == "target").ok_or("the facts do not name the target")?.1;
+    let resolved = packages::Resolved::read(target)?;
+    for name in names {
+        let file = directory.join(name);
+        let program = std::fs::read(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+        let bill = bill::bill(&resolved, name, &program, &facts)?;
+        let to = directory.join(format!("{name}.cdx.json"));
+        std::fs::write(&to, bill).map_err(|e| format!("{}: {e}", to.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! The gate as a server: each request to its repository and service.
+
+use std::sync::Arc;
+
+use bottle_contract::host::Host;
+use bottle_contract::names;
+use bottle_contract::reason::Reason;
+use bottle_wire::{Asked, Body, Events, Forward, Refused};
+use http::{HeaderValue, Request, Response, header};
+
+use crate::advert::Service;
+use crate::push::{Push, Yard};
+use crate::service::{self, Wish};
+use crate::table::Live;
+use crate::{fetch, outlet};
+
+/// Decides and answers. Cheap to clone.
+#[derive(Clone)]
+pub struct Gate {
+    live: Arc<Live>,
+    yard: Yard,
+    events: Events,
+}
+
+impl Gate {
+    /// A gate under what `live` says.
+    pub fn new(live: Arc<Live>, events: Events) -> Self {
+        let yard = Yard::new(&live.table().limits);
+        Self { live, yard, events }
+    }
+
+    async fn answer(&self, asked: &Asked, request: Request<Body>) -> Result<Response<Body>, Refused> {
+        let table = self.live.table();
+        asked.notes.note(|noted| noted.generation = Some(table.generation));
+        let (name, wish) = service::wish(request.method().as_str(), &asked.path, asked.query.as_deref())?;
+        let unknown = || Refused::new(Reason::RepoNotListed, format!("there is no repository `{name}` here")).place("path");
+        let repo = table.repo(name).ok_or_else(unknown)?;
+        asked.notes.note(|noted| noted.rule = Some(repo.name.clone()));
+        let (parts, body) = request.into_parts();
+        let version = service::version(parts.headers.get("git-protocol").map(HeaderValue::as_bytes));
+        let mut encodings = parts.headers.get_all(header::CONTENT_ENCODING).iter();
+        let gzip = match (encodings.next().map(HeaderValue::as_bytes), encodings.next()) {
+            (None | Some(b"identity"), None) => false,
+            (Some(b"gzip" | b"x-gzip"), None) if wish == Wish::Answer(Service::UploadPack) => true,
+            _ => {
+                return Err(
+                    Refused::new(Reason::BodyNotScannable, "the request's encoding is not known here").place("header:content-encoding")
+                );
+            }
+        };
+        let (events, id) = (self.events.clone(), asked.request_id.clone());
+        match wish {
+            Wish::Advertisement(service) => fetch::advertisement(repo, table, service, version).await,
+            Wish::Answer(Service::UploadPack) => Ok(fetch::answer(repo, table, version, gzip, body, events, id).await),
+            Wish::Answer(Service::ReceivePack) => Ok(Push { repo, table, yard: self.yard.clone(), events, id }.answer(body)),
+        }
+    }
+}
+
+impl Forward for Gate {
+    fn admit(&self, _: &Host, _: u16) -> Result<(), Refused> {
+        Err(Refused::new(Reason::OpaqueTunnel, "git-gate is no proxy"))
+    }
+
+    async fn forward(&self, asked: Asked, request: Request<Body>) -> Result<Response<Body>, Refused> {
+        if !self.serves(&asked.host) {
+            return Err(Refused::new(Reason::HostNotListed, "git-gate is no proxy"));
+        }
+        self.answer(&asked, request).await.or_else(|refused| {
+            asked.notes.note(|noted| noted.message = Some(refused.to_string()));
+            Ok(outlet::refusal(&refused))
+        })
+    }
+
+    fn serves(&self, host: &Host) -> bool {
+        match host {
+            Host::Name(name) => name == names::GIT_GATE.0 || name == "localhost",
+            Host::Ip(address) => address.is_loopback(),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Commits, trees and tags of a pack: what is reached from where, by which name. Pure.
+
+use std::collections::{HashMap, HashSet};
+
+use gix_hash::ObjectId;
+
+use crate::pack::{Kind, Unsound};
+
+/// The longest path of a file. Linux takes 4096 bytes.
+const LONGEST_PATH: usize = 4096;
+
+/// What of a pack's objects has structure.
+#[derive(Debug, Default)]
+pub struct History {
+    /// All of them, one after the other.
+    bytes: Vec<u8>,
+    commits: HashMap<ObjectId, Commit>,
+    /// In the order in which they came.
+    order: Vec<ObjectId>,
+    trees: HashMap<ObjectId, (usize, usize)>,
+    tree_order: Vec<ObjectId>,
+}
+
+#[derive(Debug)]
+struct Commit {
+    tree: ObjectId,
+    parents: Vec<ObjectId>,
+}
+
+/// A name on the way: which commit brings it, if one does, its path, and what it names.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    /// The first commit that has it.
+    pub commit: Option<ObjectId>,
+    /// From the top of the tree.
+    pub path: &'a [u8],
+    /// What has this name.
+    pub id: ObjectId,
+}
+
+impl History {
+    /// Keeps an object. Its structure must be what its kind says, or the names in it could not be read.
+    pub fn keep(&mut self, kind: Kind, id: ObjectId, object: &[u8]) -> Result<(), Unsound> {
+        let malformed = |why| Unsound::Object(id, why);
+        match kind {
+            Kind::Blob => {}
+            Kind::Tag => {
+                tag(object).ok_or_else(|| malformed("it is no tag"))?;
+            }
+            Kind::Commit => {
+                let commit = commit(object).ok_or_else(|| malformed("it is no commit"))?;
+                if self.commits.insert(id, commit).is_none() {
+                    self.order.push(id);
+                }
+            }
+            Kind::Tree => {
+                let mut rest = object;
+                while !rest.is_empty() {
+                    let (entry, after) = entry(rest).ok_or_else(|| malformed("it is no tree"))?;
+                    if entry.name.is_empty() || entry.name.contains(&b'/') || matches!(entry.name, b"." | b"..") {
+                        return Err(malformed("a name in it is no file name"));
+                    }
+                    rest = after;
+                }
+                if !self.trees.contains_key(&id) {
+                    let start = self.bytes.len();
+                    self.bytes.extend_from_slice(object);
+                    self.trees.insert(id, (start, self.bytes.len()));
+                    self.tree_order.push(id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of commits.
+    pub fn commits(&self) -> usize {
+        self.order.len()
+    }
+
+    /// True when `new` has `old` among its ancestors, as far as these commits show.
+    pub fn shows_descent(&self, new: ObjectId, old: ObjectId) -> bool {
+        let mut seen = HashSet::from([new]);
+        let mut ahead = vec![new];
+        while let Some(id) = ahead.pop() {
+            if id == old {
+                return true;
+            }
+            let parents = self.commits.get(&id).map(|commit| commit.parents.as_slice()).unwrap_or_default();
+            ahead.extend(parents.iter().filter(|parent| seen.insert(**parent)));
+        }
+        false
+    }
+
+    /// Commits that these name as parents and that are not among them: what upstream has already.
+    pub fn boundary(&self, new: ObjectId) -> Vec<ObjectId> {
+        let mut seen = HashSet::from([new]);
+        let mut ahead = vec![new];
+        let mut boundary = Vec::new();
+        while let Some(id) = ahead.pop() {
+            match self.commits.get(&id) {
+                None => boundary.push(id),
+                Some(commit) => ahead.extend(commit.parents.iter().filter(|parent| seen.insert(**parent))),
+            }
+        }
+        boundary
+    }
+
+    /// Calls `each` with every name in every tree, each tree once, the oldest commit that has it first; then those of
+    /// trees that no commit has.
+    pub fn names(&self, mut each: impl FnMut(Named<'_>) -> Result<(), Unsound>) -> Result<(), Unsound> {
+        let mut seen = HashSet::new();
+        let mut path = Vec::new();
+        for id in self.oldest_first() {
+            self.walk(Some(id), self.commits[&id].tree, &mut seen, &mut path, &mut each)?;
+        }
+        for tree in &self.tree_order {
+            self.walk(None, *tree, &mut seen, &mut path, &mut each)?;
+        }
+        Ok(())
+    }
+
+    /// Parents before their children.
+    fn oldest_first(&self) -> Vec<ObjectId> {
+        let mut order = Vec::with_capacity(self.order.len());
+        let mut seen = HashSet::new();
+        for start in &self.order {
+            if !seen.insert(*start) {
+                continue;
+            }
+            // Each with how many of its parents were looked at.
+            let mut stack = vec![(*start, 0)];
+            while let Some((id, next)) = stack.last_mut() {
+                let commit = &self.commits[id];
+                match commit.parents.get(*next) {
+                    Some(parent) => {
+                        *next += 1;
+                        if self.commits.contains_key(parent) && seen.insert(*parent) {
+                            stack.push((*parent, 0));
+                        }
+                    }
+                    None => {
+                        order.push(*id);
+                        stack.pop();
+                    }
+                }
+            }
+        }
+        order
+    }
+
+    fn walk(
+        &self,
+        commit: Option<ObjectId>,
+        top: ObjectId,
+        seen: &mut HashSet<ObjectId>,
+        path: &mut Vec<u8>,
+        each: &mut impl FnMut(Named<'_>) -> Result<(), Unsound>,
+    ) -> Result<(), Unsound> {
+        // Each tree under way: what of it is left, and the length of the path that leads to it.
+        let mut stack: Vec<(&[u8], usize)> = Vec::new();
+        let open = |id: &ObjectId, seen: &mut HashSet<ObjectId>| {
+            let (start, end) = *self.trees.get(id)?;
+            seen.insert(*id).then(|| &self.bytes[start..end])
+        };
+        stack.extend(open(&top, seen).map(|tree| (tree, 0)));
+        while let Some((rest, length)) = stack.last_mut() {
+            let Some((found, after)) = entry(rest) else {
+                stack.pop();
+                continue;
+            };
+            *rest = after;
+            path.truncate(*length);
+            if *length > 0 {
+                path.push(b'/');
+            }
+            path.extend_from_slice(found.name);
+            if path.len() > LONGEST_PATH {
+                return Err(Unsound::Object(top, "a path in it is longer than 4096 bytes"));
+            }
+            each(Named { commit, path, id: found.id })?;
+            if let Some(tree) = open(&found.id, seen) {
+                stack.push((tree, path.len()));
+            }
+        }
+        path.clear();
+        Ok(())
+    }
+}
+
+struct TreeEntry<'a> {
+    name: &'a [u8],
+    id: ObjectId,
+}
+
+/// The first entry of a tree: mode, space, name, zero, twenty bytes of id.
+fn entry(tree: &[u8]) -> Option<(TreeEntry<'_>, &[u8])> {
+    let space = tree.iter().take(8).position(|b| *b == b' ')?;
+    if space == 0 || !tree[..space].iter().all(|b| (b'0'..=b'7').contains(b)) {
+        return None;
+    }
+    let rest = &tree[space + 1..];
+    let zero = memchr::memchr(0, rest)?;
+    let (id, after) = rest[zero + 1..].split_first_chunk::<20>()?;
+    Some((TreeEntry { name: &rest[..zero], id: ObjectId::from(*id) }, after))
+}
+
+fn commit(object: &[u8]) -> Option<Commit> {
+    let mut lines = object.split(|b| *b == b'\n');
+    let tree = ObjectId::from_hex(lines.next()?.strip_prefix(b"tree ")?).ok()?;
+    let mut parents = Vec::new();
+    for line in lines {
+        let Some(parent) = line.strip_prefix(b"parent ") else {
+            return line.starts_with(b"author ").then_some(Commit { tree, parents });
+        };
+        parents.push(ObjectId::from_hex(parent).ok()?);
+    }
+    None
+}
+
+fn tag(object: &[u8]) -> Option<ObjectId> {
+    ObjectId::from_hex(object.split(|b| *b == b'\n').next()?.strip_prefix(b"object ")?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> ObjectId {
+        ObjectId::from([n; 20])
+    }
+
+    fn tree(entries: &[(&str, u8)]) -> Vec<u8> {
+        entries.iter().flat_map(|(name, n)| [b"40000 ", name.as_bytes(), b"\0", &[*n; 20]].concat()).collect()
+    }
+
+    fn commit_of(tree: u8, parents: &[u8]) -> Vec<u8> {
+        let mut text = format!("tree {}\n", id(tree));
+        for parent in parents {
+            text += &format!("parent {}\n", id(*parent));
+        }
+        (text + "author a <a@b> 0 +0000\n\nwords\n").into_bytes()
+    }
+
+    fn history(commits: &[(u8, u8, &[u8])], trees: &[(u8, &[(&str, u8)])]) -> History {
+        let mut history = History::default();
+        for (n, top, parents) in commits {
+            history.keep(Kind::Commit, id(*n), &commit_of(*top, parents)).unwrap();
+        }
+        for (n, entries) in trees {
+            history.keep(Kind::Tree, id(*n), &tree(entries)).unwrap();
+        }
+        history
+    }
+
+    #[test]
+    fn each_name_is_told_with_the_oldest_commit_that_has_it() {
+        let history = history(
+            &[(2, 11, &[1]), (1, 10, &[])],
+            &[(10, &[("src", 20)]), (11, &[("new", 31), ("src", 20)]), (20, &[("a", 30)]), (40, &[("stray", 1)])],
+        );
+        let mut told = Vec::new();
+        let each = |named: Named<'_>| {
+            told.push((named.commit.map(|c| c.as_slice()[0]), String::from_utf8(named.path.to_vec()).unwrap(), named.id.as_slice()[0]));
+            Ok(())
+        };
+        history.names(each).unwrap();
+        let expected = [(Some(1), "src", 20), (Some(1), "src/a", 30), (Some(2), "new", 31), (Some(2), "src", 20), (None, "stray", 1)];
+        assert_eq!(told, expected.map(|(c, path, n)| (c, path.to_owned(), n)));
+    }
+
+    #[test]
+    fn descent_is_shown_through_any_parent_and_never_guessed() {
+        let history = history(&[(3, 10, &[2, 9]), (2, 10, &[1]), (4, 10, &[9])], &[]);
+        assert!(history.shows_descent(id(3), id(1)));
+        assert!(history.shows_descent(id(3), id(9)));
+        assert!(history.shows_descent(id(7), id(7)));
+        assert!(!history.shows_descent(id(4), id(1)));
+        assert!(!history.shows_descent(id(9), id(1)));
+        let mut boundary = history.boundary(id(3));
+        boundary.sort();
+        assert_eq!(boundary, [id(1), id(9)]);
+    }
+
+    #[test]
+    fn a_tree_that_holds_itself_many_times_is_walked_once() {
+        // Ten names for one tree, ten levels deep: ten to the tenth paths.
+        let names = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+        let mut history = History::default();
+        history.keep(Kind::Commit, id(1), &commit_of(100, &[])).unwrap();
+        for level in 100..110 {
+            history.keep(Kind::Tree, id(level), &tree(&names.map(|name| (name, level + 1)))).unwrap();
+        }
+        let mut told = 0;
+        history
+            .names(|_| {
+                told += 1;
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(told, 100);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        let mut history = History::default();
+        for (kind, object) in [
+            (Kind::Tree, &b"40000 a"[..]),
+            (Kind::Tree, b"40000 a\0short"),
+            (Kind::Tree, b"x a\0aaaaaaaaaaaaaaaaaaaa"),
+            (Kind::Tree, b"40000 ..\0aaaaaaaaaaaaaaaaaaaa"),
+            (Kind::Tree, b"40000 a/b\0aaaaaaaaaaaaaaaaaaaa"),
+            (Kind::Tree, b"40000 \0aaaaaaaaaaaaaaaaaaaa"),
+            (Kind::Commit, b"parent x"),
+            (Kind::Commit, b"tree 1111111111111111111111111111111111111111\n"),
+            (Kind::Tag, b"x"),
+        ] {
+            assert!(matches!(history.keep(kind, id(1), object), Err(Unsound::Object(..))), "{object:?}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The table in force: repositories, scanner and limits, replaced as one.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bottle_contract::Untrusted;
+use bottle_contract::event::Level;
+use bottle_contract::gate::{FILE, GateConfig, GateLimits, PushPolicy};
+use bottle_scan::{Fingerprints, Scanner};
+use bottle_wire::Events;
+
+use crate::upstream::{self, Link, Patience, Upstream};
+
+/// One repository.
+pub struct Repo {
+    /// Its name at the gate.
+    pub name: String,
+    /// Where it really is.
+    pub upstream: Upstream,
+    /// What may be pushed.
+    pub policy: PushPolicy,
+}
+
+/// One generation, never changed.
+pub struct Table {
+    /// Which one.
+    pub generation: u64,
+    /// Bounds.
+    pub limits: GateLimits,
+    /// Rules and the bottle's own secrets.
+    pub scanner: Scanner,
+    repos: Vec<Arc<Repo>>,
+}
+
+impl Table {
+    /// Reads the configuration and every secret that it names.
+    pub fn read(config: &Path, secrets: &Path) -> Result<Self, String> {
+        let text = std::fs::read(config.join(FILE)).map_err(|error| format!("cannot read {FILE}: {error}"))?;
+        let config: GateConfig = serde_json::from_slice(&text).map_err(|error| format!("{FILE} is not valid: {error}"))?;
+        let link = Arc::new(Link::new(PathBuf::from(&config.link), Patience::from(&config.limits)));
+        let tls = upstream::tls(&config.trust)?;
+        let repo = |repo: bottle_contract::gate::Repo| {
+            let upstream =
+                Upstream::new(&repo.upstream, &link, &tls, secrets).map_err(|why| format!("repository {:?}: {why}", repo.name))?;
+            Ok::<_, String>(Arc::new(Repo { name: repo.name, upstream, policy: repo.push }))
+        };
+        let fingerprints = match config.fingerprints {
+            serde_json::Value::Null => Fingerprints::default(),
+            value => serde_json::from_value(value).map_err(|_| "`fingerprints` cannot be read".to_owned())?,
+        };
+        Ok(Self {
+            generation: config.generation,
+            limits: config.limits,
+            scanner: Scanner::new(fingerprints)?,
+            repos: config.repos.into_iter().map(repo).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The repository of this name.
+    pub fn repo(&self, name: &str) -> Option<Arc<Repo>> {
+        self.repos.iter().find(|repo| repo.name == name).cloned()
+    }
+}
+
+/// The table in force.
+pub struct Live(RwLock<Arc<Table>>);
+
+impl Live {
+    /// Begins with this one.
+    pub fn new(table: Table) -> Self {
+        Self(RwLock::new(Arc::new(table)))
+    }
+
+    /// The generation by which a request is judged from its start to its end.
+    pub fn table(&self) -> Arc<Table> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads everything again, and uses it only if all of it is good and not older.
+    pub fn reload(&self, config: &Path, secrets: &Path, events: &Events) {
+        let old = self.table();
+        let read = Table::read(config, secrets).and_then(|new| match new.generation < old.generation {
+            true => Err(format!("{FILE} is of generation {}, older than {} in force", new.generation, old.generation)),
+            false => Ok(new),
+        });
+        let event = match read {
+            Ok(new) => {
+                let mut event = Events::event(Level::Info, "reload");
+                event.generation = Some(new.generation);
+                *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+                event
+            }
+            Err(error) => {
+                let mut event = Events::event(Level::Error, "reload_failed");
+                event.generation = Some(old.generation);
+                event.message = Some(format!("the old table stays in force: {}", Untrusted::new(&error)));
+                event
+            }
+        };
+        events.write(&event);
+    }
+}
