@@ -186,7 +186,9 @@
             '';
           };
         }
-        // lib.genAttrs (map (name: "image-${name}") sidecars) (name: image (lib.removePrefix "image-" name));
+        // lib.genAttrs (map (name: "image-${name}") sidecars) (
+          name: image (lib.removePrefix "image-" name)
+        );
     in
     {
       packages = forEach (pkgs: removeAttrs (packagesOf pkgs) [ "checks" ]);

@@ -35,6 +35,12 @@
         licenses.asl20.spdxId = "Apache-2.0";
       };
 
+      # By its content alone: a change of this file builds no crate anew.
+      vendor = builtins.path {
+        name = "vendor";
+        path = ./vendor;
+      };
+
       legacyPackages = lib.genAttrs systems (
         system:
         let
@@ -110,7 +116,7 @@
               chmod -R u+w source
               cd source
               cmp ${cargoLock.lockFile} Cargo.lock
-              export CARGO_HOME=$TMPDIR/cargo cargoDepsCopy=${./vendor}
+              export CARGO_HOME=$TMPDIR/cargo cargoDepsCopy=${vendor}
               cat >>.cargo/config.toml <<END
 
               [source.crates-io]
