@@ -6,6 +6,7 @@
 mod life_abrupt;
 mod life_bounds;
 mod life_exit;
+mod life_image;
 mod life_launch;
 mod life_output;
 mod life_secrets;
