@@ -73,8 +73,6 @@
           of-the-machine = name: derivation' name { } "mkdir $out";
         in
         {
-          inherit system;
-
           runCommand =
             name:
             {
@@ -103,6 +101,7 @@
               auditable,
               doCheck,
               buildInputs,
+              nativeBuildInputs,
               dontStrip,
               dontPatchELF,
               buildPhase,
@@ -111,7 +110,7 @@
             }:
             assert cargoLock == { inherit (cargoLock) lockFile; };
             assert !auditable && !doCheck && dontStrip && dontPatchELF;
-            derivation' "${pname}-${version}" { inherit buildInputs; } ''
+            derivation' "${pname}-${version}" { inherit buildInputs nativeBuildInputs; } ''
               cp -r ${src} source
               chmod -R u+w source
               cd source
