@@ -6,7 +6,7 @@
   description = "A stand-in for nixpkgs";
 
   outputs =
-    { self }:
+    _:
     let
       systems = [
         "x86_64-linux"
