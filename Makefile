@@ -10,7 +10,7 @@ SIDECARS := $(patsubst images/%/image.yaml,%,$(wildcard images/*/image.yaml))
 
 CI_TOOLS := nixfmt_rs deadnix
 
-.PHONY: help ci ci-tools nix build run test e2e lint cases bench images images-check images-digests install clean
+.PHONY: help ci ci-tools nix build run test e2e engines lint cases bench images images-check images-digests install clean
 
 help: ## list what can be done
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | column -t -s @
@@ -26,9 +26,13 @@ test: lint ## everything that CI checks: lints, unit tests, end-to-end tests
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace
 
-e2e: ## the end-to-end tests alone
+e2e: ## the end-to-end tests alone, on every backend that this machine can have
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace --test e2e
+
+engines: ## download the container engines that the tests start, beside the machine's own
+	tests/engines/engine install release
+	tests/engines/engine install current
 
 lint: ## formatting, clippy, the map of the modules
 	$(CARGO) fmt --all --check

@@ -20,6 +20,13 @@ pub struct Values {
     pub fingerprints: serde_json::Value,
 }
 
+impl Values {
+    /// For a look at the host only, and for when the values were handed over.
+    pub fn nothing() -> Self {
+        Self { env: Vec::new(), tokens: BTreeMap::new(), fingerprints: serde_json::Value::Null }
+    }
+}
+
 /// Asks a person for a value, with this prompt.
 pub type Ask<'a> = &'a mut dyn FnMut(&str) -> Result<Zeroizing<String>>;
 

@@ -1,15 +1,69 @@
 //! Backends: how a plan is performed. Each performs the same steps, and undoes them in reverse.
 
+pub mod compose;
 pub mod embedded;
+mod etc;
+mod provision;
+pub mod undo;
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use bottle_init::control::Channel;
 use rustix::process::Pid;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::Step;
 use crate::store::Claim;
+use crate::values::Values;
+
+/// What a backend needs besides the plan.
+pub struct Given {
+    /// The values that the plan names.
+    pub values: Values,
+    /// Rows and columns of the operator's terminal.
+    pub window: (u16, u16),
+    /// The unpacked image that the agent's root is made of.
+    pub image: Option<PathBuf>,
+    /// The image of each piece, for an engine.
+    pub archives: BTreeMap<String, Archive>,
+}
+
+impl Given {
+    /// For a look at the host only.
+    pub fn nothing() -> Self {
+        Self { values: Values::nothing(), window: (0, 0), image: None, archives: BTreeMap::new() }
+    }
+}
+
+/// An image that an engine can load.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    /// `sha256:…` of its configuration: what the engine calls it.
+    pub id: String,
+    /// The archive.
+    pub path: PathBuf,
+}
+
+/// The backends that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// Namespaces, without a daemon
+    Embedded,
+    /// Docker, by docker compose
+    Compose,
+}
+
+impl Kind {
+    /// Its name in metadata and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Compose => "compose",
+        }
+    }
+}
 
 /// One way to perform a plan.
 pub trait Backend {
@@ -22,6 +76,12 @@ pub trait Backend {
     /// Performs a step. What it makes outside the state directory is recorded in `claim` first.
     fn apply(&mut self, step: &Step, claim: &mut Claim) -> Result<Applied>;
 
+    /// Goes on with the step that waits, now that its descriptor is readable.
+    fn proceed(&mut self, claim: &mut Claim) -> Result<Applied>;
+
+    /// What the step that waits waits for, in the words of an error.
+    fn awaited(&mut self) -> Option<Error>;
+
     /// Takes the sockets that a piece opened for others, in the order of the plan.
     fn listeners(&mut self, sockets: Vec<OwnedFd>) -> Result<()>;
 
@@ -33,12 +93,7 @@ pub trait Backend {
 
     /// Undoes what all steps made, last first. A missing object is success; every failure is reported, the first does
     /// not stop the others.
-    fn undo(&mut self, claim: &mut Claim) -> Vec<crate::error::Error>;
-}
-
-/// Undoes everything that is recorded of a bottle whose processes are gone or have lost their supervisor.
-pub fn undo_objects(claim: &mut Claim) -> Vec<crate::error::Error> {
-    embedded::undo_objects(claim)
+    fn undo(&mut self, claim: &mut Claim) -> Vec<Error>;
 }
 
 /// What a step has started.
@@ -50,6 +105,8 @@ pub enum Applied {
     Piece(Cell),
     /// A piece runs, and the next step must wait until it has opened its sockets.
     PieceThenListeners(Cell),
+    /// It goes on, by [`Backend::proceed`], when this descriptor is readable.
+    Waits(OwnedFd),
 }
 
 /// A running piece, as the supervisor watches it.
@@ -63,6 +120,8 @@ pub struct Cell {
     pub pidfd: OwnedFd,
     /// The way to talk to its first process.
     pub control: Channel,
+    /// Its first process only holds it, and passes signals on to its program.
+    pub held: bool,
     /// What it prints: a name for the log, and the end to read from.
     pub outputs: Vec<(&'static str, OwnedFd)>,
     /// Where its standard input is written to.

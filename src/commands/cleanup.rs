@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::backend;
+use crate::backend::{self, Kind};
 use crate::error::Result;
 use crate::store::{Bottles, Claim, Layout, Status, Takeover};
 
@@ -15,6 +15,9 @@ pub struct Args {
     /// Remove ended bottles too, with their logs
     #[arg(long)]
     pub all: bool,
+    /// Ask this backend, too, for what no bottle here accounts for
+    #[arg(long, value_enum)]
+    pub backend: Option<Kind>,
 }
 
 /// Cleans up. Liveness is the lock that a supervisor holds, never a number in a file.
@@ -47,6 +50,9 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
             }
         }
     }
+    if args.backend == Some(Kind::Compose) {
+        count += strays(args, layout, out)?;
+    }
     if count == 0 {
         writeln!(out, "nothing to do").map_err(super::cannot_write)?;
     }
@@ -54,11 +60,31 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     Ok(first.map_or(0, |error| error.code))
 }
 
+/// Projects that carry this state directory's label, and that no bottle in it accounts for: somebody has removed its directory.
+fn strays(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<usize> {
+    let owner = backend::compose::owner(&layout.state);
+    let mut known = Vec::new();
+    for entry in Bottles::list(layout)? {
+        // What cannot be read may be anybody's.
+        known.push(backend::compose::project(entry.id.as_str(), &owner));
+    }
+    let strays = backend::compose::undo::strays(&owner, &known)?;
+    for project in &strays {
+        if args.dry_run {
+            writeln!(out, "would remove the project {project}").map_err(super::cannot_write)?;
+            continue;
+        }
+        backend::compose::undo::stray(project)?;
+        writeln!(out, "removed the project {project}").map_err(super::cannot_write)?;
+    }
+    Ok(strays.len())
+}
+
 /// Undoes what a dead bottle made; its logs stay unless it is removed as a whole.
 fn clean(layout: &Layout, id: &crate::store::Id, keep_logs: bool) -> Result<()> {
     let Takeover::Dead(mut claim) = Claim::take_over(layout, id)? else { return Ok(()) };
     let damaged = claim.damage().is_some();
-    let errors = backend::undo_objects(&mut claim);
+    let errors = backend::undo::objects(&mut claim);
     if let Some(error) = errors.into_iter().next() {
         return Err(error);
     }

@@ -1,13 +1,15 @@
 //! `bottle start`: from a wish to an exit code.
 
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::backend::Backend;
-use crate::backend::embedded::{self, Embedded};
+use crate::backend::compose::{Compose, engine::Engine};
+use crate::backend::embedded::Embedded;
+use crate::backend::{self, Backend, Given, Kind};
 use crate::digest::sha256_hex;
 use crate::error::{Error, NOT_FOUND, Result};
 use crate::lifecycle::end::Ending;
@@ -15,11 +17,12 @@ use crate::lifecycle::table::Times;
 use crate::lifecycle::{self, watch::Wishes};
 use crate::manifest::{
     self,
-    model::{Resolved, Rootfs},
+    model::{self, Resolved, Rootfs},
 };
 use crate::plan::agent::{self, Run};
 use crate::plan::build::Facts;
 use crate::plan::{Plan, plan};
+use crate::render::compose::AGENT;
 use crate::render::preflight;
 use crate::signals::Signals;
 use crate::store::{Claim, Exit, Id, Layout, Object, Phase};
@@ -27,6 +30,8 @@ use crate::terminal::Answer;
 use crate::timeline::{Opening, Timeline};
 use crate::{clock, image, limits, programs, terminal, values, workspace};
 
+/// Names the backend.
+const BACKEND: &str = "BOTTLE_BACKEND";
 /// How long everything up to the agent's first instruction may take.
 const START: Duration = Duration::from_secs(30);
 /// How long the sidecars may take to end by themselves.
@@ -57,6 +62,9 @@ pub struct Args {
     /// Seconds that the agent has to end after it was asked
     #[arg(long, value_name = "SECONDS", default_value_t = GRACE)]
     pub grace: u64,
+    /// What makes the bottle; without it, $BOTTLE_BACKEND, then what the manifest says
+    #[arg(long, value_enum)]
+    pub backend: Option<Kind>,
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -89,8 +97,9 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let base = args.name.as_deref().unwrap_or(&args.agent);
     base.parse::<Id>()?;
     let draft = plan(&resolved, base, &wish, &facts);
+    let kind = kind(args, &resolved)?;
     if args.dry_run {
-        return dry_run(args, &draft, out);
+        return dry_run(args, kind, &draft, out);
     }
     if let (Some(name), None, None) = (own, &facts.program, &wish.command) {
         return Err(not_installed(name));
@@ -101,22 +110,23 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let mut ask = |prompt: &str| terminal::secret(prompt, &mut signals);
     let ask: values::Ask<'_> = &mut ask;
     let values = values::resolve(&draft, &host, (facts.terminal && !args.headless).then_some(ask))?;
-    let window = terminal::window();
-    let notes = Embedded::new(&draft, embedded::Values::none(window))?.check()?;
-    let image = match &draft.rootfs {
-        Rootfs::Image(archive) => Some(image::unpacked(archive, layout)?),
-        Rootfs::Host => None,
+    let engine = (kind == Kind::Compose).then(Engine::find).transpose()?;
+    let notes = made(engine.as_ref(), &draft, Given::nothing())?.check()?;
+    let (image, archives) = match (kind, &draft.rootfs) {
+        (Kind::Compose, _) => (None, archives(&draft, layout)?),
+        (Kind::Embedded, Rootfs::Image(archive)) => (Some(image::unpacked(archive, layout)?), BTreeMap::new()),
+        (Kind::Embedded, Rootfs::Host) => (None, BTreeMap::new()),
     };
-    confirm(args, &draft, &notes, &mut signals)?;
+    confirm(args, kind, &draft, &notes, &mut signals)?;
     let mut claim = Claim::new(layout, base, args.name.as_deref())?;
     let plan = plan(&resolved, claim.id().as_str(), &wish, &facts);
-    let values = embedded::Values::of(values, terminal::window()).with_image(image);
-    let result = live(args, &resolved, &plan, values, &mut claim, &mut signals);
+    let given = Given { values, window: terminal::window(), image, archives };
+    let result = made(engine.as_ref(), &plan, given).and_then(|backend| live(args, &resolved, &plan, backend, &mut claim, &mut signals));
     let (ending, troubles) = match result {
         Ok(ended) => ended,
         Err(error) => {
             // Nothing was started: the failure itself is all there is to keep.
-            let errors = embedded::undo_objects(&mut claim);
+            let errors = backend::undo::objects(&mut claim);
             errors.iter().for_each(report);
             claim.remove()?;
             return Err(error);
@@ -127,15 +137,61 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     Ok(ending.code())
 }
 
+/// Who makes the bottle: the command line says it, else the environment, else the manifest.
+fn kind(args: &Args, resolved: &Resolved) -> Result<Kind> {
+    if let Some(kind) = args.backend {
+        return Ok(kind);
+    }
+    match std::env::var(BACKEND) {
+        Ok(name) if !name.is_empty() => Kind::from_str(&name, false).map_err(|_| {
+            let name = bottle_contract::Untrusted::new(&name).to_string();
+            Error::usage(format!("{BACKEND} is `{name}`"), "there is no such backend", "set it to `embedded` or `compose`, or unset it")
+        }),
+        _ => Ok(match resolved.bottle.backend {
+            model::Backend::Embedded => Kind::Embedded,
+            model::Backend::Compose => Kind::Compose,
+        }),
+    }
+}
+
+/// The backend of a start.
+fn made<'p>(engine: Option<&Engine>, plan: &'p Plan, given: Given) -> Result<Box<dyn Backend + 'p>> {
+    Ok(match engine {
+        Some(engine) => Box::new(Compose::new(plan, given, engine.clone())),
+        None => Box::new(Embedded::new(plan, given)?),
+    })
+}
+
+/// The images of all pieces, for an engine. `BOTTLE_IMAGE_EGRESS=FILE` names another archive, and so for each piece.
+fn archives(plan: &Plan, layout: &Layout) -> Result<BTreeMap<String, backend::Archive>> {
+    let epoch = image::Epoch::parse(std::env::var_os(image::EPOCH_VARIABLE).as_deref())?;
+    let of_file = |path: &Path| Ok(backend::Archive { id: image::config_digest(path)?, path: path.to_owned() });
+    let mut archives = BTreeMap::new();
+    for piece in std::iter::once(AGENT).chain(plan.sidecars.iter().map(|s| s.piece.as_str())) {
+        let named = std::env::var_os(format!("BOTTLE_IMAGE_{}", piece.to_ascii_uppercase().replace('-', "_")));
+        let archive = match (named, &plan.rootfs) {
+            (Some(path), _) => of_file(Path::new(&path))?,
+            (None, Rootfs::Image(path)) if piece == AGENT => of_file(path)?,
+            (None, _) => {
+                let recipe = image::find(if piece == AGENT { "agent-host" } else { piece }, &layout.config)?;
+                let built = image::build(&recipe, &backend::embedded::programs::Installed, epoch, layout)?;
+                backend::Archive { id: built.config_digest, path: built.path }
+            }
+        };
+        archives.insert(piece.to_owned(), archive);
+    }
+    Ok(archives)
+}
+
 /// The agent's own program is nowhere.
 fn not_installed(name: &str) -> Error {
     let hint = "`npm install -g @anthropic-ai/claude-code`, or run another program: `bottle start AGENT -- CMD`";
     Error { code: NOT_FOUND, ..Error::failed(format!("`{name}` is not installed"), "no directory of PATH has it", hint) }
 }
 
-fn dry_run(args: &Args, plan: &Plan, out: &mut dyn Write) -> Result<u8> {
+fn dry_run(args: &Args, kind: Kind, plan: &Plan, out: &mut dyn Write) -> Result<u8> {
     let text = match args.format {
-        Format::Text => preflight::dry_run(plan, "embedded", &[]),
+        Format::Text => preflight::dry_run(plan, kind.name(), &[]),
         Format::Json => format!(
             "{:#}\n",
             serde_json::to_value(plan).map_err(|e| Error::failed("cannot print the plan", e, "this is a fault of bottle"))?
@@ -146,11 +202,11 @@ fn dry_run(args: &Args, plan: &Plan, out: &mut dyn Write) -> Result<u8> {
 }
 
 /// Shows the summary, and asks unless the operator has said yes already.
-fn confirm(args: &Args, plan: &Plan, notes: &[String], signals: &mut Signals) -> Result<()> {
+fn confirm(args: &Args, kind: Kind, plan: &Plan, notes: &[String], signals: &mut Signals) -> Result<()> {
     let asks = !args.yes && !args.headless;
     let mut messages = std::io::stderr().lock();
     if asks || terminal::messages_are_seen() {
-        let _ = messages.write_all(preflight::preflight(plan, "embedded", notes).as_bytes());
+        let _ = messages.write_all(preflight::preflight(plan, kind.name(), notes).as_bytes());
     }
     if !asks {
         return Ok(());
@@ -184,7 +240,7 @@ fn live(
     args: &Args,
     resolved: &Resolved,
     plan: &Plan,
-    values: embedded::Values,
+    mut backend: Box<dyn Backend + '_>,
     claim: &mut Claim,
     signals: &mut Signals,
 ) -> Result<(Ending, Vec<Error>)> {
@@ -193,15 +249,14 @@ fn live(
     claim.update(|m| {
         resolved.bottle.name.clone_into(&mut m.bottle);
         resolved.agent.name.clone_into(&mut m.agent);
-        m.backend = "embedded".into();
+        m.backend = backend.name().into();
     })?;
     let digest = sha256_hex(&text);
     let opening = Opening { bottle: &plan.id, boot_id: &claim.metadata().boot_id, plan: &digest };
     let mut timeline = Timeline::create(claim.state(), &opening)?;
-    let mut backend = Embedded::new(plan, values)?;
     let times = Times { start: START, run: plan.limits.time, grace: Duration::from_secs(args.grace), wind: WIND };
     let wishes = Wishes { times, feed: !args.headless };
-    let (mut ending, dropped) = lifecycle::run(plan, &mut backend, claim, &mut timeline, signals, wishes)?;
+    let (mut ending, dropped) = lifecycle::run(plan, &mut *backend, claim, &mut timeline, signals, wishes)?;
     let mut troubles = backend.undo(claim);
     if let Err(error) = timeline.close(&dropped) {
         ending.failure(error);
@@ -212,9 +267,11 @@ fn live(
     }
     let exit =
         Exit { code: ending.code(), signal: ending.agent_signal(), message: ending.error().map(|e| e.what.clone()), ended: clock::now() };
+    // What could not be removed is left to `bottle cleanup`, which looks at what has not ended.
+    let whole = claim.metadata().objects.iter().all(|object| matches!(object, Object::WorkspaceDir(_)));
     let recorded = claim.update(|m| {
-        m.phase = Phase::Ended;
-        m.exit = Some(exit);
+        m.phase = if whole { Phase::Ended } else { Phase::Stopping };
+        m.exit = whole.then_some(exit);
     });
     troubles.extend(recorded.err());
     Ok((ending, troubles))

@@ -37,6 +37,14 @@ use crate::error::{Error, Result};
 use crate::files::Dir;
 use crate::store::Layout;
 
+/// `sha256:…` of an archive's configuration: what an engine calls the image once it has loaded it.
+pub fn config_digest(archive: &Path) -> Result<String> {
+    let hint = "name an OCI or Docker image archive (a tar file)";
+    let contents =
+        archive::read(archive).map_err(|cause| Error::failed(format!("cannot use the image `{}`", archive.display()), cause, hint))?;
+    Ok(format!("sha256:{}", contents.id))
+}
+
 /// The unpacked image of an archive. It is found by the digest of its configuration, so that an archive is unpacked once, whatever
 /// its name; two starts at once do not disturb each other.
 pub fn unpacked(archive: &Path, layout: &Layout) -> Result<PathBuf> {

@@ -6,6 +6,7 @@ use bottle_init::control::{FromInit, ToInit};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
+use super::end::AgentEnd;
 use crate::backend::Cell;
 
 /// The agent's name among the pieces.
@@ -22,12 +23,14 @@ pub struct Live {
     pub talks: bool,
     /// It serves, or, for the agent, it can start at once.
     pub served: bool,
+    /// How its program ended, if its first process said so.
+    pub end: Option<AgentEnd>,
 }
 
 impl Live {
     /// Watches a piece.
     pub fn new(cell: Cell) -> Self {
-        Self { cell, alive: true, talks: true, served: false }
+        Self { cell, alive: true, talks: true, served: false, end: None }
     }
 
     /// The agent is the only piece that does not serve.
@@ -51,8 +54,26 @@ impl Live {
         let _ = self.cell.control.send(message);
     }
 
+    /// Asks a sidecar to end.
+    pub fn stop(&self) {
+        if self.cell.held {
+            self.tell(&ToInit::Signal(libc::SIGTERM));
+        } else {
+            self.signal(Signal::TERM);
+        }
+    }
+
+    /// Ends everyone in its pid namespace.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
+        if self.cell.held {
+            // Whoever may not signal it can still leave it: the end of the conversation is its end.
+            let _ = rustix::net::shutdown(&self.cell.control, rustix::net::Shutdown::Both);
+        }
+    }
+
     /// Sends a signal to the first process, and to no other.
-    pub fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: Signal) {
         if self.alive {
             // The process may be gone already; its end is heard by its descriptor.
             let _ = pidfd_send_signal(&self.cell.pidfd, signal);
@@ -62,6 +83,12 @@ impl Live {
     /// Reaps the process: how it ended, for a message.
     pub fn reap(&mut self) -> String {
         self.alive = false;
+        match self.end {
+            Some(AgentEnd::Exited(code)) => return format!("it exited with code {code}"),
+            Some(AgentEnd::Signaled(signal)) => return format!("it was ended by {}", super::end::name(signal)),
+            Some(AgentEnd::NotExecuted(number)) => return std::io::Error::from_raw_os_error(number).to_string(),
+            Some(AgentEnd::Lost) | None => {}
+        }
         match waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(&self.cell.pidfd)), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
             Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
                 (Some(code), _) => format!("it exited with code {code}"),

@@ -1,14 +1,13 @@
 //! The loop: one thread, one poll, from the first step to the last byte.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use bottle_contract::event::Level;
 use bottle_contract::handoff::READY;
 use bottle_init::control::{FromInit, ToInit};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::Signal;
 
 use super::cells::Live;
 use super::end::{AgentEnd, Ending};
@@ -62,6 +61,7 @@ pub fn run(
         state: State::Starting,
         since: Instant::now(),
         waits_for_listeners: false,
+        waiting: None,
         released: false,
         ending: Ending::default(),
     };
@@ -86,6 +86,7 @@ struct Watch<'r> {
     state: State,
     since: Instant,
     waits_for_listeners: bool,
+    waiting: Option<OwnedFd>,
     released: bool,
     ending: Ending,
 }
@@ -102,32 +103,59 @@ enum Token {
     Process(usize),
     Ready(usize),
     Output(usize, &'static str),
+    Step,
 }
 
 impl Watch<'_> {
     /// Performs steps until one must wait for something.
     fn advance(&mut self) {
-        while self.state == State::Starting && !self.waits_for_listeners {
+        while self.state == State::Starting && !self.waits_for_listeners && self.waiting.is_none() {
             match self.steps.front() {
                 Some(Step::Release) | None => return,
                 Some(_) => {}
             }
             let Some(next) = self.steps.pop_front() else { return };
-            match self.backend.apply(&next, self.claim) {
-                Ok(Applied::Done) => {}
-                Ok(Applied::Piece(cell)) => self.cells.push(Live::new(cell)),
-                Ok(Applied::PieceThenListeners(cell)) => {
-                    self.cells.push(Live::new(cell));
-                    self.waits_for_listeners = true;
-                }
-                Err(error) => return self.fail(error),
+            let applied = self.backend.apply(&next, self.claim);
+            if !self.applied(applied) {
+                return;
             }
-            for sentence in self.backend.left_out() {
-                self.operator.stderr.push(format!("note: {sentence}\n").as_bytes());
-                self.records.note("left_out", Level::Warn, Some(sentence));
+        }
+    }
+
+    /// Takes what a step has started; false if the start has failed.
+    fn applied(&mut self, applied: Result<Applied>) -> bool {
+        match applied {
+            Ok(Applied::Done) => {}
+            Ok(Applied::Piece(cell)) => self.cells.push(Live::new(cell)),
+            Ok(Applied::PieceThenListeners(cell)) => {
+                self.cells.push(Live::new(cell));
+                self.waits_for_listeners = true;
             }
-            if let Some(Err(error)) = self.cells.last().map(|live| self.records.open(&live.cell.piece)) {
-                return self.fail(error);
+            Ok(Applied::Waits(fd)) => self.waiting = Some(fd),
+            Err(error) => {
+                self.fail(error);
+                return false;
+            }
+        }
+        for sentence in self.backend.left_out() {
+            self.operator.stderr.push(format!("note: {sentence}\n").as_bytes());
+            self.records.note("left_out", Level::Warn, Some(sentence));
+        }
+        if let Some(Err(error)) = self.cells.last().map(|live| self.records.open(&live.cell.piece)) {
+            self.fail(error);
+            return false;
+        }
+        true
+    }
+
+    /// The step that waited goes on.
+    fn proceed(&mut self) {
+        self.waiting = None;
+        if self.state == State::Starting {
+            let applied = self.backend.proceed(self.claim);
+            if self.applied(applied) {
+                self.advance();
+                self.check_served();
             }
         }
     }
@@ -169,17 +197,17 @@ impl Watch<'_> {
             Action::Forward(signal) => self.cells.iter().filter(agents(true)).for_each(|live| live.tell(&ToInit::Signal(*signal))),
             Action::KillAgent => {
                 self.ending.killed();
-                self.cells.iter().filter(agents(true)).for_each(|live| live.signal(Signal::KILL));
+                self.cells.iter().filter(agents(true)).for_each(Live::kill);
             }
             Action::StopSidecars => {
                 // The agent's namespace is gone before anything that judges its requests is.
-                self.cells.iter().filter(agents(true)).for_each(|live| live.signal(Signal::KILL));
-                self.cells.iter().filter(agents(false)).for_each(|live| live.signal(Signal::TERM));
+                self.cells.iter().filter(agents(true)).for_each(Live::kill);
+                self.cells.iter().filter(agents(false)).for_each(Live::stop);
             }
             Action::KillSidecars => {
                 let alive: Vec<String> =
                     self.cells.iter().filter(agents(false)).filter(|live| live.alive).map(|live| live.cell.piece.clone()).collect();
-                self.cells.iter().filter(agents(false)).for_each(|live| live.signal(Signal::KILL));
+                self.cells.iter().filter(agents(false)).for_each(Live::kill);
                 for piece in alive {
                     self.records.note("sidecar_killed", Level::Warn, Some(piece));
                 }
@@ -225,6 +253,7 @@ impl Watch<'_> {
                 Token::Process(index) => self.ended(index),
                 Token::Ready(index) => self.served(index),
                 Token::Output(index, name) => self.output(index, name),
+                Token::Step => self.proceed(),
             }
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) && limit(self.state, &self.wishes.times).is_some() {
@@ -236,11 +265,12 @@ impl Watch<'_> {
         if self.state == State::Starting {
             let missing: Vec<_> = self.cells.iter().filter(|live| !live.served).map(|live| live.cell.piece.as_str()).collect();
             let what = format!("{} did not get ready in time", missing.join(" and "));
-            self.ending.failure(Error::failed(
-                what,
-                format!("{:?} have passed", self.wishes.times.start),
-                "its log is kept: `bottle logs`",
-            ));
+            let passed = format!("{:?} have passed", self.wishes.times.start);
+            let error = match &self.waiting {
+                Some(_) => self.backend.awaited(),
+                None => None,
+            };
+            self.ending.failure(error.unwrap_or_else(|| Error::failed(what, passed, "its log is kept: `bottle logs`")));
         } else if self.state == State::Running {
             self.records.note("time_limit", Level::Warn, None);
         }
@@ -263,6 +293,9 @@ impl Watch<'_> {
             if let Some(fd) = relay.blocked_on() {
                 add(token, fd, PollFlags::OUT);
             }
+        }
+        if let (State::Starting, Some(fd)) = (self.state, &self.waiting) {
+            add(Token::Step, fd.as_fd(), PollFlags::IN);
         }
         if let (State::Running, Some(fd)) = (self.state, self.operator.input()) {
             add(Token::Stdin, fd, PollFlags::IN);
@@ -347,13 +380,22 @@ impl Watch<'_> {
                 }
                 self.check_served();
             }
-            FromInit::Exited(code) => self.agent_ended(AgentEnd::Exited(code)),
-            FromInit::Signaled(signal) => self.agent_ended(AgentEnd::Signaled(signal)),
-            FromInit::NotExecuted(number) => self.agent_ended(AgentEnd::NotExecuted(number)),
+            FromInit::Exited(code) => self.program_ended(index, AgentEnd::Exited(code)),
+            FromInit::Signaled(signal) => self.program_ended(index, AgentEnd::Signaled(signal)),
+            FromInit::NotExecuted(number) => self.program_ended(index, AgentEnd::NotExecuted(number)),
             FromInit::Failed(failure) => {
                 let what = format!("cannot start `{piece}`: {}", failure.what);
                 self.fail(Error::failed(what, failure.cause, "`bottle doctor` shows what this host allows"));
             }
+        }
+    }
+
+    /// The end of a sidecar is complete with that of its first process, which follows at once.
+    fn program_ended(&mut self, index: usize, end: AgentEnd) {
+        if self.cells[index].is_agent() {
+            self.agent_ended(end);
+        } else {
+            self.cells[index].end = Some(end);
         }
     }
 

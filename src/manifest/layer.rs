@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bottle_contract::Untrusted;
 
-use super::model::{Bottle, Egress, EnvValue, Limits, Origin, Parent, Repo, Rootfs, Route, WorkspaceMode};
+use super::model::{Backend, Bottle, Egress, EnvValue, Limits, Origin, Parent, Repo, Rootfs, Route, WorkspaceMode};
 use super::place::Base;
 use super::{env, git, measure, place, raw, route};
 use crate::yaml::{At, Problem};
@@ -23,6 +23,7 @@ pub struct Layer {
     rootfs: Option<Rootfs>,
     tools: Option<Vec<PathBuf>>,
     workspace: Option<WorkspaceMode>,
+    backend: Option<Backend>,
 }
 
 impl Layer {
@@ -41,6 +42,10 @@ impl Layer {
             rootfs: raw.rootfs.as_ref().map(|rootfs| self::rootfs(rootfs, base)).transpose()?,
             tools: raw.tools.as_ref().map(|list| list.iter().map(|p| place::tool(p, base)).collect()).transpose()?,
             workspace: raw.workspace.as_ref().map(|mode| mode.value.into()),
+            backend: raw.backend.as_ref().map(|backend| match backend.value {
+                raw::Backend::Embedded => Backend::Embedded,
+                raw::Backend::Compose => Backend::Compose,
+            }),
         })
     }
 
@@ -64,6 +69,7 @@ impl Layer {
             rootfs: self.rootfs.or(parent.rootfs),
             tools: self.tools.or(parent.tools),
             workspace: self.workspace.or(parent.workspace),
+            backend: self.backend.or(parent.backend),
         }
     }
 
@@ -80,6 +86,7 @@ impl Layer {
             rootfs: self.rootfs.unwrap_or_default(),
             tools: self.tools.unwrap_or_default(),
             workspace: self.workspace.unwrap_or_default(),
+            backend: self.backend.unwrap_or_default(),
             origin,
         }
     }

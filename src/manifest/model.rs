@@ -76,6 +76,17 @@ pub enum WorkspaceMode {
     None,
 }
 
+/// What makes a bottle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backend {
+    /// Namespaces, without a daemon.
+    #[default]
+    Embedded,
+    /// A container engine, by compose.
+    Compose,
+}
+
 /// The wall around the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Bottle {
@@ -97,6 +108,8 @@ pub struct Bottle {
     pub tools: Vec<PathBuf>,
     /// How it sees the user's working directory, unless the agent says otherwise.
     pub workspace: WorkspaceMode,
+    /// What makes it, unless the command line says otherwise.
+    pub backend: Backend,
     /// Where it was defined.
     pub origin: Origin,
 }

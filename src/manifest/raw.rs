@@ -97,6 +97,19 @@ pub struct Bottle {
     /// How the agent sees the working directory; `overlay` if nothing says otherwise.
     #[serde(default, deserialize_with = "written")]
     pub workspace: Option<At<Workspace>>,
+    /// What makes the bottle, unless `--backend` or `BOTTLE_BACKEND` says otherwise; `embedded` if nothing does.
+    #[serde(default, deserialize_with = "written")]
+    pub backend: Option<At<Backend>>,
+}
+
+/// What makes the bottle.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Backend {
+    /// Namespaces, without a daemon.
+    Embedded,
+    /// Docker, by docker compose.
+    Compose,
 }
 
 /// What the agent may reach.

@@ -1,3 +1,4 @@
-//! Text for people, from data. Pure.
+//! Text for people and for engines, from data. Pure.
 
+pub mod compose;
 pub mod preflight;

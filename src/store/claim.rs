@@ -34,6 +34,9 @@ pub struct Claim {
     lock: File,
 }
 
+/// Bytes of a file that bottles look at in each other's directories.
+const LARGEST_SHARED: u64 = 1 << 20;
+
 /// What became of an attempt to take over a bottle.
 #[derive(Debug)]
 pub enum Takeover {
@@ -106,6 +109,24 @@ impl Claim {
         let Some(store) = Dir::open_private(&layout.state)? else { return Ok(()) };
         let _store_lock = lock::store(&store, Sharing::Alone)?;
         sweep(&store)
+    }
+
+    /// Keeps other starts from giving out ids, or anything else that all bottles share, until the value is dropped.
+    pub fn lock_store(&self) -> Result<File> {
+        lock::store(&self.store, Sharing::Alone)
+    }
+
+    /// The file of this name in each of the other bottles' directories.
+    pub fn others(&self, name: &str) -> Result<Vec<Vec<u8>>> {
+        let mut found = Vec::new();
+        for entry in crate::files::entries(&self.store)? {
+            if entry == self.id.as_str() || entry.to_str().is_none_or(|entry| entry.parse::<Id>().is_err()) {
+                continue;
+            }
+            // A bottle that goes meanwhile, and one without the file, has none.
+            found.extend(self.store.open_subdir(&entry).and_then(|dir| dir.read_bounded(name, LARGEST_SHARED)).ok());
+        }
+        Ok(found)
     }
 
     /// The id.

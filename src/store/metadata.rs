@@ -74,7 +74,12 @@ pub enum Object {
         start_time: u64,
     },
     /// A compose project, with all that carries its label.
-    ComposeProject(String),
+    ComposeProject {
+        /// Its name.
+        project: String,
+        /// The engine, if `DOCKER_HOST` named one.
+        host: Option<String>,
+    },
     /// The agent's working directory, where it is not the operator's own.
     WorkspaceDir(PathBuf),
 }
@@ -190,7 +195,7 @@ impl Object {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::RuntimeDir(path) | Self::Cgroup(path) | Self::WorkspaceDir(path) => Some(path),
-            Self::Process { .. } | Self::ComposeProject(_) => None,
+            Self::Process { .. } | Self::ComposeProject { .. } => None,
         }
     }
 }

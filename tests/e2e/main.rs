@@ -3,6 +3,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests are made of effects")]
 
+mod both_backends;
+mod compose_images;
+mod compose_life;
+mod compose_network;
 mod life_abrupt;
 mod life_bounds;
 mod life_exit;

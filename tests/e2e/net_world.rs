@@ -5,10 +5,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bottle_test_support::bottle::{Bottle, Ended};
 use bottle_test_support::canary::Canary;
+use bottle_test_support::engine::{Engine, WORLD, engines};
 use bottle_test_support::origin::{Origin, Request};
 use bottle_test_support::warden::Ending;
 
@@ -22,12 +24,52 @@ pub(crate) fn users() -> Vec<Option<u32>> {
     if rustix::process::geteuid().is_root() { vec![None, Some(ORDINARY)] } else { vec![None] }
 }
 
+/// Where a bottle is made: on an engine, or embedded.
+pub(crate) type Place = Option<&'static Engine>;
+
+/// Every backend of this machine, the embedded one first.
+pub(crate) fn places() -> Vec<Place> {
+    std::iter::once(None).chain(engines().iter().map(Some)).collect()
+}
+
+/// Makes bottles there, with the images that all tests share: small ones, as symbols would only have to be loaded.
+pub(crate) fn under(place: Place, bottle: Bottle) -> Bottle {
+    let Some(engine) = place else { return bottle };
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    let programs = PROGRAMS.get_or_init(|| {
+        let beside = PathBuf::from(env!("CARGO_BIN_EXE_bottle"));
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stripped");
+        fs::create_dir_all(&directory).expect("a directory for programs");
+        for name in ["bottle-egress", "bottle-pipelock"] {
+            let status = Command::new("strip").arg(beside.with_file_name(name)).arg("-o").arg(directory.join(name)).status();
+            assert!(status.expect("strip runs").success(), "{name} is made by `cargo build --workspace`");
+        }
+        directory
+    });
+    engine.under(bottle).env("BOTTLE_LIBEXEC", programs)
+}
+
+/// Panics if the engine has anything of this operator's bottles.
+#[track_caller]
+pub(crate) fn is_gone(place: Place, bottle: &Bottle) {
+    if let Some(engine) = place {
+        let left = engine.objects(Some(&owner(bottle)));
+        assert!(left.is_empty(), "{} still has {left:#?}", engine.name);
+    }
+}
+
+/// The label of this operator's objects.
+pub(crate) fn owner(bottle: &Bottle) -> String {
+    bottle::backend::compose::owner(&bottle.path().join("state/bottle"))
+}
+
 /// The agent, its bottle, and with both the id: a word that no output holds by chance, as ids are replaced in it.
 pub(crate) const NAME: &str = "walled";
 
 /// One far end, one bottle and one agent [`NAME`].
 #[derive(Debug)]
 pub(crate) struct World {
+    pub(crate) place: Place,
     pub(crate) origin: Origin,
     pub(crate) bottle: Bottle,
     /// What the proxy puts in.
@@ -44,20 +86,40 @@ impl World {
 
     /// The same, with arguments for the far end.
     pub(crate) fn with_origin(user: Option<u32>, arguments: &[&str]) -> Self {
+        Self::made(None, user, arguments)
+    }
+
+    /// On an engine, or embedded. The far end is then beyond the engine's host.
+    pub(crate) fn on(place: Place, user: Option<u32>) -> Self {
+        Self::made(place, user, &[])
+    }
+
+    fn made(place: Place, user: Option<u32>, arguments: &[&str]) -> Self {
         let beside = PathBuf::from(env!("CARGO_BIN_EXE_bottle"));
         for name in ["bottle-origin", "bottle-warden", "bottle-egress", "bottle-pipelock"] {
             let program = beside.with_file_name(name);
             assert!(program.is_file(), "{} is missing: `cargo build --workspace` makes it", program.display());
         }
-        let origin = Origin::spawn(&beside.with_file_name("bottle-origin"), arguments).expect("the far end serves");
+        let far = beside.with_file_name("bottle-origin");
+        let origin = match place {
+            None => Origin::spawn(&far, arguments),
+            Some(engine) => Origin::spawn_in(engine.world(), WORLD, &far, arguments),
+        };
+        let origin = origin.expect("the far end serves");
         let token = Canary::like("the proxy's token", "ghp_");
-        let mut bottle = Bottle::new(beside).secret(TOKEN, &token);
+        let mut bottle = under(place, Bottle::new(beside)).secret(TOKEN, &token).patience(Duration::from_secs(120));
         if let Some(user) = user {
             bottle = bottle.as_user(user);
         }
         // The far end's directory is closed to other users; the manifest names this copy.
         fs::copy(&origin.ready().ca, bottle.path().join("ca.pem")).expect("the far end has a certificate");
-        Self { origin, bottle, token, routes: String::new(), settings: String::new() }
+        Self { place, origin, bottle, token, routes: String::new(), settings: String::new() }
+    }
+
+    /// Panics if the engine has anything of this operator's bottles.
+    #[track_caller]
+    pub(crate) fn is_gone(&self) {
+        is_gone(self.place, &self.bottle);
     }
 
     /// A route to the far end; `rest` are further fields of its row, as in `, auth: {…}`.

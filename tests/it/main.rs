@@ -5,6 +5,7 @@
 
 mod ca;
 mod commands;
+mod compose;
 mod definitions;
 mod files;
 mod image;

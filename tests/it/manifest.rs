@@ -146,6 +146,7 @@ Why this bottle is as it is.
             rootfs: Rootfs::Image("/home/u/images/a.tar".into()),
             tools: vec!["/home/u/.local/share/mise".into(), "/opt/node".into()],
             workspace: WorkspaceMode::None,
+            backend: Default::default(),
             origin: Origin::Home("/cfg/bottles/b.md".into()),
         },
     };
@@ -171,6 +172,7 @@ fn a_child_adds_variables_and_replaces_lists() {
         rootfs: Rootfs::Host,
         tools: vec![],
         workspace: WorkspaceMode::None,
+        backend: Default::default(),
         origin: Origin::Home("/cfg/bottles/b.md".into()),
     };
     assert_eq!(library(&files).resolve("a").unwrap().bottle, expected);

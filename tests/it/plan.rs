@@ -12,7 +12,7 @@ use bottle::plan::{Plan, plan};
 use bottle::render::preflight;
 
 /// No routes, one open route, and routes with everything that a route can have.
-const EGRESS: [(&str, &str); 3] = [
+pub(crate) const EGRESS: [(&str, &str); 3] = [
     ("closed", "egress:\n  routes: []\n"),
     ("open", "egress:\n  routes:\n    - host: \"*.pythonhosted.org\"\n"),
     (
@@ -33,9 +33,9 @@ const EGRESS: [(&str, &str); 3] = [
 ",
     ),
 ];
-const WORKSPACES: [&str; 4] = ["overlay", "copy", "mount", "none"];
+pub(crate) const WORKSPACES: [&str; 4] = ["overlay", "copy", "mount", "none"];
 
-fn made(egress: &str, workspace: &str, run: &Run, terminal: bool) -> Plan {
+pub(crate) fn made(egress: &str, workspace: &str, run: &Run, terminal: bool) -> Plan {
     let config = tempfile::tempdir().unwrap();
     for (name, text) in [
         (

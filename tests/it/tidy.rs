@@ -6,7 +6,25 @@ use std::path::{Path, PathBuf};
 
 /// Which modules of the supervisor each module may name. A missing arrow is a decision; add one only with a reason.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("backend", &["ca", "clock", "error", "files", "image", "manifest", "plan", "store", "sys", "values", "workspace"]),
+    (
+        "backend",
+        &[
+            "ca",
+            "clock",
+            "digest",
+            "error",
+            "files",
+            "image",
+            "manifest",
+            "plan",
+            "programs",
+            "render",
+            "store",
+            "sys",
+            "values",
+            "workspace",
+        ],
+    ),
     ("ca", &["error"]),
     ("cli", &["commands", "error", "manifest", "store"]),
     ("clock", &[]),

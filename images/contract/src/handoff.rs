@@ -4,6 +4,9 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 /// Descriptors from here on are listeners, in the order of `LISTEN_FDNAMES` (sd_listen_fds(3)).
 pub const FIRST_LISTENER: RawFd = 3;
+/// Where a sidecar that is started by itself, without a supervisor, opens its sockets: `agent=0.0.0.0:9099`, or `link=/path` for a unix
+/// socket, separated by spaces. Descriptors that were handed over go before it.
+pub const LISTEN: &str = "BOTTLE_LISTEN";
 /// Names the descriptor on which the sidecar writes [`READY`] once it serves, and which it then closes.
 pub const READY_FD: &str = "BOTTLE_READY_FD";
 /// What is written when the sidecar serves. The descriptor's end without it means that the start failed.
@@ -44,6 +47,12 @@ pub unsafe fn take() -> Result<Handoff, String> {
     if names.len() != count {
         return Err(format!("LISTEN_FDS is {count}, but LISTEN_FDNAMES has {} names", names.len()));
     }
+    if count == 0
+        && let Some(own) = var(LISTEN)
+    {
+        let listeners = own.split_whitespace().map(open).collect::<Result<_, _>>()?;
+        return Ok(Handoff { listeners, ready: None });
+    }
     let listeners = names.iter().zip(FIRST_LISTENER..).map(|(name, fd)| Listener {
         name: (*name).to_owned(),
         // SAFETY: the caller vouches that descriptors FIRST_LISTENER.. are ours alone.
@@ -58,6 +67,17 @@ pub unsafe fn take() -> Result<Handoff, String> {
         }
     };
     Ok(Handoff { listeners: listeners.collect(), ready })
+}
+
+/// Opens `name=place`.
+fn open(text: &str) -> Result<Listener, String> {
+    let (name, place) = text.split_once('=').ok_or_else(|| format!("{LISTEN} has an entry without a name: NAME=ADDRESS or NAME=/PATH"))?;
+    let socket: std::io::Result<OwnedFd> = if place.starts_with('/') {
+        std::os::unix::net::UnixListener::bind(place).map(Into::into)
+    } else {
+        std::net::TcpListener::bind(place).map(Into::into)
+    };
+    Ok(Listener { name: name.to_owned(), socket: socket.map_err(|error| format!("cannot listen on {place}: {error}"))? })
 }
 
 /// The environment that makes [`take`] find `names` on descriptors [`FIRST_LISTENER`] and up, and the ready

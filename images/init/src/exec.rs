@@ -89,6 +89,16 @@ impl Program {
         })
     }
 
+    /// The program's standard output and error become these, and further descriptors come before those that it is passed.
+    pub(crate) fn with(mut self, output: OwnedFd, error: OwnedFd, listeners: Vec<OwnedFd>) -> io::Result<Self> {
+        let high = |fd: OwnedFd| fcntl_dupfd_cloexec(&fd, WORK_FDS);
+        self.fds[1] = high(output)?;
+        self.fds[2] = high(error)?;
+        let listeners = listeners.into_iter().map(high).collect::<Result<Vec<_>, _>>()?;
+        self.fds.splice(3..3, listeners);
+        Ok(self)
+    }
+
     /// Becomes the program; returns only when that failed.
     pub(crate) fn execute(self) -> io::Error {
         match self.try_execute() {

@@ -1,4 +1,4 @@
-//! The inside of an embedded bottle: what happens between `clone` and the first instruction of an agent or sidecar.
+//! The inside of a bottle: what happens between `clone` and the first instruction of an agent or sidecar.
 //!
 //! The supervisor starts its own executable again in fresh namespaces, with nothing but a control socket, and sends
 //! a [`spec::Spec`]. The order below is the order of effects, and it matters:
@@ -9,9 +9,12 @@
 //! 4. resource limits, no new privileges, capabilities, landlock, and the system call filter last;
 //! 5. a sidecar is executed in place; for an agent this process stays as pid 1 and starts it as its child.
 //!
+//! In a container of the compose backend the engine has done the first three: see [`join`].
+//!
 //! Absent on purpose: the network configuration (there is no device but `lo`), a user database look-up (numbers
 //! only), and any way back.
 
+mod container;
 pub mod control;
 mod exec;
 mod landlock_rules;
@@ -27,12 +30,15 @@ mod terminal;
 use std::os::fd::OwnedFd;
 
 use control::{Channel, FromInit, ToInit};
-use spec::{Failure, Spec};
+use spec::{Failure, Spec, Surroundings};
 
 /// The descriptor on which the control socket is handed over.
 pub const CONTROL_FD: i32 = 3;
 /// The name under which the executable starts itself as the inside half.
 pub const ARGV0: &str = "bottle-init";
+
+/// The first argument of pid 1 of a container; the second is the socket.
+pub const JOIN: &str = "join";
 
 /// What an agent's files are not open to, as on most systems.
 const UMASK: u32 = 0o022;
@@ -54,12 +60,29 @@ pub fn main(control: OwnedFd) -> u8 {
     }
 }
 
+/// Runs the inside half as pid 1 of a container: the supervisor waits on a socket in a directory that only this container sees. The
+/// connection is more than a way to talk: when the supervisor ends, so does it, and with it this process and its container.
+pub fn join(socket: &std::path::Path) -> u8 {
+    match container::connect(socket) {
+        Ok(control) => main(control),
+        Err(error) => {
+            // The engine keeps this as the container's last words.
+            let _ =
+                std::io::Write::write_all(&mut std::io::stderr(), format!("no supervisor at {}: {error}\n", socket.display()).as_bytes());
+            125
+        }
+    }
+}
+
 fn run(channel: &Channel) -> Result<u8, Failure> {
     let (message, mut fds) = channel.receive::<ToInit>().map_err(|e| Failure::new("receive the specification", e))?;
     let ToInit::Setup = message else {
         return Err(Failure::new("receive the specification", "another message came first"));
     };
     let spec = Spec::take(&mut fds)?;
+    if let Surroundings::Container { bind } = &spec.surroundings {
+        return container::run(channel, &spec, bind, fds);
+    }
     sys::die_with_parent().map_err(|e| Failure::new("bind this process to its supervisor", e))?;
     exec::take_stdio(&spec, &mut fds)?;
     if spec.own_network {
@@ -85,7 +108,7 @@ fn run(channel: &Channel) -> Result<u8, Failure> {
         }
         spec::Mode::Agent => {
             drop(fds);
-            pid1::run(channel, program)
+            pid1::run(channel, pid1::Child { program, starts_when_told: true, confine: None, words: None })
         }
     }
 }

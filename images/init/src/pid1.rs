@@ -1,4 +1,4 @@
-//! Pid 1 of an agent's bottle: it starts the agent, reaps whatever is orphaned, forwards signals, and reports.
+//! Pid 1 of an agent's bottle, and of each container: it starts the program, reaps whatever is orphaned, forwards signals, and reports.
 //!
 //! When it ends, the kernel ends every process of the namespace: there is no list to keep and nothing to miss.
 
@@ -15,17 +15,32 @@ use crate::exec::Program;
 use crate::spec::Failure;
 use crate::sys;
 
+/// What pid 1 starts.
+pub(crate) struct Child<'s> {
+    /// The program.
+    pub(crate) program: Program,
+    /// It waits for the supervisor's word.
+    pub(crate) starts_when_told: bool,
+    /// What the child alone gives up before it becomes the program.
+    pub(crate) confine: Option<&'s dyn Fn() -> Result<(), Failure>>,
+    /// What the program prints passes through here.
+    pub(crate) words: Option<Words>,
+}
+
 /// Waits for the start, runs the program to its end, and reports how it ended.
-pub(crate) fn run(channel: &Channel, program: Program) -> Result<u8, Failure> {
+pub(crate) fn run(channel: &Channel, child: Child<'_>) -> Result<u8, Failure> {
     let told = |e: std::io::Error| Failure::new("talk to the supervisor", e);
-    channel.send(&FromInit::Prepared).map_err(told)?;
-    match channel.receive::<ToInit>() {
-        Ok((ToInit::Start, _)) => {}
-        // The start was called off.
-        _ => return Ok(0),
+    let Child { program, starts_when_told, confine, mut words } = child;
+    if starts_when_told {
+        channel.send(&FromInit::Prepared).map_err(told)?;
+        match channel.receive::<ToInit>() {
+            Ok((ToInit::Start, _)) => {}
+            // The start was called off.
+            _ => return Ok(0),
+        }
     }
     let children = child_signals()?;
-    let agent = match start(program)? {
+    let agent = match start(program, confine)? {
         Ok(agent) => agent,
         Err(errno) => {
             channel.send(&FromInit::NotExecuted(errno)).map_err(told)?;
@@ -33,16 +48,24 @@ pub(crate) fn run(channel: &Channel, program: Program) -> Result<u8, Failure> {
         }
     };
     loop {
-        let mut fds = [PollFd::new(channel, PollFlags::IN), PollFd::new(&children, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(channel, PollFlags::IN), PollFd::new(&children, PollFlags::IN)];
+        fds.extend(words.as_ref().map(|words| PollFd::new(&words.source, PollFlags::IN)));
         match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(Failure::new("wait for the agent", e)),
+            Err(e) => return Err(Failure::new("wait for the program", e)),
         }
-        let (asked, reaped) = (!fds[0].revents().is_empty(), !fds[1].revents().is_empty());
+        let is_ready = |index: usize| fds.get(index).is_some_and(|fd: &PollFd<'_>| !fd.revents().is_empty());
+        let (asked, reaped, spoken) = (is_ready(0), is_ready(1), is_ready(2));
+        drop(fds);
+        if spoken && !words.as_mut().is_some_and(Words::pass) {
+            words = None;
+        }
         if reaped {
             // Signals coalesce; `reap` looks at everyone.
             let _ = children.read_signal();
             if let Some(end) = reap(agent) {
+                // Its last words are in the pipe, and nobody else has its other end.
+                while words.as_mut().is_some_and(Words::pass) {}
                 channel.send(&end).map_err(told)?;
                 return Ok(0);
             }
@@ -66,13 +89,41 @@ fn child_signals() -> Result<SignalFd, Failure> {
     SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map_err(|e| Failure::new("watch for children", e))
 }
 
-/// Starts the agent in a session of its own; the inner error is the number that `execve` gave.
-fn start(program: Program) -> Result<Result<Pid, i32>, Failure> {
-    let failed = |e: std::io::Error| Failure::new("start the agent", e);
+/// What a program prints: to the supervisor first, then to the engine, which may be slow or hang. The program then feels it.
+#[derive(Debug)]
+pub(crate) struct Words {
+    /// Where it comes from.
+    pub(crate) source: std::io::PipeReader,
+    /// Where it goes.
+    pub(crate) targets: Vec<std::fs::File>,
+}
+
+impl Words {
+    /// Passes on what is there; false at the end.
+    fn pass(&mut self) -> bool {
+        let mut buffer = [0; 1 << 14];
+        match self.source.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(count) => {
+                // A reader that is gone misses it, the other does not.
+                self.targets.retain_mut(|target| target.write_all(&buffer[..count]).is_ok());
+                true
+            }
+            Err(error) => error.kind() == std::io::ErrorKind::Interrupted,
+        }
+    }
+}
+
+/// Starts the program in a session of its own; the inner error is the number that `execve` gave.
+fn start(program: Program, confine: Option<&dyn Fn() -> Result<(), Failure>>) -> Result<Result<Pid, i32>, Failure> {
+    let failed = |e: std::io::Error| Failure::new("start the program", e);
     let (mut errors, mut report) = std::io::pipe().map_err(failed)?;
     let Some(agent) = sys::fork().map_err(failed)? else {
         let _ = rustix::process::setsid();
         let high = rustix::io::fcntl_dupfd_cloexec(report.as_fd(), 256);
+        if confine.is_some_and(|confine| confine().is_err()) {
+            std::process::exit(125);
+        }
         let errno = program.execute().raw_os_error().unwrap_or(libc::EIO);
         if let Ok(high) = high {
             let _ = std::fs::File::from(high).write_all(&errno.to_ne_bytes());

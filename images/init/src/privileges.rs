@@ -12,11 +12,7 @@ use crate::sys;
 /// Order matters: nested user namespaces are forbidden while `/proc/sys` may still be written, the bounding set is
 /// cleared while CAP_SETPCAP is still there, the capability sets go last.
 pub(crate) fn drop_all(spec: &Spec) -> Result<(), Failure> {
-    for &(number, limit) in &spec.rlimits {
-        let resource = resource(number).ok_or_else(|| Failure::new("set a resource limit", format!("unknown number {number}")))?;
-        let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
-        setrlimit(resource, limit).map_err(|e| Failure::new(format!("set the limit {resource:?}"), e))?;
-    }
+    set_limits(spec)?;
     set_no_new_privs(true).map_err(|e| Failure::new("forbid new privileges", e))?;
     clear_ambient_capability_set().map_err(|e| Failure::new("clear the ambient capabilities", e))?;
     clear_bounding_set()?;
@@ -33,6 +29,34 @@ pub(crate) fn drop_all(spec: &Spec) -> Result<(), Failure> {
     sys::set_undumpable().map_err(|e| Failure::new("forbid core dumps", e))?;
     // A change of credentials has cleared it.
     sys::die_with_parent().map_err(|e| Failure::new("bind this process to its supervisor", e))
+}
+
+/// In a container: the engine was asked to give none, and a process without privileges can only look whether it did.
+pub(crate) fn verify_none(spec: &Spec) -> Result<(), Failure> {
+    let status = std::fs::read_to_string("/proc/self/status").map_err(|e| Failure::new("look at its own privileges", e))?;
+    let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map_or("", str::trim);
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+        if value(set).bytes().any(|digit| digit != b'0') || value(set).is_empty() {
+            return Err(Failure::new("start without capabilities", format!("the engine left {set} {}", value(set))));
+        }
+    }
+    if value("NoNewPrivs:") != "1" {
+        return Err(Failure::new("start without new privileges", "the engine did not set no-new-privileges"));
+    }
+    if value("Uid:").split_whitespace().any(|id| id == "0") {
+        return Err(Failure::new("start as an ordinary user", "the engine started it as root"));
+    }
+    set_limits(spec)?;
+    sys::set_undumpable().map_err(|e| Failure::new("forbid core dumps", e))
+}
+
+fn set_limits(spec: &Spec) -> Result<(), Failure> {
+    for &(number, limit) in &spec.rlimits {
+        let resource = resource(number).ok_or_else(|| Failure::new("set a resource limit", format!("unknown number {number}")))?;
+        let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
+        setrlimit(resource, limit).map_err(|e| Failure::new(format!("set the limit {resource:?}"), e))?;
+    }
+    Ok(())
 }
 
 /// Drops capability after capability until the kernel knows no further number.

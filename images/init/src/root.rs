@@ -156,6 +156,26 @@ fn apply(root: impl AsFd + Copy, mount: &Mount, sources: Vec<OwnedFd>, devices: 
     Ok(())
 }
 
+/// In a container: the links and files that the engine cannot make, in what it left writable.
+pub(crate) fn furnish(spec: &Spec) -> Result<(), Failure> {
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| Failure::new("open the root", e))?;
+    for mount in &spec.mounts {
+        let made = match mount {
+            Mount::Symlink { to, target } => parent(root.as_fd(), target)
+                .and_then(|(parent, name)| {
+                    replace(&parent, name)?;
+                    symlinkat(to, &parent, name)
+                })
+                .map_err(Into::into),
+            Mount::File { target, text, mode } => file(root.as_fd(), target, text, *mode).map(drop),
+            _ => Err(std::io::ErrorKind::Unsupported.into()),
+        };
+        made.map_err(|e| Failure::new(format!("make `{}` in the bottle", target_of(mount).display()), e))?;
+    }
+    Ok(())
+}
+
 fn tmpfs(options: &str, attributes: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
     let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     for option in options.split(',') {

@@ -1,5 +1,6 @@
 //! What the supervisor wants the inside half to do, as data.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -14,6 +15,8 @@ pub struct Spec {
     pub hostname: String,
     /// Stay as pid 1, or become the program.
     pub mode: Mode,
+    /// Who made the namespaces and the root.
+    pub surroundings: Surroundings,
     /// This process is in a network namespace of its own and must bring `lo` up.
     pub own_network: bool,
     /// Sockets to open on 127.0.0.1 of that namespace and to hand to the supervisor.
@@ -42,11 +45,24 @@ pub struct Spec {
     pub writable: Vec<PathBuf>,
 }
 
+/// Who made the namespaces and the root that this process finds itself in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Surroundings {
+    /// The supervisor made empty namespaces; everything else is for this process to do.
+    Fresh,
+    /// A container engine made them, with the root, and took the privileges away; this process is pid 1 there.
+    Container {
+        /// The addresses that a sidecar serves: opened here, and found by the program before the descriptors that it is passed.
+        bind: Vec<SocketAddr>,
+    },
+}
+
 /// What becomes of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// It executes the program in place.
+    /// It executes the program in place; in a container it stays, so that the container ends with its supervisor.
     Sidecar,
     /// It stays as pid 1 and starts the program as its child.
     Agent,

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::plan::Plan;
+
 /// The user and group that every piece sees itself as. Not 0: some agents refuse to run as root, and nothing inside
 /// needs it.
 pub const INSIDE: u32 = 1000;
@@ -21,6 +23,12 @@ pub struct Ids {
     pub gid: u32,
     /// The supervisor is root, so that the piece is somebody else.
     pub foreign: bool,
+}
+
+/// The numbers of a piece of a plan: the agent's come first, the sidecars' follow.
+pub fn in_plan(operator: (u32, u32), plan: &Plan, piece: &str) -> Ids {
+    let position = plan.sidecars.iter().position(|s| s.piece == piece);
+    for_piece(operator, &plan.id, position.map_or(0, |n| 1 + u32::try_from(n).unwrap_or(0)))
 }
 
 /// Numbers for the piece at `index` of the bottle `id`. Two bottles of root may come to share numbers; they still

@@ -16,50 +16,18 @@ pub mod spawn;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
 
-use bottle_contract::{Untrusted, names};
-use bottle_init::spec::{Exec, Mode, SeccompProfile, Source, Spec};
+use bottle_contract::names;
+use bottle_init::spec::{Exec, Mode, SeccompProfile, Source, Spec, Surroundings};
 
-use super::{Applied, Backend};
-use crate::ca::Authority;
+use super::{Applied, Backend, Given, provision};
 use crate::error::{Error, Result};
-use crate::files::{Dir, PRIVATE, PUBLIC};
 use crate::manifest::model::WorkspaceMode;
 use crate::plan::{Dialler, Network, Plan, SidecarPlan, Step};
 use crate::store::{Claim, Object, Workspace};
 use crate::values;
 use cgroup::Hierarchy;
 use ids::Ids;
-
-/// The agent's place in the numbering of pieces; sidecars follow.
-const AGENT: u32 = 0;
-/// How long the kernel may take to let go of a control group.
-const LET_GO: Duration = Duration::from_secs(2);
-
-/// What this backend needs besides the plan.
-pub struct Values {
-    values: values::Values,
-    window: (u16, u16),
-    image: Option<PathBuf>,
-}
-
-impl Values {
-    /// The values of a start, and the rows and columns of the operator's terminal.
-    pub fn of(values: values::Values, window: (u16, u16)) -> Self {
-        Self { values, window, image: None }
-    }
-
-    /// The unpacked image that the agent's root is made of.
-    pub fn with_image(self, image: Option<PathBuf>) -> Self {
-        Self { image, ..self }
-    }
-
-    /// For a look at the host only.
-    pub fn none(window: (u16, u16)) -> Self {
-        Self::of(values::Values { env: Vec::new(), tokens: BTreeMap::new(), fingerprints: serde_json::Value::Null }, window)
-    }
-}
 
 /// One bottle under this backend.
 pub struct Embedded<'p> {
@@ -80,7 +48,7 @@ pub struct Embedded<'p> {
 
 impl<'p> Embedded<'p> {
     /// For one start.
-    pub fn new(plan: &'p Plan, values: Values) -> Result<Self> {
+    pub fn new(plan: &'p Plan, values: Given) -> Result<Self> {
         let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
         let own_executable = rustix::fs::open("/proc/self/exe", flags, rustix::fs::Mode::empty())
             .map_err(|e| Error::failed("cannot find bottle's own program", format!("open /proc/self/exe: {e}"), "mount /proc"))?;
@@ -110,14 +78,11 @@ impl<'p> Embedded<'p> {
     }
 
     fn ids(&self, piece: &str) -> Ids {
-        let position = self.plan.sidecars.iter().position(|s| s.piece == piece);
-        let index = position.map_or(AGENT, |n| AGENT + 1 + u32::try_from(n).unwrap_or(0));
-        ids::for_piece(self.operator, &self.plan.id, index)
+        ids::in_plan(self.operator, self.plan, piece)
     }
 
     fn sidecar(&self, piece: &str) -> Result<&'p SidecarPlan> {
-        let found = self.plan.sidecars.iter().find(|s| s.piece == piece);
-        found.ok_or_else(|| Error::failed(format!("the plan has no `{piece}`"), "a step names it", "this is a fault of bottle"))
+        provision::sidecar(self.plan, piece)
     }
 
     fn cage(&mut self, claim: &mut Claim) -> Result<Applied> {
@@ -131,6 +96,7 @@ impl<'p> Embedded<'p> {
             piece: "agent".into(),
             hostname: self.plan.id.clone(),
             mode: Mode::Agent,
+            surroundings: Surroundings::Fresh,
             own_network: true,
             listen: ports.collect(),
             image: self.image.clone().map(Source::Path),
@@ -171,9 +137,9 @@ impl<'p> Embedded<'p> {
             listeners.push(socket);
         }
         let mut env = bottle_contract::handoff::environment(&names, 1);
-        let resolution = if sidecar.host_resolution { piece::resolution() } else { Vec::new() };
+        let resolution = if sidecar.host_resolution { provision::resolution() } else { Vec::new() };
         if sidecar.host_resolution {
-            env.push(("SSL_CERT_FILE".into(), format!("{}/{}", names::CONFIG_DIR, piece::ROOTS)));
+            env.push(("SSL_CERT_FILE".into(), format!("{}/{}", names::CONFIG_DIR, provision::ROOTS)));
         }
         let program = programs::find(&sidecar.piece)?;
         let runtime = claim.runtime()?.path().to_owned();
@@ -181,6 +147,7 @@ impl<'p> Embedded<'p> {
             piece: sidecar.piece.clone(),
             hostname: sidecar.piece.clone(),
             mode: Mode::Sidecar,
+            surroundings: Surroundings::Fresh,
             own_network: sidecar.network == Network::None,
             listen: Vec::new(),
             image: None,
@@ -200,46 +167,12 @@ impl<'p> Embedded<'p> {
         piece::start_sidecar(&mut spec, &mut fds, program, listeners, ids, self.own_executable.as_fd(), claim).map(Applied::Piece)
     }
 
-    fn authority(&mut self, name: &str, claim: &Claim) -> Result<()> {
-        let authority = Authority::generate(&format!("bottle {name} {}", self.plan.id), SystemTime::now())?;
-        let dir = claim.runtime()?.subdir(name)?.subdir("ca")?;
-        dir.write_new(names::CA_CERT, authority.cert_pem.as_bytes(), PUBLIC)?;
-        dir.write_new(names::CA_KEY, authority.key_pem.as_bytes(), PRIVATE)?;
-        piece::give(&dir, &[names::CA_CERT, names::CA_KEY], self.ids(name))?;
-        if self.plan.agent.trusts == name {
-            self.agent_ca = authority.cert_pem;
+    fn authority(&mut self, piece: &str, claim: &Claim) -> Result<()> {
+        let certificate = provision::authority(piece, &self.plan.id, claim, self.ids(piece))?;
+        if self.plan.agent.trusts == piece {
+            self.agent_ca = certificate;
         }
         Ok(())
-    }
-
-    fn configuration(&self, sidecar: &SidecarPlan, claim: &Claim) -> Result<()> {
-        let dir = claim.runtime()?.subdir(&sidecar.piece)?.subdir("config")?;
-        let (name, text) = sidecar
-            .config
-            .render(&self.values.fingerprints)
-            .map_err(|e| Error::failed(format!("cannot write the configuration of {}", sidecar.piece), e, "this is a fault of bottle"))?;
-        let mut files = vec![(name.to_owned(), text.into_bytes())];
-        for (name, path) in &sidecar.trust {
-            files.push((name.clone(), piece::read_certificates(path)?));
-        }
-        if sidecar.host_resolution {
-            files.push((piece::ROOTS.into(), piece::system_roots()));
-        }
-        for (name, bytes) in &files {
-            dir.write_new(name, bytes, PRIVATE)?;
-        }
-        piece::give(&dir, &files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), self.ids(&sidecar.piece))
-    }
-
-    fn secrets(&self, sidecar: &SidecarPlan, claim: &Claim) -> Result<()> {
-        let dir = claim.runtime()?.subdir(&sidecar.piece)?.subdir("secrets")?;
-        for secret in &sidecar.secrets {
-            let value = self.values.tokens.get(&secret.token_ref).ok_or_else(|| {
-                Error::failed(format!("the token `{}` has no value", secret.token_ref), "it was not resolved", "this is a fault of bottle")
-            })?;
-            dir.write_new(&secret.slot, value.as_bytes(), PRIVATE)?;
-        }
-        piece::give(&dir, &sidecar.secrets.iter().map(|s| s.slot.as_str()).collect::<Vec<_>>(), self.ids(&sidecar.piece))
     }
 
     fn workspace(&mut self, claim: &mut Claim) -> Result<()> {
@@ -256,18 +189,10 @@ impl<'p> Embedded<'p> {
             dir.subdir("upper")?.path().to_owned()
         } else {
             let copy = dir.subdir("copy")?;
-            let report = crate::workspace::copy(&Dir::open(&self.plan.workspace.source)?, &copy)?;
-            self.left_out.extend(report.skipped.iter().map(|skipped| {
-                let path = Untrusted::new(skipped.path.as_os_str().as_encoded_bytes());
-                format!("{path} is not in the agent's copy: {}", skipped.why)
-            }));
+            self.left_out.extend(provision::copy(&self.plan.workspace.source, &copy)?);
             copy.path().to_owned()
         };
-        // The agent's view of the top directory has the mode of the operator's.
-        let top = std::fs::metadata(&self.plan.workspace.source).map(|m| std::os::unix::fs::PermissionsExt::mode(&m.permissions()) & 0o777);
-        if let Ok(mode) = top {
-            let _ = rustix::fs::chmod(&changes, rustix::fs::Mode::from_raw_mode(mode | 0o700));
-        }
+        provision::same_mode(&self.plan.workspace.source, &changes);
         self.changes = if mode == WorkspaceMode::Overlay { path } else { changes.clone() };
         let source = self.plan.workspace.source.clone();
         let copied = if mode == WorkspaceMode::Copy { crate::clock::file_nanos() } else { 0 };
@@ -288,7 +213,7 @@ impl<'p> Embedded<'p> {
     fn listen(&mut self, piece: &str, dialler: &Dialler, claim: &Claim) -> Result<()> {
         let Dialler::Siblings(socket) = dialler else { return Ok(()) };
         let link = claim.runtime()?.subdir("link")?;
-        let listener = piece::unix_listener(&link, socket, self.ids(piece).foreign)?;
+        let listener = provision::unix_listener(&link, socket, self.ids(piece).foreign)?;
         let sidecar = self.sidecar(piece)?;
         let name = sidecar.listeners.iter().find(|l| l.dialled_by == *dialler).map(|l| l.name.clone()).unwrap_or_default();
         self.listeners.insert((piece.to_owned(), name), listener);
@@ -323,8 +248,8 @@ impl Backend for Embedded<'_> {
         match step {
             Step::RuntimeDirectory => claim.runtime().map(drop)?,
             Step::Authority(piece) => self.authority(piece, claim)?,
-            Step::Configuration(piece) => self.configuration(self.sidecar(piece)?, claim)?,
-            Step::Secrets(piece, _) => self.secrets(self.sidecar(piece)?, claim)?,
+            Step::Configuration(piece) => provision::configuration(self.sidecar(piece)?, &self.values, claim, self.ids(piece))?,
+            Step::Secrets(piece, _) => provision::secrets(self.sidecar(piece)?, &self.values, claim, self.ids(piece))?,
             Step::Workspace(_) => self.workspace(claim)?,
             Step::Limits => self.limits(claim)?,
             Step::Cage => return self.cage(claim),
@@ -333,6 +258,14 @@ impl Backend for Embedded<'_> {
             Step::Release => {}
         }
         Ok(Applied::Done)
+    }
+
+    fn proceed(&mut self, _claim: &mut Claim) -> Result<Applied> {
+        Err(Error::failed("the start cannot go on", "no step of this backend waits", "this is a fault of bottle"))
+    }
+
+    fn awaited(&mut self) -> Option<Error> {
+        None
     }
 
     fn listeners(&mut self, sockets: Vec<OwnedFd>) -> Result<()> {
@@ -349,36 +282,11 @@ impl Backend for Embedded<'_> {
     }
 
     fn released(&mut self) {
-        self.values = values::Values { env: Vec::new(), tokens: BTreeMap::new(), fingerprints: serde_json::Value::Null };
+        self.values = values::Values::nothing();
     }
 
     fn undo(&mut self, claim: &mut Claim) -> Vec<Error> {
         self.listeners.clear();
-        undo_objects(claim)
+        super::undo::objects(claim)
     }
-}
-
-/// Removes everything that is recorded of a bottle whose processes have ended, last first. `bottle cleanup` uses the
-/// same for a bottle whose supervisor was killed.
-pub fn undo_objects(claim: &mut Claim) -> Vec<Error> {
-    let mut errors = Vec::new();
-    let objects = claim.metadata().objects.clone();
-    let deadline = Instant::now() + LET_GO;
-    for object in objects.iter().rev() {
-        let result = match object {
-            Object::Cgroup(path) => cgroup::remove(path, deadline).map_err(|e| {
-                Error::failed(format!("cannot remove the control group {}", path.display()), e, "`bottle cleanup` tries again")
-            }),
-            Object::RuntimeDir(_) => claim.remove_runtime(),
-            Object::Process { pid, start_time, .. } => piece::end(*pid, *start_time),
-            // Kept for `bottle diff` and `bottle apply`.
-            Object::WorkspaceDir(_) => continue,
-            Object::ComposeProject(_) => continue,
-        };
-        match result {
-            Ok(()) => errors.extend(claim.forget(object).err()),
-            Err(error) => errors.push(error),
-        }
-    }
-    errors
 }

@@ -1,34 +1,18 @@
 //! One piece: its descriptors, its files on the host, its start and its end.
 
-use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use bottle_init::spec::Spec;
-use rustix::fs::{AtFlags, Mode, OFlags, chmodat, chownat, open};
-use rustix::process::{Gid, PidfdFlags, Signal, Uid, pidfd_open, pidfd_send_signal};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::ids::Ids;
 use super::{cgroup, spawn};
 use crate::backend::Cell;
 use crate::error::{Error, Result};
-use crate::files::Dir;
 use crate::store::{Claim, Object};
-
-/// The host's certificate roots, in the configuration directory of a sidecar that needs them.
-pub const ROOTS: &str = "roots.pem";
-/// Where Linux distributions keep them: Debian, Fedora, openSUSE, Alpine, NixOS.
-const ROOT_FILES: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/etc/ssl/certs/ca-bundle.crt",
-];
-/// No certificate file is larger; the system's roots take a quarter of a megabyte.
-const LARGEST: u64 = 8 << 20;
 
 fn failed(piece: &str, what: &str) -> impl Fn(io::Error) -> Error + use<> {
     let what = format!("cannot start `{piece}`: {what}");
@@ -36,12 +20,12 @@ fn failed(piece: &str, what: &str) -> impl Fn(io::Error) -> Error + use<> {
 }
 
 /// A pipe whose ends are not inherited.
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(in crate::backend) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
 }
 
 /// Numbers descriptors behind those that are there, from 1 on.
-fn add(fds: &mut Vec<OwnedFd>, fd: OwnedFd) -> usize {
+pub(in crate::backend) fn add(fds: &mut Vec<OwnedFd>, fd: OwnedFd) -> usize {
     fds.push(fd);
     fds.len()
 }
@@ -111,69 +95,20 @@ fn start(
     claim.record(Object::Process { piece: spec.piece.clone(), pid, start_time })?;
     let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
     spawn::set_up(&spawned, spec, &borrowed).map_err(failed(&spec.piece, "tell it what to do"))?;
-    Ok(Cell { piece: spec.piece.clone(), pid: spawned.pid, pidfd: spawned.pidfd, control: spawned.control, outputs, input, ready })
-}
-
-/// Makes a directory and the files in it the property of a piece that is somebody else. The parent stays closed to it.
-pub(super) fn give(dir: &Dir, files: &[&str], ids: Ids) -> Result<()> {
-    if !ids.foreign {
-        return Ok(());
-    }
-    let (uid, gid) = (Some(Uid::from_raw(ids.uid)), Some(Gid::from_raw(ids.gid)));
-    files
-        .iter()
-        .try_for_each(|name| chownat(dir.fd(), *name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))
-        .and_then(|()| rustix::fs::fchown(dir.fd(), uid, gid))
-        .map_err(|e| Error::failed(format!("cannot hand {} to its sidecar", dir.path().display()), e, "bottle as root needs CAP_CHOWN"))
-}
-
-/// A unix socket in the link directory. It is made through the directory's descriptor: a path may be longer than the
-/// 107 bytes that an address takes.
-pub(super) fn unix_listener(link: &Dir, name: &str, foreign: bool) -> Result<OwnedFd> {
-    let path = format!("/proc/self/fd/{}/{name}", link.fd().as_raw_fd());
-    let failed =
-        |e: io::Error| Error::failed(format!("cannot listen on {}", link.path().join(name).display()), e, "see if /proc is mounted");
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    // Nobody but the pieces that the directory is mounted into can come near it: its parent is closed.
-    let (directory, socket) = if foreign { (0o755, 0o666) } else { (0o700, 0o600) };
-    chmodat(link.fd(), name, Mode::from_raw_mode(socket), AtFlags::empty())
-        .and_then(|()| rustix::fs::fchmod(link.fd(), Mode::from_raw_mode(directory)))
-        .map_err(|e| failed(e.into()))?;
-    Ok(listener.into())
-}
-
-/// What a piece needs to resolve names as the host does. A file that is missing is missing for the piece.
-pub(super) fn resolution() -> Vec<(PathBuf, String)> {
-    ["/etc/resolv.conf", "/etc/hosts"].iter().filter_map(|path| Some((PathBuf::from(path), fs::read_to_string(path).ok()?))).collect()
-}
-
-/// The host's certificate roots: `SSL_CERT_FILE`, or the first file that a distribution keeps them in. None is no
-/// error here: an origin whose certificate nobody vouches for is then refused.
-pub(super) fn system_roots() -> Vec<u8> {
-    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let paths = named.into_iter().chain(ROOT_FILES.iter().map(PathBuf::from));
-    paths.filter_map(|path| read_bounded(&path).ok()).next().unwrap_or_default()
-}
-
-/// A PEM file that the manifest names.
-pub(super) fn read_certificates(path: &Path) -> Result<Vec<u8>> {
-    let hint = "name a PEM file of certificates under `egress.trust`";
-    let bytes = read_bounded(path).map_err(|e| Error::failed(format!("cannot read `{}`", path.display()), e, hint))?;
-    let text = b"-----BEGIN CERTIFICATE-----";
-    if !bytes.windows(text.len()).any(|w| w == text) {
-        return Err(Error::failed(format!("`{}` holds no certificate", path.display()), "no BEGIN CERTIFICATE line", hint));
-    }
-    Ok(bytes)
-}
-
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut io::Read::take(fs::File::open(path)?, LARGEST), &mut bytes)?;
-    Ok(bytes)
+    Ok(Cell {
+        piece: spec.piece.clone(),
+        pid: spawned.pid,
+        pidfd: spawned.pidfd,
+        control: spawned.control,
+        held: false,
+        outputs,
+        input,
+        ready,
+    })
 }
 
 /// Ends a process that a supervisor left, if it is still the same one.
-pub(super) fn end(pid: u32, start_time: u64) -> Result<()> {
+pub(in crate::backend) fn end(pid: u32, start_time: u64) -> Result<()> {
     let Some(number) = i32::try_from(pid).ok().filter(|n| *n > 1).and_then(rustix::process::Pid::from_raw) else { return Ok(()) };
     let Ok(pidfd) = pidfd_open(number, PidfdFlags::empty()) else { return Ok(()) };
     // The descriptor names whoever has the number now; only then is it looked at.

@@ -1,5 +1,6 @@
 //! The mounts of each piece, from the plan and the facts. Pure.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use bottle_contract::names;
@@ -7,8 +8,9 @@ use bottle_init::spec::{Mount, Source};
 
 use super::host_tree::Entry;
 use super::ids::INSIDE;
+use crate::backend::etc;
 use crate::manifest::model::{Rootfs, WorkspaceMode};
-use crate::plan::agent::{CA_BUNDLE, HOME};
+use crate::plan::agent::HOME;
 use crate::plan::{Plan, SidecarPlan};
 
 /// Bytes of each file system in memory that an agent may fill; pages count only once they are written.
@@ -44,7 +46,7 @@ pub fn agent(plan: &Plan, facts: &AgentFacts<'_>) -> Vec<Mount> {
         scratch("/run", 0o755),
         scratch(HOME, 0o700),
     ]);
-    mounts.extend(etc(plan, facts.ca_pem));
+    mounts.extend(etc_mounts(plan, facts.ca_pem));
     mounts.extend(plan.tools.iter().map(|path| read_only(path, path)));
     mounts.extend(plan.agent.links.iter().map(|(target, to)| Mount::Symlink { to: to.clone(), target: target.clone() }));
     mounts.extend(plan.agent.files.iter().map(|(target, text)| Mount::File { target: target.clone(), text: text.clone(), mode: 0o600 }));
@@ -93,23 +95,13 @@ fn workspace(plan: &Plan, facts: &AgentFacts<'_>) -> Mount {
     }
 }
 
-/// What `/etc` says inside: one user, the bottle's names, one certificate authority, and no name server.
-fn etc(plan: &Plan, ca_pem: &str) -> Vec<Mount> {
-    let file = |target: &str, text: String| Mount::File { target: target.into(), text, mode: 0o644 };
-    let link = |target: &str, to: &str| Mount::Symlink { to: to.into(), target: target.into() };
-    let names = if plan.agent.hosts.is_empty() { String::new() } else { format!("127.0.0.1 {}\n", plan.agent.hosts.join(" ")) };
-    let mut mounts = vec![
-        file("/etc/passwd", format!("agent:x:{INSIDE}:{INSIDE}::{HOME}:/bin/sh\nnobody:x:65534:65534::/nonexistent:/usr/sbin/nologin\n")),
-        file("/etc/group", format!("agent:x:{INSIDE}:\nnogroup:x:65534:\n")),
-        file("/etc/hosts", format!("127.0.0.1 localhost {}\n::1 localhost\n{names}", plan.id)),
-        file("/etc/hostname", format!("{}\n", plan.id)),
-        file("/etc/resolv.conf", "# Names are resolved by the proxy; there is no name server to ask.\n".into()),
-        file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n".into()),
-        file(CA_BUNDLE, ca_pem.to_owned()),
-        link("/etc/ssl/cert.pem", "certs/ca-certificates.crt"),
-        link("/etc/pki/tls/certs/ca-bundle.crt", CA_BUNDLE),
-        link("/etc/mtab", "/proc/self/mounts"),
-    ];
+/// What `/etc` says inside, and the few directories that programs look into.
+fn etc_mounts(plan: &Plan, ca_pem: &str) -> Vec<Mount> {
+    let mut mounts: Vec<Mount> = etc::files(plan, ca_pem, INSIDE, |_| Ipv4Addr::LOCALHOST)
+        .into_iter()
+        .map(|(target, text)| Mount::File { target: target.into(), text, mode: 0o644 })
+        .collect();
+    mounts.extend(etc::LINKS.map(|(target, to)| Mount::Symlink { to: to.into(), target: target.into() }));
     // An empty directory that programs change into, and one that they list.
     mounts.extend(["/var/empty", "/mnt", "/sys"].map(|target| Mount::Directory { target: target.into(), mode: 0o555 }));
     mounts.push(Mount::Tmpfs { target: "/var/lib".into(), size: SMALL, mode: 0o755, executable: false });

@@ -33,6 +33,9 @@ struct Arguments {
     /// Save each body in DIR/bodies.
     #[arg(long)]
     bodies: bool,
+    /// Listen there instead of on 127.0.0.1.
+    #[arg(long)]
+    address: Option<std::net::Ipv4Addr>,
 }
 
 fn serve(text: &str) -> Result<Serve, String> {
@@ -64,8 +67,8 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 
 async fn serve_until_told(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let Arguments { dir, port_file, serve, bench, raw, bodies } = arguments;
-    let origin = Origin::start_in(&dir, Options { serve, bench, raw, bodies }).await?;
+    let Arguments { dir, port_file, serve, bench, raw, bodies, address } = arguments;
+    let origin = Origin::start_in(&dir, Options { serve, bench, raw, bodies, address }).await?;
     let mut ready = serde_json::to_string(origin.ready())?;
     if let Some(file) = port_file {
         origin.announce(&file)?;

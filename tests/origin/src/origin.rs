@@ -39,6 +39,8 @@ pub struct Options {
     pub raw: bool,
     /// Save each body in `bodies/<n>`.
     pub bodies: bool,
+    /// Where it listens; 127.0.0.1 if nothing is said.
+    pub address: Option<Ipv4Addr>,
 }
 
 /// What every connection shares.
@@ -79,6 +81,7 @@ impl Origin {
             fs::create_dir_all(directory.join("raw"))?;
         }
         git::make_sample(&directory).await?;
+        let address = options.address.unwrap_or(Ipv4Addr::LOCALHOST);
         let world = Arc::new(World {
             journal: Journal::create(&directory, options.bodies.then(|| directory.join("bodies")))?,
             releases: Arc::default(),
@@ -87,7 +90,7 @@ impl Origin {
             directory,
         });
 
-        let [https, http, relay] = [bind().await?, bind().await?, bind().await?];
+        let [https, http, relay] = [bind(address).await?, bind(address).await?, bind(address).await?];
         let ready = Ready { https: https.local_addr()?, http: http.local_addr()?, relay: relay.local_addr()?, ca };
         let tls = authority.server_config().map_err(io::Error::other)?;
         let mut listeners = JoinSet::new();
@@ -140,6 +143,6 @@ impl Origin {
     }
 }
 
-async fn bind() -> io::Result<TcpListener> {
-    TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+async fn bind(address: Ipv4Addr) -> io::Result<TcpListener> {
+    TcpListener::bind(SocketAddr::from((address, 0))).await
 }

@@ -24,8 +24,11 @@ use crate::warden::{Ending, Warden};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a clean run may keep, below the state directory.
-const KEPT: [&str; 7] = [
+const KEPT: [&str; 9] = [
     "bottle/.lock",
+    // Of the compose backend.
+    "bottle/*/compose.log",
+    "bottle/*/docker-compose.yml",
     "bottle/*/lock",
     "bottle/*/logs/*",
     "bottle/*/metadata.json",

@@ -12,6 +12,7 @@ pub mod canary;
 pub mod cases;
 
 pub mod deadline;
+pub mod engine;
 pub mod origin;
 pub mod process;
 pub mod pty;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{OnceLock, mpsc};
@@ -112,8 +112,18 @@ impl Origin {
 
     /// Starts `program` with further arguments and returns when it serves.
     pub fn spawn(program: &Path, arguments: &[&str]) -> io::Result<Self> {
+        Self::spawn_by(Command::new(program), program, arguments)
+    }
+
+    /// The same in another network namespace, on an address there. Only root can.
+    pub fn spawn_in(network: &Path, address: Ipv4Addr, program: &Path, arguments: &[&str]) -> io::Result<Self> {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", network.display())).arg(program).arg("--address").arg(address.to_string());
+        Self::spawn_by(command, program, arguments)
+    }
+
+    fn spawn_by(mut command: Command, program: &Path, arguments: &[&str]) -> io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("bottle-origin-").tempdir()?;
-        let mut command = Command::new(program);
         command.arg("--dir").arg(directory.path()).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = spawn_from_a_thread_that_stays(command)?;
         let stdin = child.stdin.take();

@@ -1,0 +1,36 @@
+//! Undoing: the same code after a run and after a crash.
+
+use std::time::{Duration, Instant};
+
+use super::compose;
+use super::embedded::{cgroup, piece};
+use crate::error::Error;
+use crate::store::{Claim, Object};
+
+/// How long the kernel may take to let go of a control group.
+const LET_GO: Duration = Duration::from_secs(2);
+
+/// Removes everything that is recorded of a bottle whose processes have ended, last first. `bottle cleanup` uses the same for a bottle
+/// whose supervisor was killed.
+pub fn objects(claim: &mut Claim) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let objects = claim.metadata().objects.clone();
+    let deadline = Instant::now() + LET_GO;
+    for object in objects.iter().rev() {
+        let result = match object {
+            Object::Cgroup(path) => cgroup::remove(path, deadline).map_err(|e| {
+                Error::failed(format!("cannot remove the control group {}", path.display()), e, "`bottle cleanup` tries again")
+            }),
+            Object::RuntimeDir(_) => claim.remove_runtime(),
+            Object::Process { pid, start_time, .. } => piece::end(*pid, *start_time),
+            // Kept for `bottle diff` and `bottle apply`.
+            Object::WorkspaceDir(_) => continue,
+            Object::ComposeProject { project, host } => compose::undo::project(project, host.as_deref(), claim),
+        };
+        match result {
+            Ok(()) => errors.extend(claim.forget(object).err()),
+            Err(error) => errors.push(error),
+        }
+    }
+    errors
+}

@@ -1,0 +1,309 @@
+//! The compose project of a bottle: one pure function of the plan and of what the backend knows. JSON, which is YAML.
+//!
+//! A row of the plan's table of sidecars becomes a service; none is named here. No value of a variable or secret is in the text: what a
+//! piece needs to know, its first process is told by the supervisor, over a socket that only it can reach.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use bottle_contract::names;
+use serde_json::{Value, json};
+
+use crate::plan::agent::HOME;
+use crate::plan::{Dialler, Network, Plan, SidecarPlan};
+
+/// The name of the file in the state directory.
+pub const FILE: &str = "docker-compose.yml";
+/// The agent's service.
+pub const AGENT: &str = "agent";
+/// The network of the agent and of what it dials.
+pub const INTERNAL: &str = "internal";
+/// The network of what may dial out.
+pub const EGRESS: &str = "egress";
+/// Inside every piece: the program that is its first process.
+pub const INIT_DIR: &str = "/run/bottle/init";
+/// Inside every piece: the socket on which the supervisor waits for it.
+pub const JOIN_DIR: &str = "/run/bottle/join";
+/// The socket in [`JOIN_DIR`].
+pub const JOIN_SOCKET: &str = "socket";
+
+/// The label of every object: the project that it belongs to.
+pub const PROJECT_LABEL: &str = "dev.bottle.project";
+/// The label of every object: whose bottles these are, as a digest of the state directory.
+pub const STATE_LABEL: &str = "dev.bottle.state";
+/// The label of every object: the bottle's id.
+pub const ID_LABEL: &str = "dev.bottle.id";
+/// The label of a container: its piece.
+pub const PIECE_LABEL: &str = "dev.bottle.piece";
+
+/// Bytes of memory of a sidecar: eight times what it takes at its busiest.
+const SIDECAR_MEMORY: u64 = 512 << 20;
+/// Threads and processes of a sidecar: its first process, and at most eight threads.
+const SIDECAR_PIDS: u64 = 64;
+/// Bytes of each file system in memory that an agent may fill, as in the embedded backend.
+const SCRATCH: u64 = 4 << 30;
+/// Bytes of the small ones.
+const SMALL: u64 = 1 << 20;
+/// Bytes of `/dev/shm`.
+const SHARED: u64 = 256 << 20;
+
+/// How the engine can keep a bridge from leading to the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// Engine 28 and later: the bridge has no address, and the host does not take part.
+    Isolated,
+    /// Before: the bridge has no address.
+    WithoutAddress,
+}
+
+/// Sixteen addresses of a network of our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subnet(pub Ipv4Addr);
+
+impl Subnet {
+    /// The length of its prefix.
+    pub const PREFIX: u8 = 28;
+
+    /// The address at this place; the first is left to the engine.
+    pub fn address(self, place: usize) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.0.to_bits() + 2 + u32::try_from(place).unwrap_or(0))
+    }
+}
+
+impl std::fmt::Display for Subnet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.0, Self::PREFIX)
+    }
+}
+
+/// A directory or file of the host in a piece.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// On the host.
+    pub source: PathBuf,
+    /// In the piece.
+    pub target: PathBuf,
+    /// It may be written to.
+    pub writable: bool,
+}
+
+impl Bind {
+    /// One that is only read.
+    pub fn read_only(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
+        Self { source: source.into(), target: target.into(), writable: false }
+    }
+}
+
+/// Where the agent's working directory comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Workplace {
+    /// The operator's directory, or a copy.
+    Directory(PathBuf),
+    /// Changes kept apart from the tree below.
+    Overlay {
+        /// The operator's directory.
+        lower: PathBuf,
+        /// A directory with `upper` and `work`.
+        changes: PathBuf,
+    },
+    /// Memory.
+    Empty,
+}
+
+/// What the backend knows besides the plan.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The project's name.
+    pub project: String,
+    /// Whose bottles these are: see [`STATE_LABEL`].
+    pub owner: String,
+    /// `runtime/<id>` on the host.
+    pub runtime: PathBuf,
+    /// User and group of each piece.
+    pub users: BTreeMap<String, (u32, u32)>,
+    /// The image of each piece: the digest of its configuration.
+    pub images: BTreeMap<String, String>,
+    /// How a bridge is closed.
+    pub closed: Closed,
+    /// The networks: [`INTERNAL`], then [`EGRESS`].
+    pub subnets: [Subnet; 2],
+    /// The runtime of the agent's container, if it is not the engine's own.
+    pub sandbox: Option<String>,
+    /// What the agent sees of the host.
+    pub agent: Vec<Bind>,
+    /// Files of the host that a sidecar needs to resolve names as the host does.
+    pub resolution: Vec<Bind>,
+    /// The agent's working directory.
+    pub workplace: Workplace,
+}
+
+/// Where a piece is in the internal network: the agent first, then the sidecars in the order of the plan.
+pub fn address(plan: &Plan, piece: &str, facts: &Facts) -> Ipv4Addr {
+    facts.subnets[0].address(place(plan, piece))
+}
+
+fn place(plan: &Plan, piece: &str) -> usize {
+    plan.sidecars.iter().position(|s| s.piece == piece).map_or(0, |n| n + 1)
+}
+
+/// The project's file.
+pub fn render(plan: &Plan, facts: &Facts) -> String {
+    let mut services = serde_json::Map::from_iter([(AGENT.to_owned(), agent(plan, facts))]);
+    services.extend(plan.sidecars.iter().map(|s| (s.piece.clone(), sidecar(plan, s, facts))));
+    let mut networks = serde_json::Map::new();
+    let mut network = |name: &str, subnet: Subnet, internal: bool, options: Value| {
+        let ipam = json!({"driver": "default", "config": [{"subnet": subnet.to_string()}]});
+        let value =
+            json!({"driver": "bridge", "internal": internal, "driver_opts": options, "ipam": ipam, "labels": labels(plan, facts, None)});
+        networks.insert(name.to_owned(), value);
+    };
+    let closed = match facts.closed {
+        Closed::Isolated => json!({"com.docker.network.bridge.gateway_mode_ipv4": "isolated"}),
+        Closed::WithoutAddress => json!({"com.docker.network.bridge.inhibit_ipv4": "true"}),
+    };
+    network(INTERNAL, facts.subnets[0], true, closed);
+    if plan.sidecars.iter().any(|s| s.network == Network::Host) {
+        network(EGRESS, facts.subnets[1], false, json!({"com.docker.network.bridge.enable_icc": "false"}));
+    }
+    let mut project = json!({"services": services, "networks": networks});
+    if let Workplace::Overlay { lower, changes } = &facts.workplace {
+        let layers = format!(
+            "lowerdir={},upperdir={},workdir={},userxattr,nodev,nosuid",
+            lower.display(),
+            changes.join("upper").display(),
+            changes.join("work").display()
+        );
+        let options = json!({"type": "overlay", "device": "overlay", "o": layers});
+        project["volumes"] = json!({"workspace": {"driver": "local", "driver_opts": options, "labels": labels(plan, facts, None)}});
+    }
+    format!("{:#}\n", literal(project))
+}
+
+fn labels(plan: &Plan, facts: &Facts, piece: Option<&str>) -> Value {
+    let mut labels = json!({PROJECT_LABEL: facts.project, STATE_LABEL: facts.owner, ID_LABEL: plan.id});
+    if let Some(piece) = piece {
+        labels[PIECE_LABEL] = json!(piece);
+    }
+    labels
+}
+
+/// What every service is, and no image may change: who it is, what it starts with, and that it can do nothing.
+fn service(plan: &Plan, piece: &str, facts: &Facts, memory: u64, pids: u64) -> Value {
+    let (uid, gid) = facts.users.get(piece).copied().unwrap_or((65534, 65534));
+    json!({
+        "image": facts.images.get(piece),
+        "pull_policy": "never",
+        "entrypoint": [format!("{INIT_DIR}/{}", bottle_init::ARGV0), bottle_init::JOIN, format!("{JOIN_DIR}/{JOIN_SOCKET}")],
+        "command": [],
+        "user": format!("{uid}:{gid}"),
+        "working_dir": "/",
+        "hostname": if piece == AGENT { &plan.id } else { piece },
+        "read_only": true,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "restart": "no",
+        "healthcheck": {"disable": true},
+        "ipc": "private",
+        "mem_limit": memory,
+        "memswap_limit": memory,
+        "pids_limit": pids,
+        "ulimits": {"core": 0},
+        // An address could be announced to it otherwise.
+        "sysctls": {"net.ipv6.conf.all.disable_ipv6": "1"},
+        "logging": {"driver": "json-file"},
+        "labels": labels(plan, facts, Some(piece)),
+    })
+}
+
+fn agent(plan: &Plan, facts: &Facts) -> Value {
+    let mut service = service(plan, AGENT, facts, plan.limits.memory, plan.limits.pids);
+    let (uid, gid) = facts.users.get(AGENT).copied().unwrap_or((65534, 65534));
+    let memory = |target: &str, size: u64, mode: &str, more: &str| format!("{target}:rw,nosuid,nodev,size={size},mode={mode}{more}");
+    let owned = format!(",exec,uid={uid},gid={gid}");
+    let mut scratch = vec![
+        memory("/tmp", SCRATCH, "1777", &owned),
+        memory("/var/tmp", SCRATCH, "1777", &owned),
+        memory("/run", SCRATCH, "0755", &owned),
+        memory(HOME, SCRATCH, "0700", &owned),
+        memory("/var/lib", SMALL, "0755", &format!(",noexec,uid={uid},gid={gid}")),
+    ];
+    let target = plan.workspace.target.display().to_string();
+    let mut volumes: Vec<Value> = own(facts, AGENT).iter().chain(&facts.agent).map(bind).collect();
+    match &facts.workplace {
+        Workplace::Directory(source) => {
+            volumes.push(bind(&Bind { source: source.clone(), target: plan.workspace.target.clone(), writable: true }));
+        }
+        Workplace::Overlay { .. } => {
+            volumes.push(json!({"type": "volume", "source": "workspace", "target": target, "volume": {"nocopy": true}}))
+        }
+        Workplace::Empty => scratch.push(memory(&target, SCRATCH, "0755", &owned)),
+    }
+    service["tmpfs"] = json!(scratch);
+    service["volumes"] = json!(volumes);
+    service["shm_size"] = json!(SHARED);
+    // The engine's own name server asks this one, which is not there: nothing is ever resolved for the agent.
+    service["dns"] = json!(["127.0.0.1"]);
+    service["networks"] = json!({INTERNAL: {"ipv4_address": address(plan, AGENT, facts)}});
+    if let Some(sandbox) = &facts.sandbox {
+        service["runtime"] = json!(sandbox);
+    }
+    service
+}
+
+fn sidecar(plan: &Plan, sidecar: &SidecarPlan, facts: &Facts) -> Value {
+    let piece = &sidecar.piece;
+    let mut service = service(plan, piece, facts, SIDECAR_MEMORY, SIDECAR_PIDS);
+    let directory = facts.runtime.join(piece);
+    let mut binds = own(facts, piece);
+    binds.push(Bind::read_only(directory.join("config"), names::CONFIG_DIR));
+    if sidecar.authority {
+        binds.push(Bind::read_only(directory.join("ca"), names::CA_DIR));
+    }
+    if !sidecar.secrets.is_empty() {
+        binds.push(Bind::read_only(directory.join("secrets"), names::SECRETS_DIR));
+    }
+    if sidecar.dials_siblings {
+        binds.push(Bind::read_only(facts.runtime.join("link"), names::LINK_DIR));
+    }
+    if sidecar.host_resolution {
+        binds.extend(facts.resolution.iter().cloned());
+    }
+    service["volumes"] = json!(binds.iter().map(bind).collect::<Vec<_>>());
+    let mut networks = serde_json::Map::new();
+    if sidecar.listeners.iter().any(|l| matches!(l.dialled_by, Dialler::Agent(_))) {
+        networks.insert(INTERNAL.to_owned(), json!({"ipv4_address": address(plan, piece, facts), "aliases": [piece]}));
+    }
+    if sidecar.network == Network::Host {
+        networks.insert(EGRESS.to_owned(), json!({"ipv4_address": facts.subnets[1].address(place(plan, piece))}));
+    } else {
+        service["dns"] = json!(["127.0.0.1"]);
+    }
+    if networks.is_empty() {
+        service["network_mode"] = json!("none");
+        service.as_object_mut().map(|service| service.remove("dns"));
+    } else {
+        service["networks"] = Value::Object(networks);
+    }
+    service
+}
+
+/// What every piece sees: its first process, and the socket on which it is awaited.
+fn own(facts: &Facts, piece: &str) -> Vec<Bind> {
+    vec![Bind::read_only(facts.runtime.join("init"), INIT_DIR), Bind::read_only(facts.runtime.join(piece).join("join"), JOIN_DIR)]
+}
+
+fn bind(bind: &Bind) -> Value {
+    let text = |path: &Path| path.display().to_string();
+    json!({"type": "bind", "source": text(&bind.source), "target": text(&bind.target), "read_only": !bind.writable})
+}
+
+/// Compose fills in variables of its environment where a dollar stands; two of them stand for one.
+fn literal(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(text.replace('$', "$$")),
+        Value::Array(list) => Value::Array(list.into_iter().map(literal).collect()),
+        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, literal(value))).collect()),
+        other => other,
+    }
+}
