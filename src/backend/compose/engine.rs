@@ -174,7 +174,9 @@ fn docker() -> Result<Engine, String> {
     let asked = command::start(&client, &["info", "--format", "{{json .}}"], None).and_then(|running| running.finish(ANSWER));
     let said = asked.map_err(|e| format!("docker: {e}"))?;
     let info: Info = serde_json::from_str(said.stdout.trim()).map_err(|_| format!("docker: {}", said.cause()))?;
-    let Abilities { version, closed, plugin, mut notes } = read(&info).map_err(|why| format!("docker: {why}"))?;
+    let silent = info.server_version.is_empty() && info.server_errors.is_none();
+    let Abilities { version, closed, plugin, mut notes } =
+        read(&info).map_err(|why| format!("docker: {}", if silent { said.cause() } else { why }))?;
     let (name, compose) = match plugin {
         // Executed itself: it then ends with its caller, not behind a client that was killed.
         Some((version, path)) => (format!("docker compose {}", version.trim_start_matches('v')), path.into()),
