@@ -58,7 +58,8 @@ bench: build ## speed, against rivals in the same run
 	@tests/bench/run $(RELEASE)
 
 images: build ## the sidecars' images, in target/…/images, each with its provenance and bill of materials
-	images/toolchain.sh | $(CARGO) run --locked --quiet -p bottle-bom -- $(RELEASE) $(SIDECARS:%=bottle-%)
+	$(CARGO) build --locked --workspace --bin bottle-bom
+	images/toolchain.sh | $(DEBUG)/bottle-bom $(RELEASE) $(SIDECARS:%=bottle-%)
 	images/write.sh $(RELEASE) $(IMAGES)
 
 images-check: build ## build the sidecars again, elsewhere, and compare to the last byte; and with images/digests
