@@ -152,7 +152,11 @@ fn each_sidecar_has_a_recipe_with_its_mount_points_and_runs_as_nobody_special() 
         let names = crate::support::names(&below).into_iter().filter(|name| below.join(name).join("image.yaml").exists());
         written.extend(names.map(|name| format!("{prefix}{name}")));
     }
-    assert_eq!(known.iter().collect::<std::collections::BTreeSet<_>>(), written.iter().collect(), "a recipe needs a row in src/image/library.rs");
+    assert_eq!(
+        known.iter().collect::<std::collections::BTreeSet<_>>(),
+        written.iter().collect(),
+        "a recipe needs a row in src/image/library.rs"
+    );
 }
 
 #[test]
