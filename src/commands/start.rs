@@ -167,7 +167,6 @@ fn made<'p>(engine: Option<&Engine>, plan: &'p Plan, given: Given) -> Result<Box
 /// The images of all pieces, for an engine. `BOTTLE_IMAGE_EGRESS=FILE` names another archive, and so for each piece.
 fn archives(plan: &Plan, layout: &Layout) -> Result<BTreeMap<String, backend::Archive>> {
     let epoch = image::Epoch::parse(std::env::var_os(image::EPOCH_VARIABLE).as_deref())?;
-    let program = |piece: &str| backend::embedded::programs::find(piece).map(std::fs::File::from);
     let of_file = |path: &Path| Ok(backend::Archive { id: image::config_digest(path)?, path: path.to_owned() });
     let mut archives = BTreeMap::new();
     for piece in std::iter::once(AGENT).chain(plan.sidecars.iter().map(|s| s.piece.as_str())) {
@@ -177,7 +176,7 @@ fn archives(plan: &Plan, layout: &Layout) -> Result<BTreeMap<String, backend::Ar
             (None, Rootfs::Image(path)) if piece == AGENT => of_file(path)?,
             (None, _) => {
                 let recipe = image::find(if piece == AGENT { "agent-host" } else { piece }, &layout.config)?;
-                let built = image::build(&recipe, &program, epoch, layout)?;
+                let built = image::build(&recipe, &backend::embedded::programs::Installed, epoch, layout)?;
                 backend::Archive { id: built.config_digest, path: built.path }
             }
         };

@@ -10,6 +10,7 @@ mod compose_network;
 mod life_abrupt;
 mod life_bounds;
 mod life_exit;
+mod life_image;
 mod life_launch;
 mod life_output;
 mod life_secrets;

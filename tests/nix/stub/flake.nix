@@ -6,7 +6,7 @@
   description = "A stand-in for nixpkgs";
 
   outputs =
-    { self }:
+    _:
     let
       systems = [
         "x86_64-linux"
@@ -33,6 +33,12 @@
           builtins.concatStringsSep separator (map function list);
         optionalAttrs = condition: set: if condition then set else { };
         licenses.asl20.spdxId = "Apache-2.0";
+      };
+
+      # By its content alone: a change of this file builds no crate anew.
+      vendor = builtins.path {
+        name = "vendor";
+        path = ./vendor;
       };
 
       legacyPackages = lib.genAttrs systems (
@@ -67,8 +73,6 @@
           of-the-machine = name: derivation' name { } "mkdir $out";
         in
         {
-          inherit system;
-
           runCommand =
             name:
             {
@@ -97,6 +101,7 @@
               auditable,
               doCheck,
               buildInputs,
+              nativeBuildInputs,
               dontStrip,
               dontPatchELF,
               buildPhase,
@@ -105,12 +110,12 @@
             }:
             assert cargoLock == { inherit (cargoLock) lockFile; };
             assert !auditable && !doCheck && dontStrip && dontPatchELF;
-            derivation' "${pname}-${version}" { inherit buildInputs; } ''
+            derivation' "${pname}-${version}" { inherit buildInputs nativeBuildInputs; } ''
               cp -r ${src} source
               chmod -R u+w source
               cd source
               cmp ${cargoLock.lockFile} Cargo.lock
-              export CARGO_HOME=$TMPDIR/cargo cargoDepsCopy=${./vendor}
+              export CARGO_HOME=$TMPDIR/cargo cargoDepsCopy=${vendor}
               cat >>.cargo/config.toml <<END
 
               [source.crates-io]
