@@ -34,6 +34,8 @@ use crate::{clock, image, limits, programs, terminal, values, workspace};
 const BACKEND: &str = "BOTTLE_BACKEND";
 /// How long everything up to the agent's first instruction may take.
 const START: Duration = Duration::from_secs(30);
+/// The same on an engine, which may have images to load and be busy with others.
+const START_ON_ENGINE: Duration = Duration::from_secs(120);
 /// How long the sidecars may take to end by themselves.
 const WIND: Duration = Duration::from_secs(2);
 /// How long an agent may take to end after it was asked, in seconds.
@@ -254,7 +256,8 @@ fn live(
     let digest = sha256_hex(&text);
     let opening = Opening { bottle: &plan.id, boot_id: &claim.metadata().boot_id, plan: &digest };
     let mut timeline = Timeline::create(claim.state(), &opening)?;
-    let times = Times { start: START, run: plan.limits.time, grace: Duration::from_secs(args.grace), wind: WIND };
+    let start = if backend.name() == Kind::Compose.name() { START_ON_ENGINE } else { START };
+    let times = Times { start, run: plan.limits.time, grace: Duration::from_secs(args.grace), wind: WIND };
     let wishes = Wishes { times, feed: !args.headless };
     let (mut ending, dropped) = lifecycle::run(plan, &mut *backend, claim, &mut timeline, signals, wishes)?;
     let mut troubles = backend.undo(claim);
@@ -271,7 +274,7 @@ fn live(
     let whole = claim.metadata().objects.iter().all(|object| matches!(object, Object::WorkspaceDir(_)));
     let recorded = claim.update(|m| {
         m.phase = if whole { Phase::Ended } else { Phase::Stopping };
-        m.exit = whole.then_some(exit);
+        m.exit = Some(exit);
     });
     troubles.extend(recorded.err());
     Ok((ending, troubles))
