@@ -38,10 +38,10 @@ bench: build ## speed, against rivals in the same run
 
 images: build ## the sidecars' images, in target/…/images, each with its provenance and bill of materials
 	@mkdir -p $(IMAGES)
-	images/toolchain.sh | $(CARGO) run --locked --quiet -p bottle-bom -- $(RELEASE) bottle-egress bottle-pipelock
+	images/toolchain.sh | $(CARGO) run --locked --quiet -p bottle-bom -- $(RELEASE) bottle-egress bottle-pipelock bottle-git-gate
 	@export BOTTLE_HOME=$$(pwd)/$(IMAGES) BOTTLE_LIBEXEC=$$(pwd)/$(RELEASE); \
 	    $(RELEASE)/bottle images build && $(RELEASE)/bottle images verify && \
-	    for name in egress pipelock; do $(RELEASE)/bottle images export $$name --output $(IMAGES)/$$name.tar; done
+	    for name in egress pipelock git-gate; do $(RELEASE)/bottle images export $$name --output $(IMAGES)/$$name.tar; done
 
 images-check: build ## build the sidecars again, elsewhere, and compare to the last byte; and with images/digests
 	images/check.sh $(RELEASE)
@@ -52,7 +52,7 @@ images-digests: build ## write images/digests
 
 install: build ## install to PREFIX (/usr/local): programs, completions, manual pages
 	install -Dm755 $(RELEASE)/bottle $(DESTDIR)$(PREFIX)/bin/bottle
-	install -Dm755 -t $(DESTDIR)$(PREFIX)/libexec/bottle $(RELEASE)/bottle-egress $(RELEASE)/bottle-pipelock
+	install -Dm755 -t $(DESTDIR)$(PREFIX)/libexec/bottle $(RELEASE)/bottle-egress $(RELEASE)/bottle-pipelock $(RELEASE)/bottle-git-gate
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
 	$(RELEASE)/bottle man $(DESTDIR)$(PREFIX)/share/man/man1
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \

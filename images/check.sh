@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 programs=$(cd "${1:?usage: check.sh DIRECTORY-OF-THE-PROGRAMS}" && pwd -P)
-sidecars=(bottle-egress bottle-pipelock)
+sidecars=(bottle-egress bottle-pipelock bottle-git-gate)
 
 other=$(mktemp -d /dev/shm/bottle-images-check.XXXXXX)
 trap 'rm -rf "$other"' EXIT

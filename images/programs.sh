@@ -23,4 +23,4 @@ flags="$flags, $(rust "${CARGO_TARGET_DIR:-$root/target}" /target)"
 export CC_SHELL_ESCAPED_FLAGS=1
 export CFLAGS="'-ffile-prefix-map=$home=/cargo' '-ffile-prefix-map=$deps=/deps' '-ffile-prefix-map=${CARGO_TARGET_DIR:-$root/target}=/target'"
 exec "${CARGO:-cargo}" build --locked --release --config "target.$target.rustflags=[$flags]" \
-    -p bottle -p bottle-egress -p bottle-pipelock -p bottle-origin "$@"
+    -p bottle -p bottle-egress -p bottle-pipelock -p bottle-git-gate -p bottle-origin "$@"

@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests are made of effects")]
 
+mod git_gate;
 mod life_abrupt;
 mod life_bounds;
 mod life_exit;

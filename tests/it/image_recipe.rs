@@ -145,7 +145,7 @@ fn each_sidecar_has_a_recipe_with_its_mount_points_and_runs_as_nobody_special() 
             assert!(paths.iter().any(|path| path == place), "{piece}: {place}");
         }
     }
-    assert_eq!(image::names(&lab.layout().config).unwrap(), ["egress", "pipelock", "agent-host"]);
+    assert_eq!(image::names(&lab.layout().config).unwrap(), ["egress", "pipelock", "git-gate", "agent-host"]);
 }
 
 #[test]
