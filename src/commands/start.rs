@@ -1,11 +1,13 @@
 //! `bottle start`: from a wish to an exit code.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use zeroize::Zeroizing;
 
 use crate::backend::compose::{Compose, engine::Engine};
 use crate::backend::embedded::Embedded;
@@ -84,6 +86,16 @@ pub enum Format {
     Json,
 }
 
+/// No private key is longer.
+const LONGEST_KEY: u64 = 64 << 10;
+
+/// Reads a file that holds a secret, without a copy of it that is not wiped.
+fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::with_capacity(LONGEST_KEY as usize));
+    File::open(path)?.take(LONGEST_KEY).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// Starts a bottle, and returns the exit code once nothing of it is left.
 pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let directory = std::env::current_dir()
@@ -111,7 +123,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
     let mut ask = |prompt: &str| terminal::secret(prompt, &mut signals);
     let ask: values::Ask<'_> = &mut ask;
-    let values = values::resolve(&draft, &host, (facts.terminal && !args.headless).then_some(ask))?;
+    let values = values::resolve(&draft, &host, &read_secret, (facts.terminal && !args.headless).then_some(ask))?;
     let engine = (kind == Kind::Compose).then(Engine::find).transpose()?;
     let notes = made(engine.as_ref(), &draft, Given::nothing())?.check()?;
     let (image, archives) = match (kind, &draft.rootfs) {
@@ -206,7 +218,7 @@ fn dry_run(args: &Args, kind: Kind, plan: &Plan, out: &mut dyn Write) -> Result<
 /// Shows the summary, and asks unless the operator has said yes already.
 fn confirm(args: &Args, kind: Kind, plan: &Plan, notes: &[String], signals: &mut Signals) -> Result<()> {
     let asks = !args.yes && !args.headless;
-    let mut messages = std::io::stderr().lock();
+    let mut messages = io::stderr().lock();
     if asks || terminal::messages_are_seen() {
         let _ = messages.write_all(preflight::preflight(plan, kind.name(), notes).as_bytes());
     }
@@ -304,7 +316,7 @@ fn tell_changes(claim: &mut Claim) {
         }
         let id = claim.id();
         let text = format!("{}`bottle diff {id}` shows it, `bottle apply {id}` brings it here\n", workspace::summary(&changes));
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        let _ = io::stderr().write_all(text.as_bytes());
         Ok(())
     });
     if let Err(error) = result {
@@ -314,5 +326,5 @@ fn tell_changes(claim: &mut Claim) {
 
 fn report(error: &Error) {
     // Whoever reads our messages may be gone; the exit code still tells.
-    let _ = writeln!(std::io::stderr(), "{error}");
+    let _ = writeln!(io::stderr(), "{error}");
 }

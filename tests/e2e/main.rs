@@ -7,6 +7,7 @@ mod both_backends;
 mod compose_images;
 mod compose_life;
 mod compose_network;
+mod git_gate;
 mod life_abrupt;
 mod life_bounds;
 mod life_exit;
