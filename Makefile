@@ -42,7 +42,7 @@ nix: build ## prove the flake in Nix's sandbox, without a network (needs root an
 	tests/nix/lint
 	tests/nix/prove $(RELEASE)
 
-ci: test run ## the whole pipeline, as CI runs it
+ci: test run ## the whole pipeline: tests, bench, images twice, and the flake where nix is
 	$(MAKE) bench ROUNDS=5
 	$(MAKE) images
 	$(MAKE) images-check
