@@ -60,6 +60,9 @@
                   ''
                     set -euo pipefail
                     export PATH=/rust/bin:/usr/bin:/bin HOME=$TMPDIR
+                    # As unlike the build outside as can be: what comes out must be the same.
+                    export TZ=Pacific/Kiritimati LC_ALL=tr_TR.UTF-8
+                    umask 077
                     # `cc` is a link into /etc/alternatives, which is not here.
                     export CC=gcc CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=gcc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=gcc
                     runHook() { :; }
