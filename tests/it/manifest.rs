@@ -221,7 +221,7 @@ fn a_table_that_says_nothing_allows_nothing_and_says_so() {
 fn a_key_that_nobody_knows_is_an_error_on_every_level() {
     let hint = |expected: &str| format!("known here: {expected}");
     for (yaml, cause, hint) in [
-        ("zzz: 1", "2:1: unknown key `zzz`", hint("extends, env, egress, git, supervise, limits, rootfs, tools, workspace")),
+        ("zzz: 1", "2:1: unknown key `zzz`", hint("extends, env, egress, git, supervise, limits, rootfs, tools, workspace, backend")),
         ("limit: { pids: 1 }", "2:1: unknown key `limit`", "did you mean `limits`?".into()),
         ("egress:\n  zzz: 1", "3:3: unknown key `zzz`", hint("routes, trust, proxy")),
         (
@@ -243,7 +243,11 @@ fn a_key_that_nobody_knows_is_an_error_on_every_level() {
         ("limits: { cpu: 1 }", "2:11: unknown key `cpu`", hint("memory, pids, time")),
         ("git: { repo: [] }", "2:8: unknown key `repo`", "did you mean `repos`?".into()),
         ("rootfs: { imag: x }", "2:11: unknown value `imag`", "did you mean `image`?".into()),
-        ("\"\\e[2J\": 1", "2:1: unknown key `\\u{1b}[2J`", hint("extends, env, egress, git, supervise, limits, rootfs, tools, workspace")),
+        (
+            "\"\\e[2J\": 1",
+            "2:1: unknown key `\\u{1b}[2J`",
+            hint("extends, env, egress, git, supervise, limits, rootfs, tools, workspace, backend"),
+        ),
     ] {
         assert_refused(yaml, cause, &hint);
     }
