@@ -143,17 +143,19 @@ impl Push {
             return Ok(None);
         }
         let mut options = Vec::new();
-        while request.wanted.options {
+        if !request.wanted.options {
+            return Ok(Some(options));
+        }
+        loop {
             match next(packets).await? {
                 Some(Packet::Data(_)) if !self.repo.policy.options => {
                     return Err(malformed("push options, which this bottle does not allow"));
                 }
                 Some(Packet::Data(line)) if options.len() < OPTIONS && line.len() <= OPTION => options.push(line.to_vec()),
-                Some(Packet::Flush) => break,
+                Some(Packet::Flush) => return Ok(Some(options)),
                 _ => return Err(malformed("too many or too long push options")),
             }
         }
-        Ok(Some(options))
     }
 
     async fn push(&self, asked: Asked, outlet: &Outlet, event: &mut Event) {

@@ -182,7 +182,9 @@ impl Https {
 }
 
 /// The header of a credential, and what of it must not be repeated to the agent.
-fn credential(auth: &Auth, secret: &[u8]) -> Result<(HeaderName, HeaderValue, Vec<Zeroizing<Vec<u8>>>), String> {
+type Credential = (HeaderName, HeaderValue, Vec<Zeroizing<Vec<u8>>>);
+
+fn credential(auth: &Auth, secret: &[u8]) -> Result<Credential, String> {
     let name = HeaderName::try_from(auth.header.as_str()).map_err(|_| format!("{:?} is not a header's name", auth.header))?;
     let basic = auth.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"));
     let sent = match basic {

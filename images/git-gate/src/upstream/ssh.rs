@@ -155,9 +155,7 @@ async fn converse(
         while let Some(message) = reading.wait().await {
             match message {
                 ChannelMsg::Data { data } => {
-                    if output.send(Ok(data)).await.is_err() {
-                        return;
-                    }
+                    let Ok(()) = output.send(Ok(data)).await else { return };
                 }
                 ChannelMsg::ExtendedData { data, .. } => {
                     let room = SAID - said.len().min(SAID);
