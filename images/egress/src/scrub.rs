@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bottle_wire::secret::Hidden;
 use bottle_wire::tunnel::Duplex;
 use bottle_wire::{Body, BodyError, Notes};
 use bytes::{Buf, Bytes};
@@ -16,8 +17,6 @@ use http::{HeaderMap, HeaderValue};
 use http_body::{Frame, SizeHint};
 use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::secret::Hidden;
 
 /// Finds secrets in one stream.
 pub(crate) struct Scrubber {

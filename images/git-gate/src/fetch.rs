@@ -161,8 +161,8 @@ async fn ask(table: &Table, version: u8, gzip: bool, request: Body) -> Result<as
 /// Upstream's answer, packet by packet, with all that is words made harmless.
 async fn relay(repo: &Repo, table: &Table, version: u8, ask: ask::Ask, outlet: &Outlet, received: &mut u64) -> Result<(), Refused> {
     let idle = repo_idle(table);
-    let secrets = repo.upstream.secrets();
-    let mut harmless = Harmless::new(secrets.clone());
+    let hidden = repo.upstream.hidden();
+    let mut harmless = Harmless::new(hidden.clone());
     let started = Instant::now();
     let answer = repo.upstream.answer(Service::UploadPack, version, bottle_wire::body::full(ask.bytes));
     let mut packets = timeout(idle, answer).await.map_err(|_| silent())??;
@@ -193,7 +193,7 @@ async fn relay(repo: &Repo, table: &Table, version: u8, ask: ask::Ask, outlet: &
                         words.as_bytes().chunks(pkt::LONGEST - 5).for_each(|piece| band(&mut out, *number, piece));
                     }
                     _ if line.starts_with(b"ERR ") => {
-                        pkt::line(&mut out, format!("ERR {}", one_line(pkt::trimmed(&line[4..]), &secrets)).as_bytes());
+                        pkt::line(&mut out, format!("ERR {}", one_line(pkt::trimmed(&line[4..]), &hidden)).as_bytes());
                     }
                     _ if std::str::from_utf8(pkt::trimmed(&line)).is_ok_and(|line| !line.chars().any(is_hostile)) => {
                         pkt::line(&mut out, &line);

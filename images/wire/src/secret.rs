@@ -1,4 +1,4 @@
-//! Secrets: read once, wiped when dropped, never shown.
+//! Secrets: read once, wiped when dropped, never shown; and the headers that they go into.
 
 use std::io::Read;
 use std::path::Path;
@@ -15,33 +15,35 @@ const MOST: u64 = 64 * 1024;
 const LEAST_PART: usize = 8;
 
 /// A credential ready to be put into requests. It has no `Debug`, on purpose.
-pub(crate) struct Credential {
+pub struct Credential {
     /// The header that it goes into.
-    pub(crate) header: HeaderName,
+    pub header: HeaderName,
     /// The header's value, marked sensitive.
-    pub(crate) value: HeaderValue,
+    pub value: HeaderValue,
     /// What must not reach the agent.
-    pub(crate) hidden: Arc<Hidden>,
+    pub hidden: Arc<Hidden>,
 }
 
-/// The byte strings that are blanked in answers.
-pub(crate) struct Hidden(Vec<Zeroizing<Vec<u8>>>);
+/// The byte strings that are blanked in answers. It has no `Debug`, on purpose.
+#[derive(Default)]
+pub struct Hidden(Vec<Zeroizing<Vec<u8>>>);
 
 impl Hidden {
     /// For what is worth blanking, the longest first: a shorter one may be a part of it.
-    pub(crate) fn new(strings: impl IntoIterator<Item = Vec<u8>>) -> Self {
+    pub fn new(strings: impl IntoIterator<Item = Vec<u8>>) -> Self {
         let mut strings: Vec<_> = strings.into_iter().map(Zeroizing::new).filter(|string| !string.is_empty()).collect();
         strings.sort_by_key(|string| std::cmp::Reverse(string.len()));
         Self(strings)
     }
 
-    pub(crate) fn strings(&self) -> impl Iterator<Item = &[u8]> {
+    /// Each of them, the longest first.
+    pub fn strings(&self) -> impl Iterator<Item = &[u8]> {
         self.0.iter().map(|string| string.as_slice())
     }
 }
 
 /// Reads the secret of a slot, without the newline that editors and `echo` leave at its end.
-pub(crate) fn read(directory: &Path, slot: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+pub fn read(directory: &Path, slot: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     let fail = |why: &str| format!("the secret in slot {slot:?} {why}");
     let plain = !slot.is_empty() && !slot.starts_with('.') && slot.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     if !plain {
@@ -65,7 +67,7 @@ pub(crate) fn read(directory: &Path, slot: &str) -> Result<Zeroizing<Vec<u8>>, S
 }
 
 /// Makes the header of a route's credential.
-pub(crate) fn credential(auth: &Auth, secret: &[u8]) -> Result<Credential, String> {
+pub fn credential(auth: &Auth, secret: &[u8]) -> Result<Credential, String> {
     let header = HeaderName::try_from(auth.header.as_str()).map_err(|_| format!("{:?} is not a header's name", auth.header))?;
     if is_reserved(&header) {
         return Err(format!("no credential can go into the header {header}"));

@@ -99,8 +99,8 @@ async fn read(
     outlet: Option<&Outlet>,
     idle: Duration,
 ) -> Result<Report, Refused> {
-    let secrets = push.repo.upstream.secrets();
-    let mut harmless = Harmless::new(secrets.clone());
+    let hidden = push.repo.upstream.hidden();
+    let mut harmless = Harmless::new(hidden.clone());
     let mut reading = Reading::new(&request.commands);
     let mut inner = BytesMut::new();
     let banded = told.can("side-band-64k");
@@ -121,7 +121,7 @@ async fn read(
                 inner.extend_from_slice(&line[1..]);
                 while let Some(packet) = pkt::take(&mut inner).map_err(broke_here)? {
                     if let Packet::Data(line) = packet {
-                        reading.line(&line, &request.commands, &secrets);
+                        reading.line(&line, &request.commands, &hidden);
                     }
                 }
             }
@@ -131,7 +131,7 @@ async fn read(
                 let message = format!("upstream failed: {}", words.trim_end().replace('\n', "; "));
                 return Err(Refused::new(Reason::UpstreamRefused, message).place("upstream"));
             }
-            _ => reading.line(&line, &request.commands, &secrets),
+            _ => reading.line(&line, &request.commands, &hidden),
         }
     }
     say(harmless.finish()).await;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
+use bottle_wire::secret::{self, Hidden};
 use bottle_wire::{Body, BodyError, Refused};
 use bytes::Bytes;
 use http_body::Frame;
@@ -21,7 +22,6 @@ use super::tunnel::Link;
 use super::unreachable;
 use crate::advert::Service;
 use crate::harmless::one_line;
-use crate::secret;
 
 /// What upstream says on its standard error is shown up to here.
 const SAID: usize = 2048;
@@ -167,7 +167,7 @@ async fn converse(
             }
         }
         if let Some(status) = failed {
-            let words = one_line(&said, &[]);
+            let words = one_line(&said, &Hidden::default());
             let refused = Refused::new(Reason::UpstreamRefused, format!("upstream ended with status {status}: {words}")).place("upstream");
             let _ = output.send(Err(refused.into())).await;
         }
