@@ -79,6 +79,7 @@
                 doCheck = false;
                 # Programs are linked statically.
                 buildInputs = [ pkgs.glibc.static ];
+                nativeBuildInputs = [ ];
                 # The script strips already; another strip would give other bytes.
                 dontStrip = true;
                 dontPatchELF = true;
@@ -147,11 +148,13 @@
             chmod 755 $out/bin/bottle
           '';
 
+          # Nothing but the exit code of a command, with everything that programs are built with.
           check =
-            name: command:
+            name: tools: command:
             build {
               pname = "bottle-check-${name}";
               src = sourceOf forChecks;
+              nativeBuildInputs = tools;
               buildPhase = ''
                 runHook preBuild
                 ${command}
@@ -174,29 +177,35 @@
               ) sidecars}
               touch $out
             '';
-            fmt = check "fmt" "cargo fmt --all --check";
-            clippy = check "clippy" "cargo clippy --offline --locked --workspace --all-targets -- -D warnings";
-            test = check "test" "cargo test --offline --locked --workspace --lib --test it -- image_ ustar recipe manifest plan";
+            fmt = check "fmt" [ pkgs.rustfmt ] "cargo fmt --all --check";
+            clippy = check "clippy" [
+              pkgs.clippy
+            ] "cargo clippy --offline --locked --workspace --all-targets -- -D warnings";
+            # Those that need no namespaces, no other user and no other file system.
+            test = check "test" [ ] ''
+              cargo test --offline --locked --workspace --lib
+              cargo test --offline --locked --workspace --test it -- image_recipe image_verify image_writer manifest plan
+            '';
           }
           // lib.optionalAttrs (pkgs ? cargo-deny) {
-            deny = pkgs.runCommand "bottle-check-deny" { nativeBuildInputs = [ pkgs.cargo-deny ]; } ''
-              cd ${sourceOf forChecks}
-              cargo-deny --offline check bans licenses sources
-              touch $out
-            '';
+            deny = check "deny" [
+              pkgs.cargo-deny
+            ] "cargo deny --offline check bans licenses sources";
           };
         }
-        // lib.genAttrs (map (name: "image-${name}") sidecars) (name: image (lib.removePrefix "image-" name));
+        // lib.genAttrs (map (name: "image-${name}") sidecars) (
+          name: image (lib.removePrefix "image-" name)
+        );
     in
     {
       packages = forEach (pkgs: removeAttrs (packagesOf pkgs) [ "checks" ]);
       checks = forEach (pkgs: (packagesOf pkgs).checks);
 
-      apps = forEach (pkgs: {
-        default = self.apps.${pkgs.system}.bottle;
+      apps = lib.genAttrs systems (system: {
+        default = self.apps.${system}.bottle;
         bottle = {
           type = "app";
-          program = "${(packagesOf pkgs).bottle}/bin/bottle";
+          program = "${self.packages.${system}.bottle}/bin/bottle";
         };
       });
 

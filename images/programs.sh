@@ -12,8 +12,9 @@ home=${CARGO_HOME:-$HOME/.cargo}
 # Where dependencies are unpacked: cargo's own place, or a directory of vendored ones.
 deps=${BOTTLE_VENDORED:-}
 if [ -z "$deps" ]; then
-    # The last part is the name of the registry's index, the same on every machine; it is made by cargo if it is missing.
-    deps=$home/registry/src/index.crates.io-1949cf8c6b5b557f
+    # The last part is named by cargo after the registry; it is there once something was fetched from it.
+    "${CARGO:-cargo}" fetch --locked --quiet
+    deps=$(find "$home/registry/src" -mindepth 1 -maxdepth 1 -type d | sort | head -n 1)
 fi
 rust() { printf '"--remap-path-prefix=%s=%s"' "$1" "$2"; }
 # The last prefix that fits counts.

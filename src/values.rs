@@ -1,8 +1,12 @@
 //! Values that a plan only names: read from the host or asked for, held briefly, wiped when dropped.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 
 use aws_lc_rs::rand;
+use base64::Engine as _;
+use bottle_contract::Untrusted;
 use bottle_scan::Fingerprints;
 use zeroize::Zeroizing;
 
@@ -30,11 +34,18 @@ impl Values {
 /// Asks a person for a value, with this prompt.
 pub type Ask<'a> = &'a mut dyn FnMut(&str) -> Result<Zeroizing<String>>;
 
-/// Reads and asks for all values. `host` looks a variable up; without `ask` there is nobody to ask.
-pub fn resolve(plan: &Plan, host: &dyn Fn(&str) -> Option<String>, mut ask: Option<Ask<'_>>) -> Result<Values> {
+/// Reads a file that holds a secret.
+pub type Read<'a> = &'a dyn Fn(&Path) -> io::Result<Zeroizing<String>>;
+
+/// Reads and asks for all values. `host` looks a variable up, `read` a file; without `ask` there is nobody to ask.
+pub fn resolve(plan: &Plan, host: &dyn Fn(&str) -> Option<String>, read: Read<'_>, mut ask: Option<Ask<'_>>) -> Result<Values> {
     let mut tokens = BTreeMap::new();
     for secret in plan.sidecars.iter().flat_map(|s| &s.secrets) {
         let name = &secret.token_ref;
+        if secret.is_file {
+            tokens.insert(name.clone(), identity(name, read)?);
+            continue;
+        }
         let value = host(name).map(Zeroizing::new).filter(|v| !v.trim().is_empty()).ok_or_else(|| {
             let what = format!("the token `{name}` is not set");
             Error::usage(what, "a route's `token_ref` names this variable", format!("export {name}=…, then start again"))
@@ -56,6 +67,30 @@ pub fn resolve(plan: &Plan, host: &dyn Fn(&str) -> Option<String>, mut ask: Opti
     let fingerprints = serde_json::to_value(Fingerprints::of(key, &secrets))
         .map_err(|e| Error::failed("cannot describe the bottle's secrets", e, "this is a fault of bottle"))?;
     Ok(Values { env, tokens, fingerprints })
+}
+
+/// A private key for SSH, which must be one that can be used without a person.
+fn identity(path: &str, read: Read<'_>) -> Result<Zeroizing<String>> {
+    let shown = Untrusted::new(path);
+    let hint = "name a private key without a passphrase under `identity`, as `ssh-keygen -t ed25519 -N ''` makes one";
+    let failed = |cause: String| Error::usage(format!("the SSH identity `{shown}` cannot be used"), cause, hint);
+    let text = read(Path::new(path)).map_err(|error| failed(error.to_string()))?;
+    if !text.contains("-----BEGIN ") || !text.contains("PRIVATE KEY-----") {
+        return Err(failed("it is no private key".to_owned()));
+    }
+    if is_locked(&text) {
+        return Err(failed("it has a passphrase".to_owned()));
+    }
+    Ok(text)
+}
+
+/// True for a key with a passphrase: PEM says so in words, OpenSSH's own format in the name of the cipher behind its
+/// magic (PROTOCOL.key).
+fn is_locked(key: &str) -> bool {
+    let body: String = key.lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
+    let bytes = Zeroizing::new(base64::engine::general_purpose::STANDARD.decode(body).unwrap_or_default());
+    let cipher = bytes.strip_prefix(b"openssh-key-v1\0\0\0\0").and_then(|rest| rest.split_first());
+    key.contains("ENCRYPTED") || cipher.is_some_and(|(length, rest)| rest.get(..usize::from(*length)) != Some(b"none"))
 }
 
 fn variable(name: &str, value: &EnvValue, host: &dyn Fn(&str) -> Option<String>, ask: &mut Option<Ask<'_>>) -> Result<Zeroizing<String>> {

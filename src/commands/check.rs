@@ -78,6 +78,8 @@ fn policies(plan: &Plan, host: &dyn Fn(&str) -> Option<String>) -> Result<(Optio
         match &sidecar.config {
             SidecarConfig::Egress(config) => routes = Some(config.routes.clone()),
             SidecarConfig::Pipelock(config) => door = Some(config.as_ref().clone()),
+            // It judges pushes, and no request passes it.
+            SidecarConfig::GitGate(_) => {}
         }
     }
     let fault = |why: &dyn std::fmt::Display| Error::failed("cannot make the bottle's policy", why, "this is a fault of bottle");

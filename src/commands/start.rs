@@ -1,11 +1,13 @@
 //! `bottle start`: from a wish to an exit code.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use zeroize::Zeroizing;
 
 use super::rules;
 use crate::backend::compose::{Compose, engine::Engine};
@@ -35,6 +37,8 @@ use crate::{clock, image, limits, programs, terminal, values, workspace};
 const BACKEND: &str = "BOTTLE_BACKEND";
 /// How long everything up to the agent's first instruction may take.
 const START: Duration = Duration::from_secs(30);
+/// The same on an engine, which may have images to load and be busy with others.
+const START_ON_ENGINE: Duration = Duration::from_secs(120);
 /// How long the sidecars may take to end by themselves.
 const WIND: Duration = Duration::from_secs(2);
 /// How long an agent may take to end after it was asked, in seconds.
@@ -83,6 +87,16 @@ pub enum Format {
     Json,
 }
 
+/// No private key is longer.
+const LONGEST_KEY: u64 = 64 << 10;
+
+/// Reads a file that holds a secret, without a copy of it that is not wiped.
+fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::with_capacity(LONGEST_KEY as usize));
+    File::open(path)?.take(LONGEST_KEY).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// Starts a bottle, and returns the exit code once nothing of it is left.
 pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let directory = std::env::current_dir()
@@ -111,7 +125,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
     let mut ask = |prompt: &str| terminal::secret(prompt, &mut signals);
     let ask: values::Ask<'_> = &mut ask;
-    let values = values::resolve(&draft, &host, (facts.terminal && !args.headless).then_some(ask))?;
+    let values = values::resolve(&draft, &host, &read_secret, (facts.terminal && !args.headless).then_some(ask))?;
     let engine = (kind == Kind::Compose).then(Engine::find).transpose()?;
     let notes = made(engine.as_ref(), &draft, Given::nothing())?.check()?;
     let (image, archives) = match (kind, &draft.rootfs) {
@@ -167,7 +181,6 @@ fn made<'p>(engine: Option<&Engine>, plan: &'p Plan, given: Given) -> Result<Box
 /// The images of all pieces, for an engine. `BOTTLE_IMAGE_EGRESS=FILE` names another archive, and so for each piece.
 fn archives(plan: &Plan, layout: &Layout) -> Result<BTreeMap<String, backend::Archive>> {
     let epoch = image::Epoch::parse(std::env::var_os(image::EPOCH_VARIABLE).as_deref())?;
-    let program = |piece: &str| backend::embedded::programs::find(piece).map(std::fs::File::from);
     let of_file = |path: &Path| Ok(backend::Archive { id: image::config_digest(path)?, path: path.to_owned() });
     let mut archives = BTreeMap::new();
     for piece in std::iter::once(AGENT).chain(plan.sidecars.iter().map(|s| s.piece.as_str())) {
@@ -177,7 +190,7 @@ fn archives(plan: &Plan, layout: &Layout) -> Result<BTreeMap<String, backend::Ar
             (None, Rootfs::Image(path)) if piece == AGENT => of_file(path)?,
             (None, _) => {
                 let recipe = image::find(if piece == AGENT { "agent-host" } else { piece }, &layout.config)?;
-                let built = image::build(&recipe, &program, epoch, layout)?;
+                let built = image::build(&recipe, &backend::embedded::programs::Installed, epoch, layout)?;
                 backend::Archive { id: built.config_digest, path: built.path }
             }
         };
@@ -207,7 +220,7 @@ fn dry_run(args: &Args, kind: Kind, plan: &Plan, out: &mut dyn Write) -> Result<
 /// Shows the summary, and asks unless the operator has said yes already.
 fn confirm(args: &Args, kind: Kind, plan: &Plan, notes: &[String], signals: &mut Signals) -> Result<()> {
     let asks = !args.yes && !args.headless;
-    let mut messages = std::io::stderr().lock();
+    let mut messages = io::stderr().lock();
     if asks || terminal::messages_are_seen() {
         let _ = messages.write_all(preflight::preflight(plan, kind.name(), notes).as_bytes());
     }
@@ -257,7 +270,8 @@ fn live(
     let digest = sha256_hex(&text);
     let opening = Opening { bottle: &plan.id, boot_id: &claim.metadata().boot_id, plan: &digest };
     let mut timeline = Timeline::create(claim.state(), &opening)?;
-    let times = Times { start: START, run: plan.limits.time, grace: Duration::from_secs(args.grace), wind: WIND };
+    let start = if backend.name() == Kind::Compose.name() { START_ON_ENGINE } else { START };
+    let times = Times { start, run: plan.limits.time, grace: Duration::from_secs(args.grace), wind: WIND };
     let wishes = Wishes { times, feed: !args.headless };
     let (mut ending, dropped) = lifecycle::run(plan, &mut *backend, claim, &mut timeline, signals, wishes)?;
     let mut troubles = backend.undo(claim);
@@ -274,7 +288,7 @@ fn live(
     let whole = claim.metadata().objects.iter().all(|object| matches!(object, Object::WorkspaceDir(_)));
     let recorded = claim.update(|m| {
         m.phase = if whole { Phase::Ended } else { Phase::Stopping };
-        m.exit = whole.then_some(exit);
+        m.exit = Some(exit);
     });
     troubles.extend(recorded.err());
     Ok((ending, troubles))
@@ -304,7 +318,7 @@ fn tell_changes(claim: &mut Claim) {
         }
         let id = claim.id();
         let text = format!("{}`bottle diff {id}` shows it, `bottle apply {id}` brings it here\n", workspace::summary(&changes));
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        let _ = io::stderr().write_all(text.as_bytes());
         Ok(())
     });
     if let Err(error) = result {
@@ -314,5 +328,5 @@ fn tell_changes(claim: &mut Claim) {
 
 fn report(error: &Error) {
     // Whoever reads our messages may be gone; the exit code still tells.
-    let _ = writeln!(std::io::stderr(), "{error}");
+    let _ = writeln!(io::stderr(), "{error}");
 }

@@ -12,9 +12,10 @@ use crate::manifest::key;
 use crate::yaml::Problem;
 
 /// The recipes in the program: name and text. Add an image: add its folder in `images/` and a row.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 4] = [
     ("egress", include_str!("../../images/egress/image.yaml")),
     ("pipelock", include_str!("../../images/pipelock/image.yaml")),
+    ("git-gate", include_str!("../../images/git-gate/image.yaml")),
     ("agent-host", include_str!("../../images/agents/host/image.yaml")),
 ];
 

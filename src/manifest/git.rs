@@ -1,10 +1,11 @@
 //! Repositories behind `git-gate`.
 
+use bottle_contract::gate::PushPolicy;
 use bottle_contract::host::Host;
 
-use super::model::Repo;
+use super::model::{Author, Repo};
 use super::place::{self, Base};
-use super::raw;
+use super::{measure, raw, route};
 use crate::yaml::{At, Problem};
 
 /// Host key algorithms that SSH servers have (RFC 8709, RFC 5656, RFC 8332, and OpenSSH's PROTOCOL.u2f).
@@ -45,16 +46,50 @@ fn repo(raw: &raw::Repo, base: Base<'_>) -> Result<Repo, Problem> {
         }
         _ => {}
     }
-    let push = raw.push.as_ref();
+    if let (true, Some(auth)) = (ssh, &raw.auth) {
+        return Err(auth.token_ref.problem("a token for an upstream over SSH", "remove it, or write the upstream as https://…"));
+    }
     Ok(Repo {
         name: name(&raw.name)?,
         upstream: raw.upstream.value.clone(),
         identity: raw.identity.as_ref().map(|path| place::file(path, base)).transpose()?,
         host_key: raw.host_key.as_ref().map(host_key).transpose()?,
-        allow: push.and_then(|p| p.allow.as_ref()).into_iter().flatten().map(ref_pattern).collect::<Result<_, _>>()?,
-        force: push.is_some_and(|p| p.force),
-        delete: push.is_some_and(|p| p.delete),
+        auth: raw.auth.as_ref().map(route::auth).transpose()?,
+        connect: raw.connect.as_ref().map(route::address).transpose()?,
+        push: raw.push.as_ref().map_or(Ok(PushPolicy::default()), push)?,
     })
+}
+
+fn push(raw: &raw::Push) -> Result<PushPolicy, Problem> {
+    let usual = PushPolicy::default();
+    let size = |text: &At<String>| measure::size(&text.value).ok_or_else(|| text.problem("not a size", measure::SIZE_HINT));
+    let objects = |count: &At<u64>| match count.value {
+        0 => Err(count.problem("a limit of zero objects", "write at least 1, or remove the key")),
+        count => Ok(count),
+    };
+    Ok(PushPolicy {
+        allow: raw.allow.iter().flatten().map(ref_pattern).collect::<Result<_, _>>()?,
+        create: raw.create,
+        update: raw.update,
+        force: raw.force,
+        delete: raw.delete,
+        options: raw.options,
+        pack_bytes: raw.size.as_ref().map_or(Ok(usual.pack_bytes), size)?,
+        objects: raw.objects.as_ref().map_or(Ok(usual.objects), objects)?,
+    })
+}
+
+/// Reads whom commits name.
+pub fn author(raw: &raw::Author) -> Result<Author, Problem> {
+    let plain = |text: &At<String>| {
+        let fits = !text.value.trim().is_empty() && !text.value.chars().any(|c| c.is_control() || matches!(c, '<' | '>' | '"' | '\\'));
+        if fits {
+            Ok(text.value.trim().to_owned())
+        } else {
+            Err(text.problem("not a name or an address that git takes", "write plain text"))
+        }
+    };
+    Ok(Author { name: plain(&raw.name)?, email: plain(&raw.email)? })
 }
 
 fn name(text: &At<String>) -> Result<String, Problem> {
@@ -88,7 +123,7 @@ fn upstream(text: &At<String>) -> Result<bool, Problem> {
         (true, Some(user)) if user.is_empty() || user.starts_with('-') => return Err(wrong("not a user's name in the URL")),
         _ => {}
     }
-    let (host, port) = super::route::host_and_port(address).ok_or_else(|| wrong("not a host and port in the URL"))?;
+    let (host, port) = route::host_and_port(address).ok_or_else(|| wrong("not a host and port in the URL"))?;
     if Host::parse(host).is_err() || port == Some(0) {
         return Err(wrong("not a host and port in the URL"));
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bottle_contract::Untrusted;
 
-use super::model::{Backend, Bottle, Egress, EnvValue, Limits, Origin, Parent, Repo, Rootfs, Route, Scan, WorkspaceMode};
+use super::model::{Author, Backend, Bottle, Egress, EnvValue, Limits, Origin, Parent, Repo, Rootfs, Route, Scan, WorkspaceMode};
 use super::place::Base;
 use super::{env, git, measure, place, raw, route};
 use crate::yaml::{At, Problem};
@@ -18,6 +18,7 @@ pub struct Layer {
     trust: Option<Vec<PathBuf>>,
     parent: Option<Parent>,
     git: Option<Vec<Repo>>,
+    author: Option<Author>,
     supervise: Option<bool>,
     rules: Option<Vec<PathBuf>>,
     answers: Option<bool>,
@@ -40,6 +41,7 @@ impl Layer {
             trust: egress.and_then(|e| e.trust.as_ref()).map(|list| list.iter().map(|p| place::file(p, base)).collect()).transpose()?,
             parent: egress.and_then(|e| e.proxy.as_ref()).map(|proxy| route::parent(proxy, base)).transpose()?,
             git: raw.git.as_ref().map(|git| git::read(git, base)).transpose()?,
+            author: raw.git.as_ref().and_then(|git| git.author.as_ref()).map(git::author).transpose()?,
             supervise: raw.supervise.as_ref().map(|on| on.value),
             rules: scan.and_then(|s| s.rules.as_ref()).map(|list| list.iter().map(|p| place::file(p, base)).collect()).transpose()?,
             answers: scan.and_then(|s| s.answers.as_ref()).map(|on| on.value),
@@ -64,6 +66,7 @@ impl Layer {
             routes: self.routes.or(parent.routes),
             trust: self.trust.or(parent.trust),
             parent: self.parent.or(parent.parent),
+            author: if self.git.is_some() { self.author } else { parent.author },
             git: self.git.or(parent.git),
             supervise: self.supervise.or(parent.supervise),
             rules: self.rules.or(parent.rules),
@@ -88,6 +91,7 @@ impl Layer {
             env: self.env,
             egress: Egress { routes: self.routes.unwrap_or_default(), trust: self.trust.unwrap_or_default(), parent: self.parent },
             git: self.git.unwrap_or_default(),
+            author: self.author,
             supervise: self.supervise.unwrap_or_default(),
             scan: Scan { rules: self.rules.unwrap_or_default(), answers: self.answers.unwrap_or_default() },
             limits: self.limits,
@@ -100,15 +104,11 @@ impl Layer {
     }
 }
 
-/// Refuses the keys whose sidecars are not part of this release: a bottle that silently lacked its gate would be believed
-/// to have one.
+/// Refuses the keys whose sidecars are not part of this release: a bottle in which nobody could be asked would be believed
+/// to ask.
 pub fn refuse_unbuilt(raw: &raw::Bottle) -> Result<(), Problem> {
-    const HINT: &str = "remove the key";
-    if let Some(repo) = raw.git.iter().flat_map(|git| &git.repos).flatten().next() {
-        return Err(repo.problem("`git`: this version has no git gate yet", HINT));
-    }
     match &raw.supervise {
-        Some(on) if on.value => Err(on.problem("`supervise`: this version cannot ask a person yet", HINT)),
+        Some(on) if on.value => Err(on.problem("`supervise`: this version cannot ask a person yet", "remove the key")),
         _ => Ok(()),
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bottle_contract::HostPattern;
+use bottle_contract::gate::PushPolicy;
 use bottle_contract::route::Match;
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +99,8 @@ pub struct Bottle {
     pub egress: Egress,
     /// Repositories that the agent may fetch from and push to; empty: no `git-gate`.
     pub git: Vec<Repo>,
+    /// Whom the agent's commits name.
+    pub author: Option<Author>,
     /// The agent may ask, a person decides.
     pub supervise: bool,
     /// Scanning beyond what always is done.
@@ -193,12 +196,21 @@ pub struct Repo {
     pub identity: Option<PathBuf>,
     /// The upstream's host key.
     pub host_key: Option<String>,
-    /// Ref patterns that may be pushed.
-    pub allow: Vec<String>,
-    /// Non-fast-forward updates.
-    pub force: bool,
-    /// Deletions.
-    pub delete: bool,
+    /// The credential for HTTPS.
+    pub auth: Option<Auth>,
+    /// Dial this address for the upstream.
+    pub connect: Option<SocketAddr>,
+    /// What may be pushed.
+    pub push: PushPolicy,
+}
+
+/// Whom commits name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Author {
+    /// A name.
+    pub name: String,
+    /// An address.
+    pub email: String,
 }
 
 /// Scanning beyond what always is done.

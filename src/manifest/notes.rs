@@ -12,7 +12,8 @@ impl Resolved {
         let mut notes = Vec::new();
         let egress = &self.bottle.egress;
         if egress.routes.is_empty() {
-            notes.push("this bottle has no routes: the agent reaches nothing".to_owned());
+            let what = if self.bottle.git.is_empty() { "nothing" } else { "nothing but its git remotes" };
+            notes.push(format!("this bottle has no routes: the agent reaches {what}"));
         }
         if self.workspace() == WorkspaceMode::Mount {
             notes.push("the agent writes to your working directory itself".to_owned());

@@ -196,6 +196,19 @@ pub struct Git {
     /// The repositories.
     #[serde(default, deserialize_with = "written_list")]
     pub repos: Option<Vec<At<Repo>>>,
+    /// Whom the agent's commits name. Without it: `agent`.
+    #[serde(default, deserialize_with = "written")]
+    pub author: Option<Author>,
+}
+
+/// Whom commits name.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Author {
+    /// A name.
+    pub name: At<String>,
+    /// An address.
+    pub email: At<String>,
 }
 
 /// A repository behind the gate.
@@ -212,24 +225,58 @@ pub struct Repo {
     /// The upstream's SSH host key, `algorithm base64`. Required for SSH: nothing is trusted on first use.
     #[serde(default, deserialize_with = "written")]
     pub host_key: Option<At<String>>,
+    /// The credential for an upstream over HTTPS; the agent never sees it.
+    #[serde(default, deserialize_with = "written")]
+    pub auth: Option<Auth>,
+    /// `address:port` to dial for this upstream, instead of what its name resolves to.
+    #[serde(default, deserialize_with = "written")]
+    pub connect: Option<At<String>>,
     /// What may be pushed. Without it: nothing.
     #[serde(default, deserialize_with = "written_list")]
     pub push: Option<Push>,
 }
 
 /// What may be pushed.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Push {
     /// Refs, in full; one star stands for any text: `refs/heads/agent/*`.
     #[serde(default, deserialize_with = "written_list")]
     pub allow: Option<Vec<At<String>>>,
-    /// Updates that are no fast-forward.
+    /// Refs that upstream does not have yet; true if not given.
+    #[serde(default = "yes")]
+    pub create: bool,
+    /// Fast-forwards of refs that upstream has; true if not given.
+    #[serde(default = "yes")]
+    pub update: bool,
+    /// Updates that are no fast-forward, and of tags.
     #[serde(default)]
     pub force: bool,
     /// Deletions.
     #[serde(default)]
     pub delete: bool,
+    /// Push options, which some servers act on.
+    #[serde(default)]
+    pub options: bool,
+    /// The largest pack of one push, as in `500MiB`; 2 GiB if not given.
+    #[serde(default, deserialize_with = "written")]
+    #[schemars(extend("pattern" = measure::SIZE))]
+    pub size: Option<At<String>>,
+    /// The most objects of one push; a million if not given.
+    #[serde(default, deserialize_with = "written")]
+    #[schemars(range(min = 1))]
+    pub objects: Option<At<u64>>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for Push {
+    /// `push:` with nothing below it allows nothing.
+    fn default() -> Self {
+        Self { allow: None, create: true, update: true, force: false, delete: false, options: false, size: None, objects: None }
+    }
 }
 
 /// Scanning beyond what always is done.

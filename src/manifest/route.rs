@@ -153,7 +153,8 @@ fn path_rule(text: &At<String>) -> Result<PathRule, Problem> {
     Ok(if canonical.ends_with('/') { PathRule::Prefix(canonical) } else { PathRule::Exact(canonical) })
 }
 
-fn auth(raw: &raw::Auth) -> Result<Auth, Problem> {
+/// Reads a credential, by name.
+pub(super) fn auth(raw: &raw::Auth) -> Result<Auth, Problem> {
     let header = match &raw.header {
         None => "authorization".to_owned(),
         Some(text) => header(text)?,
@@ -202,7 +203,7 @@ pub fn parent(raw: &raw::Proxy, base: Base<'_>) -> Result<Parent, Problem> {
 }
 
 /// Reads an address that is dialled as given, past the guard: so never a metadata service, whoever asks.
-fn address(text: &At<String>) -> Result<SocketAddr, Problem> {
+pub(super) fn address(text: &At<String>) -> Result<SocketAddr, Problem> {
     const HINT: &str = "write an address and a port, as in 192.0.2.7:3128 or [2001:db8::7]:3128";
     let address: SocketAddr = text.value.parse().map_err(|_| text.problem("not an address and a port", HINT))?;
     let ip = address.ip().to_canonical();

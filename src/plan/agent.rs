@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use bottle_contract::names;
 
+use super::git;
 use super::sidecars::{self, Wish};
-use crate::manifest::model::{Agent, EnvValue, Provider, TemplatePart};
+use crate::manifest::model::{Agent, Bottle, EnvValue, Provider, TemplatePart};
 
 /// The agent's home inside.
 pub const HOME: &str = "/home/agent";
@@ -127,11 +128,18 @@ pub fn program(agent: &Agent) -> Option<&'static str> {
 }
 
 /// Files of the agent's home.
-pub(super) fn files(agent: &Agent) -> BTreeMap<PathBuf, String> {
+pub(super) fn files(agent: &Agent, bottle: &Bottle) -> BTreeMap<PathBuf, String> {
+    let mut files = BTreeMap::new();
+    let mut put = |name: &str, text: String| drop(files.insert(Path::new(HOME).join(name), text));
     match agent.provider {
-        Provider::Claude => CLAUDE_FILES.iter().map(|(name, text)| (Path::new(HOME).join(name), (*text).to_owned())).collect(),
-        Provider::Shell | Provider::Demo | Provider::Command(_) => BTreeMap::new(),
+        Provider::Claude => CLAUDE_FILES.iter().for_each(|(name, text)| put(name, (*text).to_owned())),
+        Provider::Shell | Provider::Demo | Provider::Command(_) => {}
     }
+    if !bottle.git.is_empty() {
+        // Where git looks too; `~/.gitconfig` stays the agent's own.
+        put(".config/git/config", git::config(&bottle.git, bottle.author.as_ref()));
+    }
+    files
 }
 
 /// What Claude Code would ask on its first start: a theme, whether the directory is trusted, whether it may go on without

@@ -55,7 +55,7 @@ pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
                 .collect(),
             trusts: sidecars::proxy(&wish).0.to_owned(),
             links: shown.links,
-            files: agent::files(agent),
+            files: agent::files(agent, bottle),
         },
         workspace: WorkspacePlan { mode, source: facts.directory.clone(), target: WORKSPACE.into() },
         rootfs: bottle.rootfs.clone(),

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod build;
+pub mod git;
 pub mod program;
 pub mod sidecars;
 pub mod step;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bottle_contract::egress::EgressConfig;
+use bottle_contract::gate::GateConfig;
 use bottle_contract::pipelock::PipelockConfig;
 use serde::Serialize;
 
@@ -145,6 +147,8 @@ pub enum SidecarConfig {
     Egress(EgressConfig),
     /// For `pipelock`.
     Pipelock(Box<PipelockConfig>),
+    /// For `git-gate`.
+    GitGate(Box<GateConfig>),
 }
 
 impl SidecarConfig {
@@ -157,6 +161,10 @@ impl SidecarConfig {
                 config.x_bottle.fingerprints = fingerprints.clone();
                 Ok((bottle_contract::pipelock::FILE, serde_json::to_string_pretty(&config)?))
             }
+            Self::GitGate(config) => {
+                let config = GateConfig { fingerprints: fingerprints.clone(), ..GateConfig::clone(config) };
+                Ok((bottle_contract::gate::FILE, serde_json::to_string_pretty(&config)?))
+            }
         }
     }
 }
@@ -166,8 +174,11 @@ impl SidecarConfig {
 pub struct SecretPlan {
     /// The file that the sidecar reads.
     pub slot: String,
-    /// The host's variable that holds the value.
+    /// The host's variable that holds the value, or the path of the file that does.
     pub token_ref: String,
+    /// It is a file: a private key.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_file: bool,
 }
 
 /// Bounds, with the built-in ones filled in.

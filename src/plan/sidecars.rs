@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bottle_contract::egress::{EgressConfig, Upstream};
+use bottle_contract::gate::GateConfig;
 use bottle_contract::names::{self, listener};
 use bottle_contract::pipelock::{Connect, Extension, Parent, PipelockConfig, Ports, RuleFile, Switch, TlsInterception};
 use bottle_contract::route;
 
-use super::{Dialler, ListenerPlan, Network, SecretPlan, SidecarConfig, SidecarPlan};
+use super::{Dialler, ListenerPlan, Network, SecretPlan, SidecarConfig, SidecarPlan, git};
 use crate::manifest::model::{Bottle, Route};
 
 /// What a row is made from.
@@ -30,7 +31,7 @@ impl Wish<'_> {
 }
 
 /// The table, in the order of start: who is needed comes first.
-const ROWS: &[fn(&Wish<'_>) -> Option<SidecarPlan>] = &[pipelock, egress];
+const ROWS: &[fn(&Wish<'_>) -> Option<SidecarPlan>] = &[pipelock, egress, git_gate];
 
 /// The sidecars of a bottle.
 pub(super) fn sidecars(wish: &Wish<'_>) -> Vec<SidecarPlan> {
@@ -56,11 +57,13 @@ fn pipelock(wish: &Wish<'_>) -> Option<SidecarPlan> {
     let (name, port) = names::PIPELOCK;
     let faces_agent = !wish.has_egress();
     let egress = &wish.bottle.egress;
-    let listeners = if faces_agent {
-        vec![ListenerPlan { name: listener::AGENT.into(), dialled_by: Dialler::Agent(port) }]
-    } else {
-        vec![ListenerPlan { name: listener::LINK.into(), dialled_by: Dialler::Siblings(names::PIPELOCK_SOCKET.into()) }]
-    };
+    let mut listeners = Vec::new();
+    if faces_agent {
+        listeners.push(ListenerPlan { name: listener::AGENT.into(), dialled_by: Dialler::Agent(port) });
+    }
+    if !faces_agent || !wish.bottle.git.is_empty() {
+        listeners.push(ListenerPlan { name: listener::LINK.into(), dialled_by: Dialler::Siblings(names::PIPELOCK_SOCKET.into()) });
+    }
     let mut trust: BTreeMap<_, _> = egress.trust.iter().enumerate().map(|(n, path)| (Wish::trust_file(n), path.clone())).collect();
     let in_config = |file: &str| format!("{}/{file}", names::CONFIG_DIR);
     let in_ca = |file: &str| format!("{}/{file}", names::CA_DIR);
@@ -83,6 +86,7 @@ fn pipelock(wish: &Wish<'_>) -> Option<SidecarPlan> {
             ports: ports.map(|r| Ports { host: r.host.clone(), ports: r.ports.clone() }).collect(),
             connect: egress.routes.iter().filter_map(|r| r.connect.map(|address| Connect { host: r.host.clone(), address })).collect(),
             trust: trusted,
+            tunnels: git::tunnels(&wish.bottle.git),
             parent,
             ..closed.x_bottle
         },
@@ -133,10 +137,42 @@ fn egress(wish: &Wish<'_>) -> Option<SidecarPlan> {
         listeners: vec![ListenerPlan { name: listener::AGENT.into(), dialled_by: Dialler::Agent(port) }],
         config: SidecarConfig::Egress(config),
         authority: true,
-        secrets: secrets.into_iter().map(|(slot, token_ref)| SecretPlan { slot, token_ref }).collect(),
+        secrets: secrets.into_iter().map(|(slot, token_ref)| SecretPlan { slot, token_ref, is_file: false }).collect(),
         trust: BTreeMap::new(),
         dials_siblings: true,
         host_resolution: false,
         recognises_secrets: false,
+    })
+}
+
+fn git_gate(wish: &Wish<'_>) -> Option<SidecarPlan> {
+    let repos = &wish.bottle.git;
+    if repos.is_empty() {
+        return None;
+    }
+    let (name, port) = names::GIT_GATE;
+    let secrets = git::secrets(repos);
+    let trust: BTreeMap<_, _> = wish.bottle.egress.trust.iter().enumerate().map(|(n, path)| (Wish::trust_file(n), path.clone())).collect();
+    let config = GateConfig {
+        bottle: wish.id.into(),
+        generation: 1,
+        repos: repos.iter().map(|repo| git::repo(repo, &secrets)).collect(),
+        link: format!("{}/{}", names::LINK_DIR, names::PIPELOCK_SOCKET),
+        trust: trust.keys().map(|file| format!("{}/{file}", names::CONFIG_DIR)).collect(),
+        fingerprints: serde_json::Value::Null,
+        limits: Default::default(),
+    };
+    Some(SidecarPlan {
+        piece: name.into(),
+        network: Network::None,
+        listeners: vec![ListenerPlan { name: listener::AGENT.into(), dialled_by: Dialler::Agent(port) }],
+        config: SidecarConfig::GitGate(Box::new(config)),
+        authority: false,
+        secrets,
+        trust,
+        dials_siblings: true,
+        // It resolves no name, but it checks the certificates of upstreams as the host does.
+        host_resolution: true,
+        recognises_secrets: true,
     })
 }

@@ -209,8 +209,8 @@ fn service(plan: &Plan, piece: &str, facts: &Facts, memory: u64, pids: u64) -> V
         "memswap_limit": memory,
         "pids_limit": pids,
         "ulimits": {"core": 0},
-        // An address could be announced to it otherwise.
-        "sysctls": {"net.ipv6.conf.all.disable_ipv6": "1"},
+        // An address could be announced to it otherwise; and engines let everybody ping.
+        "sysctls": {"net.ipv4.ping_group_range": "1 0", "net.ipv6.conf.all.disable_ipv6": "1"},
         "logging": {"driver": "json-file"},
         "labels": labels(plan, facts, Some(piece)),
     })

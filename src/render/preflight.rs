@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use bottle_contract::Untrusted;
+use bottle_contract::gate::{Remote, Repo};
 use bottle_contract::route::{Match, PathRule};
 
 use crate::manifest::model::{Rootfs, WorkspaceMode};
@@ -30,6 +31,9 @@ pub fn preflight(plan: &Plan, backend: &str, notes: &[String]) -> String {
     }
     for (index, route) in routes.iter().enumerate() {
         row(if index == 0 { "reaches" } else { "" }, route);
+    }
+    for (index, repo) in repos(plan).iter().enumerate() {
+        row(if index == 0 { "git" } else { "" }, repo);
     }
     for (index, line) in scanning(plan).iter().enumerate() {
         row(if index == 0 { "scans" } else { "" }, line);
@@ -85,7 +89,7 @@ fn routes(plan: &Plan) -> Vec<String> {
     let configs = plan.sidecars.iter().map(|s| (&s.config, &s.secrets));
     let Some((table, secrets)) = configs.into_iter().find_map(|(config, secrets)| match config {
         SidecarConfig::Egress(config) => Some((&config.routes, secrets)),
-        SidecarConfig::Pipelock(_) => None,
+        SidecarConfig::Pipelock(_) | SidecarConfig::GitGate(_) => None,
     }) else {
         return Vec::new();
     };
@@ -113,7 +117,7 @@ fn routes(plan: &Plan) -> Vec<String> {
 fn scanning(plan: &Plan) -> Vec<String> {
     let configs = plan.sidecars.iter().filter_map(|sidecar| match &sidecar.config {
         SidecarConfig::Pipelock(config) => Some(config),
-        SidecarConfig::Egress(_) => None,
+        SidecarConfig::Egress(_) | SidecarConfig::GitGate(_) => None,
     });
     let mut lines = Vec::new();
     for config in configs {
@@ -126,6 +130,34 @@ fn scanning(plan: &Plan) -> Vec<String> {
         }
     }
     lines
+}
+
+/// A row for each repository: where it is, the credential by name, and what may be pushed.
+fn repos(plan: &Plan) -> Vec<String> {
+    let configs = plan.sidecars.iter().map(|s| (&s.config, &s.secrets));
+    let Some((config, secrets)) = configs.into_iter().find_map(|(config, secrets)| match config {
+        SidecarConfig::GitGate(config) => Some((config, secrets)),
+        SidecarConfig::Egress(_) | SidecarConfig::Pipelock(_) => None,
+    }) else {
+        return Vec::new();
+    };
+    let row = |repo: &Repo| {
+        let (url, slot) = match &repo.upstream {
+            Remote::Https { host, path, auth, .. } => (format!("https://{host}{path}"), auth.as_ref().map(|auth| &auth.slot)),
+            Remote::Ssh { host, path, user, identity, .. } => (format!("ssh://{user}@{host}{path}"), Some(identity)),
+        };
+        let secret = slot.and_then(|slot| secrets.iter().find(|secret| secret.slot == *slot));
+        let with = secret.map_or(String::new(), |secret| format!("  with {}", Untrusted::new(&secret.token_ref)));
+        let may: Vec<&str> =
+            [(repo.push.force, "force"), (repo.push.delete, "delete")].iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
+        let may = if may.is_empty() { String::new() } else { format!(" ({})", may.join(", ")) };
+        let pushes = match repo.push.allow.as_slice() {
+            [] => "fetch only".to_owned(),
+            patterns => format!("pushes {}{may}, scanned", patterns.join(" ")),
+        };
+        format!("{}  {url}{with}  {pushes}", repo.name)
+    };
+    config.repos.iter().map(row).collect()
 }
 
 fn matched(m: &Match) -> String {

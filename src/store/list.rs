@@ -1,7 +1,7 @@
 //! All bottles of this operator, read without trusting what lies in the state directory.
 
 use super::lock::{self, Sharing};
-use super::{Id, Layout, Metadata, boot_id};
+use super::{Id, Layout, Metadata, Phase, boot_id};
 use crate::error::Result;
 use crate::files::{Dir, entries};
 
@@ -68,7 +68,9 @@ fn look(store: &Dir, id: Id, boot: &str) -> Entry {
     match read() {
         Ok((true, metadata)) => entry(id, Status::Running, metadata.ok(), boot),
         Ok((false, Ok(metadata))) => {
-            let status = if metadata.exit.is_some() { Status::Ended } else { Status::Crashed };
+            // A bottle may have ended with something left that could not be removed.
+            let whole = metadata.exit.is_some() && metadata.phase == Phase::Ended;
+            let status = if whole { Status::Ended } else { Status::Crashed };
             entry(id, status, Some(metadata), boot)
         }
         Ok((false, Err(e))) | Err(e) => entry(id, Status::Unreadable(format!("{}: {}", e.what, e.cause)), None, boot),

@@ -156,7 +156,6 @@ fn an_image_decides_nothing_about_its_container() {
             "VOLUME /volume",
             "HEALTHCHECK --interval=1s CMD /bottle",
             "ENV LD_PRELOAD=/x PATH=/nowhere",
-            "STOPSIGNAL SIGSTOP",
         ] {
             import.extend(["--change", change]);
         }

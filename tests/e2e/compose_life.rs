@@ -239,7 +239,7 @@ fn a_daemon_that_dies_without_its_containers_is_not_missed() {
     run.said("\n30\n");
     send(run.pid(), libc::SIGTERM);
     let ended = run.end();
-    assert_eq!((ended.ending, ended.stderr.as_str()), (Ending::Code(9), ""), "{}", ended.stdout);
+    assert_eq!(ended.ending, Ending::Code(9), "{}{}", ended.stdout, ended.stderr);
     let numbers: Vec<u32> = ended.stdout.lines().filter_map(|line| line.parse().ok()).collect();
     assert_eq!(numbers, (1..=u32::try_from(numbers.len()).unwrap()).collect::<Vec<_>>());
     assert!(ended.stdout.ends_with(&format!("last {}\n", numbers.len())));

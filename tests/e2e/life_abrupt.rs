@@ -190,7 +190,7 @@ fn a_stop_that_does_not_wait_kills_the_agent(#[values(User::Caller, User::Ordina
 fn many_bottles_start_and_end_at_once(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.bottle();
     let runs: Vec<_> =
-        (0..20).map(|n| bottle.start(start(&format!("echo ready; trap 'exit {n}' TERM; while :; do sleep 0.1; done")))).collect();
+        (0..20).map(|n| bottle.start(start(&format!("trap 'exit {n}' TERM; echo ready; while :; do sleep 0.1; done")))).collect();
     for run in &runs {
         run.said("ready\n");
     }
@@ -239,7 +239,7 @@ fn a_sidecar_that_dies_ends_the_agent_and_is_named(
         "--",
         "sh",
         "-c",
-        "exec 2>/dev/null; echo ready; trap 'exit 0' TERM; while :; do sleep 0.05; done",
+        "exec 2>/dev/null; trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done",
     ]);
     run.said("ready\n");
     send(piece(run.pid(), &format!("bottle-{sidecar}")), libc::SIGKILL);

@@ -84,7 +84,7 @@ fn no_signal_goes_to_everybody(#[values(User::Caller, User::Ordinary)] user: Use
     rustix::fs::chmod(&calls, 0o666.into()).unwrap();
     let strace = "exec strace -f -qq -e signal=none -e trace=kill,tkill,tgkill,pidfd_send_signal,rt_sigqueueinfo -o";
     let script = format!("{strace} {} \"$0\" \"$@\"", calls.display());
-    let run = bottle.start(through(&script, start("echo ready; trap 'exit 5' INT; while :; do sleep 0.05; done")));
+    let run = bottle.start(through(&script, start("trap 'exit 5' INT; echo ready; while :; do sleep 0.05; done")));
     run.said("ready\n");
     send(piece(run.pid(), program().to_str().unwrap()), libc::SIGINT);
     assert_eq!(run.end().ending, Ending::Code(5));
@@ -99,7 +99,7 @@ fn no_signal_goes_to_everybody(#[values(User::Caller, User::Ordinary)] user: Use
 #[rstest]
 fn the_thread_that_starts_the_pieces_is_the_only_one_and_lives_as_long_as_they_do(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.bottle();
-    let run = bottle.start(start("echo ready; trap 'exit 5' TERM; while :; do sleep 0.05; done"));
+    let run = bottle.start(start("trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"));
     run.said("ready\n");
     let threads: Vec<String> =
         fs::read_dir(format!("/proc/{}/task", run.pid())).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

@@ -138,7 +138,7 @@ fn whoever_holds_the_agents_output_open_does_not_hold_up_the_end(#[values(User::
 #[rstest]
 fn a_sidecar_that_does_not_end_is_killed_and_named(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.bottle();
-    let run = bottle.start(start("echo ready; trap 'exit 4' TERM; sleep 1000 & wait"));
+    let run = bottle.start(start("trap 'exit 4' TERM; echo ready; sleep 1000 & wait"));
     run.said("ready\n");
     send(piece(run.pid(), "bottle-pipelock"), libc::SIGSTOP);
     send(run.pid(), libc::SIGTERM);

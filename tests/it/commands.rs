@@ -11,7 +11,7 @@ use bottle::commands::{Format, apply, audit, diff, list, logs};
 use bottle::error::{Error, Result};
 use bottle::logs::{PieceLog, Source, Stream};
 use bottle::manifest::model::WorkspaceMode;
-use bottle::store::{Claim, Exit, Layout, Workspace};
+use bottle::store::{Claim, Exit, Layout, Phase, Workspace};
 use bottle::timeline::{FILE, Opening, Timeline};
 use bottle_contract::event::{Event, Level};
 use tempfile::TempDir;
@@ -57,7 +57,8 @@ fn a_list_tells_what_lives_and_what_does_not() {
     assert_eq!(text(Format::Json), (0, "[]\n".into()));
     let _running = home.claim("running");
     drop(home.claim("crashed"));
-    home.claim("ended").update(|metadata| metadata.exit = Some(ended(3, Some("evil\u{1b}[2J")))).unwrap();
+    let whole = |m: &mut bottle::store::Metadata| (m.phase, m.exit) = (Phase::Ended, Some(ended(3, Some("evil\u{1b}[2J"))));
+    home.claim("ended").update(whole).unwrap();
     fs::create_dir(home.layout.state.join("odd")).unwrap();
     let (code, shown) = text(Format::Text);
     let expected = "NAME     STATUS      CREATED                   BACKEND   EXIT\n\

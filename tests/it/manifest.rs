@@ -7,6 +7,7 @@ use std::time::Duration;
 use bottle::manifest::library::Source;
 use bottle::manifest::model::*;
 use bottle::manifest::{Kind, Library};
+use bottle_contract::gate::PushPolicy;
 use bottle_contract::route::{Match, PathRule};
 
 /// A library of the operator's own files: (`agents/x`, text).
@@ -142,6 +143,7 @@ Why this bottle is as it is.
                 parent: Some(Parent { address: "192.0.2.7:3128".parse().unwrap(), ca: Some("/etc/proxy.pem".into()) }),
             },
             git: vec![],
+            author: None,
             supervise: false,
             scan: Scan { rules: vec!["/cfg/bottles/gitleaks.toml".into(), "/home/u/more.toml".into()], answers: true },
             limits: Limits { memory: Some(4 << 30), pids: Some(512), time: Some(Duration::from_secs(7200)) },
@@ -169,6 +171,7 @@ fn a_child_adds_variables_and_replaces_lists() {
         env: BTreeMap::from([("A".into(), text("parent")), ("B".into(), text("middle")), ("C".into(), text("child"))]),
         egress: Egress { routes: vec![route("c.test")], trust: vec!["/cfg/bottles/p.pem".into()], parent: None },
         git: vec![],
+        author: None,
         supervise: false,
         scan: Scan { rules: vec!["/cfg/bottles/p.toml".into()], answers: false },
         limits: Limits { memory: Some(1 << 30), pids: Some(20), time: None },
@@ -221,7 +224,7 @@ fn a_table_that_says_nothing_allows_nothing_and_says_so() {
 fn a_key_that_nobody_knows_is_an_error_on_every_level() {
     let hint = |expected: &str| format!("known here: {expected}");
     for (yaml, cause, hint) in [
-        ("zzz: 1", "2:1: unknown key `zzz`", hint("extends, env, egress, git, supervise, scan, limits, rootfs, tools, workspace")),
+        ("zzz: 1", "2:1: unknown key `zzz`", hint("extends, env, egress, git, supervise, scan, limits, rootfs, tools, workspace, backend")),
         ("limit: { pids: 1 }", "2:1: unknown key `limit`", "did you mean `limits`?".into()),
         ("egress:\n  zzz: 1", "3:3: unknown key `zzz`", hint("routes, trust, proxy")),
         (
@@ -247,7 +250,7 @@ fn a_key_that_nobody_knows_is_an_error_on_every_level() {
         (
             "\"\\e[2J\": 1",
             "2:1: unknown key `\\u{1b}[2J`",
-            hint("extends, env, egress, git, supervise, scan, limits, rootfs, tools, workspace"),
+            hint("extends, env, egress, git, supervise, scan, limits, rootfs, tools, workspace, backend"),
         ),
     ] {
         assert_refused(yaml, cause, &hint);
@@ -567,22 +570,43 @@ fn an_agent_manifest_is_as_strict_as_a_bottle() {
 }
 
 #[test]
-fn what_has_no_sidecar_yet_is_checked_and_then_refused() {
+fn what_has_no_sidecar_yet_is_refused() {
+    assert_refused("supervise: true", "2:12: `supervise`: this version cannot ask a person yet", "remove the key");
+    assert!(bottle("supervise: false").is_ok());
+}
+
+// covers: G08
+#[test]
+fn a_repository_behind_the_gate_is_checked_word_by_word() {
     let ssh = "upstream: 'ssh://git@github.com/acme/app.git', identity: ~/.ssh/id";
     let key = "host_key: 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl'";
-    let hint = "remove the key";
-    assert_refused("supervise: true", "2:12: `supervise`: this version cannot ask a person yet", hint);
     let good = [
         format!("name: app, {ssh}, {key}, push: {{ allow: [refs/heads/agent/*], force: false, delete: false }}"),
         format!("name: app, {ssh}, {key}, push:"),
         "name: my.app_2, upstream: 'https://example.com:8443/acme/app'".to_owned(),
     ];
     for repo in good {
-        assert_refused(&format!("git: {{ repos: [{{ {repo} }}] }}"), "2:16: `git`: this version has no git gate yet", hint);
+        assert_eq!(bottle(&format!("git: {{ repos: [{{ {repo} }}] }}")).unwrap().git.len(), 1, "{repo}");
     }
-    for yaml in ["supervise: false", "git:", "git: { repos: [] }", "git: { repos: }"] {
-        assert!(bottle(yaml).is_ok(), "{yaml}");
+    for yaml in ["git:", "git: { repos: [] }", "git: { repos: }"] {
+        assert_eq!(bottle(yaml).unwrap().git, [], "{yaml}");
     }
+    let all = "name: app, upstream: 'https://a.test/x', auth: { scheme: basic, token_ref: T }, connect: '127.0.0.1:1', \
+               push: { allow: [refs/heads/a/*], create: false, update: false, force: true, delete: true, options: true, size: 1MiB, objects: 7 }";
+    let made = bottle(&format!("git: {{ author: {{ name: Ann, email: a@b.test }}, repos: [{{ {all} }}] }}")).unwrap();
+    assert_eq!(made.author.map(|author| (author.name, author.email)), Some(("Ann".into(), "a@b.test".into())));
+    let policy = PushPolicy {
+        allow: vec!["refs/heads/a/*".into()],
+        create: false,
+        update: false,
+        force: true,
+        delete: true,
+        options: true,
+        pack_bytes: 1 << 20,
+        objects: 7,
+    };
+    assert_eq!(made.git[0].push, policy);
+    assert_eq!(bottle(&format!("git: {{ repos: [{{ name: app, {ssh}, {key}, push: }}] }}")).unwrap().git[0].push, PushPolicy::default());
     let url = "write ssh://git@host/path.git or https://host/path.git";
     for (repo, what, hint) in [
         (format!("name: app, {ssh}"), "an SSH upstream without `host_key`", "add the server's public key: nothing is trusted on first use"),
@@ -622,6 +646,12 @@ fn what_has_no_sidecar_yet_is_checked_and_then_refused() {
         ("name: app, upstream: 'ssh://-oProxyCommand=x@a.test/x'".into(), "not a user's name in the URL", url),
         ("name: app, upstream: 'https://a.test/../x'".into(), "not a repository's path in the URL", url),
         ("name: app, upstream: 'https://127.1/x'".into(), "not a host and port in the URL", url),
+        ("name: app, upstream: 'ext::sh -c x'".into(), "not an ssh:// or https:// URL", url),
+        (
+            format!("name: app, {ssh}, {key}, auth: {{ token_ref: T }}"),
+            "a token for an upstream over SSH",
+            "remove it, or write the upstream as https://…",
+        ),
     ] {
         let error = refused(&format!("git: {{ repos: [{{ {repo} }}] }}"));
         assert!(error.contains(&format!(": {what}\nhint:  {hint}")), "{repo}\n{error}");

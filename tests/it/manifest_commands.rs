@@ -98,7 +98,7 @@ bottles
         problems,
         "  bottle `b` cannot be used
     cause: /cfg/bottles/b.md:2:1: unknown key `zzz`
-    hint:  known here: extends, env, egress, git, supervise, scan, limits, rootfs, tools, workspace
+    hint:  known here: extends, env, egress, git, supervise, scan, limits, rootfs, tools, workspace, backend
   agent `c` cannot be used
     cause: /cfg/agents/c.md:1:1: no front matter
     hint:  a manifest starts with a line `---`, then YAML, then a line `---`, then Markdown

@@ -152,6 +152,8 @@ pub struct GateLimits {
     pub idle_ms: u64,
     /// From a pack's first byte to its verdict.
     pub inspect_ms: u64,
+    /// From a verdict to upstream's report: the transfer, and whatever upstream does before it answers.
+    pub forward_ms: u64,
     /// A connection to upstream: tunnel, handshake, login.
     pub connect_ms: u64,
 }
@@ -172,6 +174,7 @@ impl Default for GateLimits {
             fetch_request_bytes: 16 << 20,
             idle_ms: 120_000,
             inspect_ms: 600_000,
+            forward_ms: 1_800_000,
             connect_ms: 30_000,
         }
     }

@@ -1,8 +1,7 @@
 //! Takes the agent's credentials out of a request and puts the real one in.
 
+use bottle_wire::secret::Credential;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-
-use crate::secret::Credential;
 
 /// Headers that carry credentials at one vendor or another. Cookies are among them: a session is a credential, and one
 /// of the agent's own could carry data into somebody else's account at a host that the bottle trusts.
@@ -50,7 +49,7 @@ mod tests {
     #[test]
     fn only_the_real_credential_is_left() {
         let auth = Auth { header: "x-own".into(), scheme: None, slot: "S".into() };
-        let credential = crate::secret::credential(&auth, b"real").unwrap();
+        let credential = bottle_wire::secret::credential(&auth, b"real").unwrap();
         let mut headers = HeaderMap::new();
         for name in
             CREDENTIALS.iter().chain([&credential.header, &header::ACCEPT, &header::ACCEPT_ENCODING, &header::RANGE, &header::IF_RANGE])

@@ -5,24 +5,25 @@ use std::sync::Arc;
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
 use bottle_policy::routes;
+use bottle_wire::live::Live;
+use bottle_wire::secret::Hidden;
 use bottle_wire::{Asked, Body, Forward, Notes, Refused, tunnel};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 
 use crate::scrub::{self, ScrubbedBody, ScrubbedStream, Scrubber};
-use crate::secret::Hidden;
-use crate::table::Live;
+use crate::table::Table;
 use crate::{credential, pages};
 
 /// The proxy's policy.
 #[derive(Clone)]
 pub(crate) struct Egress {
-    live: Arc<Live>,
+    live: Arc<Live<Table>>,
 }
 
 impl Egress {
-    pub(crate) fn new(live: Arc<Live>) -> Self {
+    pub(crate) fn new(live: Arc<Live<Table>>) -> Self {
         Self { live }
     }
 }

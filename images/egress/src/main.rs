@@ -25,20 +25,19 @@ mod pages;
 mod parent;
 mod pool;
 mod scrub;
-mod secret;
 mod table;
 mod upstream;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use bottle_contract::event::Level;
 use bottle_contract::names::listener;
-use bottle_wire::run::{Sidecar, run};
+use bottle_wire::live::Live;
+use bottle_wire::run::{Sidecar, run, serve_live};
 use bottle_wire::{Events, Facing, LeafAuthority, Serving, serve};
 
 use forward::Egress;
-use table::{Live, Table};
+use table::Table;
 
 /// The sidecar's name in events and refusals.
 const PIECE: &str = "egress";
@@ -52,7 +51,6 @@ async fn egress(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
     let table = Table::read(&sidecar.config, &sidecar.secrets, None)?;
     let authority = LeafAuthority::read(&sidecar.ca)?;
     let limits = table.config.limits;
-    let generation = table.config.generation;
     let live = Arc::new(Live::new(table));
     let serving = Serving {
         piece: PIECE,
@@ -63,15 +61,7 @@ async fn egress(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
         stop: sidecar.stop.clone(),
     };
     let serving = serve(socket, serving, Egress::new(live.clone()));
-    let mut event = Events::event(Level::Info, "ready");
-    event.generation = Some(generation);
-    events.write(&event);
-    sidecar.ready.say()?;
-    tokio::pin!(serving);
-    loop {
-        tokio::select! {
-            ended = &mut serving => return ended.map_err(|error| format!("the listener failed: {error}")),
-            () = sidecar.reload.asked() => live.reload(&sidecar.config, &sidecar.secrets, &events),
-        }
-    }
+    let (config, secrets) = (sidecar.config, sidecar.secrets);
+    let again = |old: &Table| Table::read(&config, &secrets, Some(old));
+    serve_live(serving, &live, again, sidecar.ready, sidecar.reload, &events).await
 }

@@ -2,15 +2,16 @@
 
 use bottle_contract::names::EGRESS;
 use bottle_contract::route::Route;
+use bottle_wire::live::Live;
 use bottle_wire::{Body, body};
 use http::{Response, header};
 use serde_json::{Value, json};
 
 use crate::PIECE;
-use crate::table::Live;
+use crate::table::Table;
 
 /// The page at `http://egress:9099{path}`.
-pub(crate) fn page(live: &Live, host: &str, path: &str) -> Option<Response<Body>> {
+pub(crate) fn page(live: &Live<Table>, host: &str, path: &str) -> Option<Response<Body>> {
     if host != EGRESS.0 && host != "localhost" && host != "127.0.0.1" {
         return None;
     }

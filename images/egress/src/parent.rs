@@ -13,8 +13,7 @@ use http::{Request, Response, Uri};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::pool::Pool;
@@ -131,24 +130,8 @@ async fn tunnel(mut stream: TcpStream, target: &Target) -> Result<TcpStream, Ref
 }
 
 fn roots(ca: Option<&str>) -> Result<RootCertStore, String> {
+    let Some(file) = ca else { return Ok(tls::system_roots()) };
     let mut roots = RootCertStore::empty();
-    match ca {
-        Some(file) => {
-            let certificates = CertificateDer::pem_file_iter(file).map_err(|_| format!("cannot read the parent's authority {file:?}"))?;
-            for certificate in certificates {
-                let certificate = certificate.map_err(|_| format!("{file:?} is not PEM"))?;
-                roots.add(certificate).map_err(|_| format!("{file:?} holds no usable authority"))?;
-            }
-            if roots.is_empty() {
-                return Err(format!("{file:?} holds no certificate"));
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-            }
-        }
-    }
+    tls::add_roots(&mut roots, file).map_err(|why| format!("the parent's authority cannot be used: {why}"))?;
     Ok(roots)
 }

@@ -9,14 +9,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bottle_wire::secret::Hidden;
 use bottle_wire::tunnel::Duplex;
 use bottle_wire::{Body, BodyError, Notes};
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::secret::Hidden;
 
 /// Finds secrets in one stream.
 pub(crate) struct Scrubber {
@@ -34,7 +33,7 @@ impl Scrubber {
 
     /// What may pass now that `chunk` has come.
     pub(crate) fn pass(&mut self, chunk: Bytes) -> Bytes {
-        if self.held.is_empty() && !self.occurs(&chunk) {
+        if self.held.is_empty() && !self.hidden.occurs(&chunk) {
             let kept = self.suspicious_suffix(&chunk);
             self.held.extend_from_slice(&chunk[chunk.len() - kept..]);
             return chunk.slice(..chunk.len() - kept);
@@ -52,12 +51,8 @@ impl Scrubber {
         std::mem::take(&mut self.held).into()
     }
 
-    fn occurs(&self, bytes: &[u8]) -> bool {
-        self.hidden.occurrences(bytes).next().is_some()
-    }
-
     fn blank(&mut self, bytes: &mut [u8]) {
-        let found = blank(&self.hidden, bytes);
+        let found = self.hidden.blank(bytes);
         if found > 0 {
             self.found += found;
             let message = format!("the origin echoed the credential; {} occurrences were blanked", self.found);
@@ -71,21 +66,12 @@ impl Scrubber {
     }
 }
 
-/// Blanks every occurrence; returns how many there were.
-fn blank(hidden: &Hidden, bytes: &mut [u8]) -> usize {
-    let places: Vec<_> = hidden.occurrences(bytes).collect();
-    for place in &places {
-        bytes[place.clone()].fill(b'*');
-    }
-    places.len()
-}
-
 /// Blanks header or trailer fields.
 pub(crate) fn fields(hidden: &Hidden, headers: &mut HeaderMap, notes: &Notes) {
     let mut found = 0;
     for value in headers.values_mut() {
         let mut bytes = value.as_bytes().to_vec();
-        let here = blank(hidden, &mut bytes);
+        let here = hidden.blank(&mut bytes);
         if here > 0 {
             found += here;
             // Asterisks are valid where a header's bytes were.

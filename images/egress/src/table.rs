@@ -1,15 +1,13 @@
 //! The table in force: routes, credentials and the next hop, replaced as one.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-use bottle_contract::Untrusted;
 use bottle_contract::egress::{EgressConfig, FILE};
-use bottle_contract::event::Level;
 use bottle_contract::route::Route;
-use bottle_wire::Events;
+use bottle_wire::live::Generation;
+use bottle_wire::secret::{self, Credential};
 
-use crate::secret::{self, Credential};
 use crate::upstream::Upstream;
 
 /// One generation, never changed.
@@ -47,49 +45,8 @@ fn credential(route: &Route, secrets: &Path) -> Result<Option<Credential>, Strin
     secret::credential(auth, &secret).map(Some).map_err(|error| format!("route {}: {error}", route.host))
 }
 
-/// The table in force, and why the last reload did not change it, if so.
-pub(crate) struct Live {
-    table: RwLock<Arc<Table>>,
-    trouble: RwLock<Option<String>>,
-}
-
-impl Live {
-    pub(crate) fn new(table: Table) -> Self {
-        Self { table: RwLock::new(Arc::new(table)), trouble: RwLock::new(None) }
-    }
-
-    /// The generation by which a request is judged from its start to its end.
-    pub(crate) fn table(&self) -> Arc<Table> {
-        self.table.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Why the last reload failed.
-    pub(crate) fn trouble(&self) -> Option<String> {
-        self.trouble.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Reads everything again, and uses it only if all of it is good and not older.
-    pub(crate) fn reload(&self, config: &Path, secrets: &Path, events: &Events) {
-        let old = self.table();
-        let read = Table::read(config, secrets, Some(&old)).and_then(|new| {
-            let (was, is) = (old.config.generation, new.config.generation);
-            if is < was { Err(format!("{FILE} is of generation {is}, older than {was} in force")) } else { Ok(new) }
-        });
-        let (mut event, trouble) = match read {
-            Ok(new) => {
-                let mut event = Events::event(Level::Info, "reload");
-                event.generation = Some(new.config.generation);
-                *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-                (event, None)
-            }
-            Err(error) => {
-                let mut event = Events::event(Level::Error, "reload_failed");
-                event.generation = Some(old.config.generation);
-                (event, Some(Untrusted::new(&error).to_string()))
-            }
-        };
-        event.message = trouble.clone();
-        *self.trouble.write().unwrap_or_else(PoisonError::into_inner) = trouble;
-        events.write(&event);
+impl Generation for Table {
+    fn generation(&self) -> u64 {
+        self.config.generation
     }
 }

@@ -51,9 +51,9 @@ impl Request {
     pub fn line(&mut self, line: &[u8], most: usize) -> Result<(), String> {
         let first = !std::mem::replace(&mut self.begun, true);
         if line.starts_with(b"shallow ") {
-            // A shallow clone names its boundary; what is new is scanned all the same.
+            // A shallow clone names where its history is cut. Upstream has what lies behind, or refuses by itself.
             self.begun = !first;
-            return Err("pushing from a shallow clone is not supported: run `git fetch --unshallow` first".into());
+            return Ok(());
         }
         if line.starts_with(b"push-cert") {
             return Err("signed pushes are not supported: a signature is for upstream alone".into());
@@ -125,6 +125,7 @@ mod tests {
     #[test]
     fn commands_and_what_the_client_can_are_read() {
         let request = read(&[
+            format!("shallow {B}"),
             format!("{ZERO} {A} refs/heads/agent/x\0 report-status-v2 side-band-64k object-format=sha1 agent=git/\x1b[2J"),
             format!("{A} {B} refs/heads/agent/ü\n"),
             format!("{B} {ZERO} refs/heads/agent/old"),
@@ -157,7 +158,6 @@ mod tests {
             (vec![format!("{} {B} refs/heads/x", "g".repeat(40))], "is not `old new ref`"),
             (vec![format!("{ZERO} {ZERO} refs/heads/x")], "is not `old new ref`"),
             (vec![format!("{A} {B} refs/heads/{}", "x".repeat(2000))], "is not `old new ref`"),
-            (vec![format!("shallow {A}")], "shallow"),
             (vec!["push-cert\0report-status".into()], "signed"),
             (vec![format!("{A} {B} refs/heads/x\0object-format=sha256")], "SHA-256"),
             (vec![fine.clone(), fine.clone()], "not the first"),

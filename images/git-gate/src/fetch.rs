@@ -28,7 +28,7 @@ const PIECE: usize = 32 << 10;
 pub async fn advertisement(repo: Arc<Repo>, table: Arc<Table>, service: Service, version: u8) -> Result<Response<Body>, Refused> {
     let idle = repo_idle(&table);
     let version = if service == Service::ReceivePack { 0 } else { version };
-    let mut packets = repo.upstream.advertisement(service, version).await?;
+    let mut packets = timeout(idle, repo.upstream.advertisement(service, version)).await.map_err(|_| silent())??;
     let first = timeout(idle, packets.peek()).await.map_err(|_| silent())?.map_err(broke_here)?;
     if let Some(Packet::Data(line)) = &first {
         refuse_error(line, &repo.upstream)?;
@@ -161,10 +161,11 @@ async fn ask(table: &Table, version: u8, gzip: bool, request: Body) -> Result<as
 /// Upstream's answer, packet by packet, with all that is words made harmless.
 async fn relay(repo: &Repo, table: &Table, version: u8, ask: ask::Ask, outlet: &Outlet, received: &mut u64) -> Result<(), Refused> {
     let idle = repo_idle(table);
-    let secrets = repo.upstream.secrets();
-    let mut harmless = Harmless::new(secrets.clone());
+    let hidden = repo.upstream.hidden();
+    let mut harmless = Harmless::new(hidden.clone());
     let started = Instant::now();
-    let mut packets = repo.upstream.answer(Service::UploadPack, version, bottle_wire::body::full(ask.bytes)).await?;
+    let answer = repo.upstream.answer(Service::UploadPack, version, bottle_wire::body::full(ask.bytes));
+    let mut packets = timeout(idle, answer).await.map_err(|_| silent())??;
     let next = async |packets: &mut Packets| timeout(idle, packets.next()).await.map_err(|_| silent())?.map_err(broke_here);
     loop {
         if version < 2 && timeout(idle, packets.is_at_pack()).await.map_err(|_| silent())?.map_err(broke_here)? {
@@ -192,7 +193,7 @@ async fn relay(repo: &Repo, table: &Table, version: u8, ask: ask::Ask, outlet: &
                         words.as_bytes().chunks(pkt::LONGEST - 5).for_each(|piece| band(&mut out, *number, piece));
                     }
                     _ if line.starts_with(b"ERR ") => {
-                        pkt::line(&mut out, format!("ERR {}", one_line(pkt::trimmed(&line[4..]), &secrets)).as_bytes());
+                        pkt::line(&mut out, format!("ERR {}", one_line(pkt::trimmed(&line[4..]), &hidden)).as_bytes());
                     }
                     _ if std::str::from_utf8(pkt::trimmed(&line)).is_ok_and(|line| !line.chars().any(is_hostile)) => {
                         pkt::line(&mut out, &line);

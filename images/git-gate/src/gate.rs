@@ -5,26 +5,27 @@ use std::sync::Arc;
 use bottle_contract::host::Host;
 use bottle_contract::names;
 use bottle_contract::reason::Reason;
+use bottle_wire::live::Live;
 use bottle_wire::{Asked, Body, Events, Forward, Refused};
 use http::{HeaderValue, Request, Response, header};
 
 use crate::advert::Service;
 use crate::push::{Push, Yard};
 use crate::service::{self, Wish};
-use crate::table::Live;
+use crate::table::Table;
 use crate::{fetch, outlet};
 
 /// Decides and answers. Cheap to clone.
 #[derive(Clone)]
 pub struct Gate {
-    live: Arc<Live>,
+    live: Arc<Live<Table>>,
     yard: Yard,
     events: Events,
 }
 
 impl Gate {
     /// A gate under what `live` says.
-    pub fn new(live: Arc<Live>, events: Events) -> Self {
+    pub fn new(live: Arc<Live<Table>>, events: Events) -> Self {
         let yard = Yard::new(&live.table().limits);
         Self { live, yard, events }
     }

@@ -1,9 +1,10 @@
 //! What upstream says to a person, made harmless: line by line, escaped, bounded, without the credential. Pure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bottle_contract::untrusted::is_hostile;
-use zeroize::Zeroizing;
+use bottle_wire::secret::Hidden;
 
 /// Characters of a line that are shown.
 const SHOWN: usize = 512;
@@ -13,15 +14,15 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Turns a stream of words into lines that a terminal does nothing with. A line that a carriage return would have
 /// overwritten is shown once a second; all others are shown.
 pub struct Harmless {
-    secrets: Vec<Zeroizing<Vec<u8>>>,
+    hidden: Arc<Hidden>,
     line: Vec<u8>,
     last: Option<Duration>,
 }
 
 impl Harmless {
     /// For an upstream that got these credentials.
-    pub fn new(secrets: Vec<Zeroizing<Vec<u8>>>) -> Self {
-        Self { secrets, line: Vec::new(), last: None }
+    pub fn new(hidden: Arc<Hidden>) -> Self {
+        Self { hidden, line: Vec::new(), last: None }
     }
 
     /// The lines that are complete with these bytes, each with its newline. `now` is any clock that goes on.
@@ -56,19 +57,15 @@ impl Harmless {
 
     fn end(&mut self, out: &mut String) {
         let line = std::mem::take(&mut self.line);
-        out.push_str(&one_line(&line, &self.secrets));
+        out.push_str(&one_line(&line, &self.hidden));
         out.push('\n');
     }
 }
 
 /// One line of hostile text, with each secret in it blotted out.
-pub fn one_line(text: &[u8], secrets: &[Zeroizing<Vec<u8>>]) -> String {
+pub fn one_line(text: &[u8], hidden: &Hidden) -> String {
     let mut text = text.to_vec();
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        while let Some(at) = memchr::memmem::find(&text, secret) {
-            text[at..at + secret.len()].fill(b'*');
-        }
-    }
+    hidden.blank(&mut text);
     let mut out = String::new();
     let mut shown = 0;
     for chunk in text.utf8_chunks() {
@@ -101,7 +98,7 @@ mod tests {
     // covers: G10 T03
     #[test]
     fn nothing_that_a_terminal_acts_on_is_left() {
-        let mut harmless = Harmless::new(Vec::new());
+        let mut harmless = Harmless::new(Arc::default());
         let said = harmless.push(b"\x1b]52;c;ZXZpbA==\x07\x1b[2J\xc2\x9b31mred\x08\x00\xe2\x80\xae\x7f\xff\tok\nnext", Duration::ZERO);
         assert_eq!(said, "\\u{1b}]52;c;ZXZpbA==\\u{7}\\u{1b}[2J\\u{9b}31mred\\u{8}\\u{0}\\u{202e}\\u{7f}\\xff ok\n");
         assert_eq!(harmless.finish(), "next\n");
@@ -110,7 +107,7 @@ mod tests {
 
     #[test]
     fn progress_is_shown_once_a_second_and_its_end_always() {
-        let mut harmless = Harmless::new(Vec::new());
+        let mut harmless = Harmless::new(Arc::default());
         let at = Duration::from_millis;
         assert_eq!(harmless.push(b"Counting: 1%\rCounting: 2%\r", at(0)), "Counting: 1%\n");
         assert_eq!(harmless.push(b"Counting: 60%\r", at(999)), "");
@@ -120,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_credential_is_blotted_out_however_it_arrives() {
-        let mut harmless = Harmless::new(vec![Zeroizing::new(b"s3cr3t-token".to_vec())]);
+        let mut harmless = Harmless::new(Arc::new(Hidden::new([b"s3cr3t-token".to_vec(), b"*".to_vec()]).unwrap()));
         let mut said = harmless.push(b"you are s3cr3t", Duration::ZERO);
         said += &harmless.push(b"-token, twice s3cr3t-token\n", Duration::ZERO);
         assert_eq!(said, "you are ************, twice ************\n");
@@ -128,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_takes_no_memory() {
-        let mut harmless = Harmless::new(Vec::new());
+        let mut harmless = Harmless::new(Arc::default());
         for _ in 0..1000 {
             assert_eq!(harmless.push(&[b'a'; 10_000], Duration::ZERO), "");
         }

@@ -30,7 +30,6 @@ pub mod policy;
 pub mod push;
 pub mod quarantine;
 pub mod report;
-pub mod secret;
 pub mod service;
 pub mod table;
 pub mod upstream;

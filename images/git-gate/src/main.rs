@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use bottle_contract::event::Level;
 use bottle_contract::names;
 use bottle_contract::pipelock::Limits;
 use bottle_git_gate::gate::Gate;
-use bottle_git_gate::table::{Live, Table};
-use bottle_wire::run::{Sidecar, run};
+use bottle_git_gate::table::Table;
+use bottle_wire::live::Live;
+use bottle_wire::run::{Sidecar, run, serve_live};
 use bottle_wire::{Events, Facing, Serving, serve};
 
 /// A request may be as long as the largest pack that any repository takes; each has its own bound.
@@ -21,7 +21,6 @@ fn main() -> ExitCode {
 async fn git_gate(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
     let socket = sidecar.listener(names::listener::AGENT).ok_or("no listener for the agent was handed over")?;
     let table = Table::read(&sidecar.config, &sidecar.secrets)?;
-    let generation = table.generation;
     let limits = Limits { connections: table.limits.connections, body_bytes: NO_BOUND, ..Limits::default() };
     let live = Arc::new(Live::new(table));
     let serving = Serving {
@@ -33,15 +32,7 @@ async fn git_gate(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
         stop: sidecar.stop.clone(),
     };
     let serving = serve(socket, serving, Gate::new(live.clone(), events.clone()));
-    let mut event = Events::event(Level::Info, "ready");
-    event.generation = Some(generation);
-    events.write(&event);
-    sidecar.ready.say()?;
-    tokio::pin!(serving);
-    loop {
-        tokio::select! {
-            ended = &mut serving => return ended.map_err(|error| format!("the listener failed: {error}")),
-            () = sidecar.reload.asked() => live.reload(&sidecar.config, &sidecar.secrets, &events),
-        }
-    }
+    let (config, secrets) = (sidecar.config, sidecar.secrets);
+    let again = |_: &Table| Table::read(&config, &secrets);
+    serve_live(serving, &live, again, sidecar.ready, sidecar.reload, &events).await
 }

@@ -35,6 +35,14 @@ impl Outlet {
         self.send(out).await
     }
 
+    /// Ends the answer with an error on band 3.
+    pub async fn fail(&self, refused: &Refused) {
+        let mut out = Vec::new();
+        band(&mut out, 3, format!("{}\n", words(refused)).as_bytes());
+        pkt::flush(&mut out);
+        self.send(out).await;
+    }
+
     /// Ends the answer with an error that every git client shows.
     pub async fn error(&self, refused: &Refused) {
         let mut out = Vec::new();

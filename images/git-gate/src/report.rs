@@ -1,7 +1,7 @@
 //! What became of a push: upstream's report read, the gate's own written (gitprotocol-pack(5), "Report Status"). Pure.
 
+use bottle_wire::secret::Hidden;
 use bytes::Bytes;
-use zeroize::Zeroizing;
 
 use crate::commands::{Command, Wanted};
 use crate::harmless::one_line;
@@ -81,9 +81,9 @@ impl Reading {
     }
 
     /// The next line.
-    pub fn line(&mut self, line: &Bytes, commands: &[Command], secrets: &[Zeroizing<Vec<u8>>]) {
+    pub fn line(&mut self, line: &Bytes, commands: &[Command], hidden: &Hidden) {
         let line = trimmed(line);
-        let said = |why: &[u8]| Err(one_line(why, secrets));
+        let said = |why: &[u8]| Err(one_line(why, hidden));
         if let Some(state) = line.strip_prefix(b"unpack ") {
             self.unpack = Some(if state == b"ok" { Ok(()) } else { said(state) });
             return;
@@ -125,7 +125,7 @@ mod tests {
 
     fn read(lines: &[&str]) -> Report {
         let mut reading = Reading::new(&commands());
-        lines.iter().for_each(|line| reading.line(&Bytes::copy_from_slice(line.as_bytes()), &commands(), &[]));
+        lines.iter().for_each(|line| reading.line(&Bytes::copy_from_slice(line.as_bytes()), &commands(), &Hidden::default()));
         reading.finish()
     }
 

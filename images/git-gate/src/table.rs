@@ -1,13 +1,11 @@
 //! The table in force: repositories, scanner and limits, replaced as one.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-use bottle_contract::Untrusted;
-use bottle_contract::event::Level;
 use bottle_contract::gate::{FILE, GateConfig, GateLimits, PushPolicy};
 use bottle_scan::{Fingerprints, Scanner};
-use bottle_wire::Events;
+use bottle_wire::live::Generation;
 
 use crate::upstream::{self, Link, Patience, Upstream};
 
@@ -62,41 +60,8 @@ impl Table {
     }
 }
 
-/// The table in force.
-pub struct Live(RwLock<Arc<Table>>);
-
-impl Live {
-    /// Begins with this one.
-    pub fn new(table: Table) -> Self {
-        Self(RwLock::new(Arc::new(table)))
-    }
-
-    /// The generation by which a request is judged from its start to its end.
-    pub fn table(&self) -> Arc<Table> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Reads everything again, and uses it only if all of it is good and not older.
-    pub fn reload(&self, config: &Path, secrets: &Path, events: &Events) {
-        let old = self.table();
-        let read = Table::read(config, secrets).and_then(|new| match new.generation < old.generation {
-            true => Err(format!("{FILE} is of generation {}, older than {} in force", new.generation, old.generation)),
-            false => Ok(new),
-        });
-        let event = match read {
-            Ok(new) => {
-                let mut event = Events::event(Level::Info, "reload");
-                event.generation = Some(new.generation);
-                *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-                event
-            }
-            Err(error) => {
-                let mut event = Events::event(Level::Error, "reload_failed");
-                event.generation = Some(old.generation);
-                event.message = Some(format!("the old table stays in force: {}", Untrusted::new(&error)));
-                event
-            }
-        };
-        events.write(&event);
+impl Generation for Table {
+    fn generation(&self) -> u64 {
+        self.generation
     }
 }

@@ -1,7 +1,7 @@
 //! The rows P3, P5, P6, P8 and P9 of the benchmark for this sidecar alone: the binary between a sibling's socket and an
 //! origin in this process. Direct and through the door alternate; medians of five rounds.
 
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, reason = "the bench uses a part of it")]
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 

@@ -31,17 +31,6 @@ pub fn parse(text: &[u8]) -> Result<Table, String> {
     Table::new(config)
 }
 
-/// Whether `next` may follow `current`: a table never goes back, and one generation means one table.
-pub fn may_follow(current: &Table, next: &Table) -> Result<(), String> {
-    if next.bottle != current.bottle {
-        return Err("the file is of another bottle".into());
-    }
-    if next.generation < current.generation {
-        return Err(format!("the file is of generation {}, older than the one in force", next.generation));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,17 +55,5 @@ mod tests {
             let error = parse(bad.as_bytes()).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
-    }
-
-    #[test]
-    fn an_older_table_never_follows() {
-        let table = |generation| {
-            let mut config = testing::config(&["a.test"]);
-            config.x_bottle.generation = generation;
-            Table::new(config).unwrap()
-        };
-        assert_eq!(may_follow(&table(4), &table(5)), Ok(()));
-        assert_eq!(may_follow(&table(4), &table(4)), Ok(()));
-        assert!(may_follow(&table(4), &table(3)).unwrap_err().contains("generation 3"));
     }
 }

@@ -4,7 +4,7 @@
 //! before a name could carry a secret to a resolver.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bottle_contract::Reason;
@@ -12,6 +12,7 @@ use bottle_contract::egress::{INJECTED, REQUEST_ID};
 use bottle_contract::event::Level;
 use bottle_contract::host::Host;
 use bottle_scan::{Scanner, Suspicion};
+use bottle_wire::live::{Generation, Live};
 use bottle_wire::tunnel::{Duplex, agrees, carry};
 use bottle_wire::{Asked, Body, Events, Forward, Refused, body};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -46,6 +47,12 @@ impl InForce {
     }
 }
 
+impl Generation for InForce {
+    fn generation(&self) -> u64 {
+        self.table.generation
+    }
+}
+
 /// Decides and forwards. Cheap to clone.
 #[derive(Clone)]
 pub struct Gate {
@@ -55,7 +62,7 @@ pub struct Gate {
 }
 
 struct Shared {
-    in_force: RwLock<Arc<InForce>>,
+    in_force: Live<InForce>,
     door: Door,
     budget: Budget,
     trails: Trails,
@@ -65,11 +72,9 @@ struct Shared {
 impl Gate {
     /// A gate under `table`. It first faces siblings.
     pub fn new(table: Table, door: Door, events: Events) -> Result<Self, String> {
-        let in_force = RwLock::new(Arc::new(InForce::new(table, &door)?));
-        Ok(Self {
-            shared: Arc::new(Shared { in_force, door, budget: Budget::default(), trails: Trails::default(), events }),
-            sibling: true,
-        })
+        let in_force = Live::new(InForce::new(table, &door)?);
+        let (budget, trails) = (Budget::default(), Trails::default());
+        Ok(Self { shared: Arc::new(Shared { in_force, door, budget, trails, events }), sibling: true })
     }
 
     /// The same gate, facing the agent: no tunnels, and no push around git-gate.
@@ -80,30 +85,18 @@ impl Gate {
     /// Reads the table again. A file that is not a whole and newer table changes nothing; requests under way end under
     /// the table that judged them.
     pub fn reload(&self, directory: &Path) {
-        let current = self.in_force();
-        let next = config::read(directory).and_then(|next| {
-            config::may_follow(&current.table, &next)?;
+        let again = |current: &InForce| {
+            let next = config::read(directory)?;
+            if next.bottle != current.table.bottle {
+                return Err("the file is of another bottle".into());
+            }
             InForce::new(next, &self.shared.door)
-        });
-        let event = match next {
-            Ok(next) => {
-                let mut event = Events::event(Level::Info, "reload");
-                event.generation = Some(next.table.generation);
-                *self.shared.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
-                event
-            }
-            Err(why) => {
-                let mut event = Events::event(Level::Error, "reload_failed");
-                event.generation = Some(current.table.generation);
-                event.message = Some(format!("the old table stays in force: {why}"));
-                event
-            }
         };
-        self.shared.events.write(&event);
+        self.shared.in_force.reload(again, &self.shared.events);
     }
 
     fn in_force(&self) -> Arc<InForce> {
-        self.shared.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.in_force.table()
     }
 
     async fn exchange(&self, asked: Asked, request: Request<Body>) -> Result<Response<Body>, Refused> {

@@ -1,4 +1,4 @@
-//! The HTTP machinery that `egress` and `pipelock` share.
+//! The machinery that the sidecars share: HTTP, and what surrounds it in a process that holds secrets and a table.
 //!
 //! # The life of one request
 //!
@@ -18,9 +18,11 @@ pub mod authority;
 pub mod body;
 pub mod events;
 pub mod headers;
+pub mod live;
 pub mod notes;
 pub mod refusal;
 pub mod run;
+pub mod secret;
 pub mod stop;
 pub mod tls;
 pub mod tunnel;

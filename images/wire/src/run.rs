@@ -14,6 +14,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::events::Events;
+use crate::live::{Generation, Live};
 use crate::stop::Stop;
 
 /// Exit status for wrong use.
@@ -114,6 +115,28 @@ fn abort_on_panic(events: Events) {
         events.say(Level::Error, "error", format!("internal error at {place}"));
         std::process::abort();
     }));
+}
+
+/// Says ready, then serves until the end; on each SIGHUP `again` reads what has changed.
+pub async fn serve_live<T: Generation>(
+    serving: impl Future<Output = std::io::Result<()>>,
+    live: &Live<T>,
+    again: impl Fn(&T) -> Result<T, String>,
+    ready: Ready,
+    mut reload: Reload,
+    events: &Events,
+) -> Result<(), String> {
+    let mut event = Events::event(Level::Info, "ready");
+    event.generation = Some(live.table().generation());
+    events.write(&event);
+    ready.say()?;
+    tokio::pin!(serving);
+    loop {
+        tokio::select! {
+            ended = &mut serving => return ended.map_err(|error| format!("the listener failed: {error}")),
+            () = reload.asked() => live.reload(&again, events),
+        }
+    }
 }
 
 /// Runs a sidecar. Call it first in `main`, before any descriptor is opened.

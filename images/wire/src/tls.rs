@@ -1,8 +1,12 @@
-//! The one place where the TLS provider is chosen; every configuration names it explicitly.
+//! The one place where the TLS provider is chosen, which every configuration names explicitly; and whom to trust.
 
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 /// For connections to origins and next hops: rustls' defaults, with post-quantum key exchange first.
 pub fn provider() -> Arc<CryptoProvider> {
@@ -24,4 +28,27 @@ pub(crate) fn interception_provider() -> Arc<CryptoProvider> {
         Arc::new(provider)
     });
     PROVIDER.clone()
+}
+
+/// The host's own roots where they are mounted in, else Mozilla's. Unreadable files in the host's directory are the
+/// host's affair: what can be read counts.
+pub fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    roots
+}
+
+/// Adds every certificate of a PEM file, of which there must be one.
+pub fn add_roots(roots: &mut RootCertStore, path: impl AsRef<Path>) -> Result<(), String> {
+    let path = path.as_ref();
+    let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    let mut count = 0;
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| wrong(&e))? {
+        roots.add(certificate.map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?;
+        count += 1;
+    }
+    if count == 0 { Err(wrong(&"holds no certificate")) } else { Ok(()) }
 }

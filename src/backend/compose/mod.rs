@@ -454,6 +454,8 @@ fn piece_spec(piece: &str, hostname: &str, mode: Mode, bind: Vec<SocketAddr>) ->
         window: (0, 0),
         stdio_fds: [0; 3],
         passed_fds: Vec::new(),
+        // The engine has put it into those of its container.
+        group_fds: Vec::new(),
         exec: Exec { program_fd: None, argv: Vec::new(), env: Vec::new(), cwd: ROOT.into() },
         // A limit on processes would count those of the operator on the whole host: the container's own limit is used.
         rlimits: vec![(libc::RLIMIT_CORE, 0)],

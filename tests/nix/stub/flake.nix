@@ -6,7 +6,7 @@
   description = "A stand-in for nixpkgs";
 
   outputs =
-    { self }:
+    _:
     let
       systems = [
         "x86_64-linux"
@@ -35,6 +35,12 @@
         licenses.asl20.spdxId = "Apache-2.0";
       };
 
+      # By its content alone: a change of this file builds no crate anew.
+      vendor = builtins.path {
+        name = "vendor";
+        path = ./vendor;
+      };
+
       legacyPackages = lib.genAttrs systems (
         system:
         let
@@ -54,6 +60,9 @@
                   ''
                     set -euo pipefail
                     export PATH=/rust/bin:/usr/bin:/bin HOME=$TMPDIR
+                    # As unlike the build outside as can be: what comes out must be the same.
+                    export TZ=Pacific/Kiritimati LC_ALL=tr_TR.UTF-8
+                    umask 077
                     # `cc` is a link into /etc/alternatives, which is not here.
                     export CC=gcc CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=gcc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=gcc
                     runHook() { :; }
@@ -67,8 +76,6 @@
           of-the-machine = name: derivation' name { } "mkdir $out";
         in
         {
-          inherit system;
-
           runCommand =
             name:
             {
@@ -97,6 +104,7 @@
               auditable,
               doCheck,
               buildInputs,
+              nativeBuildInputs,
               dontStrip,
               dontPatchELF,
               buildPhase,
@@ -105,12 +113,12 @@
             }:
             assert cargoLock == { inherit (cargoLock) lockFile; };
             assert !auditable && !doCheck && dontStrip && dontPatchELF;
-            derivation' "${pname}-${version}" { inherit buildInputs; } ''
+            derivation' "${pname}-${version}" { inherit buildInputs nativeBuildInputs; } ''
               cp -r ${src} source
               chmod -R u+w source
               cd source
               cmp ${cargoLock.lockFile} Cargo.lock
-              export CARGO_HOME=$TMPDIR/cargo cargoDepsCopy=${./vendor}
+              export CARGO_HOME=$TMPDIR/cargo cargoDepsCopy=${vendor}
               cat >>.cargo/config.toml <<END
 
               [source.crates-io]

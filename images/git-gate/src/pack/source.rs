@@ -121,7 +121,7 @@ impl<'s, S: Source + ?Sized> Reader<'s, S> {
         self.hash();
         let ours = self.hashes.as_ref().map(|hashes| hashes.pack.clone().finish());
         let theirs: [u8; 20] = self.array()?;
-        if !ours.is_some_and(|ours| ours.as_ref() == theirs) {
+        if ours.is_none_or(|ours| ours.as_ref() != theirs) {
             return Err(Unsound::Checksum);
         }
         if !self.fill()?.is_empty() {

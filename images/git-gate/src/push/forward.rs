@@ -1,6 +1,8 @@
 //! What was scanned is sent, and upstream's report read.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,8 @@ use crate::quarantine::Quarantine;
 use crate::report::{Reading, Report};
 use crate::upstream::{broke_here, refuse_error};
 
+/// How often a waiting client is told how far it is.
+const TOLD: Duration = Duration::from_secs(2);
 /// What is read of the pack at one time.
 const PIECE: usize = 128 << 10;
 
@@ -39,8 +43,9 @@ pub(super) async fn forward(
 ) -> Result<Report, Refused> {
     let head = told.request(&request.commands, &request.wanted, options);
     let head = head.map_err(|why| Refused::new(Reason::UpstreamProtocol, why).place("upstream"))?;
+    let gone = Arc::new(AtomicU64::new(0));
     let sent: Body = match (&received.pack, &received.inspected) {
-        (Some(pack), Ok(Some(inspected))) => Outgoing::new(head, pack.clone(), inspected.sha256.clone())?.boxed(),
+        (Some(pack), Ok(Some(inspected))) => Outgoing::new(head, pack.clone(), inspected.sha256.clone(), gone.clone())?.boxed(),
         (None, _) => body::full(head),
         _ => return Err(Refused::new(Reason::Internal, "a pack without a verdict")),
     };
@@ -55,14 +60,30 @@ pub(super) async fn forward(
         read(push, request, told, &mut packets, outlet, idle).await
     };
     tokio::pin!(waiting);
-    let mut ticks = tokio::time::interval(Duration::from_secs(2));
+    let deadline = Instant::now() + Duration::from_millis(push.table.limits.forward_ms);
+    let slow = |why: &str| Err(Refused::new(Reason::TooSlow, format!("{why}; fetch to see what became of the push")).place("upstream"));
+    let (mut seen, mut since) = (u64::MAX, Instant::now());
+    let mut ticks = tokio::time::interval(TOLD.min(idle / 2).max(Duration::from_millis(50)));
     ticks.reset();
     loop {
         tokio::select! {
             report = &mut waiting => return report,
-            _ = ticks.tick() => {
+            now = ticks.tick() => {
+                let now = now.into_std();
+                let bytes = gone.load(Ordering::Relaxed);
+                if bytes != seen {
+                    (seen, since) = (bytes, now);
+                }
+                // Once all is sent, what upstream says is waited for elsewhere, packet by packet.
+                let all = received.pack.as_ref().map_or(0, Quarantine::written);
+                if now > deadline {
+                    return slow("upstream did not finish in time");
+                }
+                if bytes < all && now.duration_since(since) > idle {
+                    return slow("upstream does not take the pack");
+                }
                 if let Some(outlet) = outlet {
-                    outlet.say("git-gate: checked; upstream is taking it\n").await;
+                    outlet.say(&format!("git-gate: checked; upstream has {} of {} MB\n", bytes >> 20, all >> 20)).await;
                 }
             }
         }
@@ -78,8 +99,8 @@ async fn read(
     outlet: Option<&Outlet>,
     idle: Duration,
 ) -> Result<Report, Refused> {
-    let secrets = push.repo.upstream.secrets();
-    let mut harmless = Harmless::new(secrets.clone());
+    let hidden = push.repo.upstream.hidden();
+    let mut harmless = Harmless::new(hidden.clone());
     let mut reading = Reading::new(&request.commands);
     let mut inner = BytesMut::new();
     let banded = told.can("side-band-64k");
@@ -100,7 +121,7 @@ async fn read(
                 inner.extend_from_slice(&line[1..]);
                 while let Some(packet) = pkt::take(&mut inner).map_err(broke_here)? {
                     if let Packet::Data(line) = packet {
-                        reading.line(&line, &request.commands, &secrets);
+                        reading.line(&line, &request.commands, &hidden);
                     }
                 }
             }
@@ -110,7 +131,7 @@ async fn read(
                 let message = format!("upstream failed: {}", words.trim_end().replace('\n', "; "));
                 return Err(Refused::new(Reason::UpstreamRefused, message).place("upstream"));
             }
-            _ => reading.line(&line, &request.commands, &secrets),
+            _ => reading.line(&line, &request.commands, &hidden),
         }
     }
     say(harmless.finish()).await;
@@ -126,15 +147,17 @@ struct Outgoing {
     at: u64,
     hash: digest::Context,
     expected: String,
+    /// For whoever watches: bytes that were handed on.
+    gone: Arc<AtomicU64>,
 }
 
 impl Outgoing {
-    fn new(head: Vec<u8>, pack: Quarantine, expected: String) -> Result<Self, Refused> {
+    fn new(head: Vec<u8>, pack: Quarantine, expected: String, gone: Arc<AtomicU64>) -> Result<Self, Refused> {
         if !pack.is_sealed() {
             return Err(Refused::new(Reason::Internal, "a pack that could still change"));
         }
         let length = pack.written();
-        Ok(Self { head: Some(head.into()), pack, length, at: 0, hash: digest::Context::new(&SHA256), expected })
+        Ok(Self { head: Some(head.into()), pack, length, at: 0, hash: digest::Context::new(&SHA256), expected, gone })
     }
 
     fn piece(&mut self) -> Result<Option<Bytes>, BodyError> {
@@ -149,6 +172,7 @@ impl Outgoing {
         let read = self.pack.read_at(self.at, &mut piece).map_err(|_| other())?;
         piece.truncate(read);
         self.at += read as u64;
+        self.gone.store(self.at, Ordering::Relaxed);
         self.hash.update(&piece);
         if read == 0 {
             return Err(other());

@@ -90,9 +90,13 @@ impl Push {
         match self.read(body).await {
             // A client that only asks whether it may come in, before it sends much.
             Ok(None) => return,
-            Err(refused) => {
-                outlet.error(&refused).await;
+            Err((refused, packets, side_band)) => {
+                match side_band {
+                    true => outlet.fail(&refused).await,
+                    false => outlet.error(&refused).await,
+                }
                 refuse(&mut event, refused.reason, refused.to_string());
+                self.drain(packets).await;
             }
             Ok(Some(asked)) => self.push(asked, &outlet, &mut event).await,
         }
@@ -102,17 +106,32 @@ impl Push {
     }
 
     /// Reads the commands; none when there are none.
-    async fn read(&self, body: Body) -> Result<Option<Asked>, Refused> {
+    async fn read(&self, body: Body) -> Result<Option<Asked>, (Refused, Packets, bool)> {
+        let mut packets = Packets::new(body);
+        let mut request = Request::default();
+        match self.read_lines(&mut packets, &mut request).await {
+            Err(refused) => Err((refused, packets, request.wanted.side_band)),
+            Ok(None) => Ok(None),
+            Ok(Some(options)) => Ok(Some(Asked { request, options, packets })),
+        }
+    }
+
+    /// Reads what is left of a request, as a client that is still sending does not listen.
+    async fn drain(&self, mut packets: Packets) {
+        let idle = Duration::from_millis(self.table.limits.idle_ms);
+        while let Ok(Ok(Some(_))) = timeout(idle, packets.raw()).await {}
+    }
+
+    /// Reads the commands and the push options; none when there are no commands.
+    async fn read_lines(&self, packets: &mut Packets, request: &mut Request) -> Result<Option<Vec<Vec<u8>>>, Refused> {
         let idle = Duration::from_millis(self.table.limits.idle_ms);
         let malformed = |why: &str| Refused::new(Reason::MalformedRequest, format!("not a push: {why}")).place("body");
-        let mut packets = Packets::new(body);
         let next = async |packets: &mut Packets| {
             let packet = timeout(idle, packets.next()).await.map_err(|_| malformed("it stands still"))?;
             packet.map_err(|broken| malformed(&broken.to_string()))
         };
-        let mut request = Request::default();
         loop {
-            match next(&mut packets).await? {
+            match next(packets).await? {
                 Some(Packet::Data(line)) => request.line(&line, self.table.limits.commands).map_err(|why| malformed(&why))?,
                 Some(Packet::Flush) => break,
                 Some(_) => return Err(malformed("a mark that is none of its parts")),
@@ -124,17 +143,19 @@ impl Push {
             return Ok(None);
         }
         let mut options = Vec::new();
-        while request.wanted.options {
-            match next(&mut packets).await? {
+        if !request.wanted.options {
+            return Ok(Some(options));
+        }
+        loop {
+            match next(packets).await? {
                 Some(Packet::Data(_)) if !self.repo.policy.options => {
                     return Err(malformed("push options, which this bottle does not allow"));
                 }
                 Some(Packet::Data(line)) if options.len() < OPTIONS && line.len() <= OPTION => options.push(line.to_vec()),
-                Some(Packet::Flush) => break,
+                Some(Packet::Flush) => return Ok(Some(options)),
                 _ => return Err(malformed("too many or too long push options")),
             }
         }
-        Ok(Some(Asked { request, options, packets }))
     }
 
     async fn push(&self, asked: Asked, outlet: &Outlet, event: &mut Event) {

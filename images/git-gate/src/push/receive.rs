@@ -92,10 +92,10 @@ pub(super) async fn receive(push: &Push, request: &Request, packets: Packets, ou
 /// What upstream has now, of the refs that are named.
 async fn ask(push: &Push, request: &Request, idle: Duration) -> Result<Told, Refused> {
     let upstream = &push.repo.upstream;
-    let mut packets = upstream.advertisement(Service::ReceivePack, 0).await?;
+    let silent = |_| Refused::new(Reason::TooSlow, "upstream says nothing").place("upstream");
+    let mut packets = timeout(idle, upstream.advertisement(Service::ReceivePack, 0)).await.map_err(silent)??;
     let mut told = Told::default();
     loop {
-        let silent = |_| Refused::new(Reason::TooSlow, "upstream says nothing").place("upstream");
         match timeout(idle, packets.next()).await.map_err(silent)?.map_err(broke_here)? {
             Some(Packet::Data(line)) => {
                 refuse_error(&line, upstream)?;

@@ -2,6 +2,7 @@
 
 use bottle_contract::reason::Reason;
 use bottle_wire::Refused;
+use bottle_wire::secret::Hidden;
 
 use super::Push;
 use super::receive::Received;
@@ -28,7 +29,7 @@ pub(super) struct Refusal {
 impl Refusal {
     /// All commands, for one reason.
     pub(super) fn of(refused: &Refused, commands: &[Command]) -> Self {
-        let said = one_line(refused.to_string().as_bytes(), &[]);
+        let said = one_line(refused.to_string().as_bytes(), &Hidden::default());
         Self {
             reason: refused.reason,
             rule: refused.rule.clone(),

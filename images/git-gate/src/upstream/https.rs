@@ -3,25 +3,22 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use base64::Engine as _;
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
 use bottle_contract::route::Auth;
-use bottle_wire::{Body, Refused, body};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use bottle_wire::secret::{self, Credential, Hidden};
+use bottle_wire::{Body, Refused, body, tls};
+use http::{HeaderName, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-use zeroize::Zeroizing;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::tunnel::Link;
 use super::{broke_here, protocol, unreachable};
 use crate::advert::{AGENT, Service};
 use crate::pkt::{Packet, Packets, trimmed};
-use crate::secret;
 
 /// Which protocol a client asks for.
 const GIT_PROTOCOL: HeaderName = HeaderName::from_static("git-protocol");
@@ -33,25 +30,16 @@ pub struct Https {
     host: Host,
     port: u16,
     path: String,
-    credential: Option<(HeaderName, HeaderValue)>,
-    secrets: Vec<Zeroizing<Vec<u8>>>,
+    credential: Option<Credential>,
 }
 
 /// TLS towards upstreams: the system's roots and the bottle's further ones.
 pub fn tls(trust: &[String]) -> Result<TlsConnector, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
+    let mut roots = tls::system_roots();
     for file in trust {
-        let certificates = CertificateDer::pem_file_iter(file).map_err(|_| format!("cannot read the roots in {file:?}"))?;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|_| format!("{file:?} is not PEM"))?;
-            roots.add(certificate).map_err(|_| format!("{file:?} holds no usable root"))?;
-        }
+        tls::add_roots(&mut roots, file)?;
     }
-    let mut config = ClientConfig::builder_with_provider(bottle_wire::tls::provider())
+    let mut config = ClientConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("TLS cannot be set up: {error}"))?
         .with_root_certificates(roots)
@@ -70,19 +58,15 @@ impl Https {
         auth: Option<&Auth>,
         secrets: &Path,
     ) -> Result<Self, String> {
-        let (credential, hidden) = match auth {
-            None => (None, Vec::new()),
-            Some(auth) => {
-                let secret = secret::read(secrets, &auth.slot)?;
-                let (name, value, hidden) = credential(auth, &secret)?;
-                (Some((name, value)), hidden)
-            }
+        let credential = match auth {
+            None => None,
+            Some(auth) => Some(secret::credential(auth, &secret::read(secrets, &auth.slot)?)?),
         };
-        Ok(Self { link, tls, host, port, path: path.trim_end_matches('/').to_owned(), credential, secrets: hidden })
+        Ok(Self { link, tls, host, port, path: path.trim_end_matches('/').to_owned(), credential })
     }
 
-    pub(super) fn secrets(&self) -> Vec<Zeroizing<Vec<u8>>> {
-        self.secrets.clone()
+    pub(super) fn hidden(&self) -> Arc<Hidden> {
+        self.credential.as_ref().map(|credential| credential.hidden.clone()).unwrap_or_default()
     }
 
     pub(super) async fn advertisement(&self, service: Service, version: u8) -> Result<Packets, Refused> {
@@ -153,8 +137,8 @@ impl Https {
                 .header(header::CONTENT_TYPE, format!("application/x-{}-request", service.name()))
                 .header(header::ACCEPT, format!("application/x-{}-result", service.name()));
         }
-        if let Some((name, value)) = &self.credential {
-            outgoing = outgoing.header(name, value);
+        if let Some(Credential { header, value, .. }) = &self.credential {
+            outgoing = outgoing.header(header, value);
         }
         let outgoing =
             outgoing.body(request.unwrap_or_else(body::empty)).map_err(|_| unreachable("its URL cannot be written in a request"))?;
@@ -178,46 +162,5 @@ impl Https {
             Some(refused) => refused.clone(),
             None => unreachable(error),
         })
-    }
-}
-
-/// The header of a credential, and what of it must not be repeated to the agent.
-fn credential(auth: &Auth, secret: &[u8]) -> Result<(HeaderName, HeaderValue, Vec<Zeroizing<Vec<u8>>>), String> {
-    let name = HeaderName::try_from(auth.header.as_str()).map_err(|_| format!("{:?} is not a header's name", auth.header))?;
-    let basic = auth.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"));
-    let sent = match basic {
-        true => Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(secret).into_bytes()),
-        false => Zeroizing::new(secret.to_vec()),
-    };
-    let mut text = Zeroizing::new(Vec::with_capacity(sent.len() + 64));
-    if let Some(scheme) = &auth.scheme {
-        text.extend_from_slice(scheme.as_bytes());
-        text.push(b' ');
-    }
-    text.extend_from_slice(&sent);
-    let mut value = HeaderValue::from_bytes(&text).map_err(|_| format!("the secret in slot {:?} cannot be a header's value", auth.slot))?;
-    value.set_sensitive(true);
-    let mut hidden = vec![Zeroizing::new(secret.to_vec()), sent];
-    if let Some(at) = secret.iter().position(|b| *b == b':').filter(|_| basic) {
-        hidden.push(Zeroizing::new(secret[at + 1..].to_vec()));
-    }
-    // A shorter one would occur by chance.
-    hidden.retain(|secret| secret.len() >= 8);
-    Ok((name, value, hidden))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_basic_credential_is_encoded_and_all_its_forms_are_hidden() {
-        let auth = Auth { header: "authorization".into(), scheme: Some("Basic".into()), slot: "GIT_SECRET_0".into() };
-        let (name, value, hidden) = credential(&auth, b"x-access-token:s3cr3t-s3cr3t").unwrap();
-        assert_eq!(name, "authorization");
-        assert_eq!(value, "Basic eC1hY2Nlc3MtdG9rZW46czNjcjN0LXMzY3IzdA==");
-        assert!(value.is_sensitive());
-        let hidden: Vec<_> = hidden.iter().map(|secret| String::from_utf8_lossy(secret).into_owned()).collect();
-        assert_eq!(hidden, ["x-access-token:s3cr3t-s3cr3t", "eC1hY2Nlc3MtdG9rZW46czNjcjN0LXMzY3IzdA==", "s3cr3t-s3cr3t"]);
     }
 }

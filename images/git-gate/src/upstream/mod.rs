@@ -11,9 +11,9 @@ use std::time::Duration;
 use bottle_contract::Untrusted;
 use bottle_contract::gate::{GateLimits, Remote};
 use bottle_contract::reason::Reason;
+use bottle_wire::secret::Hidden;
 use bottle_wire::{Body, Refused};
 use tokio_rustls::TlsConnector;
-use zeroize::Zeroizing;
 
 use crate::advert::Service;
 use crate::pkt::{Broken, Packet, Packets};
@@ -70,10 +70,10 @@ impl Upstream {
     }
 
     /// What must not reach the agent, should upstream repeat it.
-    pub fn secrets(&self) -> Vec<Zeroizing<Vec<u8>>> {
+    pub fn hidden(&self) -> Arc<Hidden> {
         match self {
-            Self::Https(https) => https.secrets(),
-            Self::Ssh(_) => Vec::new(),
+            Self::Https(https) => https.hidden(),
+            Self::Ssh(_) => Arc::default(),
         }
     }
 }
@@ -81,7 +81,7 @@ impl Upstream {
 /// Upstream's own refusal, in its own words, made harmless.
 pub fn refuse_error(line: &[u8], upstream: &Upstream) -> Result<(), Refused> {
     let Some(words) = line.strip_prefix(b"ERR ") else { return Ok(()) };
-    let words = crate::harmless::one_line(crate::pkt::trimmed(words), &upstream.secrets());
+    let words = crate::harmless::one_line(crate::pkt::trimmed(words), &upstream.hidden());
     Err(Refused::new(Reason::UpstreamRefused, format!("upstream says: {words}")).place("upstream"))
 }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
+use bottle_wire::secret::{self, Hidden};
 use bottle_wire::{Body, BodyError, Refused};
 use bytes::Bytes;
 use http_body::Frame;
@@ -21,7 +22,6 @@ use super::tunnel::Link;
 use super::unreachable;
 use crate::advert::Service;
 use crate::harmless::one_line;
-use crate::secret;
 
 /// What upstream says on its standard error is shown up to here.
 const SAID: usize = 2048;
@@ -155,9 +155,7 @@ async fn converse(
         while let Some(message) = reading.wait().await {
             match message {
                 ChannelMsg::Data { data } => {
-                    if output.send(Ok(data)).await.is_err() {
-                        return;
-                    }
+                    let Ok(()) = output.send(Ok(data)).await else { return };
                 }
                 ChannelMsg::ExtendedData { data, .. } => {
                     let room = SAID - said.len().min(SAID);
@@ -169,7 +167,7 @@ async fn converse(
             }
         }
         if let Some(status) = failed {
-            let words = one_line(&said, &[]);
+            let words = one_line(&said, &Hidden::default());
             let refused = Refused::new(Reason::UpstreamRefused, format!("upstream ended with status {status}: {words}")).place("upstream");
             let _ = output.send(Err(refused.into())).await;
         }

@@ -149,3 +149,62 @@ fn what_the_client_sets_for_git_changes_nothing_at_the_gate() {
     assert!(answer.contains("push options, which this bottle does not allow"), "{answer}");
     assert_eq!(world.refs().len(), 1);
 }
+
+// covers: G14 G22
+#[test]
+fn an_upstream_that_stands_still_is_given_up_and_the_client_is_told() {
+    let limits = json!({"connect_ms": 700, "idle_ms": 1500, "forward_ms": 2500});
+    let world = World::with(Wish { limits, ..Wish::default() });
+    let tree = world.clone_named("work");
+    tree.commit("work");
+    let hook = world.upstream().join("hooks/pre-receive");
+    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    std::fs::write(&hook, "#!/bin/sh\ncat >/dev/null\nsleep 20\n").unwrap();
+    run(std::process::Command::new("chmod").arg("755").arg(&hook));
+    tree.push(&["HEAD:refs/heads/agent/x"]).is_refused_with("too_slow");
+    std::fs::remove_file(&hook).unwrap();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let names = std::mem::replace(&mut *world.map.names.lock().unwrap(), vec![(("git.test".into(), 443), silent.local_addr().unwrap())]);
+    for words in [vec!["fetch", "origin"], vec!["push", "origin", "HEAD:refs/heads/agent/y"]] {
+        Pushed::of(tree.git().args(&words)).is_refused_with("upstream_unreachable");
+    }
+    *world.map.names.lock().unwrap() = names;
+    tree.push(&["HEAD:refs/heads/agent/y"]).is_taken();
+}
+
+// covers: G09
+#[test]
+fn no_word_of_the_agent_changes_where_the_credential_goes() {
+    let world = World::new();
+    for host in ["evil.test", "git-gate:9420@evil.test", "git-gate%0a:9420", "git-gate:9420, evil.test", "git-gate\0:9420"] {
+        let mut stream = TcpStream::connect(("127.0.0.1", world.gate.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET /app.git/info/refs?service=git-upload-pack HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        assert!(answer.starts_with("HTTP/1.1 4"), "{host}: {answer}");
+    }
+    let own = "http.extraHeader=Authorization: Basic YWdlbnQ6YWdlbnQ=";
+    let tree = world.fresh("work");
+    run(tree.git().args(["-c", own, "-c", "http.extraHeader=Cookie: a=b", "ls-remote", "origin"]));
+    let requests = world.origin.as_ref().unwrap().requests();
+    assert!(!requests.is_empty());
+    for request in requests {
+        assert_eq!(request.headers.iter().filter(|(name, _)| name == "authorization").count(), 1, "{request:?}");
+        assert!(!format!("{request:?}").contains("YWdlbnQ6YWdlbnQ") && request.header("cookie").is_none(), "{request:?}");
+    }
+}
+
+#[test]
+fn a_shallow_clone_can_push() {
+    let world = World::new();
+    let deep = world.clone_named("deep");
+    (0..3).for_each(|n| drop(deep.commit(&n.to_string())));
+    run(deep.git().args(["push", "-q"]).arg(world.upstream()).arg("HEAD:main"));
+    let tree = world.fresh("shallow");
+    run(tree.git().args(["fetch", "-q", "--depth", "1", "origin", "main"]));
+    run(tree.git().args(["checkout", "-q", "-b", "work", "FETCH_HEAD"]));
+    tree.write("file", "work");
+    tree.commit("work");
+    tree.push(&["HEAD:refs/heads/agent/x"]).is_taken();
+}

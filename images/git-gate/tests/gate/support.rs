@@ -128,10 +128,13 @@ impl Pushed {
     }
 }
 
+/// Where a host and port lead.
+type Names = Vec<((String, u16), SocketAddr)>;
+
 /// Where names lead, and how many more bytes may go up before every tunnel breaks.
 #[derive(Clone, Default)]
 pub(crate) struct Map {
-    pub(crate) names: Arc<Mutex<Vec<((String, u16), SocketAddr)>>>,
+    pub(crate) names: Arc<Mutex<Names>>,
     pub(crate) breaks_after: Arc<Mutex<Option<usize>>>,
 }
 

@@ -1,11 +1,8 @@
 //! TLS towards origins: whom to trust, and a bad certificate in words.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use bottle_wire::tls::provider;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use bottle_wire::tls::{add_roots, provider, system_roots};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 use bottle_policy::table::Table;
@@ -23,13 +20,16 @@ impl Trust {
     /// Reads the roots that `table` names, next to the host's own, or Mozilla's where none are mounted in. A parent
     /// that intercepts takes the place of all public roots.
     pub fn new(table: &Table) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        match table.parent.as_ref().and_then(|parent| parent.ca.as_ref()) {
-            Some(ca) => add_file(&mut roots, ca)?,
-            None => add_system(&mut roots),
-        }
+        let mut roots = match table.parent.as_ref().and_then(|parent| parent.ca.as_ref()) {
+            Some(ca) => {
+                let mut roots = RootCertStore::empty();
+                add_roots(&mut roots, ca)?;
+                roots
+            }
+            None => system_roots(),
+        };
         for file in &table.trust {
-            add_file(&mut roots, file)?;
+            add_roots(&mut roots, file)?;
         }
         let config = |protocols: &[&[u8]]| -> Result<_, String> {
             let mut config = ClientConfig::builder_with_provider(provider())
@@ -41,25 +41,6 @@ impl Trust {
             Ok(Arc::new(config))
         };
         Ok(Self { any: config(&[b"h2", b"http/1.1"])?, http1: config(&[b"http/1.1"])? })
-    }
-}
-
-fn add_file(roots: &mut RootCertStore, path: impl AsRef<Path>) -> Result<(), String> {
-    let path = path.as_ref();
-    let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-    let mut count = 0;
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| wrong(&e))? {
-        roots.add(certificate.map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?;
-        count += 1;
-    }
-    if count == 0 { Err(wrong(&"holds no certificate")) } else { Ok(()) }
-}
-
-fn add_system(roots: &mut RootCertStore) {
-    // Unreadable files in the host's directory are the host's affair: what can be read counts.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
 }
 

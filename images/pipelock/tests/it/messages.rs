@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bottle_contract::host::Host;
 use bottle_contract::pipelock::{Ports, Tunnel};
@@ -370,7 +369,8 @@ async fn a_parent_that_refuses_is_an_unreachable_origin() {
         let mut buffer = [0; 1024];
         let _ = stream.read(&mut buffer).await;
         let _ = stream.write_all(b"HTTP/1.1 403 No \x1b[2J\r\n\r\n").await;
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        // To its end, so that the answer is not lost to a reset.
+        while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
     })
     .await;
     let mut config = config();

@@ -1,4 +1,4 @@
-//! Secrets: read once, wiped when dropped, never shown.
+//! Secrets: read once, wiped when dropped, never shown; and the headers that they go into.
 
 use std::io::Read;
 use std::path::Path;
@@ -16,30 +16,32 @@ const MOST: u64 = 64 * 1024;
 const LEAST_PART: usize = 8;
 
 /// A credential ready to be put into requests. It has no `Debug`, on purpose.
-pub(crate) struct Credential {
+pub struct Credential {
     /// The header that it goes into.
-    pub(crate) header: HeaderName,
+    pub header: HeaderName,
     /// The header's value, marked sensitive.
-    pub(crate) value: HeaderValue,
+    pub value: HeaderValue,
     /// What must not reach the agent.
-    pub(crate) hidden: Arc<Hidden>,
+    pub hidden: Arc<Hidden>,
 }
 
-/// The byte strings that are blanked in answers.
-pub(crate) struct Hidden {
+/// The byte strings that are blanked in what an upstream says. It has no `Debug`, on purpose.
+#[derive(Default)]
+pub struct Hidden {
     strings: Vec<Zeroizing<Vec<u8>>>,
     /// Finds them, of two that begin at one place the longer. None if there is nothing to find.
     finder: Option<AhoCorasick>,
 }
 
 impl Hidden {
-    /// For what is worth blanking: each string in every form in which an origin may say it back.
-    pub(crate) fn new(strings: impl IntoIterator<Item = Vec<u8>>) -> Result<Self, String> {
+    /// For what is worth blanking: each string in every form in which an upstream may say it back.
+    pub fn new(strings: impl IntoIterator<Item = Vec<u8>>) -> Result<Self, String> {
         let mut all: Vec<Zeroizing<Vec<u8>>> = Vec::new();
         for string in strings.into_iter().map(Zeroizing::new).filter(|string| !string.is_empty()) {
             keep_out_of_swap(&string);
-            let forms = bottle_scan::fingerprint::forms_of(&string).into_iter().map(Zeroizing::new);
-            for form in std::iter::once(string.clone()).chain(forms) {
+            // The forms of a short one would occur by chance.
+            let forms = if string.len() < LEAST_PART { Vec::new() } else { bottle_scan::fingerprint::forms_of(&string) };
+            for form in std::iter::once(string).chain(forms.into_iter().map(Zeroizing::new)) {
                 if !all.contains(&form) {
                     all.push(form);
                 }
@@ -50,13 +52,24 @@ impl Hidden {
         Ok(Self { finder: (!all.is_empty()).then_some(finder), strings: all })
     }
 
-    pub(crate) fn strings(&self) -> impl Iterator<Item = &[u8]> {
+    /// Each of them, in every form.
+    pub fn strings(&self) -> impl Iterator<Item = &[u8]> {
         self.strings.iter().map(|string| string.as_slice())
     }
 
-    /// Where each occurrence begins and ends, in their order.
-    pub(crate) fn occurrences<'b>(&'b self, bytes: &'b [u8]) -> impl Iterator<Item = std::ops::Range<usize>> + 'b {
-        self.finder.iter().flat_map(move |finder| finder.find_iter(bytes)).map(|found| found.range())
+    /// Whether one of them occurs.
+    pub fn occurs(&self, bytes: &[u8]) -> bool {
+        self.finder.as_ref().is_some_and(|finder| finder.is_match(bytes))
+    }
+
+    /// Puts asterisks over every occurrence; returns how many there were.
+    pub fn blank(&self, bytes: &mut [u8]) -> usize {
+        let Some(finder) = &self.finder else { return 0 };
+        let places: Vec<_> = finder.find_iter(&*bytes).map(|found| found.range()).collect();
+        for place in &places {
+            bytes[place.clone()].fill(b'*');
+        }
+        places.len()
     }
 }
 
@@ -70,7 +83,7 @@ fn keep_out_of_swap(secret: &[u8]) {
 }
 
 /// Reads the secret of a slot, without the newline that editors and `echo` leave at its end.
-pub(crate) fn read(directory: &Path, slot: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+pub fn read(directory: &Path, slot: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     let fail = |why: &str| format!("the secret in slot {slot:?} {why}");
     let plain = !slot.is_empty() && !slot.starts_with('.') && slot.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     if !plain {
@@ -94,7 +107,7 @@ pub(crate) fn read(directory: &Path, slot: &str) -> Result<Zeroizing<Vec<u8>>, S
 }
 
 /// Makes the header of a route's credential.
-pub(crate) fn credential(auth: &Auth, secret: &[u8]) -> Result<Credential, String> {
+pub fn credential(auth: &Auth, secret: &[u8]) -> Result<Credential, String> {
     let header = HeaderName::try_from(auth.header.as_str()).map_err(|_| format!("{:?} is not a header's name", auth.header))?;
     if is_reserved(&header) {
         return Err(format!("no credential can go into the header {header}"));

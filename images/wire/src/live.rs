@@ -1,0 +1,97 @@
+//! The table in force, which a reload replaces as one or not at all.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bottle_contract::Untrusted;
+use bottle_contract::event::Level;
+
+use crate::events::Events;
+
+/// What a sidecar judges by, read from its configuration.
+pub trait Generation {
+    /// Grows with each change; events name the generation that judged them.
+    fn generation(&self) -> u64;
+}
+
+/// The table in force, and why the last reload did not change it, if so.
+pub struct Live<T> {
+    table: RwLock<Arc<T>>,
+    trouble: RwLock<Option<String>>,
+}
+
+impl<T: Generation> Live<T> {
+    /// Begins with this one.
+    pub fn new(table: T) -> Self {
+        Self { table: RwLock::new(Arc::new(table)), trouble: RwLock::new(None) }
+    }
+
+    /// The table by which a request is judged from its start to its end.
+    pub fn table(&self) -> Arc<T> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why the last reload failed.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads everything again, and uses it only if all of it is good and not older. Requests under way end under the
+    /// table that judged them.
+    pub fn reload(&self, read: impl FnOnce(&T) -> Result<T, String>, events: &Events) {
+        let old = self.table();
+        let read = read(&old).and_then(|new| match new.generation() < old.generation() {
+            true => Err(format!("the file is of generation {}, older than {} in force", new.generation(), old.generation())),
+            false => Ok(new),
+        });
+        let (mut event, trouble) = match read {
+            Ok(new) => {
+                let mut event = Events::event(Level::Info, "reload");
+                event.generation = Some(new.generation());
+                *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+                (event, None)
+            }
+            Err(why) => {
+                let mut event = Events::event(Level::Error, "reload_failed");
+                event.generation = Some(old.generation());
+                (event, Some(format!("the old table stays in force: {}", Untrusted::new(&why))))
+            }
+        };
+        event.message = trouble.clone();
+        *self.trouble.write().unwrap_or_else(PoisonError::into_inner) = trouble;
+        events.write(&event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Table(u64);
+
+    impl Generation for Table {
+        fn generation(&self) -> u64 {
+            self.0
+        }
+    }
+
+    // covers: Y10
+    #[test]
+    fn a_table_that_cannot_be_read_or_is_older_changes_nothing_and_is_told() {
+        let (events, told) = Events::captured();
+        let live = Live::new(Table(2));
+        for (read, why) in [
+            (Err("no \x1b such file".to_owned()), "no \\u{1b} such file"),
+            (Ok(Table(1)), "the file is of generation 1, older than 2 in force"),
+        ] {
+            live.reload(|_| read, &events);
+            let event = told.recv().unwrap();
+            let message = format!("the old table stays in force: {why}");
+            assert_eq!((event.event.as_str(), event.generation, event.message), ("reload_failed", Some(2), Some(message.clone())));
+            assert_eq!((live.table().0, live.trouble()), (2, Some(message)));
+        }
+        live.reload(|old| Ok(Table(old.0 + 1)), &events);
+        let event = told.recv().unwrap();
+        assert_eq!((event.event.as_str(), event.generation, event.message), ("reload", Some(3), None));
+        assert_eq!((live.table().0, live.trouble()), (3, None));
+    }
+}

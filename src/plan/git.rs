@@ -1,0 +1,182 @@
+//! Repositories behind `git-gate`: what the gate, pipelock and the agent's git are each told of them. Pure.
+
+use std::fmt::Write;
+
+use bottle_contract::gate::{Remote, Repo};
+use bottle_contract::host::Host;
+use bottle_contract::names;
+use bottle_contract::pipelock::Tunnel;
+use bottle_contract::route::Auth;
+
+use super::SecretPlan;
+use crate::manifest::model::{self, Author};
+
+/// The ports of the two schemes.
+const HTTPS: u16 = 443;
+const SSH: u16 = 22;
+
+/// The parts of an upstream's URL. The manifest has checked it.
+struct Url<'a> {
+    ssh: bool,
+    user: &'a str,
+    host: &'a str,
+    port: Option<u16>,
+    /// With its first slash.
+    path: &'a str,
+}
+
+impl<'a> Url<'a> {
+    fn of(url: &'a str) -> Self {
+        let (ssh, rest) = match url.strip_prefix("ssh://") {
+            Some(rest) => (true, rest),
+            None => (false, url.strip_prefix("https://").unwrap_or(url)),
+        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (user, address) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let (host, port) = match address.rsplit_once(':') {
+            Some((host, port)) if !address.ends_with(']') => (host, port.parse().ok()),
+            _ => (address, None),
+        };
+        Self { ssh, user, host, port, path: path.trim_end_matches('/') }
+    }
+
+    fn port(&self) -> u16 {
+        self.port.unwrap_or(if self.ssh { SSH } else { HTTPS })
+    }
+
+    /// The manifest has parsed it already; a name is what is left of one that does not parse.
+    fn host(&self) -> Host {
+        Host::parse(self.host).unwrap_or_else(|_| Host::Name(self.host.to_owned()))
+    }
+}
+
+/// The distinct secrets of the repositories, numbered in the order of their first use.
+pub(super) fn secrets(repos: &[model::Repo]) -> Vec<SecretPlan> {
+    let mut secrets: Vec<SecretPlan> = Vec::new();
+    for repo in repos {
+        let file = repo.identity.as_ref().map(|path| (path.to_string_lossy().into_owned(), true));
+        let token = repo.auth.as_ref().map(|auth| (auth.token_ref.clone(), false));
+        let Some((token_ref, is_file)) = file.or(token) else { continue };
+        if !secrets.iter().any(|other| other.token_ref == token_ref) {
+            secrets.push(SecretPlan { slot: format!("GIT_SECRET_{}", secrets.len()), token_ref, is_file });
+        }
+    }
+    secrets
+}
+
+/// A repository as the gate is told of it.
+pub(super) fn repo(repo: &model::Repo, secrets: &[SecretPlan]) -> Repo {
+    let url = Url::of(&repo.upstream);
+    let slot = |name: &str| secrets.iter().find(|secret| secret.token_ref == name).map_or(String::new(), |secret| secret.slot.clone());
+    let (host, port, path) = (url.host(), url.port(), url.path.to_owned());
+    let upstream = match url.ssh {
+        true => Remote::Ssh {
+            host,
+            port,
+            path,
+            user: url.user.to_owned(),
+            host_key: repo.host_key.clone().unwrap_or_default(),
+            identity: repo.identity.as_ref().map_or(String::new(), |path| slot(&path.to_string_lossy())),
+        },
+        false => {
+            let auth = repo.auth.as_ref();
+            let auth = auth.map(|auth| Auth { header: auth.header.clone(), scheme: auth.scheme.clone(), slot: slot(&auth.token_ref) });
+            Remote::Https { host, port, path, auth }
+        }
+    };
+    Repo { name: repo.name.clone(), upstream, push: repo.push.clone() }
+}
+
+/// The tunnels that pipelock opens for the gate, and no others.
+pub(super) fn tunnels(repos: &[model::Repo]) -> Vec<Tunnel> {
+    let mut tunnels: Vec<Tunnel> = Vec::new();
+    for repo in repos {
+        let url = Url::of(&repo.upstream);
+        let tunnel = Tunnel { host: url.host(), port: url.port(), address: repo.connect };
+        if !tunnels.iter().any(|other| (&other.host, other.port) == (&tunnel.host, tunnel.port)) {
+            tunnels.push(tunnel);
+        }
+    }
+    tunnels
+}
+
+/// The agent's git configuration: every spelling of an upstream leads to the gate, whatever a clone calls its remotes.
+///
+/// Git rewrites by the longest prefix that fits. `https://host/acme/app` is a spelling, and a prefix of
+/// `https://host/acme/app-docs` too, which is another repository: so each character that could go on has a longer rule
+/// that changes nothing.
+pub(super) fn config(repos: &[model::Repo], author: Option<&Author>) -> String {
+    let (name, email) = author.map_or(("agent", "agent@bottle.invalid"), |author| (&author.name, &author.email));
+    let mut text =
+        format!("# Made by bottle: the remotes of this bottle are behind its git gate.\n[user]\n\tname = {name}\n\temail = {email}\n");
+    for repo in repos {
+        let (host, port) = names::GIT_GATE;
+        let _ = writeln!(text, "[url \"http://{host}:{port}/{}.git\"]", repo.name);
+        let spellings = spellings(&repo.upstream);
+        for spelling in &spellings {
+            let _ = writeln!(text, "\tinsteadOf = {spelling}.git\n\tinsteadOf = {spelling}/\n\tinsteadOf = {spelling}");
+        }
+        for spelling in &spellings {
+            for next in ('a'..='z').chain('A'..='Z').chain('0'..='9').chain("-_.".chars()) {
+                let _ = writeln!(text, "[url \"{spelling}{next}\"]\n\tinsteadOf = {spelling}{next}");
+            }
+        }
+    }
+    text
+}
+
+/// All that a person or a tool writes for an upstream, without `.git`.
+fn spellings(upstream: &str) -> Vec<String> {
+    let Url { ssh, user, host, port, path } = Url::of(upstream);
+    let path = path.strip_suffix(".git").unwrap_or(path);
+    let user = if user.is_empty() { "git" } else { user };
+    let mut spellings = Vec::new();
+    // Of the scheme that was not named, only the usual port is known.
+    let ports = |own: bool, usual: u16| -> Vec<String> {
+        match port.filter(|port| own && *port != usual) {
+            Some(port) => vec![format!(":{port}")],
+            None => vec![String::new(), format!(":{usual}")],
+        }
+    };
+    for port in ports(ssh, SSH) {
+        spellings.push(format!("ssh://{user}@{host}{port}{path}"));
+        spellings.push(format!("git+ssh://{user}@{host}{port}{path}"));
+    }
+    if !ssh || port.is_none_or(|port| port == SSH) {
+        spellings.push(format!("{user}@{host}:{}", path.trim_start_matches('/')));
+        spellings.push(format!("{user}@{host}:{path}"));
+    }
+    for port in ports(!ssh, HTTPS) {
+        spellings.push(format!("https://{host}{port}{path}"));
+    }
+    spellings.push(format!("http://{host}{path}"));
+    spellings.push(format!("git://{host}{path}"));
+    spellings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_is_known_in_all_its_spellings() {
+        assert_eq!(
+            spellings("ssh://git@github.com/acme/app.git"),
+            [
+                "ssh://git@github.com/acme/app",
+                "git+ssh://git@github.com/acme/app",
+                "ssh://git@github.com:22/acme/app",
+                "git+ssh://git@github.com:22/acme/app",
+                "git@github.com:acme/app",
+                "git@github.com:/acme/app",
+                "https://github.com/acme/app",
+                "https://github.com:443/acme/app",
+                "http://github.com/acme/app",
+                "git://github.com/acme/app",
+            ]
+        );
+        let corp = spellings("https://git.corp.test:8443/acme/app");
+        assert!(corp.contains(&"https://git.corp.test:8443/acme/app".to_owned()));
+        assert!(!corp.contains(&"https://git.corp.test/acme/app".to_owned()));
+    }
+}
