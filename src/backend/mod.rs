@@ -3,6 +3,9 @@
 pub mod compose;
 pub mod embedded;
 mod etc;
+pub mod host_tree;
+pub mod ids;
+pub mod programs;
 mod provision;
 pub mod undo;
 

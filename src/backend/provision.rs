@@ -13,7 +13,7 @@ use bottle_contract::{Untrusted, names};
 use rustix::fs::{AtFlags, Mode, chmodat, chownat};
 use rustix::process::{Gid, Uid};
 
-use super::embedded::ids::Ids;
+use super::ids::Ids;
 use crate::ca::Authority;
 use crate::error::{Error, Result};
 use crate::files::{Dir, PRIVATE, PUBLIC};

@@ -188,7 +188,7 @@ fn archives(plan: &Plan, layout: &Layout) -> Result<BTreeMap<String, backend::Ar
             (None, Rootfs::Image(path)) if piece == AGENT => of_file(path)?,
             (None, _) => {
                 let recipe = image::find(if piece == AGENT { "agent-host" } else { piece }, &layout.config)?;
-                let built = image::build(&recipe, &backend::embedded::programs::Installed, epoch, layout)?;
+                let built = image::build(&recipe, &backend::programs::Installed, epoch, layout)?;
                 backend::Archive { id: built.config_digest, path: built.path }
             }
         };

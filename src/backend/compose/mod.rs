@@ -23,10 +23,10 @@ use bottle_contract::names;
 use bottle_init::spec::{Exec, Mode, Mount, SeccompProfile, Spec, Surroundings};
 use serde::Deserialize;
 
-use super::embedded::ids::{self, Ids};
 use super::embedded::piece::{add, pipe};
-use super::embedded::{host_tree, programs};
-use super::{Applied, Archive, Backend, Cell, Given, provision};
+use super::ids::{self, Ids};
+
+use super::{Applied, Archive, Backend, Cell, Given, host_tree, programs, provision};
 use crate::digest::sha256_hex;
 use crate::error::{Error, Result};
 use crate::files::{Dir, PRIVATE};

@@ -5,10 +5,7 @@
 //! though no packet can leave.
 
 pub mod cgroup;
-pub mod host_tree;
-pub mod ids;
 pub mod piece;
-pub mod programs;
 pub mod root;
 mod sources;
 pub mod spawn;
@@ -20,14 +17,14 @@ use std::path::PathBuf;
 use bottle_contract::names;
 use bottle_init::spec::{Exec, Mode, SeccompProfile, Source, Spec, Surroundings};
 
-use super::{Applied, Backend, Given, provision};
+use super::ids::{self, Ids};
+use super::{Applied, Backend, Given, host_tree, programs, provision};
 use crate::error::{Error, Result};
 use crate::manifest::model::WorkspaceMode;
 use crate::plan::{Dialler, Network, Plan, SidecarPlan, Step};
 use crate::store::{Claim, Object, Workspace};
 use crate::values;
 use cgroup::Hierarchy;
-use ids::Ids;
 
 /// One bottle under this backend.
 pub struct Embedded<'p> {

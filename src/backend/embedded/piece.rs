@@ -8,9 +8,9 @@ use bottle_init::spec::Spec;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::ids::Ids;
 use super::{cgroup, spawn};
 use crate::backend::Cell;
+use crate::backend::ids::Ids;
 use crate::error::{Error, Result};
 use crate::store::{Claim, Object};
 
