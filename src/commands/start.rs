@@ -21,10 +21,10 @@ use crate::manifest::{
     self,
     model::{self, Resolved, Rootfs},
 };
+use crate::plan::agent::AGENT;
 use crate::plan::agent::{self, Run};
 use crate::plan::build::Facts;
 use crate::plan::{Plan, plan};
-use crate::render::compose::AGENT;
 use crate::render::preflight;
 use crate::signals::Signals;
 use crate::store::{Claim, Exit, Id, Layout, Object, Phase};

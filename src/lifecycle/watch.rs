@@ -301,12 +301,12 @@ impl Watch<'_> {
             add(Token::Stdin, fd, PollFlags::IN);
         }
         for (index, live) in self.cells.iter().enumerate() {
-            for (name, fd) in &live.cell.outputs {
+            for (name, fd) in &live.cell.ends.outputs {
                 if !live.is_agent() || self.operator.has_room(name) {
                     add(Token::Output(index, name), fd.as_fd(), PollFlags::IN);
                 }
             }
-            if let Some(fd) = &live.cell.ready {
+            if let Some(fd) = &live.cell.ends.ready {
                 add(Token::Ready(index), fd.as_fd(), PollFlags::IN);
             }
             if live.talks {
@@ -370,12 +370,12 @@ impl Watch<'_> {
             }
             FromInit::Terminal => {
                 if let Some(output) = self.operator.take_terminal(fds.pop()) {
-                    self.cells[index].cell.outputs.push(("terminal", output));
+                    self.cells[index].cell.ends.outputs.push(("terminal", output));
                 }
             }
             FromInit::Prepared => {
                 self.cells[index].served = true;
-                if let Some(input) = self.cells[index].cell.input.take() {
+                if let Some(input) = self.cells[index].cell.ends.input.take() {
                     self.operator.take_input(input);
                 }
                 self.check_served();
@@ -439,8 +439,8 @@ impl Watch<'_> {
     fn served(&mut self, index: usize) {
         let live = &mut self.cells[index];
         let mut buffer = [0; 64];
-        let count = live.cell.ready.as_ref().and_then(|fd| rustix::io::read(fd, &mut buffer).ok()).unwrap_or(0);
-        live.cell.ready = None;
+        let count = live.cell.ends.ready.as_ref().and_then(|fd| rustix::io::read(fd, &mut buffer).ok()).unwrap_or(0);
+        live.cell.ends.ready = None;
         if buffer[..count] == *READY {
             live.served = true;
             return self.check_served();
@@ -486,13 +486,13 @@ impl Watch<'_> {
         let mut buffer = vec![0; CHUNK];
         for index in 0..self.cells.len() {
             let is_agent = self.cells[index].is_agent();
-            while let Some((name, fd)) = self.cells[index].cell.outputs.first() {
+            while let Some((name, fd)) = self.cells[index].cell.ends.outputs.first() {
                 let name = *name;
                 let _ = rustix::io::ioctl_fionbio(fd, true);
-                match rustix::io::read(&self.cells[index].cell.outputs[0].1, &mut buffer) {
+                match rustix::io::read(&self.cells[index].cell.ends.outputs[0].1, &mut buffer) {
                     Ok(count) if count > 0 => self.take(index, name, is_agent, &buffer[..count]),
                     Err(rustix::io::Errno::INTR) => {}
-                    _ => drop(self.cells[index].cell.outputs.remove(0)),
+                    _ => drop(self.cells[index].cell.ends.outputs.remove(0)),
                 }
             }
         }
