@@ -2,9 +2,15 @@
 
 pub mod compose;
 pub mod embedded;
+mod ends;
 mod etc;
+pub mod host_tree;
+pub mod ids;
+pub mod programs;
 mod provision;
+mod spec;
 pub mod undo;
+mod workplace;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -17,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::plan::Step;
 use crate::store::Claim;
 use crate::values::Values;
+pub use ends::Ends;
 
 /// What a backend needs besides the plan.
 pub struct Given {
@@ -122,10 +129,6 @@ pub struct Cell {
     pub control: Channel,
     /// Its first process only holds it, and passes signals on to its program.
     pub held: bool,
-    /// What it prints: a name for the log, and the end to read from.
-    pub outputs: Vec<(&'static str, OwnedFd)>,
-    /// Where its standard input is written to.
-    pub input: Option<OwnedFd>,
-    /// Where it says that it serves.
-    pub ready: Option<OwnedFd>,
+    /// What is read from it, and written to it.
+    pub ends: Ends,
 }

@@ -1,19 +1,18 @@
-//! What a piece is given before it starts, the same in every backend: its authority, configuration, secrets, sockets, and the agent's copy
-//! of the working directory.
+//! What a piece is given before it starts, the same in every backend: its authority, configuration, secrets and
+//! sockets.
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use bottle_contract::{Untrusted, names};
+use bottle_contract::names;
 use rustix::fs::{AtFlags, Mode, chmodat, chownat};
 use rustix::process::{Gid, Uid};
 
-use super::embedded::ids::Ids;
+use super::ids::Ids;
 use crate::ca::Authority;
 use crate::error::{Error, Result};
 use crate::files::{Dir, PRIVATE, PUBLIC};
@@ -80,23 +79,6 @@ pub(super) fn secrets(sidecar: &SidecarPlan, values: &Values, claim: &Claim, ids
         dir.write_new(&secret.slot, value.as_bytes(), PRIVATE)?;
     }
     give(&dir, &sidecar.secrets.iter().map(|s| s.slot.as_str()).collect::<Vec<_>>(), ids)
-}
-
-/// Copies the operator's directory; what could not be taken along, as sentences.
-pub(super) fn copy(source: &Path, copy: &Dir) -> Result<Vec<String>> {
-    let report = crate::workspace::copy(&Dir::open(source)?, copy)?;
-    let sentence = |skipped: &crate::workspace::Skipped| {
-        let path = Untrusted::new(skipped.path.as_os_str().as_encoded_bytes());
-        format!("{path} is not in the agent's copy: {}", skipped.why)
-    };
-    Ok(report.skipped.iter().map(sentence).collect())
-}
-
-/// The agent's view of the top directory has the mode of the operator's.
-pub(super) fn same_mode(source: &Path, view: &Path) {
-    if let Ok(mode) = fs::metadata(source).map(|meta| meta.permissions().mode() & 0o777) {
-        let _ = rustix::fs::chmod(view, Mode::from_raw_mode(mode | 0o700));
-    }
 }
 
 /// Makes a directory and the files in it the property of a piece that is somebody else. The parent stays closed to it.

@@ -22,10 +22,10 @@ use crate::manifest::{
     self,
     model::{self, Resolved, Rootfs},
 };
+use crate::plan::agent::AGENT;
 use crate::plan::agent::{self, Run};
 use crate::plan::build::Facts;
 use crate::plan::{Plan, plan};
-use crate::render::compose::AGENT;
 use crate::render::preflight;
 use crate::signals::Signals;
 use crate::store::{Claim, Exit, Id, Layout, Object, Phase};
@@ -190,7 +190,7 @@ fn archives(plan: &Plan, layout: &Layout) -> Result<BTreeMap<String, backend::Ar
             (None, Rootfs::Image(path)) if piece == AGENT => of_file(path)?,
             (None, _) => {
                 let recipe = image::find(if piece == AGENT { "agent-host" } else { piece }, &layout.config)?;
-                let built = image::build(&recipe, &backend::embedded::programs::Installed, epoch, layout)?;
+                let built = image::build(&recipe, &backend::programs::Installed, epoch, layout)?;
                 backend::Archive { id: built.config_digest, path: built.path }
             }
         };

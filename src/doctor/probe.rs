@@ -14,8 +14,8 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::{CGROUP, CLAUDE, CLONE, Finding, LANDLOCK, MOUNTS, NAMESPACES, NETWORK, Need, OVERLAY, PROC, RUNTIME, SECCOMP, SIDECARS};
 use crate::backend::embedded::cgroup::Hierarchy;
-use crate::backend::embedded::ids::{INSIDE, for_piece};
-use crate::backend::embedded::{programs as sidecars, spawn};
+use crate::backend::ids::{INSIDE, for_piece};
+use crate::backend::{embedded::spawn, programs as sidecars};
 use crate::programs;
 use crate::store::Layout;
 use crate::sys::clone::{ALL, Cloned, become_user, into_namespaces};

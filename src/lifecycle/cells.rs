@@ -8,9 +8,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use super::end::AgentEnd;
 use crate::backend::Cell;
-
-/// The agent's name among the pieces.
-pub const AGENT: &str = "agent";
+use crate::plan::agent::AGENT;
 
 /// A piece under watch.
 #[derive(Debug)]
@@ -101,7 +99,7 @@ impl Live {
 
     /// Reads what is there of an output; `None` at its end.
     pub fn read(&mut self, name: &str, buffer: &mut [u8]) -> Option<usize> {
-        let (_, fd) = self.cell.outputs.iter().find(|(other, _)| *other == name)?;
+        let (_, fd) = self.cell.ends.outputs.iter().find(|(other, _)| *other == name)?;
         match rustix::io::read(fd, &mut *buffer) {
             // The other side of a terminal whose last user is gone answers with EIO.
             Ok(0) => None,
@@ -113,6 +111,6 @@ impl Live {
 
     /// Reads an output no more.
     pub fn close(&mut self, name: &str) {
-        self.cell.outputs.retain(|(other, _)| *other != name);
+        self.cell.ends.outputs.retain(|(other, _)| *other != name);
     }
 }

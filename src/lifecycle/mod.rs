@@ -2,10 +2,12 @@
 
 pub mod cells;
 pub mod end;
+mod launch;
 pub mod operator;
 pub mod records;
 pub mod relay;
 pub mod table;
 pub mod watch;
+mod words;
 
 pub use watch::run;

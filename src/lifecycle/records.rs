@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use bottle_contract::event::{Event, Level};
 
-use super::cells::AGENT;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::files::Dir;
 use crate::logs::{PieceLog, Source, Stream};
+use crate::plan::agent::AGENT;
 use crate::timeline::Timeline;
 
 /// Logs and timeline of a run. What goes wrong is kept until somebody asks: without a timeline nothing may cross the wall.

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bottle_contract::event::Level;
-use bottle_contract::handoff::READY;
 use bottle_init::control::{FromInit, ToInit};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -14,7 +13,7 @@ use super::end::{AgentEnd, Ending};
 use super::operator::Operator;
 use super::records::Records;
 use super::table::{Action, Happening, State, Times, limit, step};
-use crate::backend::{Applied, Backend};
+use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, Step};
 use crate::signals::Signals;
@@ -23,12 +22,6 @@ use crate::timeline::Timeline;
 
 /// Bytes read at one time.
 pub(super) const CHUNK: usize = 64 * 1024;
-/// How long a reader of our output that stands still may hold up the end.
-const LAST_BYTES: Duration = Duration::from_secs(5);
-
-/// Nanoseconds between the end of a process' descriptors and its own, on a busy machine.
-const LAST_WORDS: i64 = 500_000_000;
-
 /// What the operator wants of the run.
 #[derive(Clone, Copy, Debug)]
 pub struct Wishes {
@@ -73,27 +66,28 @@ pub fn run(
     Ok(watch.finish())
 }
 
-struct Watch<'r> {
-    plan: &'r Plan,
-    steps: VecDeque<Step>,
-    backend: &'r mut dyn Backend,
-    claim: &'r mut Claim,
-    records: Records<'r>,
-    operator: Operator,
-    signals: &'r mut Signals,
-    wishes: Wishes,
-    cells: Vec<Live>,
-    state: State,
-    since: Instant,
-    waits_for_listeners: bool,
-    waiting: Option<OwnedFd>,
-    released: bool,
-    ending: Ending,
+/// A run under way.
+pub(super) struct Watch<'r> {
+    pub(super) plan: &'r Plan,
+    pub(super) steps: VecDeque<Step>,
+    pub(super) backend: &'r mut dyn Backend,
+    pub(super) claim: &'r mut Claim,
+    pub(super) records: Records<'r>,
+    pub(super) operator: Operator,
+    pub(super) signals: &'r mut Signals,
+    pub(super) wishes: Wishes,
+    pub(super) cells: Vec<Live>,
+    pub(super) state: State,
+    pub(super) since: Instant,
+    pub(super) waits_for_listeners: bool,
+    pub(super) waiting: Option<OwnedFd>,
+    pub(super) released: bool,
+    pub(super) ending: Ending,
 }
 
 /// What a polled descriptor belongs to.
 #[derive(Clone, Copy, Debug)]
-enum Token {
+pub(super) enum Token {
     Signals,
     Stdin,
     Stdout,
@@ -107,65 +101,12 @@ enum Token {
 }
 
 impl Watch<'_> {
-    /// Performs steps until one must wait for something.
-    fn advance(&mut self) {
-        while self.state == State::Starting && !self.waits_for_listeners && self.waiting.is_none() {
-            match self.steps.front() {
-                Some(Step::Release) | None => return,
-                Some(_) => {}
-            }
-            let Some(next) = self.steps.pop_front() else { return };
-            let applied = self.backend.apply(&next, self.claim);
-            if !self.applied(applied) {
-                return;
-            }
-        }
-    }
-
-    /// Takes what a step has started; false if the start has failed.
-    fn applied(&mut self, applied: Result<Applied>) -> bool {
-        match applied {
-            Ok(Applied::Done) => {}
-            Ok(Applied::Piece(cell)) => self.cells.push(Live::new(cell)),
-            Ok(Applied::PieceThenListeners(cell)) => {
-                self.cells.push(Live::new(cell));
-                self.waits_for_listeners = true;
-            }
-            Ok(Applied::Waits(fd)) => self.waiting = Some(fd),
-            Err(error) => {
-                self.fail(error);
-                return false;
-            }
-        }
-        for sentence in self.backend.left_out() {
-            self.operator.stderr.push(format!("note: {sentence}\n").as_bytes());
-            self.records.note("left_out", Level::Warn, Some(sentence));
-        }
-        if let Some(Err(error)) = self.cells.last().map(|live| self.records.open(&live.cell.piece)) {
-            self.fail(error);
-            return false;
-        }
-        true
-    }
-
-    /// The step that waited goes on.
-    fn proceed(&mut self) {
-        self.waiting = None;
-        if self.state == State::Starting {
-            let applied = self.backend.proceed(self.claim);
-            if self.applied(applied) {
-                self.advance();
-                self.check_served();
-            }
-        }
-    }
-
-    fn fail(&mut self, error: Error) {
+    pub(super) fn fail(&mut self, error: Error) {
         self.ending.failure(error);
         self.happen(&Happening::Failed);
     }
 
-    fn happen(&mut self, happening: &Happening) {
+    pub(super) fn happen(&mut self, happening: &Happening) {
         let (next, actions) = step(self.state, happening);
         if next != self.state {
             self.state = next;
@@ -215,24 +156,6 @@ impl Watch<'_> {
         }
     }
 
-    fn release(&mut self) {
-        self.steps.clear();
-        self.released = true;
-        if let Err(error) = self.claim.update(|m| m.phase = Phase::Running) {
-            return self.fail(error);
-        }
-        self.records.note("started", Level::Info, None);
-        if self.plan.agent.terminal {
-            self.operator.enter_raw();
-        }
-        self.backend.released();
-        // From here on nobody reads this process' memory. Earlier, the children's identity maps could not be written.
-        if let Err(e) = bottle_init::sys::set_undumpable() {
-            return self.fail(Error::failed("cannot protect bottle's memory", e, "see if another security module forbids prctl"));
-        }
-        self.cells.iter().filter(|live| live.is_agent()).for_each(|live| live.tell(&ToInit::Start));
-    }
-
     /// Waits for whatever comes next, and takes it.
     fn turn(&mut self) {
         if let Err(error) = self.records.flush() {
@@ -279,7 +202,7 @@ impl Watch<'_> {
 
     /// The descriptors on which something can be done now. The order is the order of the work: what a piece wrote is
     /// read before its end is taken.
-    fn ready(&self, deadline: Option<Instant>) -> Vec<Token> {
+    pub(super) fn ready(&self, deadline: Option<Instant>) -> Vec<Token> {
         let mut tokens = Vec::new();
         let mut fds = Vec::new();
         let mut add = |token, fd, flags| {
@@ -301,12 +224,12 @@ impl Watch<'_> {
             add(Token::Stdin, fd, PollFlags::IN);
         }
         for (index, live) in self.cells.iter().enumerate() {
-            for (name, fd) in &live.cell.outputs {
+            for (name, fd) in &live.cell.ends.outputs {
                 if !live.is_agent() || self.operator.has_room(name) {
                     add(Token::Output(index, name), fd.as_fd(), PollFlags::IN);
                 }
             }
-            if let Some(fd) = &live.cell.ready {
+            if let Some(fd) = &live.cell.ends.ready {
                 add(Token::Ready(index), fd.as_fd(), PollFlags::IN);
             }
             if live.talks {
@@ -370,12 +293,12 @@ impl Watch<'_> {
             }
             FromInit::Terminal => {
                 if let Some(output) = self.operator.take_terminal(fds.pop()) {
-                    self.cells[index].cell.outputs.push(("terminal", output));
+                    self.cells[index].cell.ends.outputs.push(("terminal", output));
                 }
             }
             FromInit::Prepared => {
                 self.cells[index].served = true;
-                if let Some(input) = self.cells[index].cell.input.take() {
+                if let Some(input) = self.cells[index].cell.ends.input.take() {
                     self.operator.take_input(input);
                 }
                 self.check_served();
@@ -434,82 +357,6 @@ impl Watch<'_> {
         if self.cells.iter().all(|live| !live.alive) {
             self.happen(&Happening::NobodyLeft);
         }
-    }
-
-    fn served(&mut self, index: usize) {
-        let live = &mut self.cells[index];
-        let mut buffer = [0; 64];
-        let count = live.cell.ready.as_ref().and_then(|fd| rustix::io::read(fd, &mut buffer).ok()).unwrap_or(0);
-        live.cell.ready = None;
-        if buffer[..count] == *READY {
-            live.served = true;
-            return self.check_served();
-        }
-        // It has closed the descriptor without a word: its end follows at once, and tells more; or it never serves.
-        let soon = Timespec { tv_sec: 0, tv_nsec: LAST_WORDS };
-        if !matches!(poll(&mut [PollFd::new(&live.cell.pidfd, PollFlags::IN)], Some(&soon)), Ok(1..)) {
-            let what = format!("`{}` does not serve", live.cell.piece);
-            let hint = format!("`bottle logs {} {}` shows its last words", self.plan.id, live.cell.piece);
-            self.fail(Error::failed(what, "it closed its readiness descriptor without a word", hint));
-        }
-    }
-
-    fn check_served(&mut self) {
-        let only_release = self.steps.len() == 1 && self.steps.front() == Some(&Step::Release);
-        if self.state == State::Starting && only_release && self.cells.iter().all(|live| live.served) {
-            self.happen(&Happening::Served);
-        }
-    }
-
-    fn output(&mut self, index: usize, name: &'static str) {
-        let mut buffer = vec![0; CHUNK];
-        let is_agent = self.cells[index].is_agent();
-        match self.cells[index].read(name, &mut buffer) {
-            Some(count) => self.take(index, name, is_agent, &buffer[..count]),
-            None => self.cells[index].close(name),
-        }
-        // Whoever reads our output has gone: the agent learns it as it would from any pipe.
-        if is_agent && self.operator.relay(name).is_closed() && name != "terminal" {
-            self.cells[index].close(name);
-        }
-    }
-
-    fn take(&mut self, index: usize, name: &str, is_agent: bool, bytes: &[u8]) {
-        if is_agent {
-            self.operator.relay(name).push(bytes);
-        }
-        self.records.take(&self.cells[index].cell.piece, name, bytes);
-    }
-
-    /// Every process is gone: what they wrote is still in the pipes, and what was read may still wait for a slow reader.
-    fn drain(&mut self) {
-        let mut buffer = vec![0; CHUNK];
-        for index in 0..self.cells.len() {
-            let is_agent = self.cells[index].is_agent();
-            while let Some((name, fd)) = self.cells[index].cell.outputs.first() {
-                let name = *name;
-                let _ = rustix::io::ioctl_fionbio(fd, true);
-                match rustix::io::read(&self.cells[index].cell.outputs[0].1, &mut buffer) {
-                    Ok(count) if count > 0 => self.take(index, name, is_agent, &buffer[..count]),
-                    Err(rustix::io::Errno::INTR) => {}
-                    _ => drop(self.cells[index].cell.outputs.remove(0)),
-                }
-            }
-        }
-        self.cells.clear();
-        let deadline = Instant::now() + LAST_BYTES;
-        while self.operator.waits() && Instant::now() < deadline {
-            for token in self.ready(Some(deadline)) {
-                match token {
-                    Token::Stdout => self.operator.stdout.pump(),
-                    Token::Stderr => self.operator.stderr.pump(),
-                    // A second signal hurries.
-                    Token::Signals if !self.signals.take().is_empty() => return self.operator.leave_raw(),
-                    _ => {}
-                }
-            }
-        }
-        self.operator.leave_raw();
     }
 
     fn finish(mut self) -> (Ending, BTreeMap<String, u64>) {

@@ -9,6 +9,8 @@ use super::git;
 use super::sidecars::{self, Wish};
 use crate::manifest::model::{Agent, Bottle, EnvValue, Provider, TemplatePart};
 
+/// The agent's name among the pieces.
+pub const AGENT: &str = "agent";
 /// The agent's home inside.
 pub const HOME: &str = "/home/agent";
 /// The agent's working directory inside.

@@ -10,13 +10,11 @@ use std::path::{Path, PathBuf};
 use bottle_contract::names;
 use serde_json::{Value, json};
 
-use crate::plan::agent::HOME;
+use crate::plan::agent::{AGENT, HOME};
 use crate::plan::{Dialler, Network, Plan, SidecarPlan};
 
 /// The name of the file in the state directory.
 pub const FILE: &str = "docker-compose.yml";
-/// The agent's service.
-pub const AGENT: &str = "agent";
 /// The network of the agent and of what it dials.
 pub const INTERNAL: &str = "internal";
 /// The network of what may dial out.

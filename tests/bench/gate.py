@@ -4,16 +4,19 @@ import json, os, shutil, subprocess, tempfile, time
 from contest import ROUNDS, alternate, fail
 
 OBJECTS, BYTES = 10_000, 200_000_000
-# Inside the bottle: pushes a fresh branch for each line that comes, and says how long it took and when the gate first spoke.
+# Inside the bottle: pushes a fresh branch for each line that comes, and says how long it took, and how long the gate was silent once
+# git had something to send: before that it searches for deltas, and sends nothing.
 DRIVER = """import json, subprocess, sys, time
 print("ready", flush=True)
 for line in sys.stdin:
-    start, first, said = time.perf_counter(), None, b""
+    start, sends, first, said = time.perf_counter(), None, None, b""
     push = subprocess.Popen(["git", "push", "--progress", "http://git-gate:9420/app.git", line.strip()], stderr=subprocess.PIPE)
     while piece := push.stderr.read1():
-        said += piece
-        first = first or (time.perf_counter() - start if b"remote: git-gate" in said else None)
-    print(json.dumps({"ok": push.wait() == 0, "took": time.perf_counter() - start, "first": first, "said": said.decode(errors="replace")[-500:]}), flush=True)
+        said, now = said + piece, time.perf_counter()
+        sends = sends or (now if b"Writing objects" in said else None)
+        first = first or (now if b"remote: git-gate" in said else None)
+    done = {"ok": push.wait() == 0, "took": time.perf_counter() - start, "silent": first - sends if first and sends else None, "said": said.decode(errors="replace")[-500:]}
+    print(json.dumps(done), flush=True)
 """
 
 
@@ -77,9 +80,9 @@ def measure(table, world, pss):
             run.stdin.write("work:refs/heads/agent/x\n")
             run.stdin.flush()
             answer = json.loads(run.stdout.readline())
-            if not answer["ok"]:
-                fail("the push through the gate failed", answer["said"])
-            firsts.append(answer["first"])
+            if not answer["ok"] or answer["silent"] is None:
+                fail("the push through the gate failed, or the gate said nothing", answer["said"])
+            firsts.append(answer["silent"])
             return answer["took"] * 1000
 
         def direct():

@@ -7,9 +7,10 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use bottle::plan::agent::AGENT;
 use bottle::plan::agent::Run;
 use bottle::plan::{Network, Plan};
-use bottle::render::compose::{AGENT, Bind, Closed, Facts, Subnet, Workplace, render};
+use bottle::render::compose::{Bind, Closed, Facts, Subnet, Workplace, render};
 use serde_json::{Value, json};
 
 use crate::plan::{EGRESS, WORKSPACES, made};

@@ -13,7 +13,7 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, acc
 use rustix::fs::{AtFlags, Mode, chmodat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::backend::embedded::ids::Ids;
+use crate::backend::ids::Ids;
 use crate::backend::provision::give;
 use crate::error::{Error, Result};
 use crate::files::Dir;

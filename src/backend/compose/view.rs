@@ -3,9 +3,9 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use crate::backend::embedded::host_tree::Entry;
-use crate::backend::embedded::ids::Ids;
 use crate::backend::etc;
+use crate::backend::host_tree::Entry;
+use crate::backend::ids::Ids;
 use crate::error::Result;
 use crate::files::{Dir, PUBLIC};
 use crate::manifest::model::Rootfs;

@@ -5,10 +5,7 @@
 //! though no packet can leave.
 
 pub mod cgroup;
-pub mod host_tree;
-pub mod ids;
 pub mod piece;
-pub mod programs;
 pub mod root;
 mod sources;
 pub mod spawn;
@@ -17,17 +14,16 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use bottle_contract::names;
-use bottle_init::spec::{Exec, Mode, SeccompProfile, Source, Spec, Surroundings};
+use bottle_init::spec::{Source, Surroundings};
 
-use super::{Applied, Backend, Given, provision};
+use super::ids::{self, Ids};
+use super::{Applied, Backend, Given, host_tree, programs, provision, spec, workplace};
 use crate::error::{Error, Result};
 use crate::manifest::model::WorkspaceMode;
-use crate::plan::{Dialler, Network, Plan, SidecarPlan, Step};
-use crate::store::{Claim, Object, Workspace};
+use crate::plan::{Dialler, Plan, SidecarPlan, Step};
+use crate::store::{Claim, Object};
 use crate::values;
 use cgroup::Hierarchy;
-use ids::Ids;
 
 /// One bottle under this backend.
 pub struct Embedded<'p> {
@@ -92,34 +88,11 @@ impl<'p> Embedded<'p> {
         });
         let host = host_tree::read();
         let facts = root::AgentFacts { host: &host, ca_pem: &self.agent_ca, changes: &self.changes };
-        let mut spec = Spec {
-            piece: "agent".into(),
-            hostname: self.plan.id.clone(),
-            mode: Mode::Agent,
-            surroundings: Surroundings::Fresh,
-            own_network: true,
-            listen: ports.collect(),
-            image: self.image.clone().map(Source::Path),
-            mounts: root::agent(self.plan, &facts),
-            terminal: self.plan.agent.terminal,
-            window: self.window,
-            stdio_fds: [0; 3],
-            passed_fds: Vec::new(),
-            group_fds: Vec::new(),
-            exec: Exec {
-                program_fd: None,
-                argv: self.plan.agent.argv.clone(),
-                env: self.values.env.iter().map(|(name, value)| (name.clone(), value.as_str().to_owned())).collect(),
-                cwd: self.plan.agent.directory.clone(),
-            },
-            rlimits: vec![(libc::RLIMIT_CORE, 0), (libc::RLIMIT_NPROC, self.plan.limits.pids)],
-            seccomp: match self.plan.workspace.mode {
-                WorkspaceMode::Mount => SeccompProfile::AgentOnHostTree,
-                // Changes are taken over without these bits.
-                WorkspaceMode::Overlay | WorkspaceMode::Copy | WorkspaceMode::None => SeccompProfile::Agent,
-            },
-            writable: root::agent_writable(self.plan),
-        };
+        let mut spec = spec::agent(self.plan, &self.values, self.window, Surroundings::Fresh);
+        spec.listen = ports.collect();
+        spec.image = self.image.clone().map(Source::Path);
+        spec.mounts = root::agent(self.plan, &facts);
+        spec.rlimits.push((libc::RLIMIT_NPROC, self.plan.limits.pids));
         let ids = self.ids("agent");
         let mut fds = sources::detach(&mut spec, ids)?;
         let cell = piece::start_agent(&mut spec, &mut fds, ids, self.own_executable.as_fd(), &self.groups, claim)?;
@@ -136,32 +109,12 @@ impl<'p> Embedded<'p> {
             })?;
             listeners.push(socket);
         }
-        let mut env = bottle_contract::handoff::environment(&names, 1);
         let resolution = if sidecar.host_resolution { provision::resolution() } else { Vec::new() };
-        if sidecar.host_resolution {
-            env.push(("SSL_CERT_FILE".into(), format!("{}/{}", names::CONFIG_DIR, provision::ROOTS)));
-        }
         let program = programs::find(&sidecar.piece)?;
         let runtime = claim.runtime()?.path().to_owned();
-        let mut spec = Spec {
-            piece: sidecar.piece.clone(),
-            hostname: sidecar.piece.clone(),
-            mode: Mode::Sidecar,
-            surroundings: Surroundings::Fresh,
-            own_network: sidecar.network == Network::None,
-            listen: Vec::new(),
-            image: None,
-            mounts: root::sidecar(sidecar, &runtime, &resolution),
-            terminal: false,
-            window: (0, 0),
-            stdio_fds: [0; 3],
-            passed_fds: Vec::new(),
-            group_fds: Vec::new(),
-            exec: Exec { program_fd: None, argv: vec![programs::file_name(&sidecar.piece)], env, cwd: "/".into() },
-            rlimits: vec![(libc::RLIMIT_CORE, 0)],
-            seccomp: SeccompProfile::Sidecar,
-            writable: Vec::new(),
-        };
+        let handed = bottle_contract::handoff::environment(&names, 1);
+        let mut spec = spec::sidecar(sidecar, programs::file_name(&sidecar.piece), handed, Surroundings::Fresh);
+        spec.mounts = root::sidecar(sidecar, &runtime, &resolution);
         let ids = self.ids(&sidecar.piece);
         let mut fds = sources::detach(&mut spec, ids)?;
         piece::start_sidecar(&mut spec, &mut fds, program, listeners, ids, self.own_executable.as_fd(), claim).map(Applied::Piece)
@@ -180,23 +133,10 @@ impl<'p> Embedded<'p> {
         if matches!(mode, WorkspaceMode::None | WorkspaceMode::Mount) {
             return Ok(());
         }
-        let path = claim.state().path().join("workspace");
-        claim.record(Object::WorkspaceDir(path.clone()))?;
-        let since = crate::clock::file_nanos();
-        let dir = claim.state().subdir("workspace")?;
-        let changes = if mode == WorkspaceMode::Overlay {
-            dir.subdir("work")?;
-            dir.subdir("upper")?.path().to_owned()
-        } else {
-            let copy = dir.subdir("copy")?;
-            self.left_out.extend(provision::copy(&self.plan.workspace.source, &copy)?);
-            copy.path().to_owned()
-        };
-        provision::same_mode(&self.plan.workspace.source, &changes);
-        self.changes = if mode == WorkspaceMode::Overlay { path } else { changes.clone() };
-        let source = self.plan.workspace.source.clone();
-        let copied = if mode == WorkspaceMode::Copy { crate::clock::file_nanos() } else { 0 };
-        claim.update(|m| m.workspace = Some(Workspace { mode, source, dir: changes, since, copied }))
+        let made = workplace::make(&self.plan.workspace.source, mode, None, claim)?;
+        self.changes = if mode == WorkspaceMode::Overlay { made.directory } else { made.changes };
+        self.left_out.extend(made.left_out);
+        Ok(())
     }
 
     fn limits(&mut self, claim: &mut Claim) -> Result<()> {

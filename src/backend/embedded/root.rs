@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use bottle_contract::names;
 use bottle_init::spec::{Mount, Source};
 
-use super::host_tree::Entry;
-use super::ids::INSIDE;
 use crate::backend::etc;
+use crate::backend::host_tree::Entry;
+use crate::backend::ids::INSIDE;
 use crate::manifest::model::{Rootfs, WorkspaceMode};
 use crate::plan::agent::HOME;
 use crate::plan::{Plan, SidecarPlan};

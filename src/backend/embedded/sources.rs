@@ -8,7 +8,7 @@ use bottle_init::root::detached;
 use bottle_init::spec::{Mount, Source, Spec};
 use bottle_init::sys::MountAttributes;
 
-use super::ids::Ids;
+use crate::backend::ids::Ids;
 use crate::error::{Error, Result};
 use crate::sys::userns;
 

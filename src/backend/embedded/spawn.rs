@@ -12,7 +12,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::Pid;
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set, set_capabilities};
 
-use super::ids::{INSIDE, Ids};
+use crate::backend::ids::{INSIDE, Ids};
 use crate::sys::clone::{ALL, ALL_BUT_NETWORK, Cloned, become_user, drop_groups, into_namespaces};
 
 /// A process that is pid 1 of a piece.

@@ -1,0 +1,55 @@
+//! The descriptors between the supervisor and a piece: theirs go into the piece's specification, ours are watched.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use bottle_init::spec::Spec;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+/// Our ends.
+#[derive(Debug, Default)]
+pub struct Ends {
+    /// What it prints: a name for the log, and the end to read from.
+    pub outputs: Vec<(&'static str, OwnedFd)>,
+    /// Where its standard input is written to.
+    pub input: Option<OwnedFd>,
+    /// Where it says that it serves.
+    pub ready: Option<OwnedFd>,
+}
+
+impl Ends {
+    /// An agent's: three pipes; none if it has a terminal, which its first process opens.
+    pub(super) fn of_agent(spec: &mut Spec, fds: &mut Vec<OwnedFd>) -> io::Result<Self> {
+        if spec.terminal {
+            return Ok(Self::default());
+        }
+        let (input_theirs, input_ours) = pipe()?;
+        let (stdout_ours, stdout_theirs) = pipe()?;
+        let (stderr_ours, stderr_theirs) = pipe()?;
+        spec.stdio_fds = [add(fds, input_theirs), add(fds, stdout_theirs), add(fds, stderr_theirs)];
+        Ok(Self { outputs: vec![("stdout", stdout_ours), ("stderr", stderr_ours)], input: Some(input_ours), ready: None })
+    }
+
+    /// A sidecar's: its log, and where it says that it serves, which it is passed behind `listeners`.
+    pub(super) fn of_sidecar(spec: &mut Spec, fds: &mut Vec<OwnedFd>, listeners: Vec<OwnedFd>) -> io::Result<Self> {
+        let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        let (log_ours, log_theirs) = pipe()?;
+        let (ready_ours, ready_theirs) = pipe()?;
+        let (null, log) = (add(fds, null), add(fds, log_theirs));
+        spec.stdio_fds = [null, log, log];
+        spec.passed_fds = listeners.into_iter().chain([ready_theirs]).map(|fd| add(fds, fd)).collect();
+        Ok(Self { outputs: vec![("stderr", log_ours)], input: None, ready: Some(ready_ours) })
+    }
+}
+
+/// Numbers a descriptor behind those that are there, from 1 on: 0 is the specification itself.
+pub(super) fn add(fds: &mut Vec<OwnedFd>, fd: OwnedFd) -> usize {
+    fds.push(fd);
+    fds.len()
+}
+
+/// A pipe whose ends are not inherited: the one to read from, the one to write to.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(pipe_with(PipeFlags::CLOEXEC)?)
+}

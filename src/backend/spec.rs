@@ -1,0 +1,67 @@
+//! What a piece is told in every backend; each adds how it reaches networks and files.
+
+use bottle_contract::names;
+use bottle_init::spec::{Exec, Mode, SeccompProfile, Spec, Surroundings};
+
+use super::embedded::root;
+use super::provision;
+use crate::manifest::model::WorkspaceMode;
+use crate::plan::agent::AGENT;
+use crate::plan::{Network, Plan, SidecarPlan};
+use crate::values::Values;
+
+/// The agent's.
+pub(super) fn agent(plan: &Plan, values: &Values, window: (u16, u16), surroundings: Surroundings) -> Spec {
+    Spec {
+        terminal: plan.agent.terminal,
+        window,
+        exec: Exec {
+            program_fd: None,
+            argv: plan.agent.argv.clone(),
+            env: values.env.iter().map(|(name, value)| (name.clone(), value.as_str().to_owned())).collect(),
+            cwd: plan.agent.directory.clone(),
+        },
+        seccomp: match plan.workspace.mode {
+            WorkspaceMode::Mount => SeccompProfile::AgentOnHostTree,
+            // Changes are taken over without setuid bits.
+            WorkspaceMode::Overlay | WorkspaceMode::Copy | WorkspaceMode::None => SeccompProfile::Agent,
+        },
+        writable: root::agent_writable(plan),
+        ..blank(AGENT, &plan.id, Mode::Agent, surroundings)
+    }
+}
+
+/// A sidecar's: `program` is what it is called, and it finds its listeners by the variables in `handed`.
+pub(super) fn sidecar(sidecar: &SidecarPlan, program: String, handed: Vec<(String, String)>, surroundings: Surroundings) -> Spec {
+    let mut env = handed;
+    if sidecar.host_resolution {
+        env.push(("SSL_CERT_FILE".into(), format!("{}/{}", names::CONFIG_DIR, provision::ROOTS)));
+    }
+    Spec {
+        own_network: sidecar.network == Network::None,
+        exec: Exec { program_fd: None, argv: vec![program], env, cwd: "/".into() },
+        ..blank(&sidecar.piece, &sidecar.piece, Mode::Sidecar, surroundings)
+    }
+}
+
+fn blank(piece: &str, hostname: &str, mode: Mode, surroundings: Surroundings) -> Spec {
+    Spec {
+        piece: piece.to_owned(),
+        hostname: hostname.to_owned(),
+        mode,
+        surroundings,
+        own_network: true,
+        listen: Vec::new(),
+        image: None,
+        mounts: Vec::new(),
+        terminal: false,
+        window: (0, 0),
+        stdio_fds: [0; 3],
+        passed_fds: Vec::new(),
+        group_fds: Vec::new(),
+        exec: Exec { program_fd: None, argv: Vec::new(), env: Vec::new(), cwd: "/".into() },
+        rlimits: vec![(libc::RLIMIT_CORE, 0)],
+        seccomp: SeccompProfile::Sidecar,
+        writable: Vec::new(),
+    }
+}
