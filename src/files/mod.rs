@@ -160,8 +160,19 @@ impl AsFd for Dir {
 pub(crate) fn beneath(dir: impl AsFd, path: impl AsRef<Path>, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NOCTTY };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    resolved(dir, path, flags, mode, resolve)
+}
+
+/// Opens `path` relative to `dir`, as openat2(2) resolves it.
+pub(crate) fn resolved(
+    dir: impl AsFd,
+    path: impl AsRef<Path>,
+    flags: OFlags,
+    mode: Mode,
+    resolve: ResolveFlags,
+) -> rustix::io::Result<OwnedFd> {
     loop {
-        // EAGAIN: something was renamed during the walk, so the kernel could not prove that it stayed beneath (openat2(2)).
+        // EAGAIN: something was renamed during the walk, anywhere, so the kernel could not prove that it stayed beneath.
         match rustix::fs::openat2(&dir, path.as_ref(), flags, mode, resolve) {
             Err(Errno::AGAIN | Errno::INTR) => continue,
             answer => return answer,

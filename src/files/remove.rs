@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{Dir, PRIVATE_DIR, chmod_by_descriptor, component, failed, random_hex};
+use super::{Dir, PRIVATE_DIR, chmod_by_descriptor, component, failed, random_hex, resolved};
 use crate::error::Result;
 
 /// How deep one walk goes. What lies deeper is first moved up, so that neither descriptors nor the stack run out.
@@ -95,7 +95,7 @@ impl Removal<'_> {
 /// Opens a directory that is to be emptied, with the rights to do so.
 fn open_for_removal(parent: &Dir, name: &OsStr) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    let open = |flags| rustix::fs::openat2(&parent.fd, name, flags | OFlags::CLOEXEC | OFlags::DIRECTORY, Mode::empty(), resolve);
+    let open = |flags| resolved(&parent.fd, name, flags | OFlags::CLOEXEC | OFlags::DIRECTORY, Mode::empty(), resolve);
     let held = open(OFlags::PATH | OFlags::NOFOLLOW)?;
     let mode = rustix::fs::fstat(&held)?.st_mode;
     if mode & 0o700 != 0o700 {

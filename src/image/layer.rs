@@ -9,11 +9,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, linkat, mkdirat, openat, openat2, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, linkat, mkdirat, openat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
 use super::archive::{At, sha256};
-use crate::files::Dir;
+use crate::files::{Dir, resolved};
 
 /// A name that deletes what a lower layer has (OCI image specification, "Whiteouts").
 const WHITEOUT: &[u8] = b".wh.";
@@ -120,10 +120,10 @@ fn place(entry: &mut tar::Entry<'_, impl Read>, path: &Path, tree: &Dir) -> io::
 fn directory(tree: &Dir, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut reached = PathBuf::from(".");
-    let mut current = openat2(tree.fd(), &reached, flags, Mode::empty(), INSIDE)?;
+    let mut current = resolved(tree.fd(), &reached, flags, Mode::empty(), INSIDE)?;
     for part in path.components() {
         reached.push(part);
-        current = match openat2(tree.fd(), &reached, flags, Mode::empty(), INSIDE) {
+        current = match resolved(tree.fd(), &reached, flags, Mode::empty(), INSIDE) {
             Ok(next) => next,
             Err(Errno::NOENT) => {
                 // A link that leads nowhere gives way to the directory that the layer needs there.
@@ -131,7 +131,7 @@ fn directory(tree: &Dir, path: &Path) -> io::Result<OwnedFd> {
                     remove(&current, part.as_os_str())?;
                     mkdirat(&current, part.as_os_str(), Mode::from_raw_mode(0o755))?;
                 }
-                openat2(tree.fd(), &reached, flags, Mode::empty(), INSIDE)?
+                resolved(tree.fd(), &reached, flags, Mode::empty(), INSIDE)?
             }
             Err(errno) => return Err(errno.into()),
         };

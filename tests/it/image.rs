@@ -127,6 +127,30 @@ fn layers_lie_on_each_other_and_whiteouts_delete() {
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&fs::metadata(tree.join("bin/sh")).unwrap().permissions()) & 0o7777, 0o755);
 }
 
+// A kernel that sees a rename anywhere while it walks over `..` says "try again".
+#[test]
+fn renames_elsewhere_do_not_stop_an_image() {
+    let lab = Lab::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (here, there) = (elsewhere.path().join("here"), elsewhere.path().join("there"));
+    fs::write(&here, "").unwrap();
+    let names: Vec<String> = (0..2000).map(|n| format!("up/up/up/dir/{n}")).collect();
+    let files = names.iter().map(|name| Entry::File(name, "x", 0o644));
+    let entries: Vec<_> = [Entry::Link("up", "../../../..")].into_iter().chain(files).collect();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let tree = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                fs::rename(&here, &there).and_then(|()| fs::rename(&there, &here)).unwrap();
+            }
+        });
+        let tree = lab.unpack(&[layer(&entries)]);
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        tree.unwrap()
+    });
+    assert_eq!(fs::read_dir(tree.join("dir")).unwrap().count(), 2000);
+}
+
 // covers: C12
 #[test]
 fn an_image_cannot_write_outside_its_tree() {
