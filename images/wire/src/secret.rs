@@ -1,5 +1,6 @@
 //! Secrets: read once, wiped when dropped, never shown; and the headers that they go into.
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,9 +32,16 @@ pub struct Hidden {
     strings: Vec<Zeroizing<Vec<u8>>>,
     /// Finds them, of two that begin at one place the longer. None if there is nothing to find.
     finder: Option<AhoCorasick>,
+    /// Which of them begin so.
+    beginnings: HashMap<[u8; Hidden::TELLING], Vec<usize>>,
+    /// The length of the longest.
+    longest: usize,
 }
 
 impl Hidden {
+    /// So many bytes tell the beginning of a secret from other text. Fewer would occur by chance at the end of every other message.
+    pub const TELLING: usize = 4;
+
     /// For what is worth blanking: each string in every form in which an upstream may say it back.
     pub fn new(strings: impl IntoIterator<Item = Vec<u8>>) -> Result<Self, String> {
         let mut all: Vec<Zeroizing<Vec<u8>>> = Vec::new();
@@ -49,12 +57,35 @@ impl Hidden {
         }
         let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(all.iter().map(|string| string.as_slice()));
         let finder = finder.map_err(|_| "a secret cannot be looked for in answers")?;
-        Ok(Self { finder: (!all.is_empty()).then_some(finder), strings: all })
+        let mut beginnings: HashMap<_, Vec<usize>> = HashMap::new();
+        for (index, string) in all.iter().enumerate() {
+            if let Some(beginning) = string.first_chunk() {
+                beginnings.entry(*beginning).or_default().push(index);
+            }
+        }
+        let longest = all.iter().map(|string| string.len()).max().unwrap_or_default();
+        Ok(Self { finder: (!all.is_empty()).then_some(finder), strings: all, beginnings, longest })
     }
 
     /// Each of them, in every form.
     pub fn strings(&self) -> impl Iterator<Item = &[u8]> {
         self.strings.iter().map(|string| string.as_slice())
+    }
+
+    /// The length of the longest.
+    pub fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// How many bytes at the end may be the beginning of one of them; none, if they are fewer than [`TELLING`](Self::TELLING).
+    pub fn unfinished(&self, bytes: &[u8]) -> usize {
+        let first = bytes.len().saturating_sub(self.longest.saturating_sub(1));
+        let begins = |end: &[u8]| {
+            let Some(beginning) = end.first_chunk::<{ Self::TELLING }>() else { return false };
+            let mut candidates = self.beginnings.get(beginning).into_iter().flatten();
+            candidates.any(|&index| self.strings[index].len() > end.len() && self.strings[index].starts_with(end))
+        };
+        (first..bytes.len()).find(|&at| begins(&bytes[at..])).map_or(0, |at| bytes.len() - at)
     }
 
     /// Whether one of them occurs.
