@@ -438,16 +438,20 @@ impl Collector {
 
 /// Gives a tree of the test's own to a user, and to nobody else. What is so already is left alone: a run compares times.
 fn give(path: &Path, user: u32) {
-    let meta = fs::symlink_metadata(path).expect("root may look");
+    // A bottle that runs meanwhile may remove what was just listed.
+    let Ok(meta) = fs::symlink_metadata(path) else { return };
     let given = (meta.uid(), meta.gid()) == (user, user);
     if !given {
-        lchown(path, Some(user), Some(user)).expect("root may give");
+        match lchown(path, Some(user), Some(user)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            result => result.expect("root may give"),
+        }
     }
     if meta.is_dir() {
         if !given {
             fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("root may change modes");
         }
-        for entry in fs::read_dir(path).expect("root may read").filter_map(Result::ok) {
+        for entry in fs::read_dir(path).into_iter().flatten().filter_map(Result::ok) {
             give(&entry.path(), user);
         }
     }
