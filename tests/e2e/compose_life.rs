@@ -198,7 +198,6 @@ fn crash(engine: &Engine) {
     fs::remove_file(&hold).unwrap();
     let back = wait_until(PATIENCE, || engine.docker(["version"]).output().is_ok_and(|said| said.status.success()).then_some(()));
     assert!(back.is_some(), "{} did not come back", engine.name);
-    fs::set_permissions(engine.directory().join("docker.sock"), fs::Permissions::from_mode(0o666)).unwrap();
 }
 
 /// Prints numbers until it is asked to end.
@@ -215,12 +214,13 @@ fn a_daemon_that_dies_with_its_containers_ends_the_bottle_and_the_rest_can_be_re
     crash(engine);
     // The new daemon ends what the old one left.
     let ended = run.end_killed();
-    assert_eq!(ended.ending, Ending::Code(125), "{}", ended.stderr);
-    assert!(
-        ended.stderr.contains("ended, and with it the agent's reach") || ended.stderr.contains("killed from outside"),
-        "{}",
-        ended.stderr
-    );
+    // Which of the containers it ends first is its own affair.
+    let expected = match ended.stderr.contains("the agent's namespace was killed from outside") {
+        true => 137,
+        false => 125,
+    };
+    assert!(expected == 137 || ended.stderr.contains("ended, and with it the agent's reach"), "{}", ended.stderr);
+    assert_eq!(ended.ending, Ending::Code(expected), "{}", ended.stderr);
     let said = bottle.run(["cleanup"]);
     assert_eq!(said.ending, Ending::Code(0), "{}", said.stderr);
     is_gone(Some(engine), &bottle);
