@@ -114,12 +114,14 @@ def bombs():
 for _ in range(3):
     took, status = honest()
 print("calm", status, flush=True)
-floods = [threading.Thread(target=flood, daemon=True) for flood in [slowly, resets, resets, bombs]]
-for flood in floods:
-    flood.start()
-deadline = time.monotonic() + 15
+threading.Thread(target=slowly, daemon=True).start()
+# The others keep this interpreter busy, so they begin when the slow ones are there.
+deadline = time.monotonic() + 30
 while len(slow) < 5000 and time.monotonic() < deadline:
     time.sleep(0.05)
+for flood in [resets, resets, bombs]:
+    threading.Thread(target=flood, daemon=True).start()
+time.sleep(1)
 print("flood", len(slow), flush=True)
 for _ in range(10):
     took, status = honest()

@@ -21,7 +21,7 @@ fn sidecars(processes: &[Leftover]) -> Vec<(i32, String)> {
     for process in processes {
         if let Leftover::Process { pid, .. } = process
             && let Ok(name) = fs::read_to_string(format!("/proc/{pid}/comm"))
-            && ["bottle-egress", "bottle-pipelock"].iter().any(|piece| piece.starts_with(name.trim()))
+            && ["bottle-egress", "bottle-pipelock"].contains(&name.trim())
         {
             found.push((*pid, name.trim().to_owned()));
         }

@@ -80,7 +80,7 @@ fn sigterm_ends_it_cleanly_and_no_event_or_argument_holds_the_secret() {
         std::thread::yield_now();
     };
     assert!(status.success(), "{status}");
-    assert!(egress.events().iter().any(|event| event.event == "stopping"));
+    egress.event(|event| event.event == "stopping");
     assert!(!format!("{:?}", egress.events()).contains(TOKEN));
 }
 
