@@ -57,6 +57,7 @@ fn repo(raw: &raw::Repo, base: Base<'_>) -> Result<Repo, Problem> {
         auth: raw.auth.as_ref().map(route::auth).transpose()?,
         connect: raw.connect.as_ref().map(route::address).transpose()?,
         push: raw.push.as_ref().map_or(Ok(PushPolicy::default()), push)?,
+        other_committers: raw.push.as_ref().is_some_and(|push| push.other_committers),
     })
 }
 
@@ -74,6 +75,8 @@ fn push(raw: &raw::Push) -> Result<PushPolicy, Problem> {
         force: raw.force,
         delete: raw.delete,
         options: raw.options,
+        // Known once the bottle's own identity is.
+        committer: None,
         pack_bytes: raw.size.as_ref().map_or(Ok(usual.pack_bytes), size)?,
         objects: raw.objects.as_ref().map_or(Ok(usual.objects), objects)?,
     })

@@ -91,7 +91,7 @@ impl Layer {
             env: self.env,
             egress: Egress { routes: self.routes.unwrap_or_default(), trust: self.trust.unwrap_or_default(), parent: self.parent },
             git: self.git.unwrap_or_default(),
-            author: self.author,
+            author: self.author.unwrap_or_default(),
             supervise: self.supervise.unwrap_or_default(),
             scan: Scan { rules: self.rules.unwrap_or_default(), answers: self.answers.unwrap_or_default() },
             limits: self.limits,

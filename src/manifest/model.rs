@@ -100,7 +100,7 @@ pub struct Bottle {
     /// Repositories that the agent may fetch from and push to; empty: no `git-gate`.
     pub git: Vec<Repo>,
     /// Whom the agent's commits name.
-    pub author: Option<Author>,
+    pub author: Author,
     /// The agent may ask, a person decides.
     pub supervise: bool,
     /// Scanning beyond what always is done.
@@ -202,6 +202,8 @@ pub struct Repo {
     pub connect: Option<SocketAddr>,
     /// What may be pushed.
     pub push: PushPolicy,
+    /// Commits and tags may name another than [`Bottle::author`] as the one who made them.
+    pub other_committers: bool,
 }
 
 /// Whom commits name.
@@ -211,6 +213,20 @@ pub struct Author {
     pub name: String,
     /// An address.
     pub email: String,
+}
+
+impl Default for Author {
+    /// An address that nobody can have (RFC 2606, section 2).
+    fn default() -> Self {
+        Self { name: "agent".into(), email: "agent@bottle.invalid".into() }
+    }
+}
+
+impl std::fmt::Display for Author {
+    /// As git writes it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} <{}>", self.name, self.email)
+    }
 }
 
 /// Scanning beyond what always is done.

@@ -258,6 +258,9 @@ pub struct Push {
     /// Push options, which some servers act on.
     #[serde(default)]
     pub options: bool,
+    /// Commits and tags that name another than `git.author` as the one who made them.
+    #[serde(default)]
+    pub other_committers: bool,
     /// The largest pack of one push, as in `500MiB`; 2 GiB if not given.
     #[serde(default, deserialize_with = "written")]
     #[schemars(extend("pattern" = measure::SIZE))]
@@ -275,7 +278,17 @@ fn yes() -> bool {
 impl Default for Push {
     /// `push:` with nothing below it allows nothing.
     fn default() -> Self {
-        Self { allow: None, create: true, update: true, force: false, delete: false, options: false, size: None, objects: None }
+        Self {
+            allow: None,
+            create: true,
+            update: true,
+            force: false,
+            delete: false,
+            options: false,
+            other_committers: false,
+            size: None,
+            objects: None,
+        }
     }
 }
 

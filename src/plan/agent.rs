@@ -7,7 +7,7 @@ use bottle_contract::names;
 
 use super::git;
 use super::sidecars::{self, Wish};
-use crate::manifest::model::{Agent, Bottle, EnvValue, Provider, TemplatePart};
+use crate::manifest::model::{Agent, Author, Bottle, EnvValue, Provider, TemplatePart};
 
 /// The agent's name among the pieces.
 pub const AGENT: &str = "agent";
@@ -99,6 +99,13 @@ pub(super) fn env(agent: &Agent, wish: &Wish<'_>, term: Option<&str>) -> BTreeMa
     let mut direct = vec!["localhost", "127.0.0.1", "::1"];
     if !wish.bottle.git.is_empty() {
         direct.push(names::GIT_GATE.0);
+        // What a repository's own configuration says would else count more, and the gate takes this identity only.
+        let Author { name, email } = &wish.bottle.author;
+        for (variable, value) in
+            [("GIT_AUTHOR_NAME", name), ("GIT_AUTHOR_EMAIL", email), ("GIT_COMMITTER_NAME", name), ("GIT_COMMITTER_EMAIL", email)]
+        {
+            set(variable, value);
+        }
     }
     if wish.bottle.supervise {
         direct.push(names::SUPERVISE.0);
@@ -139,7 +146,7 @@ pub(super) fn files(agent: &Agent, bottle: &Bottle) -> BTreeMap<PathBuf, String>
     }
     if !bottle.git.is_empty() {
         // Where git looks too; `~/.gitconfig` stays the agent's own.
-        put(".config/git/config", git::config(&bottle.git, bottle.author.as_ref()));
+        put(".config/git/config", git::config(&bottle.git, &bottle.author));
     }
     files
 }

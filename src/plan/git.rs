@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use bottle_contract::gate::{Remote, Repo};
+use bottle_contract::gate::{PushPolicy, Remote, Repo};
 use bottle_contract::host::Host;
 use bottle_contract::names;
 use bottle_contract::pipelock::Tunnel;
@@ -65,7 +65,7 @@ pub(super) fn secrets(repos: &[model::Repo]) -> Vec<SecretPlan> {
 }
 
 /// A repository as the gate is told of it.
-pub(super) fn repo(repo: &model::Repo, secrets: &[SecretPlan]) -> Repo {
+pub(super) fn repo(repo: &model::Repo, author: &Author, secrets: &[SecretPlan]) -> Repo {
     let url = Url::of(&repo.upstream);
     let slot = |name: &str| secrets.iter().find(|secret| secret.token_ref == name).map_or(String::new(), |secret| secret.slot.clone());
     let (host, port, path) = (url.host(), url.port(), url.path.to_owned());
@@ -84,7 +84,8 @@ pub(super) fn repo(repo: &model::Repo, secrets: &[SecretPlan]) -> Repo {
             Remote::Https { host, port, path, auth }
         }
     };
-    Repo { name: repo.name.clone(), upstream, push: repo.push.clone() }
+    let committer = (!repo.other_committers).then(|| author.to_string());
+    Repo { name: repo.name.clone(), upstream, push: PushPolicy { committer, ..repo.push.clone() } }
 }
 
 /// The tunnels that pipelock opens for the gate, and no others.
@@ -105,8 +106,8 @@ pub(super) fn tunnels(repos: &[model::Repo]) -> Vec<Tunnel> {
 /// Git rewrites by the longest prefix that fits. `https://host/acme/app` is a spelling, and a prefix of
 /// `https://host/acme/app-docs` too, which is another repository: so each character that could go on has a longer rule
 /// that changes nothing.
-pub(super) fn config(repos: &[model::Repo], author: Option<&Author>) -> String {
-    let (name, email) = author.map_or(("agent", "agent@bottle.invalid"), |author| (&author.name, &author.email));
+pub(super) fn config(repos: &[model::Repo], author: &Author) -> String {
+    let Author { name, email } = author;
     let mut text =
         format!("# Made by bottle: the remotes of this bottle are behind its git gate.\n[user]\n\tname = {name}\n\temail = {email}\n");
     for repo in repos {

@@ -156,7 +156,7 @@ fn git_gate(wish: &Wish<'_>) -> Option<SidecarPlan> {
     let config = GateConfig {
         bottle: wish.id.into(),
         generation: 1,
-        repos: repos.iter().map(|repo| git::repo(repo, &secrets)).collect(),
+        repos: repos.iter().map(|repo| git::repo(repo, &wish.bottle.author, &secrets)).collect(),
         link: format!("{}/{}", names::LINK_DIR, names::PIPELOCK_SOCKET),
         trust: trust.keys().map(|file| format!("{}/{file}", names::CONFIG_DIR)).collect(),
         fingerprints: serde_json::Value::Null,

@@ -56,7 +56,7 @@ def measure(table, world, pss):
         with open(f"{world.home}/config/bottles/gate.md", "w") as file:
             file.write(f"---\negress:\n  trust: [{json.dumps(origin['ca'])}]\n  routes: []\ngit:\n  repos:\n    - name: app\n"
                        f"      upstream: https://git.test/writable/app.git\n      connect: \"{origin['https']}\"\n"
-                       f"      push: {{ allow: [refs/heads/agent/*], delete: true, force: true }}\n---\n")
+                       f"      push: {{ allow: [refs/heads/agent/*], delete: true, force: true, other_committers: true }}\n---\n")
         with open(f"{world.home}/config/agents/gate.md", "w") as file:
             file.write("---\nbottle: gate\nprovider: shell\n---\n")
         with open(os.path.join(work, "driver.py"), "w") as file:

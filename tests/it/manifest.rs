@@ -143,7 +143,7 @@ Why this bottle is as it is.
                 parent: Some(Parent { address: "192.0.2.7:3128".parse().unwrap(), ca: Some("/etc/proxy.pem".into()) }),
             },
             git: vec![],
-            author: None,
+            author: Author::default(),
             supervise: false,
             scan: Scan { rules: vec!["/cfg/bottles/gitleaks.toml".into(), "/home/u/more.toml".into()], answers: true },
             limits: Limits { memory: Some(4 << 30), pids: Some(512), time: Some(Duration::from_secs(7200)) },
@@ -171,7 +171,7 @@ fn a_child_adds_variables_and_replaces_lists() {
         env: BTreeMap::from([("A".into(), text("parent")), ("B".into(), text("middle")), ("C".into(), text("child"))]),
         egress: Egress { routes: vec![route("c.test")], trust: vec!["/cfg/bottles/p.pem".into()], parent: None },
         git: vec![],
-        author: None,
+        author: Author::default(),
         supervise: false,
         scan: Scan { rules: vec!["/cfg/bottles/p.toml".into()], answers: false },
         limits: Limits { memory: Some(1 << 30), pids: Some(20), time: None },
@@ -594,7 +594,7 @@ fn a_repository_behind_the_gate_is_checked_word_by_word() {
     let all = "name: app, upstream: 'https://a.test/x', auth: { scheme: basic, token_ref: T }, connect: '127.0.0.1:1', \
                push: { allow: [refs/heads/a/*], create: false, update: false, force: true, delete: true, options: true, size: 1MiB, objects: 7 }";
     let made = bottle(&format!("git: {{ author: {{ name: Ann, email: a@b.test }}, repos: [{{ {all} }}] }}")).unwrap();
-    assert_eq!(made.author.map(|author| (author.name, author.email)), Some(("Ann".into(), "a@b.test".into())));
+    assert_eq!(made.author.to_string(), "Ann <a@b.test>");
     let policy = PushPolicy {
         allow: vec!["refs/heads/a/*".into()],
         create: false,
@@ -602,6 +602,7 @@ fn a_repository_behind_the_gate_is_checked_word_by_word() {
         force: true,
         delete: true,
         options: true,
+        committer: None,
         pack_bytes: 1 << 20,
         objects: 7,
     };

@@ -11,8 +11,8 @@ use bottle::plan::build::Facts;
 use bottle::plan::{Plan, plan};
 use bottle::render::preflight;
 
-/// No routes, one open route, and routes with everything that a route can have.
-pub(crate) const EGRESS: [(&str, &str); 3] = [
+/// No routes, one open route, routes with everything that a route can have, and repositories without routes.
+pub(crate) const EGRESS: [(&str, &str); 4] = [
     ("closed", "egress:\n  routes: []\n"),
     ("open", "egress:\n  routes:\n    - host: \"*.pythonhosted.org\"\n"),
     (
@@ -30,6 +30,24 @@ pub(crate) const EGRESS: [(&str, &str); 3] = [
       auth: { token_ref: GITHUB_TOKEN }
     - host: git.corp.example:8443
       connect: 10.0.0.7:443
+",
+    ),
+    (
+        "git",
+        "egress:
+  routes: []
+git:
+  author: { name: Ada's agent, email: agent@ada.example }
+  repos:
+    - name: app
+      upstream: ssh://git@github.com/acme/app.git
+      identity: ~/.ssh/id_app
+      host_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl
+      push: { allow: [refs/heads/agent/*], delete: true }
+    - name: docs
+      upstream: https://git.corp.example:8443/acme/docs
+      connect: 10.0.0.7:443
+      auth: { scheme: Basic, token_ref: GIT_TOKEN }
 ",
     ),
 ];

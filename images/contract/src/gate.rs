@@ -102,6 +102,9 @@ pub struct PushPolicy {
     pub delete: bool,
     /// Push options, which some servers act on.
     pub options: bool,
+    /// Whom every commit's committer and every tag's tagger must name, `Name <address>`; none: anybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub committer: Option<String>,
     /// Bytes of a pack.
     pub pack_bytes: u64,
     /// Objects of a pack.
@@ -118,6 +121,7 @@ impl Default for PushPolicy {
             force: false,
             delete: false,
             options: false,
+            committer: None,
             pack_bytes: 2 << 30,
             objects: 1_000_000,
         }

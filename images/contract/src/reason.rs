@@ -54,6 +54,8 @@ reasons! {
     RepoNotListed = "repo_not_listed", "this bottle has no such repository at git-gate; its manifest lists them under `git.repos`";
     /// The ref policy does not allow a change.
     RefNotAllowed = "ref_not_allowed", "push to a ref that this bottle allows, without force or deletion unless they are allowed";
+    /// A commit or tag names somebody else as the one who made it.
+    CommitterNotAllowed = "committer_not_allowed", "commits must name this bottle's own identity as their committer; make them again (git rebase --force-rebase), or push only your own";
     /// What was pushed is not a sound pack.
     PackNotSound = "pack_not_sound", "the pack cannot be read whole, so it cannot be checked; run `git fsck`, then push again";
     /// Upstream did not take a push that the gate let pass.

@@ -1,6 +1,6 @@
 //! Commits, trees and tags of a pack: what is reached from where, by which name. Pure.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use gix_hash::ObjectId;
 
@@ -19,6 +19,8 @@ pub struct History {
     order: Vec<ObjectId>,
     trees: HashMap<ObjectId, (usize, usize)>,
     tree_order: Vec<ObjectId>,
+    /// Whom its commits name as committers and its tags as taggers, each with the first object that does.
+    makers: BTreeMap<Vec<u8>, ObjectId>,
 }
 
 #[derive(Debug)]
@@ -45,10 +47,12 @@ impl History {
         match kind {
             Kind::Blob => {}
             Kind::Tag => {
-                tag(object).ok_or_else(|| malformed("it is no tag"))?;
+                let tag = tag(object).ok_or_else(|| malformed("it is no tag"))?;
+                self.made_by(tag, id);
             }
             Kind::Commit => {
-                let commit = commit(object).ok_or_else(|| malformed("it is no commit"))?;
+                let (commit, committer) = commit(object).ok_or_else(|| malformed("it is no commit"))?;
+                self.made_by(committer, id);
                 if self.commits.insert(id, commit).is_none() {
                     self.order.push(id);
                 }
@@ -149,6 +153,18 @@ impl History {
         order
     }
 
+    /// The first object that names another maker than `allowed`, `Name <address>`; and whom it names.
+    pub fn made_by_another(&self, allowed: &[u8]) -> Option<(ObjectId, &[u8])> {
+        self.makers.iter().find(|(maker, _)| *maker != allowed).map(|(maker, id)| (*id, maker.as_slice()))
+    }
+
+    fn made_by(&mut self, maker: &[u8], id: ObjectId) {
+        let maker = identity(maker);
+        if !self.makers.contains_key(maker) {
+            self.makers.insert(maker.to_vec(), id);
+        }
+    }
+
     fn walk(
         &self,
         commit: Option<ObjectId>,
@@ -205,21 +221,36 @@ fn entry(tree: &[u8]) -> Option<(TreeEntry<'_>, &[u8])> {
     Some((TreeEntry { name: &rest[..zero], id: ObjectId::from(*id) }, after))
 }
 
-fn commit(object: &[u8]) -> Option<Commit> {
+/// A commit, and whom it names as its committer.
+fn commit(object: &[u8]) -> Option<(Commit, &[u8])> {
     let mut lines = object.split(|b| *b == b'\n');
     let tree = ObjectId::from_hex(lines.next()?.strip_prefix(b"tree ")?).ok()?;
     let mut parents = Vec::new();
-    for line in lines {
+    while let Some(line) = lines.next() {
         let Some(parent) = line.strip_prefix(b"parent ") else {
-            return line.starts_with(b"author ").then_some(Commit { tree, parents });
+            line.strip_prefix(b"author ")?;
+            let committer = lines.next()?.strip_prefix(b"committer ")?;
+            return Some((Commit { tree, parents }, committer));
         };
         parents.push(ObjectId::from_hex(parent).ok()?);
     }
     None
 }
 
-fn tag(object: &[u8]) -> Option<ObjectId> {
-    ObjectId::from_hex(object.split(|b| *b == b'\n').next()?.strip_prefix(b"object ")?).ok()
+/// Whom a tag names as its maker; nobody, as in tags of the first years of git, is nobody in particular.
+fn tag(object: &[u8]) -> Option<&[u8]> {
+    let mut lines = object.split(|b| *b == b'\n');
+    ObjectId::from_hex(lines.next()?.strip_prefix(b"object ")?).ok()?;
+    let head = lines.take_while(|line| !line.is_empty());
+    Some(head.filter_map(|line| line.strip_prefix(b"tagger ")).next().unwrap_or_default())
+}
+
+/// `Name <address>`, of that and a time. What is not written so is left whole: it is nobody's name.
+fn identity(maker: &[u8]) -> &[u8] {
+    let Some(end) = maker.iter().position(|b| *b == b'>') else { return maker };
+    let (identity, time) = maker.split_at(end + 1);
+    let is_time = |b: &u8| b.is_ascii_digit() || matches!(b, b' ' | b'+' | b'-');
+    if time.first() == Some(&b' ') && time.iter().all(is_time) { identity } else { maker }
 }
 
 #[cfg(test)]
@@ -239,7 +270,7 @@ mod tests {
         for parent in parents {
             text += &format!("parent {}\n", id(*parent));
         }
-        (text + "author a <a@b> 0 +0000\n\nwords\n").into_bytes()
+        (text + "author a <a@b> 0 +0000\ncommitter c <c@d> 0 +0000\n\nwords\n").into_bytes()
     }
 
     fn history(commits: &[(u8, u8, &[u8])], trees: &[(u8, &[(&str, u8)])]) -> History {
@@ -299,6 +330,40 @@ mod tests {
             })
             .unwrap();
         assert_eq!(told, 100);
+    }
+
+    // covers: G20
+    #[test]
+    fn a_maker_is_read_in_one_way_only() {
+        let of = |line: &str| {
+            let mut history = History::default();
+            let text = format!("tree {}\nauthor a <a@b> 0 +0000\ncommitter {line}\n\nwords\n", id(1));
+            history.keep(Kind::Commit, id(2), text.as_bytes()).unwrap();
+            history.made_by_another(b"Ada <ada@b>").map(|(_, maker)| String::from_utf8(maker.to_vec()).unwrap())
+        };
+        assert_eq!(of("Ada <ada@b> 1700000000 +0100"), None);
+        for line in [
+            "Eve <ada@b> 1 +0000",
+            "Ada <eve@b> 1 +0000",
+            "Ada <ada@b> <eve@b> 1 +0000",
+            "Ada <ada@b>",
+            "Ada <ada@b>1 +0000",
+            "Ada  <ada@b> 1 +0000",
+            " Ada <ada@b> 1 +0000",
+            "",
+        ] {
+            let whole = line.split_once("> 1 +0000").map_or(line.to_owned(), |(front, _)| format!("{front}>"));
+            assert_eq!(of(line).map(|said| said == whole || said == line), Some(true), "{line:?}");
+        }
+        let mut history = History::default();
+        let commit = format!("tree {}\nauthor Ada <ada@b> 0 +0000\n\nwords\n", id(1));
+        assert!(history.keep(Kind::Commit, id(2), commit.as_bytes()).is_err(), "a commit without a committer");
+        for (tagger, named) in [("tagger Ada <ada@b> 1 +0000\n", None), ("tagger Eve <e@b> 1 +0000\n", Some("Eve <e@b>")), ("", Some(""))] {
+            let mut history = History::default();
+            let text = format!("object {}\ntype commit\ntag v1\n{tagger}\ntagger Ada <ada@b> 1 +0000\n", id(1));
+            history.keep(Kind::Tag, id(3), text.as_bytes()).unwrap();
+            assert_eq!(history.made_by_another(b"Ada <ada@b>"), named.map(|named| (id(3), named.as_bytes())), "{tagger:?}");
+        }
     }
 
     #[test]

@@ -63,6 +63,7 @@ impl Refused {
             | Reason::UpgradeNotAllowed
             | Reason::GitPushBypass
             | Reason::RefNotAllowed
+            | Reason::CommitterNotAllowed
             | Reason::AddressNotPublic
             | Reason::MetadataAddress
             | Reason::SelfRequest => StatusCode::FORBIDDEN,

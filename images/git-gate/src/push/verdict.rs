@@ -3,6 +3,7 @@
 use bottle_contract::reason::Reason;
 use bottle_wire::Refused;
 use bottle_wire::secret::Hidden;
+use gix_hash::ObjectId;
 
 use super::Push;
 use super::receive::Received;
@@ -65,6 +66,10 @@ pub(super) fn judge(push: &Push, request: &Request, options: &[Vec<u8>], receive
         let results =
             commands.iter().zip(descends).map(|(command, descends)| policy::after_pack(&push.repo.policy, change(command), *descends));
         denied(push, results.collect())?;
+        let another = push.repo.policy.committer.as_ref().and_then(|allowed| inspected.history.made_by_another(allowed.as_bytes()));
+        if let Some((id, maker)) = another {
+            return Err(forged(push, id, maker, commands));
+        }
     }
     Ok(told.clone())
 }
@@ -97,6 +102,21 @@ fn denied(push: &Push, results: Vec<Result<(), Denied>>) -> Result<(), Refusal> 
         words: vec![format!("push refused: {first}"), allowed],
         report: Report::refused(results.into_iter().map(|result| result.map_err(|denied| denied.to_string())).collect()),
     })
+}
+
+/// A refusal of what another seems to have made. The name was scanned with the object that holds it.
+fn forged(push: &Push, id: ObjectId, maker: &[u8], commands: &[Command]) -> Refusal {
+    let allowed = push.repo.policy.committer.as_deref().unwrap_or_default();
+    let reason = Reason::CommitterNotAllowed;
+    Refusal {
+        reason,
+        rule: None,
+        words: vec![
+            format!("push refused: {} says that {} made it", short(id), one_line(maker, &Hidden::default())),
+            format!("this bottle may push what {allowed} made; git rebase --force-rebase makes your commits again"),
+        ],
+        report: Report::all_refused(commands, &format!("{}: {}", reason.slug(), short(id))),
+    }
 }
 
 /// A refusal for what was found, in words that never hold it.

@@ -126,3 +126,60 @@ fn a_fast_forward_over_commits_that_upstream_has_is_one() {
     // And back again it is none, though upstream has both.
     tree.push(&["--force", &format!("{base}:refs/heads/agent/x")]).is_refused_with("may not force");
 }
+
+// covers: G20
+#[test]
+fn work_in_anothers_name_is_refused_and_made_again_it_passes() {
+    let policy = PushPolicy {
+        allow: vec!["refs/heads/agent/*".into(), "refs/tags/agent-*".into()],
+        committer: Some("Ann <ann@work.test>".into()),
+        ..PushPolicy::default()
+    };
+    let world = World::with(Wish { policy, ..Wish::default() });
+    let tree = world.clone_named("work");
+    let before = world.refs();
+    tree.write("file", "work");
+    run(tree.git().args(["add", "file"]));
+    for (name, email) in [("Operator", "ann@work.test"), ("Ann", "operator@work.test"), ("Ann\u{200b}", "ann@work.test")] {
+        let commit = ["commit", "-q", "--allow-empty", "-m", "forged"];
+        run(tree.git().env("GIT_COMMITTER_NAME", name).env("GIT_COMMITTER_EMAIL", email).args(commit));
+        tree.commit("on top of it");
+        tree.push(&["HEAD:refs/heads/agent/x"]).is_refused_with("committer_not_allowed");
+        assert_eq!(world.refs(), before, "{name} <{email}>");
+        run(tree.git().args(["rebase", "-q", "--force-rebase", "origin/main"]));
+    }
+    run(tree.git().env("GIT_COMMITTER_NAME", "Operator").args(["tag", "-a", "agent-1", "-m", "one"]));
+    tree.push(&["agent-1"]).is_refused_with("committer_not_allowed");
+    assert_eq!(world.refs(), before);
+    tree.push(&["HEAD:refs/heads/agent/x"]).is_taken();
+}
+
+// covers: G17
+#[test]
+fn what_was_checked_is_what_goes_whatever_the_agent_pushes_meanwhile() {
+    let policy = PushPolicy { allow: vec!["refs/heads/agent/*".into()], force: true, ..PushPolicy::default() };
+    let world = World::with(Wish { policy, ..Wish::default() });
+    let tree = world.clone_named("work");
+    let before = world.refs();
+    let checked = tree.commit("checked");
+    // Upstream has the whole push, and has not taken it yet.
+    let (reached, go) = (world.upstream().join("reached"), world.upstream().join("go"));
+    let hook = world.upstream().join("hooks/pre-receive");
+    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    let waits = format!("#!/bin/sh\ntouch '{}'\nwhile ! [ -e '{}' ]; do sleep 0.05; done\n", reached.display(), go.display());
+    std::fs::write(&hook, waits).unwrap();
+    run(std::process::Command::new("chmod").arg("755").arg(&hook));
+    let mut push = tree.git().args(["push", "-q", "origin", "HEAD:refs/heads/agent/x"]).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !reached.exists() {
+        assert!(std::time::Instant::now() < deadline, "the push did not reach upstream");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    tree.write("token", secret());
+    tree.commit("swapped");
+    tree.push(&["--force", "HEAD:refs/heads/agent/x"]).is_refused_with("secret_detected");
+    std::fs::write(go, "").unwrap();
+    assert!(push.wait().unwrap().success());
+    assert_eq!(world.refs(), [&[format!("refs/heads/agent/x {checked}")], &before[..]].concat());
+    world.has_not_leaked(&secret());
+}
