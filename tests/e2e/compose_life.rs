@@ -11,6 +11,7 @@ use bottle_test_support::bottle::Bottle;
 use bottle_test_support::deadline::wait_until;
 use bottle_test_support::engine::{Engine, engines, victims};
 use bottle_test_support::process::snapshot;
+use bottle_test_support::shim;
 use bottle_test_support::warden::Ending;
 
 use crate::life_support::{after, program, send};
@@ -367,4 +368,35 @@ fn daemon(engine: &Engine) -> i32 {
 
 fn which(engine: &Engine, name: &str) -> PathBuf {
     std::env::split_paths(engine.variable("PATH")).map(|directory| directory.join(name)).find(|path| path.is_file()).unwrap()
+}
+
+// covers: C17 L09
+#[test]
+fn a_sidecar_that_does_not_serve_on_an_engine_fails_the_start_in_time_and_is_named() {
+    for (n, engine) in engines().iter().enumerate() {
+        for (behaviour, what) in [
+            ("exit", "`egress` ended before it served"),
+            ("mute", "`egress` does not serve"),
+            ("silent", "egress did not get ready in time"),
+        ] {
+            // It takes as long as a start may.
+            if behaviour == "silent" && n > 0 {
+                continue;
+            }
+            let bottle = bottle(engine).bottle("routed", "egress:\n  routes:\n    - host: example.test").agent(
+                "routed",
+                "bottle: routed\nprovider: shell",
+                "",
+            );
+            let libexec = bottle.path().join("libexec");
+            fs::create_dir(&libexec).unwrap();
+            fs::copy(program().with_file_name("bottle-pipelock"), libexec.join("bottle-pipelock")).unwrap();
+            shim::make(&libexec.join("bottle-egress"), behaviour);
+            let bottle = bottle.env("BOTTLE_LIBEXEC", &libexec);
+            let ended = bottle.run(["start", "routed", "--yes", "--", "sh", "-c", "echo ran"]);
+            assert_eq!((ended.ending, ended.stdout.as_str()), (Ending::Code(125), ""), "{}", ended.stderr);
+            assert!(ended.stderr.starts_with(&format!("error: {what}\n")), "{behaviour}: {}", ended.stderr);
+            is_gone(Some(engine), &bottle);
+        }
+    }
 }

@@ -59,8 +59,19 @@ fn a_sidecar_that_cannot_start_fails_the_start_before_the_agent_runs(
 fn a_sidecar_that_does_not_say_that_it_serves_fails_the_start_and_is_named(
     #[values(User::Caller, User::Ordinary)] user: User,
     #[values("pipelock", "egress")] sidecar: &str,
-    #[values("exit", "mute", "babble", "silent")] behaviour: &str,
+    #[values("exit", "mute", "babble")] behaviour: &str,
 ) {
+    does_not_serve(user, sidecar, behaviour);
+}
+
+// covers: L06
+#[rstest]
+fn a_sidecar_that_says_nothing_fails_the_start_in_time_and_is_named(#[values("pipelock", "egress")] sidecar: &str) {
+    does_not_serve(User::Ordinary, sidecar, "silent");
+}
+
+#[track_caller]
+fn does_not_serve(user: User, sidecar: &str, behaviour: &str) {
     let bottle = routed(user);
     let directory = libexec(&bottle, sidecar, |path| shim::make(path, behaviour));
     let bottle = bottle.env("BOTTLE_LIBEXEC", &directory);
