@@ -29,6 +29,12 @@ fn throughput(c: &mut Criterion) {
     let message = &corpus::benign(100 << 10)[0].1;
     let mut group = c.benchmark_group("message");
     group.bench_function("100 KB of JSON", |b| b.iter(|| scanner.scan(message)));
+    group.bench_function("100 KB of JSON, and what it says", |b| {
+        b.iter(|| {
+            let mut scan = scanner.message(Some("application/json"));
+            scan.push(message).or_else(|| scan.finish())
+        });
+    });
     group.bench_function("200 bytes of JSON", |b| b.iter(|| scanner.scan(&message[..200])));
 }
 
