@@ -83,6 +83,8 @@ fn strays(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<usize> {
 /// Undoes what a dead bottle made; its logs stay unless it is removed as a whole.
 fn clean(layout: &Layout, id: &crate::store::Id, keep_logs: bool) -> Result<()> {
     let Takeover::Dead(mut claim) = Claim::take_over(layout, id)? else { return Ok(()) };
+    // Its supervisor may have been killed while it replaced a file. Nobody else writes here: the claim is ours.
+    claim.state().sweep_unfinished()?;
     let damaged = claim.damage().is_some();
     let errors = backend::undo::objects(&mut claim);
     if let Some(error) = errors.into_iter().next() {
