@@ -76,6 +76,35 @@ fn a_gate_that_is_killed_while_it_sends_has_changed_nothing_or_all() {
     tree.push(&["HEAD:refs/heads/agent/x"]).is_taken();
 }
 
+// covers: G15
+#[test]
+fn a_gate_that_is_killed_at_any_instant_of_a_push_has_changed_nothing_or_all() {
+    let mut world = World::new();
+    let mut tree = work(&world, "work", 2);
+    let before = world.refs();
+    let started = std::time::Instant::now();
+    tree.push(&["HEAD:refs/heads/agent/x"]).is_taken();
+    let whole = started.elapsed();
+    let head = tree.head();
+    let allowed = |name: &String| before.contains(name) || (name.starts_with("refs/heads/agent/x") && name.ends_with(&head));
+    for part in 0..16 {
+        // A name for each: upstream may still be taking what it has when it is looked at.
+        let name = format!("refs/heads/agent/x{part}");
+        let mut push =
+            tree.git().args(["push", "-q", "origin", &format!("HEAD:{name}")]).stderr(std::process::Stdio::null()).spawn().unwrap();
+        // The instant is what this is about.
+        std::thread::park_timeout(whole * part / 16);
+        world.gate.kill();
+        let told = push.wait().unwrap().success();
+        let after = world.refs();
+        assert!(after.iter().all(allowed) && before.iter().all(|name| after.contains(name)), "after {part}/16: {after:?}");
+        assert!(!told || after.contains(&format!("{name} {head}")), "the client was told of what did not happen, after {part}/16");
+        run(git(&world.upstream()).args(["fsck", "--strict", "--no-dangling"]));
+        tree = again(&mut world, &tree);
+    }
+    tree.push(&["HEAD:refs/heads/agent/again"]).is_taken();
+}
+
 // covers: G14
 #[test]
 fn a_lost_upstream_is_an_error_and_never_a_stale_answer() {
