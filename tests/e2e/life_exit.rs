@@ -191,8 +191,10 @@ fn a_request_to_end_reaches_the_agent_as_it_was_sent(#[values(User::Caller, User
     let signals = [(libc::SIGTERM, "TERM"), (libc::SIGINT, "INT"), (libc::SIGHUP, "HUP"), (libc::SIGQUIT, "QUIT")];
     on_threads(signals.to_vec(), |(number, name)| {
         let bottle = user.bottle();
-        let script =
-            format!("n=0; trap 'n=$((n+1))' {name}; echo ready; while [ $n = 0 ]; do sleep 0.05; done; sleep 0.2; exit $((20 + n))");
+        // The signal also ends the `sleep`, which the shell would remark on.
+        let script = format!(
+            "exec 2>/dev/null; n=0; trap 'n=$((n+1))' {name}; echo ready; while [ $n = 0 ]; do sleep 0.05; done; sleep 0.2; exit $((20 + n))"
+        );
         let run = bottle.start(start(&script));
         run.said("ready\n");
         send(run.pid(), number);
