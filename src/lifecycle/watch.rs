@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bottle_contract::event::Level;
 use bottle_init::control::{FromInit, ToInit};
@@ -22,6 +22,10 @@ use crate::timeline::Timeline;
 
 /// Bytes read at one time.
 pub(super) const CHUNK: usize = 64 * 1024;
+/// How long sidecars may go on writing before they are read again: what a busy proxy reports is taken in heaps. A pipe holds 64 KiB,
+/// which is more than a proxy's events of this time.
+const HEAP: Duration = Duration::from_millis(2);
+
 /// What the operator wants of the run.
 #[derive(Clone, Copy, Debug)]
 pub struct Wishes {
@@ -53,6 +57,8 @@ pub fn run(
         cells: Vec::new(),
         state: State::Starting,
         since: Instant::now(),
+        heard: None,
+        buffer: vec![0; CHUNK],
         waits_for_listeners: false,
         waiting: None,
         released: false,
@@ -79,6 +85,10 @@ pub(super) struct Watch<'r> {
     pub(super) cells: Vec<Live>,
     pub(super) state: State,
     pub(super) since: Instant,
+    /// When the sidecars were read last.
+    pub(super) heard: Option<Instant>,
+    /// What is read goes through it.
+    pub(super) buffer: Vec<u8>,
     pub(super) waits_for_listeners: bool,
     pub(super) waiting: Option<OwnedFd>,
     pub(super) released: bool,
@@ -203,6 +213,8 @@ impl Watch<'_> {
     /// The descriptors on which something can be done now. The order is the order of the work: what a piece wrote is
     /// read before its end is taken.
     pub(super) fn ready(&self, deadline: Option<Instant>) -> Vec<Token> {
+        let again = self.heard.map(|heard| heard + HEAP).filter(|again| *again > Instant::now());
+        let deadline = again.into_iter().chain(deadline).min();
         let mut tokens = Vec::new();
         let mut fds = Vec::new();
         let mut add = |token, fd, flags| {
@@ -225,7 +237,7 @@ impl Watch<'_> {
         }
         for (index, live) in self.cells.iter().enumerate() {
             for (name, fd) in &live.cell.ends.outputs {
-                if !live.is_agent() || self.operator.has_room(name) {
+                if if live.is_agent() { self.operator.has_room(name) } else { again.is_none() } {
                     add(Token::Output(index, name), fd.as_fd(), PollFlags::IN);
                 }
             }

@@ -2,19 +2,23 @@
 
 use std::time::{Duration, Instant};
 
-use super::watch::{CHUNK, Token, Watch};
+use super::watch::{Token, Watch};
 
 /// How long a reader of our output that stands still may hold up the end.
 const LAST_BYTES: Duration = Duration::from_secs(5);
 
 impl Watch<'_> {
     pub(super) fn output(&mut self, index: usize, name: &'static str) {
-        let mut buffer = vec![0; CHUNK];
+        let mut buffer = std::mem::take(&mut self.buffer);
         let is_agent = self.cells[index].is_agent();
+        if !is_agent {
+            self.heard = Some(Instant::now());
+        }
         match self.cells[index].read(name, &mut buffer) {
             Some(count) => self.take(index, name, is_agent, &buffer[..count]),
             None => self.cells[index].close(name),
         }
+        self.buffer = buffer;
         // Whoever reads our output has gone: the agent learns it as it would from any pipe.
         if is_agent && self.operator.relay(name).is_closed() && name != "terminal" {
             self.cells[index].close(name);
@@ -30,7 +34,7 @@ impl Watch<'_> {
 
     /// Every process is gone: what they wrote is still in the pipes, and what was read may still wait for a slow reader.
     pub(super) fn drain(&mut self) {
-        let mut buffer = vec![0; CHUNK];
+        let mut buffer = std::mem::take(&mut self.buffer);
         for index in 0..self.cells.len() {
             let is_agent = self.cells[index].is_agent();
             while let Some((name, fd)) = self.cells[index].cell.ends.outputs.first() {

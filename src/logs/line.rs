@@ -66,7 +66,7 @@ pub(super) fn lossless(bytes: &[u8]) -> (Option<&str>, Option<String>) {
 /// only, so this changes the text and never its meaning.
 pub fn harmless(json: &str) -> Cow<'_, str> {
     // Below DEL a JSON text has no control characters, and most lines have nothing above.
-    if json.bytes().all(|b| b < 0x7f) || !json.chars().any(|c| c >= '\u{7f}' && is_hostile(c)) {
+    if json.is_ascii() && !json.as_bytes().contains(&0x7f) || !json.chars().any(|c| c >= '\u{7f}' && is_hostile(c)) {
         return Cow::Borrowed(json);
     }
     let mut escaped = String::with_capacity(json.len() + 16);

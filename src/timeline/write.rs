@@ -44,14 +44,13 @@ pub struct Timeline {
     closed: bool,
 }
 
-#[derive(Serialize)]
-struct Record<'a, B> {
-    seq: u64,
-    mono_us: u64,
-    piece: &'a str,
-    #[serde(flatten)]
-    body: B,
-    prev: &'a str,
+/// A record without its hash: the members of `body`, an object that has some, between those that every record has.
+fn line(seq: u64, mono_us: u64, piece: &str, body: &impl Serialize, prev: &str) -> serde_json::Result<String> {
+    let piece = serde_json::to_string(piece)?;
+    let body = serde_json::to_string(body)?;
+    let members = body.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).filter(|members| !members.is_empty());
+    let members = members.ok_or_else(|| serde::ser::Error::custom("it is no object with members"))?;
+    Ok(format!("{{\"seq\":{seq},\"mono_us\":{mono_us},\"piece\":{piece},{members},\"prev\":\"{prev}\"}}"))
 }
 
 #[derive(Serialize)]
@@ -135,9 +134,8 @@ impl Timeline {
     }
 
     fn write(&mut self, piece: &str, body: &impl Serialize) -> Result<()> {
-        let record = Record { seq: self.seq, mono_us: clock::boot_micros(), piece, body, prev: &self.head };
-        let json =
-            serde_json::to_string(&record).map_err(|e| Error::failed("an event cannot be recorded", e, "this is a fault of bottle"))?;
+        let json = line(self.seq, clock::boot_micros(), piece, body, &self.head);
+        let json = json.map_err(|e| Error::failed("an event cannot be recorded", e, "this is a fault of bottle"))?;
         let line = harmless(&json);
         self.head = sha256_hex(line.as_bytes());
         self.seq += 1;
