@@ -21,7 +21,7 @@ use crate::stop::Stop;
 const WRONG_USE: u8 = 2;
 /// Exit status when the sidecar could not start or go on.
 const FAILED: u8 = 125;
-/// Threads of the runtime. More bottles are better served by more bottles.
+/// Threads of the runtime at most. More bottles are better served by more bottles.
 const MOST_WORKERS: usize = 4;
 /// Tasks are dropped in microseconds; only a thread that is stuck in a call of the kernel takes longer.
 const LAST_RECORDS: Duration = Duration::from_millis(500);
@@ -139,6 +139,21 @@ pub async fn serve_live<T: Generation>(
     }
 }
 
+/// A request passes two proxies, and the agent and the origin work too: each proxy takes half of the processors. With one
+/// thread nothing is handed from thread to thread, which costs more than a small request itself.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let workers = std::thread::available_parallelism().map_or(1, |all| all.get() / 2).min(MOST_WORKERS);
+    let mut builder = match workers {
+        0 | 1 => tokio::runtime::Builder::new_current_thread(),
+        more => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(more);
+            builder
+        }
+    };
+    builder.max_blocking_threads(4).thread_stack_size(STACK).enable_all().build()
+}
+
 /// Runs a sidecar. Call it first in `main`, before any descriptor is opened.
 pub fn run<M, R>(main: M) -> ExitCode
 where
@@ -163,14 +178,7 @@ where
     if let Err(message) = close_to_others() {
         return failed(FAILED, message);
     }
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
-        .max_blocking_threads(4)
-        .thread_stack_size(STACK)
-        .enable_all()
-        .build();
-    let runtime = match runtime {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return failed(FAILED, format!("no runtime: {error}")),
     };
