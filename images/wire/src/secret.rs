@@ -1,6 +1,5 @@
 //! Secrets: read once, wiped when dropped, never shown; and the headers that they go into.
 
-use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,15 +26,23 @@ pub struct Credential {
 }
 
 /// The byte strings that are blanked in what an upstream says. It has no `Debug`, on purpose.
-#[derive(Default)]
 pub struct Hidden {
     strings: Vec<Zeroizing<Vec<u8>>>,
     /// Finds them, of two that begin at one place the longer. None if there is nothing to find.
     finder: Option<AhoCorasick>,
-    /// Which of them begin so.
-    beginnings: HashMap<[u8; Hidden::TELLING], Vec<usize>>,
+    /// Their beginnings, sorted, and whose each is.
+    beginnings: Vec<([u8; Hidden::TELLING], usize)>,
+    /// A bit for the hash of each beginning: what has none is not looked up.
+    begin: Box<[u64; 64]>,
     /// The length of the longest.
     longest: usize,
+}
+
+impl Default for Hidden {
+    /// Nothing to hide.
+    fn default() -> Self {
+        Self { strings: Vec::new(), finder: None, beginnings: Vec::new(), begin: Box::new([0; 64]), longest: 0 }
+    }
 }
 
 impl Hidden {
@@ -57,14 +64,16 @@ impl Hidden {
         }
         let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(all.iter().map(|string| string.as_slice()));
         let finder = finder.map_err(|_| "a secret cannot be looked for in answers")?;
-        let mut beginnings: HashMap<_, Vec<usize>> = HashMap::new();
-        for (index, string) in all.iter().enumerate() {
-            if let Some(beginning) = string.first_chunk() {
-                beginnings.entry(*beginning).or_default().push(index);
-            }
+        let beginnings = all.iter().enumerate().filter_map(|(index, string)| Some((*string.first_chunk()?, index)));
+        let mut beginnings: Vec<_> = beginnings.collect();
+        beginnings.sort_unstable();
+        let mut begin = Box::new([0; 64]);
+        for (beginning, _) in &beginnings {
+            let (word, bit) = place(*beginning);
+            begin[word] |= 1 << bit;
         }
         let longest = all.iter().map(|string| string.len()).max().unwrap_or_default();
-        Ok(Self { finder: (!all.is_empty()).then_some(finder), strings: all, beginnings, longest })
+        Ok(Self { finder: (!all.is_empty()).then_some(finder), strings: all, beginnings, begin, longest })
     }
 
     /// Each of them, in every form.
@@ -81,9 +90,14 @@ impl Hidden {
     pub fn unfinished(&self, bytes: &[u8]) -> usize {
         let first = bytes.len().saturating_sub(self.longest.saturating_sub(1));
         let begins = |end: &[u8]| {
-            let Some(beginning) = end.first_chunk::<{ Self::TELLING }>() else { return false };
-            let mut candidates = self.beginnings.get(beginning).into_iter().flatten();
-            candidates.any(|&index| self.strings[index].len() > end.len() && self.strings[index].starts_with(end))
+            let Some(beginning) = end.first_chunk() else { return false };
+            let (word, bit) = place(*beginning);
+            if self.begin[word] >> bit & 1 == 0 {
+                return false;
+            }
+            let from = self.beginnings.partition_point(|(other, _)| other < beginning);
+            let mut candidates = self.beginnings[from..].iter().take_while(|(other, _)| other == beginning);
+            candidates.any(|&(_, index)| self.strings[index].len() > end.len() && self.strings[index].starts_with(end))
         };
         (first..bytes.len()).find(|&at| begins(&bytes[at..])).map_or(0, |at| bytes.len() - at)
     }
@@ -102,6 +116,12 @@ impl Hidden {
         }
         places.len()
     }
+}
+
+/// The word and the bit of a beginning's hash.
+fn place(beginning: [u8; Hidden::TELLING]) -> (usize, u32) {
+    let hash = u32::from_le_bytes(beginning).wrapping_mul(0x9e37_79b1) >> 20;
+    ((hash >> 6) as usize, hash & 63)
 }
 
 /// Locks the pages of a secret into memory, where the limit allows it (`RLIMIT_MEMLOCK`, 8 MiB on most systems). Best
