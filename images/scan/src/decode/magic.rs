@@ -11,6 +11,9 @@ pub(crate) struct Start {
     pub(crate) coding: Coding,
 }
 
+/// What gzip, zstd and zip begin with.
+pub(crate) const STRONG: [&[u8]; 3] = [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"];
+
 /// True when the base64 digits begin with a format's magic number.
 pub(crate) fn in_base64(digits: &[u8]) -> bool {
     [&b"H4sI"[..], b"eJ", b"eNo", b"eNq", b"eAE", b"eAG", b"eF4", b"eF7", b"KLUv", b"UEsDB"].iter().any(|magic| digits.starts_with(magic))

@@ -6,9 +6,8 @@ pub(super) const KINDS: [&str; 9] = ["", "base64", "base32", "hex", "percent", "
 /// A form: the index of its kind in [`KINDS`], and its bytes.
 pub(super) type Form = (u8, Vec<u8>);
 
+use crate::decode::base32;
 use crate::decode::base64::{STANDARD, URL, fixed};
-
-const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// All forms of `secret`, without repetition, plain first.
 pub(super) fn of(secret: &[u8]) -> Vec<Form> {
@@ -24,7 +23,7 @@ pub(super) fn of(secret: &[u8]) -> Vec<Form> {
         }
     }
     for before in 0..5 {
-        let upper = fixed(secret, before, 5, BASE32);
+        let upper = fixed(secret, before, 5, base32::ALPHABET);
         add(2, upper.to_ascii_lowercase());
         add(2, upper);
     }

@@ -8,7 +8,8 @@ use crate::stream::Decoder;
 /// The fewest digits of a run that is decoded: eighteen bytes in base64, and less is no token.
 const SHORTEST_RUN: usize = 24;
 
-/// From this many digits on a run is scanned whatever it decodes to: text may begin anywhere in it.
+/// From this many digits on a run is decoded in every alignment, without a look first at which of them may have text; and
+/// compressed data may begin anywhere in it.
 const LONG_RUN: usize = 128;
 
 /// From this many digits on, as in a picture, only the alignment of the run's beginning is decoded; keywords in base64
@@ -115,7 +116,7 @@ impl Job<'_> {
         for shift in (0..4).filter(|shift| alignments >> shift & 1 == 1) {
             self.layer("base64", at, |out| {
                 base64::run(&run[shift..], out);
-                run.len() >= LONG_RUN || has_text(out)
+                has_text(out) || run.len() >= LONG_RUN && magic::next(out, 0, true).is_some()
             })?;
         }
         if run.len() < LONG_RUN {
@@ -142,7 +143,8 @@ impl Job<'_> {
             Ok(())
         })?;
         let mut base32 = |digits: &[u8]| {
-            for shift in 0..8 {
+            let alignments = base32::ascii_alignments(digits) | base32::compressed_alignments(digits);
+            for shift in (0..8).filter(|shift| alignments >> shift & 1 == 1) {
                 self.layer("base32", at, |out| {
                     base32::run(&digits[shift..], out);
                     has_text(out)
