@@ -239,7 +239,7 @@ impl Default for Limits {
         Self {
             connections: 1024,
             head_bytes: 64 * 1024,
-            headers: 128,
+            headers: 96,
             body_bytes: 4 << 30,
             head_ms: 30_000,
             handshake_ms: 10_000,

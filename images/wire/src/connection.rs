@@ -24,7 +24,7 @@ use crate::frames::Budgeted;
 use crate::framing::{Guard, HeadLimits};
 use crate::refusal::{Refused, refusal_bytes};
 use crate::seat::Slot;
-use crate::serve::{Facing, Shared};
+use crate::serve::{Facing, Serving, Shared};
 
 /// Streams of one HTTP/2 connection at one time. RFC 9113, section 6.5.2 advises no less.
 const STREAMS: u32 = 100;
@@ -38,6 +38,10 @@ const SEND_BUFFER: usize = 64 << 10;
 const RESETS: usize = 32;
 /// What hyper reads ahead on one HTTP/1 connection.
 const READ_AHEAD: usize = 64 << 10;
+/// Header fields for which hyper has room on its stack.
+const READ_ANYWAY: usize = 100;
+/// Header fields that a sibling adds to a request: a credential, its name, the request's own, and the agent's protocol.
+const ADDED: usize = 4;
 
 /// How long a peer may take to answer a farewell.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -49,8 +53,9 @@ pub(crate) struct Context<F> {
     pub(crate) slot: Slot,
 }
 
-fn head_limits(limits: &Limits) -> HeadLimits {
-    HeadLimits { bytes: limits.head_bytes, fields: limits.headers }
+fn head_limits(serving: &Serving) -> HeadLimits {
+    let Limits { head_bytes, headers, .. } = serving.limits;
+    HeadLimits { bytes: head_bytes, fields: headers + if serving.facing == Facing::Sibling { ADDED } else { 0 } }
 }
 
 /// Serves a connection as it was accepted.
@@ -122,12 +127,17 @@ where
 {
     let limits = &context.shared.serving.limits;
     let patience = Duration::from_millis(limits.head_ms);
-    let guard = Guard::new(stream, head_limits(limits));
+    let bounds = head_limits(&context.shared.serving);
+    let guard = Guard::new(stream, bounds);
     let asked = context.clone();
-    let mut connection = hyper::server::conn::http1::Builder::new()
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    // For as many fields as it reads by default, hyper needs no memory of its own for each message.
+    if bounds.fields > READ_ANYWAY {
+        builder.max_headers(bounds.fields);
+    }
+    let mut connection = builder
         // The seat bounds the time, the guard the size; hyper's own bounds only have to be wider.
         .header_read_timeout(None)
-        .max_headers(limits.headers.max(100) + 1)
         .max_buf_size(limits.head_bytes.max(READ_AHEAD) + 8192)
         .half_close(false)
         // hyper keeps room for the service's future as long as the connection lives: a box, not all of it.
