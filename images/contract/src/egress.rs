@@ -48,5 +48,8 @@ pub enum Upstream {
 /// credential for a leak. `egress` removes it from what the agent sends; `pipelock` removes it before the origin.
 pub const INJECTED: &str = "x-bottle-injected";
 
+/// A header on the link only, of any value: the agent asked over HTTP/2, so that the origin may be asked so too.
+pub const HTTP_2: &str = "x-bottle-http-2";
+
 /// A header on the link only: the request id that `egress` gave, so that both sidecars' events name the same request.
 pub const REQUEST_ID: &str = "x-bottle-request-id";

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bottle_contract::egress::{INJECTED, REQUEST_ID};
+use bottle_contract::egress::{HTTP_2, INJECTED, REQUEST_ID};
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
 use bottle_wire::{Asked, Body, FromSibling, Refused};
@@ -35,6 +35,9 @@ impl Link {
         let headers = request.headers_mut();
         if let Ok(id) = HeaderValue::try_from(&asked.request_id) {
             headers.insert(REQUEST_ID, id);
+        }
+        if asked.http_2 {
+            headers.insert(HTTP_2, HeaderValue::from_static("1"));
         }
         if let Some(name) = injected {
             headers.insert(INJECTED, HeaderValue::try_from(name.as_str()).unwrap_or(HeaderValue::from_static("authorization")));

@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Connections kept for one target.
-const KEPT: usize = 64;
+const KEPT: usize = 256;
 /// Targets for which connections are kept.
 const TARGETS: usize = 256;
 /// Well below the 30 s after which our own proxies, and most others, end an idle connection.

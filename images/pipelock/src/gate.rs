@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bottle_contract::Reason;
-use bottle_contract::egress::{INJECTED, REQUEST_ID};
+use bottle_contract::egress::{HTTP_2, INJECTED, REQUEST_ID};
 use bottle_contract::event::Level;
 use bottle_contract::host::Host;
 use bottle_scan::{Scanner, Suspicion};
@@ -112,6 +112,7 @@ impl Gate {
         let mut headers = parts.headers;
         let injected = take_injected(&mut headers)?;
         headers.remove(REQUEST_ID);
+        headers.remove(HTTP_2);
         head::scan(&table.scanner, &parts.method, &parts.uri, &headers, injected.as_ref())?;
 
         let encodings = headers.get_all(header::CONTENT_ENCODING);
@@ -138,14 +139,14 @@ impl Gate {
         let response = match asked.websocket {
             false => {
                 *outgoing.headers_mut() = headers;
-                let answer = origins.send(outgoing).await;
+                let answer = origins.send(outgoing, asked.http_2).await;
                 answer.map_err(|broken| verdict.as_ref().and_then(|v| v.get().cloned()).unwrap_or(broken))?
             }
             true => {
                 let key = headers.get(header::SEC_WEBSOCKET_KEY).cloned();
                 prepare_websocket(&mut headers);
                 *outgoing.headers_mut() = headers;
-                let response = origins.upgrade(outgoing).await?;
+                let response = origins.send(outgoing, false).await?;
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     return self.websocket(&asked, table, key, response).await;
                 }

@@ -15,6 +15,8 @@ pub struct Asked {
     pub request_id: String,
     /// A WebSocket is asked for.
     pub websocket: bool,
+    /// The agent asked over HTTP/2.
+    pub http_2: bool,
     /// For what the event should say.
     pub notes: Notes,
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bottle_contract::Untrusted;
-use bottle_contract::egress::REQUEST_ID;
+use bottle_contract::egress::{HTTP_2, REQUEST_ID};
 use bottle_contract::event::{Event, Level};
 use bottle_contract::reason::{HEADER, Reason};
 use http::request::Parts;
@@ -237,8 +237,8 @@ async fn respond<F: Forward>(
         Named::Origin(target) => target,
     };
     record.named(&method, target.origin(), target.path.clone());
-    if parts.headers.len() > limits.headers {
-        // HTTP/1 has been counted as it came; HTTP/2 bounds only the sum of sizes.
+    if parts.version == Version::HTTP_2 && parts.headers.len() > limits.headers {
+        // HTTP/1 was counted as it came; HTTP/2 bounds only the sum of sizes.
         return Err(Refused::new(Reason::TooLarge, "the request has more header fields than this bottle allows").place("head"));
     }
     let websocket = asked::websocket(&parts, incoming.is_end_stream())?;
@@ -250,8 +250,9 @@ async fn respond<F: Forward>(
         return Err(Refused::new(Reason::MalformedRequest, "the only expectation known is 100-continue").place("header:expect"));
     }
     let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| websocket).cloned();
-    let asked = Asked { target, request_id: id.to_owned(), websocket, notes: notes.clone() };
     let sibling = matches!(context.channel, Channel::Sibling);
+    let http_2 = if sibling { parts.headers.contains_key(HTTP_2) } else { parts.version == Version::HTTP_2 };
+    let asked = Asked { target, request_id: id.to_owned(), websocket, http_2, notes: notes.clone() };
     let request = end_to_end(parts, &asked, sibling, uplink(incoming, limits.body_bytes, notes))?;
 
     let forwarded = tokio::select! {

@@ -28,7 +28,7 @@ use tls::Trust;
 /// How long an unused connection is kept. Common origins close theirs after 60 s and more.
 const IDLE: Duration = Duration::from_secs(55);
 /// Unused connections to one origin: an agent that runs that many tools at once is busy.
-const IDLE_PER_ORIGIN: usize = 64;
+const IDLE_PER_ORIGIN: usize = 256;
 /// Credit for one HTTP/2 stream and one connection: enough for 80 MB/s at 50 ms, little enough to hold in memory.
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
@@ -36,8 +36,6 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 const SEND_BUFFER: usize = 256 << 10;
 /// How soon a silent HTTP/2 connection is noticed to be dead.
 const PING: Duration = Duration::from_secs(20);
-/// Fields of a response; servers with many cookies send more than hyper's default of 100.
-const RESPONSE_FIELDS: usize = 256;
 
 /// The way to all origins under one table.
 #[derive(Clone)]
@@ -56,7 +54,6 @@ impl Origins {
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE)
                 .pool_max_idle_per_host(IDLE_PER_ORIGIN)
-                .http1_max_headers(RESPONSE_FIELDS)
                 .http2_initial_stream_window_size(STREAM_WINDOW)
                 .http2_initial_connection_window_size(CONNECTION_WINDOW)
                 .http2_max_send_buf_size(SEND_BUFFER)
@@ -67,14 +64,11 @@ impl Origins {
         Ok(Self { any: client(trust.any), http1: client(trust.http1) })
     }
 
-    /// Sends one request; redirects are answers like any other.
-    pub async fn send(&self, request: Request<Upload>) -> Result<Response<Incoming>, Refused> {
-        self.any.request(request).await.map_err(refused)
-    }
-
-    /// Sends a request that may become something else than HTTP, on HTTP/1.1.
-    pub async fn upgrade(&self, request: Request<Upload>) -> Result<Response<Incoming>, Refused> {
-        self.http1.request(request).await.map_err(refused)
+    /// Sends one request; redirects are answers like any other. An agent that asks over HTTP/1.1, which may become
+    /// something else than HTTP, is asked for in the same way; one that asks over HTTP/2 gets what the origin prefers.
+    pub async fn send(&self, request: Request<Upload>, http_2: bool) -> Result<Response<Incoming>, Refused> {
+        let client = if http_2 { &self.any } else { &self.http1 };
+        client.request(request).await.map_err(refused)
     }
 }
 
