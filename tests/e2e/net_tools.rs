@@ -44,7 +44,7 @@ impl Package {
         let mut command = match self.manager {
             Manager::Npm => {
                 let mut npm = Command::new(tool("npm")?);
-                npm.args(["install", "--no-audit", "--no-fund", "--silent", "--prefix"]).arg(&directory).arg(self.package);
+                npm.args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"]).arg(&directory).arg(self.package);
                 npm
             }
             Manager::Pip => {
