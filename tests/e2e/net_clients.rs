@@ -20,7 +20,7 @@ fn echo(user: Option<u32>) -> World {
     World::new(user).route("echo.test", &auth())
 }
 
-/// What the far end heard: version, method, path, body and credential of each request.
+/// What the far end heard: method, path and credential of each request.
 fn heard(world: &World) -> Vec<(String, String, Option<String>)> {
     let token = format!("Bearer {}", world.token.value());
     let credential =
@@ -46,6 +46,9 @@ fn curl_speaks_both_versions_and_the_token_is_put_in_behind_it() {
         );
         assert_eq!(said, "200 1.1 0\n200 2 0\n200\n");
         assert_eq!(heard(&world), [with_token("GET", "/echo"), with_token("GET", "/echo"), with_token("GET", "/own")]);
+        // The origin is asked in the same version.
+        let versions: Vec<String> = world.since(0).iter().map(|r| r.version.clone()).collect();
+        assert_eq!(versions, ["HTTP/1.1", "HTTP/2.0", "HTTP/2.0"]);
     }
 }
 

@@ -39,6 +39,7 @@ fn the_real_credential_takes_the_place_of_the_agents() {
         ("authorization", "Bearer r3al-t0ken-of-the-operator"),
         ("host", "api.test"),
         ("user-agent", "test"),
+        ("x-bottle-http-2", "1"),
         ("x-bottle-injected", "authorization"),
         ("x-bottle-request-id", id.as_str()),
     ];

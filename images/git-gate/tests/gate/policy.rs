@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use bottle_contract::gate::PushPolicy;
+use bottle_test_support::deadline::wait_until;
 
 use crate::support::*;
 
@@ -170,11 +171,7 @@ fn what_was_checked_is_what_goes_whatever_the_agent_pushes_meanwhile() {
     std::fs::write(&hook, waits).unwrap();
     run(std::process::Command::new("chmod").arg("755").arg(&hook));
     let mut push = tree.git().args(["push", "-q", "origin", "HEAD:refs/heads/agent/x"]).stderr(Stdio::null()).spawn().unwrap();
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while !reached.exists() {
-        assert!(std::time::Instant::now() < deadline, "the push did not reach upstream");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    wait_until(PATIENCE, || reached.exists().then_some(())).expect("the push reaches upstream");
     tree.write("token", secret());
     tree.commit("swapped");
     tree.push(&["--force", "HEAD:refs/heads/agent/x"]).is_refused_with("secret_detected");

@@ -39,6 +39,17 @@ async fn a_request_reaches_an_origin_over_either_version_on_one_connection() {
 }
 
 #[tokio::test]
+async fn an_origin_of_both_protocols_is_asked_in_the_agents_own() {
+    let origin = Origin::start(true, echo).await;
+    let pipelock = Pipelock::start(config_for("a.test", &origin));
+    for (field, line) in [("", "HTTP/1.1 GET /x|"), ("x-bottle-http-2: 1\r\n", "HTTP/2.0 GET https://a.test/x|")] {
+        let head = format!("GET https://a.test/x HTTP/1.1\r\nhost: a.test\r\n{field}connection: close\r\n\r\n");
+        let answer = raw(&pipelock, head.as_bytes()).await;
+        assert!(answer.ends_with(&format!("\r\n\r\n{line}")), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn an_event_tells_what_was_asked_dialled_sent_and_received() {
     let origin = Origin::start(false, echo).await;
     let pipelock = Pipelock::start(config_for("a.test", &origin));

@@ -1,5 +1,6 @@
 //! A sibling sidecar: HTTP/1.1 with absolute-form targets over the link.
 
+use bottle_contract::egress::HTTP_2;
 use bottle_contract::reason::Refusal;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -71,8 +72,9 @@ impl Sibling {
         Self(sender)
     }
 
-    /// Sends, and returns as soon as the answer's head is there.
+    /// Sends, as of an agent that speaks HTTP/2, and returns as soon as the answer's head is there.
     pub(crate) async fn send(&mut self, mut request: Request<Body>) -> Response<Incoming> {
+        request.headers_mut().insert(HTTP_2, http::HeaderValue::from_static("1"));
         let authority = request.uri().authority().unwrap().as_str().parse().unwrap();
         request.headers_mut().entry("host").or_insert(authority);
         timeout(DEADLINE, self.0.ready()).await.unwrap().unwrap();
