@@ -85,8 +85,9 @@ fn another_user_can_never_open_a_key() {
     let temp = tempfile::tempdir().unwrap();
     fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = temp.path().join("program");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    // Written by another process: this one may fork meanwhile, and a program that somebody has open for writing cannot be run.
+    let copied = Command::new("install").arg("-m755").arg(std::env::current_exe().unwrap()).arg(&program).status();
+    assert!(copied.unwrap().success());
     let memory = memory();
     fs::set_permissions(memory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let place = memory.path().join("open");

@@ -72,7 +72,7 @@ pub(crate) fn ascii_alignments(digits: &[u8]) -> u8 {
     let (mut row, mut found) = (0u64, 0u64);
     for (i, &digit) in digits.iter().enumerate() {
         row = (row + ONES) & ASCII[i % 8][usize::from(digit)];
-        let long = (row + (0x80 - ROW) * ONES) & 0x80 * ONES;
+        let long = (row + (0x80 - ROW) * ONES) & (0x80 * ONES);
         // A byte that has counted far enough begins anew, so that none overflows.
         found |= long;
         row &= !((long >> 7) * 0xff);
