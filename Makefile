@@ -8,7 +8,7 @@ IMAGES := target/$(TARGET)/images
 # Each sidecar is a package `bottle-NAME` with the recipe of its image.
 SIDECARS := $(patsubst images/%/image.yaml,%,$(wildcard images/*/image.yaml))
 
-CI_TOOLS := nixfmt_rs deadnix
+CI_TOOLS := nixfmt_rs@0.5.3 deadnix@1.3.1
 
 .PHONY: help ci release-check ci-tools nix build run test e2e engines lint cases fuzz bench images images-check images-digests install clean
 
