@@ -181,10 +181,12 @@
             clippy = check "clippy" [
               pkgs.clippy
             ] "cargo clippy --offline --locked --workspace --all-targets -- -D warnings";
-            # Those that need no namespaces, no other user and no other file system.
+            # Those that need no namespaces, no other user and no other file system; nor speed, so that little is optimised.
             test = check "test" [ ] ''
-              cargo test --offline --locked --workspace --lib
-              cargo test --offline --locked --workspace --test it -- image_recipe image_verify image_writer manifest plan
+              quickly=(--config 'profile.dev.package."*".opt-level=0' --config profile.dev.debug=false)
+              cargo test "''${quickly[@]}" --offline --locked --workspace --lib
+              cargo test "''${quickly[@]}" --offline --locked --workspace --test it -- \
+                image_recipe image_verify image_writer manifest plan
             '';
           }
           // lib.optionalAttrs (pkgs ? cargo-deny) {
