@@ -10,7 +10,7 @@ SIDECARS := $(patsubst images/%/image.yaml,%,$(wildcard images/*/image.yaml))
 
 CI_TOOLS := nixfmt_rs@0.5.3 deadnix@1.3.1
 
-.PHONY: help ci release-check ci-tools nix build run test e2e engines lint cases fuzz bench images images-check images-digests install clean
+.PHONY: help ci ci-tools nix build run test e2e engines lint cases fuzz bench images images-check images-digests install clean
 
 help: ## list what can be done
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | column -t -s @
@@ -22,10 +22,9 @@ run: ## build, then watch a hostile agent in a bottle
 	images/programs.sh
 	@tests/demo/run $(RELEASE)
 
-test: lint ## everything that CI checks: lints, unit tests, end-to-end tests; the flake, where root has nix
+test: lint ## everything that CI checks: lints, unit tests, end-to-end tests
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace
-	@if command -v nix >/dev/null && [ "$$(id -u)" = 0 ]; then $(MAKE) nix; fi
 
 e2e: ## the end-to-end tests alone, on every backend that this machine can have
 	$(CARGO) build --locked --workspace
@@ -35,21 +34,18 @@ engines: ## download the container engines that the tests start, beside the mach
 	tests/engines/engine install release
 	tests/engines/engine install current
 
-lint: ## formatting, clippy, the map of the modules
+lint: ## formatting, clippy, the map of the modules, the flake's text
 	$(CARGO) fmt --all --check
+	tests/nix/lint
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 nix: build ## prove the flake in Nix's sandbox, without a network (needs root and nix-bin)
-	tests/nix/lint
 	tests/nix/prove $(RELEASE)
 
-ci: test release-check ## the whole pipeline
-
-release-check: run ## what a release needs beside its tests: the demonstration, the bench in short, images, and all of it built twice
+ci: test run ## the whole pipeline: tests, demonstration, bench in short, images twice, and the flake where nix is
 	ROUNDS=3 SECONDS_EACH=1 $(MAKE) bench
-	$(MAKE) images
-	@# Where `make test` has proven the flake, Nix has built the programs a second time and compared: what is left is images/digests.
-	if command -v nix >/dev/null && [ "$$(id -u)" = 0 ]; then REBUILD= images/check.sh $(RELEASE); else $(MAKE) images-check; fi
+	$(MAKE) images images-check
+	if command -v nix >/dev/null; then $(MAKE) nix; fi
 
 ci-tools: ## what the pipeline needs from crates.io
 	$(CARGO) install --locked --debug --quiet $(CI_TOOLS)
