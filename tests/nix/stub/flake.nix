@@ -63,8 +63,11 @@
                     # As unlike the build outside as can be: what comes out must be the same.
                     export TZ=Pacific/Kiritimati LC_ALL=tr_TR.UTF-8
                     umask 077
-                    # `cc` is a link into /etc/alternatives, which is not here.
-                    export CC=gcc CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=gcc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=gcc
+                    # `cc` is a link into /etc/alternatives, which is not here. A linker that is named to cargo would be another one:
+                    # rustc brings its own for a C compiler that it was not told of.
+                    mkdir -p $TMPDIR/compiler
+                    ln -s /usr/bin/gcc $TMPDIR/compiler/cc
+                    PATH=$TMPDIR/compiler:$PATH
                     runHook() { :; }
                     ${script}
                     exit 0
