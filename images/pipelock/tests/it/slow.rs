@@ -14,7 +14,8 @@ use crate::support::{Origin, Pipelock, config_for};
 // covers: N22
 #[test]
 fn over_a_slow_link_of_small_packets_requests_are_slow_and_right() {
-    let script = "ip link set lo up mtu 576 && tc qdisc add dev lo root tbf rate 4mbit burst 8kb latency 2s && exec \"$@\"";
+    // An ordinary user's PATH has no place for the tools of an administrator.
+    let script = "PATH=$PATH:/usr/sbin:/sbin; ip link set lo up mtu 576 && tc qdisc add dev lo root tbf rate 4mbit burst 8kb latency 2s && exec \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--net", "sh", "-c", script, "sh"]).arg(std::env::current_exe().unwrap());
     let output = command.args(["--exact", "slow::inside_the_slow_network", "--ignored", "--nocapture"]).output().unwrap();
