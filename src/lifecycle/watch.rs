@@ -210,8 +210,7 @@ impl Watch<'_> {
         self.happen(&Happening::Deadline);
     }
 
-    /// The descriptors on which something can be done now. The order is the order of the work: what a piece wrote is
-    /// read before its end is taken.
+    /// The descriptors on which something can be done now, in the order of the work.
     pub(super) fn ready(&self, deadline: Option<Instant>) -> Vec<Token> {
         let again = self.heard.map(|heard| heard + HEAP).filter(|again| *again > Instant::now());
         let deadline = again.into_iter().chain(deadline).min();
@@ -345,6 +344,9 @@ impl Watch<'_> {
         // What the process said last is heard first.
         while self.cells[index].talks && self.state <= State::Killing {
             self.hear(index);
+        }
+        if !self.cells[index].is_agent() {
+            self.last_words(index);
         }
         let how = self.cells[index].reap();
         let piece = self.cells[index].cell.piece.clone();

@@ -32,20 +32,26 @@ impl Watch<'_> {
         self.records.take(&self.cells[index].cell.piece, name, bytes);
     }
 
-    /// Every process is gone: what they wrote is still in the pipes, and what was read may still wait for a slow reader.
-    pub(super) fn drain(&mut self) {
+    /// A piece is gone: what it wrote is still in its pipes.
+    pub(super) fn last_words(&mut self, index: usize) {
         let mut buffer = std::mem::take(&mut self.buffer);
-        for index in 0..self.cells.len() {
-            let is_agent = self.cells[index].is_agent();
-            while let Some((name, fd)) = self.cells[index].cell.ends.outputs.first() {
-                let name = *name;
-                let _ = rustix::io::ioctl_fionbio(fd, true);
-                match rustix::io::read(&self.cells[index].cell.ends.outputs[0].1, &mut buffer) {
-                    Ok(count) if count > 0 => self.take(index, name, is_agent, &buffer[..count]),
-                    Err(rustix::io::Errno::INTR) => {}
-                    _ => drop(self.cells[index].cell.ends.outputs.remove(0)),
-                }
+        let is_agent = self.cells[index].is_agent();
+        while let Some((name, fd)) = self.cells[index].cell.ends.outputs.first() {
+            let name = *name;
+            let _ = rustix::io::ioctl_fionbio(fd, true);
+            match rustix::io::read(fd, &mut buffer) {
+                Ok(count) if count > 0 => self.take(index, name, is_agent, &buffer[..count]),
+                Err(rustix::io::Errno::INTR) => {}
+                _ => drop(self.cells[index].cell.ends.outputs.remove(0)),
             }
+        }
+        self.buffer = buffer;
+    }
+
+    /// Every process is gone, and what was read may still wait for a slow reader.
+    pub(super) fn drain(&mut self) {
+        for index in 0..self.cells.len() {
+            self.last_words(index);
         }
         self.cells.clear();
         let deadline = Instant::now() + LAST_BYTES;

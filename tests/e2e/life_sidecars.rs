@@ -114,3 +114,26 @@ fn the_agent_does_not_run_before_every_sidecar_serves(
     let (served, ran) = (time_of(&logs, sidecar, "shim: serves now"), time_of(&logs, "agent", "ran"));
     assert!(served <= ran, "{served} {ran}");
 }
+
+#[rstest]
+fn what_a_sidecar_reported_last_stands_in_the_timeline_before_its_end(
+    #[values(User::Caller, User::Ordinary)] user: User,
+    #[values("pipelock", "egress")] sidecar: &str,
+) {
+    let bottle = routed(user);
+    let directory = libexec(&bottle, sidecar, |path| shim::make(path, "last words"));
+    let bottle = bottle.env("BOTTLE_LIBEXEC", &directory);
+    let ended = bottle.run(["start", "routed", "--yes", "--", "sh", "-c", "sleep 30"]);
+    assert_eq!((ended.ending, ended.stdout.as_str()), (Ending::Code(125), ""), "{ended:?}");
+    let timeline = fs::read_to_string(bottle.path().join("state/bottle/routed/timeline.jsonl")).unwrap();
+    let records = timeline.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let messages: Vec<String> = records
+        .filter(|record| record["piece"] == sidecar || record["event"] == "sidecar_ended")
+        .map(|record| record["message"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(
+        messages,
+        ["the first word".to_owned(), "the last word".to_owned(), format!("{sidecar}: it exited with code 3")],
+        "{timeline}"
+    );
+}

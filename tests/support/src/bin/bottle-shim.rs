@@ -16,6 +16,8 @@ static BEHAVIOUR: [u8; LENGTH] = MARK;
 
 /// How late a late sidecar is.
 const LATE: Duration = Duration::from_secs(1);
+/// Less than the supervisor leaves a sidecar alone after it has read it.
+const SHORT: Duration = Duration::from_micros(500);
 
 fn main() {
     // SAFETY: it is a plain array; volatile, because what the compiler sees in it is not what the copy has.
@@ -40,17 +42,36 @@ fn main() {
             stay();
         }
         ("late", Some(mut ready)) => {
-            let end = Instant::now() + LATE;
-            while let Some(left) = end.checked_duration_since(Instant::now()) {
-                park_timeout(left);
-            }
+            wait(LATE);
             let _ = writeln!(stderr(), "shim: serves now");
             let _ = ready.write_all(b"READY\n");
             drop(ready);
             stay();
         }
+        ("last words", Some(mut ready)) => {
+            let _ = ready.write_all(b"READY\n");
+            drop(ready);
+            wait(LATE);
+            // The second comes while a reader may still rest from the first, and the end with it.
+            event("the first word");
+            wait(SHORT);
+            event("the last word");
+            exit(3)
+        }
         ("exit", _) => exit(3),
         _ => exit(4),
+    }
+}
+
+/// Reports as a sidecar does.
+fn event(message: &str) {
+    let _ = writeln!(stderr(), r#"{{"time":"2026-01-01T00:00:00.000Z","level":"info","event":"request","message":"{message}"}}"#);
+}
+
+fn wait(time: Duration) {
+    let end = Instant::now() + time;
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        park_timeout(left);
     }
 }
 
