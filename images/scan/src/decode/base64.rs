@@ -1,5 +1,9 @@
 //! Base64 in both alphabets (RFC 4648, sections 4 and 5), padded or not.
 
+use std::sync::LazyLock;
+
+use super::alignment::{self, Alignments};
+
 /// The alphabet of section 4.
 pub(crate) const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 /// The alphabet of section 5.
@@ -29,6 +33,9 @@ const VALUES: [u8; 256] = {
     values
 };
 
+/// Of a run of either alphabet.
+pub(crate) static ALIGNMENTS: LazyLock<Alignments<4>> = LazyLock::new(|| Alignments::new(&VALUES, 6, true));
+
 /// [`VALUES`] shifted to each of the four places of a group. Bytes that are no digits count as zero.
 const PLACES: [[u32; 256]; 4] = {
     let mut places = [[0; 256]; 4];
@@ -48,9 +55,7 @@ const PLACES: [[u32; 256]; 4] = {
 
 /// The digits of `bits` bits each that `bytes` alone decides, when `before` bytes stand in front of it.
 pub(crate) fn fixed(bytes: &[u8], before: usize, bits: usize, alphabet: &[u8]) -> Vec<u8> {
-    let (start, end) = ((before * 8).div_ceil(bits), (before + bytes.len()) * 8 / bits);
-    let bit = |at: usize| bytes[at / 8 - before] >> (7 - at % 8) & 1;
-    (start..end).map(|digit| alphabet[(0..bits).fold(0, |value, i| value << 1 | usize::from(bit(digit * bits + i)))]).collect()
+    alignment::fixed(bytes, before, bits).into_iter().map(|value| alphabet[usize::from(value)]).collect()
 }
 
 /// True for a digit of either alphabet.
@@ -81,51 +86,6 @@ pub(crate) fn end(bytes: &[u8], from: usize) -> usize {
         at += 16;
     }
     at + bytes[at..].iter().position(|&b| !is_digit(b)).unwrap_or(bytes.len() - at)
-}
-
-/// Fifteen bytes of ASCII in a row are twenty digits.
-const ROW: u32 = 20;
-
-/// For a digit at each of the four places of a group, in one byte for each alignment of the group: 0 where the top bit
-/// of a byte, which this digit holds, is set.
-const ASCII: [[u32; 256]; 4] = {
-    let mut ascii = [[0; 256]; 4];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut at = 0;
-        while at < 4 {
-            let mut shift = 0;
-            while shift < 4 {
-                // The top bits of the three bytes of a group are bit 5 of the first digit, 3 of the second, 1 of the third.
-                let top = match (at + 4 - shift) % 4 {
-                    0 => 0b10_0000,
-                    1 => 0b1000,
-                    2 => 0b10,
-                    _ => 0,
-                };
-                if VALUES[byte] & top == 0 {
-                    ascii[at][byte] |= 0xff << (8 * shift);
-                }
-                shift += 1;
-            }
-            at += 1;
-        }
-        byte += 1;
-    }
-    ascii
-};
-
-/// For a short run: which of the four alignments have a stretch that decodes to ASCII, one bit each. Cheaper than to
-/// decode it four times, and words of languages and programs seldom have one.
-pub(crate) fn ascii_alignments(digits: &[u8]) -> u8 {
-    const ONES: u32 = 0x0101_0101;
-    // Counters of a byte each; a run of fewer than 128 digits cannot overflow them.
-    let (mut row, mut long) = (0u32, 0u32);
-    for (i, &digit) in digits.iter().take(127).enumerate() {
-        row = (row + ONES) & ASCII[i % 4][usize::from(digit)];
-        long |= row + (0x80 - ROW) * ONES;
-    }
-    (0..4).fold(0, |found, shift| found | ((long >> (8 * shift + 7) & 1) as u8) << shift)
 }
 
 /// Decodes a run of digits, and the whole bytes of an unfinished last group.
@@ -223,16 +183,6 @@ mod tests {
                 assert_eq!(out, b"sixteen letters!", "{text} cut at {cut}");
             }
         }
-    }
-
-    #[test]
-    fn the_alignment_of_hidden_ascii_is_told() {
-        // "sixteen letters!" behind one to four digits.
-        for shift in 0..4 {
-            let text = format!("{}c2l4dGVlbiBsZXR0ZXJzIQ", &"/9v/"[..shift]);
-            assert_eq!(ascii_alignments(text.as_bytes()) >> shift & 1, 1, "{text}");
-        }
-        assert_eq!(ascii_alignments(b"getOwnPropertyDescriptorsOfPrototype"), 0);
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub(crate) struct Start {
 /// What gzip, zstd and zip begin with.
 pub(crate) const STRONG: [&[u8]; 3] = [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"];
 
+/// What zlib's data begins with, by its level.
+pub(crate) const ZLIB: [&[u8]; 4] = [b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"];
+
 /// True when the base64 digits begin with a format's magic number.
 pub(crate) fn in_base64(digits: &[u8]) -> bool {
     [&b"H4sI"[..], b"eJ", b"eNo", b"eNq", b"eAE", b"eAG", b"eF4", b"eF7", b"KLUv", b"UEsDB"].iter().any(|magic| digits.starts_with(magic))

@@ -1,6 +1,7 @@
 //! Decoders: each finds the parts of a text that its encoding made, and undoes it. Lenient on purpose: what some
 //! receiver may still read is read here.
 
+pub(crate) mod alignment;
 pub(crate) mod base32;
 pub(crate) mod base64;
 pub(crate) mod escape;

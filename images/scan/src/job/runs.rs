@@ -8,8 +8,7 @@ use crate::stream::Decoder;
 /// The fewest digits of a run that is decoded: eighteen bytes in base64, and less is no token.
 const SHORTEST_RUN: usize = 24;
 
-/// From this many digits on a run is decoded in every alignment, without a look first at which of them may have text; and
-/// compressed data may begin anywhere in it.
+/// From this many digits on compressed data may begin anywhere in a run.
 const LONG_RUN: usize = 128;
 
 /// From this many digits on, as in a picture, only the alignment of the run's beginning is decoded; keywords in base64
@@ -106,9 +105,9 @@ impl Job<'_> {
             return Ok(());
         }
         let alignments = match run.len() {
-            ..LONG_RUN => base64::ascii_alignments(run),
+            ..LONG_RUN => base64::ALIGNMENTS.ascii(run),
             VERY_LONG_RUN.. => u8::from(!elsewhere),
-            _ => 0b1111,
+            _ => base64::ALIGNMENTS.ascii(run) | base64::ALIGNMENTS.compressed(run),
         };
         if run.len() >= VERY_LONG_RUN {
             self.hidden(run, at)?;
@@ -143,7 +142,7 @@ impl Job<'_> {
             Ok(())
         })?;
         let mut base32 = |digits: &[u8]| {
-            let alignments = base32::ascii_alignments(digits) | base32::compressed_alignments(digits);
+            let alignments = base32::ALIGNMENTS.ascii(digits) | base32::ALIGNMENTS.compressed(digits);
             for shift in (0..8).filter(|shift| alignments >> shift & 1 == 1) {
                 self.layer("base32", at, |out| {
                     base32::run(&digits[shift..], out);

@@ -21,6 +21,9 @@ impl Json {
 
     pub(super) fn read(&mut self, mut bytes: &[u8], out: &mut Out) {
         while !bytes.is_empty() {
+            if !self.inside && !self.ended {
+                bytes = plain(bytes, out);
+            }
             let taken = if self.inside { self.string(bytes) } else { self.between(bytes, out) };
             bytes = &bytes[taken..];
         }
@@ -58,4 +61,27 @@ impl Json {
     pub(super) fn end(&mut self, out: &mut Out) {
         self.string.flush(&mut out[1]);
     }
+}
+
+/// Strings that stand whole in `bytes`, are short and have no backslash, as most do, from their place into their view.
+/// What is left begins between two strings.
+fn plain<'b>(mut bytes: &'b [u8], out: &mut Out) -> &'b [u8] {
+    loop {
+        let Some(string) = near(bytes, |b| b == b'"', |bytes| memchr(b'"', bytes)).map(|quote| &bytes[quote + 1..]) else { return bytes };
+        let Some(end) = near(string, |b| b == b'"' || b == b'\\', |bytes| memchr2(b'"', b'\\', bytes)) else { return bytes };
+        let rest = &string[end..];
+        let Some(next) = rest[1..].iter().find(|b| !b.is_ascii_whitespace()) else { return bytes };
+        if rest[0] == b'\\' || end > Piece::SHORT {
+            return bytes;
+        }
+        out[usize::from(*next != b':')].extend_from_slice(string[..end].trim_ascii());
+        bytes = &rest[1..];
+    }
+}
+
+/// What stands within a few bytes is found before a faster search has begun.
+fn near(bytes: &[u8], is: impl Fn(u8) -> bool, search: impl Fn(&[u8]) -> Option<usize>) -> Option<usize> {
+    const NEAR: usize = 16;
+    let (first, rest) = bytes.split_at(bytes.len().min(NEAR));
+    first.iter().position(|&b| is(b)).or_else(|| search(rest).map(|at| NEAR + at))
 }

@@ -14,8 +14,11 @@ pub(super) struct Piece {
 }
 
 impl Piece {
+    /// The bytes of a text up to which all of it is kept.
+    pub(super) const SHORT: usize = 2 * EDGE;
+
     pub(super) fn add(&mut self, bytes: &[u8]) {
-        if !self.long && self.head.len() + bytes.len() <= 2 * EDGE {
+        if !self.long && self.head.len() + bytes.len() <= Self::SHORT {
             self.head.extend_from_slice(bytes);
             return;
         }
