@@ -78,7 +78,7 @@ impl<const PLACES: usize> Alignments<PLACES> {
                 found |= rows + enough;
             }
             let long = ((rows + enough) >> 7 & ONES) * 0xff;
-            rows = rows & !long | self.row * ONES & long;
+            rows = (rows & !long) | ((self.row * ONES) & long);
         }
         (0..PLACES).fold(0, |bits, shift| bits | ((found >> (8 * shift + 7) & 1) as u8) << shift)
     }
