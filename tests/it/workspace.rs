@@ -1,4 +1,4 @@
-//! Workspaces: trees that an agent wrote, and their way back.
+//! Workspaces: trees that an agent wrote, copied, compared and shown.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bottle::clock::file_nanos;
 use bottle::files::Dir;
@@ -14,41 +13,41 @@ use bottle::workspace::{Applied, Changes, Choices, Kind, Node, apply, copied, co
 use rustix::fs::{CWD, FileType, Mode, XattrFlags};
 use tempfile::TempDir;
 
-use crate::support::{in_mount_namespace, memory, mode, names};
+use crate::support::{in_mount_namespace, memory};
 
-const PLAIN: Choices = Choices { force: false, git: false };
+pub(crate) const PLAIN: Choices = Choices { force: false, git: false };
 
 /// A temporary directory with named directories in it.
-struct Place {
-    temp: TempDir,
+pub(crate) struct Place {
+    pub(crate) temp: TempDir,
 }
 
 impl Place {
-    fn new(dirs: &[&str]) -> Self {
+    pub(crate) fn new(dirs: &[&str]) -> Self {
         Self::in_temp(memory(), dirs)
     }
 
     /// On a file system that has had extended attributes of users for longer than tmpfs.
-    fn on_disk(dirs: &[&str]) -> Self {
+    pub(crate) fn on_disk(dirs: &[&str]) -> Self {
         Self::in_temp(tempfile::tempdir().unwrap(), dirs)
     }
 
-    fn in_temp(temp: TempDir, dirs: &[&str]) -> Self {
+    pub(crate) fn in_temp(temp: TempDir, dirs: &[&str]) -> Self {
         let place = Self { temp };
         dirs.iter().for_each(|dir| fs::create_dir(place.at(dir)).unwrap());
         place
     }
 
-    fn at(&self, path: &str) -> PathBuf {
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.temp.path().join(path)
     }
 
-    fn dir(&self, path: &str) -> Dir {
+    pub(crate) fn dir(&self, path: &str) -> Dir {
         Dir::open(&self.at(path)).unwrap()
     }
 
     /// Writes files below `root`; content `->x` is a symlink, `/` a directory.
-    fn write(&self, root: &str, files: &[(&str, &str)]) {
+    pub(crate) fn write(&self, root: &str, files: &[(&str, &str)]) {
         for (path, content) in files {
             let path = self.at(root).join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -60,16 +59,16 @@ impl Place {
         }
     }
 
-    fn whiteout(&self, path: &str) {
+    pub(crate) fn whiteout(&self, path: &str) {
         rustix::fs::mknodat(CWD, self.at(path), FileType::CharacterDevice, Mode::empty(), 0).unwrap();
     }
 
-    fn mark(&self, path: &str, name: &str, value: &[u8]) {
+    pub(crate) fn mark(&self, path: &str, name: &str, value: &[u8]) {
         rustix::fs::setxattr(self.at(path), name, value, XattrFlags::empty()).unwrap();
     }
 
     /// Everything below a directory: content of files, targets of links, with modes.
-    fn tree(&self, root: &str) -> BTreeMap<String, String> {
+    pub(crate) fn tree(&self, root: &str) -> BTreeMap<String, String> {
         let mut found = BTreeMap::new();
         let mut ahead = vec![self.at(root)];
         while let Some(dir) = ahead.pop() {
@@ -91,12 +90,12 @@ impl Place {
     }
 }
 
-fn chmod(path: &Path, mode: u32) {
+pub(crate) fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// Waits for the file system's clock to go on twice: after once it may still be behind the fine stamps that some kernels give.
-fn tick() -> u64 {
+pub(crate) fn tick() -> u64 {
     for _ in 0..2 {
         let now = file_nanos();
         while file_nanos() == now {
@@ -107,7 +106,7 @@ fn tick() -> u64 {
 }
 
 /// The changes, each in a word.
-fn show(changes: &Changes) -> Vec<String> {
+pub(crate) fn show(changes: &Changes) -> Vec<String> {
     let letter = |kind| match kind {
         Kind::Added => 'A',
         Kind::Modified => 'M',
@@ -123,7 +122,7 @@ fn show(changes: &Changes) -> Vec<String> {
     changes.list.iter().map(|change| format!("{} {}{}", letter(change.kind), change.path.display(), suffix(&change.node))).collect()
 }
 
-fn paths(applied: &Applied) -> Vec<&str> {
+pub(crate) fn paths(applied: &Applied) -> Vec<&str> {
     applied.done.iter().map(|path| path.to_str().unwrap()).collect()
 }
 
@@ -353,175 +352,6 @@ fn brought_back(place: &Place, changes: &Changes, target: &str, written: &str, s
     assert_eq!(place.tree(target), place.tree("seen"));
     let again = apply(changes, &place.dir(written), &place.dir(target), since, PLAIN).unwrap();
     assert_eq!((paths(&again), again.conflicts.len(), again.already), (vec![], 0, changes.list.len() as u64), "{again:?}");
-}
-
-#[test]
-fn the_operators_own_work_on_the_source_is_no_change_of_the_agent() {
-    let place = Place::new(&["source", "copy"]);
-    place.write("source", &[("mine", "x"), ("mine-gone", "x"), ("theirs", "x"), ("both", "x")]);
-    let since = tick();
-    copy(&place.dir("source"), &place.dir("copy")).unwrap();
-    let completed = tick();
-    place.write("source", &[("mine", "newer"), ("mine-new", "x"), ("both", "operator")]);
-    fs::remove_file(place.at("source/mine-gone")).unwrap();
-    place.write("copy", &[("theirs", "agent"), ("both", "agent")]);
-    let changes = copied(&place.dir("source"), &place.dir("copy"), since, completed).unwrap();
-    assert_eq!(show(&changes), ["M both", "M theirs"]);
-    let applied = apply(&changes, &place.dir("copy"), &place.dir("source"), since, PLAIN).unwrap();
-    assert_eq!(
-        applied.conflicts.iter().map(|c| format!("{}: {}", c.path.display(), c.why)).collect::<Vec<_>>(),
-        ["both: it changed since"]
-    );
-    assert_eq!((paths(&applied), place.tree("source")["theirs"].as_str()), (vec![], "x 644"), "nothing is made");
-    let forced = apply(&changes, &place.dir("copy"), &place.dir("source"), since, Choices { force: true, ..PLAIN }).unwrap();
-    assert_eq!(paths(&forced), ["both", "theirs"]);
-    assert_eq!(place.tree("source")["both"], "agent 644");
-}
-
-#[test]
-fn each_conflict_is_named_and_stops_everything() {
-    let place = Place::new(&["lower", "upper", "elsewhere"]);
-    let before = [
-        ("modified", "x"),
-        ("deleted", "x"),
-        ("vanished", "x"),
-        ("dir/a", "x"),
-        ("gone/file", "x"),
-        ("became-dir", "x"),
-        ("linked/sub/x", "x"),
-    ];
-    place.write("lower", &before);
-    place.write(
-        "upper",
-        &[
-            ("fine", "x"),
-            ("modified", "agent"),
-            ("added", "agent"),
-            ("vanished", "agent"),
-            ("gone/new", "x"),
-            ("became-dir", "agent"),
-            ("linked/sub/x", "agent"),
-        ],
-    );
-    place.whiteout("upper/deleted");
-    place.whiteout("upper/dir");
-    let changes = overlay(&place.dir("lower"), &place.dir("upper")).unwrap();
-    let since = tick();
-    // Meanwhile the operator works on.
-    place.write("lower", &[("modified", "operator"), ("added", "operator"), ("deleted", "operator"), ("dir/mine", "x")]);
-    fs::remove_file(place.at("lower/vanished")).unwrap();
-    fs::remove_dir_all(place.at("lower/gone")).unwrap();
-    fs::remove_file(place.at("lower/became-dir")).unwrap();
-    fs::create_dir(place.at("lower/became-dir")).unwrap();
-    fs::rename(place.at("lower/linked/sub"), place.at("elsewhere/sub")).unwrap();
-    symlink(place.at("elsewhere/sub"), place.at("lower/linked/sub")).unwrap();
-    let tree = place.tree("lower");
-    let applied = apply(&changes, &place.dir("upper"), &place.dir("lower"), since, PLAIN).unwrap();
-    let conflicts: Vec<_> = applied.conflicts.iter().map(|c| format!("{}: {}", c.path.display(), c.why)).collect();
-    let expected = [
-        "added: it appeared since",
-        "became-dir: it became a directory since",
-        "deleted: it changed since",
-        "dir: there are files in it that the agent did not delete",
-        "gone/new: its directory is gone, or something else by now",
-        "linked/sub/x: its directory is gone, or something else by now",
-        "modified: it changed since",
-        "vanished: it was removed since",
-    ];
-    assert_eq!(conflicts, expected);
-    assert_eq!((paths(&applied), place.tree("lower")), (vec![], tree.clone()));
-    // Force overwrites files; it never deletes strangers, and never follows a link.
-    let forced = apply(&changes, &place.dir("upper"), &place.dir("lower"), since, Choices { force: true, git: true }).unwrap();
-    assert_eq!(forced.conflicts.len(), 4, "{forced:?}");
-    assert_eq!(place.tree("lower"), tree);
-    assert_eq!(fs::read(place.at("elsewhere/sub/x")).unwrap(), b"x");
-}
-
-// covers: R19 G07
-#[test]
-fn what_is_dangerous_comes_only_when_asked_for() {
-    let place = Place::new(&["lower", "upper"]);
-    place.write("lower", &[(".git/config", "x"), ("shared", "x"), ("old", "x")]);
-    chmod(&place.at("lower/shared"), 0o664);
-    place.write(
-        "upper",
-        &[
-            (".git/hooks/pre-commit", "evil"),
-            ("sub/.GIT/config", "evil"),
-            ("out", "->/etc/passwd"),
-            ("up", "->../x"),
-            ("in", "->sub/file"),
-            ("sub/file", "x"),
-            ("suid", "x"),
-            ("shared", "y"),
-            ("open", "x"),
-            ("old", "->/etc/shadow"),
-        ],
-    );
-    for (path, mode) in [("suid", 0o6777), ("shared", 0o666), ("open", 0o666), ("sub", 0o3777)] {
-        chmod(&place.at("upper").join(path), mode);
-    }
-    let since = tick();
-    let changes = overlay(&place.dir("lower"), &place.dir("upper")).unwrap();
-    let applied = apply(&changes, &place.dir("upper"), &place.dir("lower"), since, PLAIN).unwrap();
-    assert_eq!(paths(&applied), ["in", "open", "shared", "sub", "sub/file", "suid"]);
-    let left_out: Vec<_> = applied.left_out.iter().map(|s| s.path.to_str().unwrap()).collect();
-    assert_eq!(left_out, [".git/hooks", ".git/hooks/pre-commit", "old", "out", "sub/.GIT", "sub/.GIT/config", "up"]);
-    let modes = ["suid", "shared", "open", "sub"].map(|path| mode(&place.at("lower").join(path)));
-    assert_eq!(modes.map(|mode| format!("{mode:o}")), ["755", "664", "644", "755"]);
-    assert_eq!(place.tree("lower")["old"], "x 644");
-    let all = apply(&changes, &place.dir("upper"), &place.dir("lower"), u64::MAX, Choices { force: true, git: true }).unwrap();
-    assert_eq!(paths(&all), left_out);
-    assert_eq!(place.tree("lower")["old"], "->/etc/shadow");
-}
-
-// covers: R19
-#[test]
-fn an_apply_never_leaves_the_tree_while_somebody_swaps_its_directories() {
-    let place = Place::new(&["lower", "upper", "victim"]);
-    place.write("lower", &[("d/sub/x", "x")]);
-    place.write("upper", &[("d/sub/new", "evil"), ("d/sub/x", "evil")]);
-    symlink(place.at("victim"), place.at("lower/evil")).unwrap();
-    fs::write(place.at("victim/x"), "precious").unwrap();
-    let changes = overlay(&place.dir("lower"), &place.dir("upper")).unwrap();
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                let (sub, evil) = (place.at("lower/d/sub"), place.at("lower/evil"));
-                let _ = rustix::fs::renameat_with(CWD, sub, CWD, evil, rustix::fs::RenameFlags::EXCHANGE);
-            }
-        });
-        for _ in 0..500 {
-            let _ = apply(&changes, &place.dir("upper"), &place.dir("lower"), u64::MAX, Choices { force: true, git: true });
-        }
-        stop.store(true, Ordering::Relaxed);
-    });
-    assert_eq!((names(&place.at("victim")), fs::read_to_string(place.at("victim/x")).unwrap()), (vec!["x".into()], "precious".into()));
-    assert!(names(&place.at("lower")).iter().all(|name| !name.starts_with(".bottle")));
-}
-
-// covers: F10
-#[test]
-fn an_apply_that_does_not_fit_changes_nothing() {
-    let place = Place::new(&["lower", "upper"]);
-    let output = crate::support::on_small_tmpfs("workspace::child_does_not_fit", "size=256k", &place.at("lower"));
-    assert!(output.status.success(), "{}", crate::support::said(&output));
-}
-
-#[test]
-#[ignore = "run by an_apply_that_does_not_fit_changes_nothing"]
-fn child_does_not_fit() {
-    let lower = crate::support::place();
-    let upper = lower.with_file_name("upper");
-    fs::write(lower.join("a"), "old").unwrap();
-    fs::write(upper.join("a"), "new").unwrap();
-    fs::write(upper.join("b"), vec![b'x'; 1 << 20]).unwrap();
-    let (lower, upper) = (Dir::open(&lower).unwrap(), Dir::open(&upper).unwrap());
-    let changes = overlay(&lower, &upper).unwrap();
-    let error = apply(&changes, &upper, &lower, u64::MAX, PLAIN).unwrap_err();
-    assert!(error.what.contains("no space"), "{error}");
-    assert_eq!((names(lower.path()), fs::read(lower.path().join("a")).unwrap()), (vec!["a".to_owned()], b"old".to_vec()));
 }
 
 #[test]
