@@ -86,6 +86,8 @@ pub(crate) fn all() -> Vec<Encoding> {
     list.push(named("gzip in hex", |s| hex(&gzip(s), "", "", false)));
     list.push(named("gzip twice", |s| gzip(&gzip(s))));
     list.push(named("zlib in base64", |s| base64(&zlib(s), false, true)));
+    list.push(named("gzip in base32", |s| base32(&gzip(s))));
+    list.push(named("zlib in base32", |s| base32(&zlib(s))));
     list.push(named("zip", zip));
     list.push(named("zip in base64", |s| base64(&zip(s), false, true)));
     list.push(named("zstd", |s| ruzstd::encoding::compress_to_vec(s, ruzstd::encoding::CompressionLevel::Fastest)));
