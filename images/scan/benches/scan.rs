@@ -29,21 +29,17 @@ fn throughput(c: &mut Criterion) {
     let message = &corpus::benign(100 << 10)[0].1;
     let mut group = c.benchmark_group("message");
     group.bench_function("100 KB of JSON", |b| b.iter(|| scanner.scan(message)));
-    group.bench_function("100 KB of JSON, and what it says", |b| {
-        b.iter(|| {
-            let mut scan = scanner.message(Some("application/json"));
-            scan.push(message).or_else(|| scan.finish())
-        });
-    });
     let turn =
         r#"{"role": "user", "content": "Rename the field `colour` of struct Paint to `color`, and run the tests again afterwards. "}"#;
     let conversation = format!(r#"{{"model": "m", "messages": [{}]}}"#, vec![turn; 100_000 / turn.len()].join(", "));
-    group.bench_function("100 KB of a conversation, and what it says", |b| {
-        b.iter(|| {
-            let mut scan = scanner.message(Some("application/json"));
-            scan.push(conversation.as_bytes()).or_else(|| scan.finish())
+    for (name, message) in [("JSON", message.as_slice()), ("a conversation", conversation.as_bytes())] {
+        group.bench_function(format!("100 KB of {name}, and what it says"), |b| {
+            b.iter(|| {
+                let mut scan = scanner.message(Some("application/json"));
+                scan.push(message).or_else(|| scan.finish())
+            });
         });
-    });
+    }
     group.bench_function("200 bytes of JSON", |b| b.iter(|| scanner.scan(&message[..200])));
 }
 
