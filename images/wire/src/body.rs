@@ -102,10 +102,16 @@ impl http_body::Body for Uplink {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                None => return Poll::Ready(None),
+                None => {
+                    self.notes.all_read();
+                    return Poll::Ready(None);
+                }
                 Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
                 Some(Ok(frame)) => frame,
             };
+            if self.body.is_end_stream() {
+                self.notes.all_read();
+            }
             let Some(data) = frame.data_ref() else { continue };
             if self.notes.add_sent(data.len()) > self.limit {
                 return Poll::Ready(Some(Err(too_large(self.limit).into())));

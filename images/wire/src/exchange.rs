@@ -174,11 +174,15 @@ pub(crate) async fn answer<F: Forward>(context: Arc<Context<F>>, mut request: Re
     let mut record = Record::new(serving.events.clone(), &id, notes.clone(), Some(context.slot.beat()));
     let idle = Duration::from_millis(serving.limits.idle_ms);
 
-    let upgrade = request.version() < Version::HTTP_2 && request.headers().contains_key(header::UPGRADE);
+    let http_1 = request.version() < Version::HTTP_2;
+    let upgrade = http_1 && request.headers().contains_key(header::UPGRADE);
     let agent = upgrade.then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
     let malformed = crate::framing::violation(&parts);
     let ends = upgrade || malformed.is_some();
+    if incoming.is_end_stream() {
+        notes.all_read();
+    }
 
     let outcome = match malformed {
         Some(refused) => Err(refused),
@@ -198,8 +202,10 @@ pub(crate) async fn answer<F: Forward>(context: Arc<Context<F>>, mut request: Re
         tokio::spawn(splice(agent, stream, notes.clone(), idle, record, context.slot.clone()));
         return response.map(|_| Downlink::new(body::empty(), notes, idle, None));
     }
-    if ends {
-        // What follows an upgrade that did not happen, or a broken head, is not read as a message.
+    // Nobody reads what is left of a refused body, so the connection ends with the answer, and whoever keeps it must know.
+    let left_over = response.headers().contains_key(HEADER) && !notes.read();
+    if http_1 && (ends || left_over) {
+        // Nor is what follows an upgrade that did not happen, or a broken head, read as a message.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response.map(|body| Downlink::new(body, notes, idle, Some(record)))

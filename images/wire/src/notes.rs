@@ -1,6 +1,6 @@
 //! What is noted about one exchange while it is under way, for its event.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ struct Inner {
     noted: Mutex<Noted>,
     sent: AtomicU64,
     received: AtomicU64,
+    /// All of the request's body was read, or there is none.
+    read: AtomicBool,
     /// Milliseconds from [`EPOCH`] to the last movement.
     moved: AtomicU64,
 }
@@ -43,7 +45,13 @@ fn millis_now() -> u64 {
 impl Default for Notes {
     fn default() -> Self {
         let now = millis_now();
-        Self(Arc::new(Inner { noted: Mutex::default(), sent: AtomicU64::new(0), received: AtomicU64::new(0), moved: AtomicU64::new(now) }))
+        Self(Arc::new(Inner {
+            noted: Mutex::default(),
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            read: AtomicBool::new(false),
+            moved: AtomicU64::new(now),
+        }))
     }
 }
 
@@ -72,6 +80,15 @@ impl Notes {
         self.touch();
         let bytes = bytes as u64;
         self.0.sent.fetch_add(bytes, Ordering::Relaxed) + bytes
+    }
+
+    /// Whether all of the request's body was read, or there is none.
+    pub(crate) fn read(&self) -> bool {
+        self.0.read.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn all_read(&self) {
+        self.0.read.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn add_received(&self, bytes: usize) {

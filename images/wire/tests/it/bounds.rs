@@ -1,9 +1,10 @@
 //! Deadlines and numbers of connections.
 
-use bottle_wire::{Limits, Reason};
+use bottle_wire::{Limits, Reason, Refused};
+use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Lab, Setup, ask, read_answer, script, to_end};
+use crate::support::{Answer, Lab, Setup, ask, read_answer, script, to_end};
 
 fn hurried(limits: Limits) -> Setup {
     Setup { limits, ..Setup::default() }
@@ -96,4 +97,26 @@ async fn a_connection_on_which_nothing_is_asked_gives_way() {
     let _ = slow.read_to_end(&mut rest).await;
     assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
     drop(tunnel);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_says_that_the_connection_ends_if_the_body_was_not_read_and_only_then() {
+    let script = script(|asked, request| async move {
+        if asked.path == "/read" {
+            let _ = request.into_body().collect().await;
+        }
+        Err(Refused::new(Reason::MethodNotAllowed, "not this"))
+    });
+    let lab = Lab::start(Setup { script, ..Setup::default() });
+    let post = |path| format!("POST http://a.test{path} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\n01234");
+    let get = "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    let mut stream = lab.dial().await;
+    let closes = |answer: &Answer| answer.head.contains("\r\nconnection: close\r\n");
+    let mut told = Vec::new();
+    for asked in [get, &post("/read"), get, &post("/unread")] {
+        let answer = ask(&mut stream, asked).await;
+        told.push((answer.status, closes(&answer)));
+    }
+    assert_eq!(told, [(403, false), (403, false), (403, false), (403, true)]);
+    assert_eq!(to_end(&mut stream).await, "");
 }
