@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bottle_wire::{Body, BodyError};
+use bottle_wire::again::{Again, lost};
+use bottle_wire::{Body, BodyError, body};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
@@ -47,6 +48,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + Unpin + 'static> Pool<K> {
         D: AsyncFnOnce() -> Result<S, E>,
     {
         let bodyless = request.body().is_end_stream();
+        let again = Again::of(&request);
         while let Some(mut sender) = self.take(&target) {
             if sender.ready().await.is_err() {
                 continue;
@@ -56,7 +58,13 @@ impl<K: Clone + Eq + Hash + Send + Sync + Unpin + 'static> Pool<K> {
                 // It had been closed before anything was sent: nobody has seen the request.
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
-                    None => return Err(error.into_error().into()),
+                    None => {
+                        let error = error.into_error();
+                        let Some(again) = again.filter(|_| lost(&error)) else { return Err(error.into()) };
+                        request = again.request(body::empty());
+                        // The others may be as old.
+                        break;
+                    }
                 },
             }
         }
@@ -104,7 +112,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + Unpin + 'static> Pool<K> {
         response.map(|body| {
             let mut body = Pooled { body, loan: Some(Loan { pool: self.clone(), target, sender, bodyless }) };
             body.settle();
-            if body.loan.is_none() && body.body.is_end_stream() { bottle_wire::body::empty() } else { body.boxed() }
+            if body.loan.is_none() && body.body.is_end_stream() { body::empty() } else { body.boxed() }
         })
     }
 }

@@ -139,14 +139,14 @@ impl Gate {
         let response = match asked.websocket {
             false => {
                 *outgoing.headers_mut() = headers;
-                let answer = origins.send(outgoing, asked.http_2).await;
+                let answer = origins.send(outgoing, asked.http_2, &asked.notes).await;
                 answer.map_err(|broken| verdict.as_ref().and_then(|v| v.get().cloned()).unwrap_or(broken))?
             }
             true => {
                 let key = headers.get(header::SEC_WEBSOCKET_KEY).cloned();
                 prepare_websocket(&mut headers);
                 *outgoing.headers_mut() = headers;
-                let response = origins.send(outgoing, false).await?;
+                let response = origins.send(outgoing, false, &asked.notes).await?;
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     return self.websocket(&asked, table, key, response).await;
                 }

@@ -11,8 +11,9 @@
 //! 5. [`Forward::forward`] decides and answers. Bodies stream in both directions, bounded and watched ([`body`]).
 //! 6. A refusal becomes a small JSON page ([`refusal`]); each exchange ends as one event ([`events`]).
 //!
-//! Absent on purpose: caching, retries, redirects, TLS session resumption, server push, HTTP/3.
+//! Absent on purpose: caching, redirects, retries (but [`again`]), TLS session resumption, server push, HTTP/3.
 
+pub mod again;
 pub mod asked;
 pub mod authority;
 pub mod body;

@@ -1,8 +1,10 @@
 //! The next hop: connections that are kept, refusals that pass through, upgrades, and its absence.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use bottle_contract::Reason;
 use serde_json::json;
@@ -38,6 +40,24 @@ fn a_connection_that_pipelock_closed_is_not_used_again() {
     for _ in 0..10 {
         assert_eq!(egress.fetch(&["https://open.test/"]), "hello");
     }
+}
+
+#[test]
+fn a_get_that_a_kept_connection_lost_is_sent_again_and_a_post_is_not() {
+    let lost = Mutex::new(HashSet::new());
+    let egress = Bottle::new(script(move |arrived, stream| {
+        // Each but the first is lost, once.
+        let answered = arrived.line.contains("/one") || !lost.lock().unwrap().insert(arrived.line.clone());
+        answered && stream.write_all(answer("200 OK", &[], "hello").as_bytes()).is_ok()
+    }))
+    .start(&[route("open.test")]);
+    assert_eq!(egress.fetch(&["https://open.test/one"]), "hello");
+    assert_eq!(egress.fetch(&["https://open.test/two"]), "hello");
+    let (status, refusal) = egress.refusal(&["--data", "x=y", "https://open.test/three"]);
+    assert_eq!((status.as_str(), refusal.reason), ("502", Reason::SidecarGone));
+    let lines: Vec<String> = egress.stub().arrived().into_iter().map(|arrived| arrived.line).collect();
+    let get = |path| format!("GET https://open.test/{path} HTTP/1.1");
+    assert_eq!(lines, [get("one"), get("two"), get("two"), "POST https://open.test/three HTTP/1.1".to_owned()]);
 }
 
 #[test]

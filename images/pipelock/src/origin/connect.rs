@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,6 +30,22 @@ use bottle_policy::table::Table;
 /// Rides in a response's extensions: the address at the other end of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DialledAddress(pub SocketAddr);
+
+/// Rides there too: whether the connection has brought an answer before.
+#[derive(Clone, Debug, Default)]
+pub struct Used(Arc<AtomicBool>);
+
+impl Used {
+    /// From now on it has.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// Opens connections for one table.
 #[derive(Clone)]
@@ -109,7 +126,7 @@ enum Stream {
 
 impl Connection for Link {
     fn connected(&self) -> Connected {
-        let connected = Connected::new().extra(DialledAddress(self.address));
+        let connected = Connected::new().extra(DialledAddress(self.address)).extra(Used::default());
         match &self.stream {
             Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => connected.negotiated_h2(),
             _ => connected,

@@ -12,16 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bottle_contract::Reason;
-use bottle_wire::Refused;
+use bottle_wire::again::{Again, lost};
 use bottle_wire::body::refusal_in;
-use http::{Request, Response};
+use bottle_wire::{Notes, Refused};
+use http::{Extensions, Request, Response};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::dlp::body::Upload;
 use bottle_policy::table::Table;
-use connect::Connector;
+use connect::{Connector, Used};
 use dial::Door;
 use tls::Trust;
 
@@ -34,6 +35,8 @@ const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 /// What HTTP/2 may hold back of an upload that an origin is slow to take.
 const SEND_BUFFER: usize = 256 << 10;
+/// How often one request is sent again: an origin that starts anew ends all the connections that were kept.
+const AGAIN: usize = 3;
 /// How soon a silent HTTP/2 connection is noticed to be dead.
 const PING: Duration = Duration::from_secs(20);
 
@@ -66,10 +69,35 @@ impl Origins {
 
     /// Sends one request; redirects are answers like any other. An agent that asks over HTTP/1.1, which may become
     /// something else than HTTP, is asked for in the same way; one that asks over HTTP/2 gets what the origin prefers.
-    pub async fn send(&self, request: Request<Upload>, http_2: bool) -> Result<Response<Incoming>, Refused> {
+    ///
+    /// What a kept connection loses is sent again if it may be, and `notes` tells so.
+    pub async fn send(&self, mut request: Request<Upload>, http_2: bool, notes: &Notes) -> Result<Response<Incoming>, Refused> {
         let client = if http_2 { &self.any } else { &self.http1 };
-        client.request(request).await.map_err(refused)
+        let mut left = AGAIN;
+        loop {
+            let again = Again::of(&request).filter(|_| left > 0);
+            match client.request(request).await {
+                Ok(response) => {
+                    response.extensions().get::<Used>().map(Used::set);
+                    return Ok(response);
+                }
+                Err(error) => {
+                    let Some(again) = again.filter(|_| lost_by_kept(&error)) else { return Err(refused(error)) };
+                    notes
+                        .note(|noted| noted.message = Some("sent again: the origin closed a kept connection without an answer".to_owned()));
+                    request = again.request(Upload::empty());
+                    left -= 1;
+                }
+            }
+        }
     }
+}
+
+/// Whether a connection that had worked before ended before it brought an answer.
+fn lost_by_kept(error: &hyper_util::client::legacy::Error) -> bool {
+    let mut extras = Extensions::new();
+    error.connect_info().inspect(|connected| connected.get_extras(&mut extras));
+    extras.get().is_some_and(Used::get) && refusal_in(error).is_none() && lost(error)
 }
 
 /// Finds our own verdict in the error, or says what the origin did wrong.

@@ -1,5 +1,6 @@
 //! `pipelock` as a whole, between a sibling's socket and origins on the loopback.
 
+mod again;
 mod agent;
 mod answers;
 mod certificates;
