@@ -23,6 +23,20 @@ struct View {
     left: usize,
 }
 
+/// What a message says, up to its end.
+#[derive(Debug)]
+pub struct Said {
+    scanner: Scanner,
+    views: Vec<View>,
+}
+
+impl Said {
+    /// The end of the message.
+    pub fn finish(self) -> Option<Finding> {
+        self.views.into_iter().find_map(|view| view.end(&self.scanner))
+    }
+}
+
 impl View {
     fn new(reader: Reader, content_type: Option<&str>) -> Self {
         let left = reader.most(content_type);
@@ -104,8 +118,15 @@ impl Message {
 
     /// The end of the message: what was held back is scanned too.
     pub fn finish(self) -> Option<Finding> {
+        let (raw, said) = self.ends();
+        raw.finish().or_else(|| said.finish())
+    }
+
+    /// What is scanned at the end, in two parts of about the same length that need not wait for each other: the raw bytes, whose
+    /// finding counts, and what they say.
+    pub fn ends(self) -> (Stream, Said) {
         let Self { scanner, raw, views, .. } = self;
-        raw.finish().or_else(|| views.into_iter().flatten().find_map(|view| view.end(&scanner)))
+        (raw, Said { scanner, views: views.unwrap_or_default() })
     }
 
     /// How many raw bytes from the beginning can be let go. What values say together is known at their end only: a

@@ -99,7 +99,7 @@ impl Upload {
         let mut upload = Self::empty();
         loop {
             let Some(frame) = body.frame().await else {
-                upload.small = inspector.finish()?;
+                upload.small = inspector.finish_soon().await?;
                 return Ok(upload);
             };
             let frame = frame.map_err(|error| match error {
