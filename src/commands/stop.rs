@@ -12,6 +12,9 @@ use crate::store::{Layout, Phase, Status, start_time};
 
 /// Longer than an agent's grace and the sidecars' together.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// An interrupt hurries each stage of the end: the agent, its namespace, the sidecars. It is repeated until all is over, since a
+/// supervisor that is kept from running takes several as one (signal(7): standard signals do not queue).
+const HURRY: Duration = Duration::from_millis(200);
 
 /// End a bottle, and wait until nothing of it is left
 #[derive(Clone, Debug, clap::Args)]
@@ -61,21 +64,17 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         return gone().map(|()| 0);
     }
     let deadline = Instant::now() + PATIENCE;
-    // An interrupt hurries at each stage: the agent, its namespace, the sidecars.
-    let (signal, count) = if args.now { (Signal::INT, 3) } else { (Signal::TERM, 1) };
-    for _ in 0..count {
+    let (signal, again) = if args.now { (Signal::INT, Some(HURRY)) } else { (Signal::TERM, None) };
+    let mut ended = false;
+    while !ended && Instant::now() < deadline {
         match pidfd_send_signal(&pidfd, signal) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::SRCH) => break,
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
             Err(e) => return Err(cannot(e)),
         }
-        let pause = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
-        if args.now && wait(&pidfd, &pause) {
-            break;
-        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        ended = wait(&pidfd, again.unwrap_or(left).min(left));
     }
-    let left = deadline.saturating_duration_since(Instant::now());
-    if wait(&pidfd, &Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(60), tv_nsec: 0 }) {
+    if ended {
         gone().map(|()| 0)
     } else {
         Err(Error::failed(
@@ -87,7 +86,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
 }
 
 /// True when the process has ended in time.
-fn wait(pidfd: &std::os::fd::OwnedFd, time: &Timespec) -> bool {
-    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    matches!(poll(&mut fds, Some(time)), Ok(1..))
+fn wait(pidfd: &std::os::fd::OwnedFd, time: Duration) -> bool {
+    let Ok(time) = Timespec::try_from(time) else { return false };
+    matches!(poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&time)), Ok(1..))
 }
