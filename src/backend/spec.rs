@@ -56,6 +56,7 @@ fn blank(piece: &str, hostname: &str, mode: Mode, surroundings: Surroundings) ->
         mounts: Vec::new(),
         terminal: false,
         window: (0, 0),
+        supervisor_fd: None,
         stdio_fds: [0; 3],
         passed_fds: Vec::new(),
         group_fds: Vec::new(),

@@ -30,6 +30,8 @@ mod terminal;
 use std::os::fd::OwnedFd;
 
 use control::{Channel, FromInit, ToInit};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use spec::{Failure, Spec, Surroundings};
 
 /// The descriptor on which the control socket is handed over.
@@ -74,6 +76,18 @@ pub fn join(socket: &std::path::Path) -> u8 {
     }
 }
 
+/// An error if the supervisor has ended: its pidfd can be read then.
+fn find_supervisor(spec: &Spec, fds: &mut [Option<OwnedFd>]) -> Result<(), Failure> {
+    let Some(index) = spec.supervisor_fd else { return Ok(()) };
+    let pidfd = spec::take_fd(fds, index)?;
+    let mut asked = [PollFd::new(&pidfd, PollFlags::IN)];
+    match retry_on_intr(|| poll(&mut asked, Some(&Timespec::default()))) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Failure::new("find its supervisor", "it has ended")),
+        Err(error) => Err(Failure::new("find its supervisor", error)),
+    }
+}
+
 fn run(channel: &Channel) -> Result<u8, Failure> {
     let (message, mut fds) = channel.receive::<ToInit>().map_err(|e| Failure::new("receive the specification", e))?;
     let ToInit::Setup = message else {
@@ -97,6 +111,8 @@ fn run(channel: &Channel) -> Result<u8, Failure> {
     root::build(&spec, &fds)?;
     let terminal = if spec.terminal { Some(terminal::open_for(channel, &spec)?) } else { None };
     privileges::drop_all(&spec)?;
+    // From the line above on this process is killed with its supervisor, unless that had ended before.
+    find_supervisor(&spec, &mut fds)?;
     landlock_rules::restrict(&spec, &fds)?;
     seccomp::install(spec.seccomp)?;
     let program = exec::Program::prepare(&spec, &mut fds, terminal)?;

@@ -29,6 +29,9 @@ pub struct Spec {
     pub terminal: bool,
     /// Rows and columns of the terminal at start.
     pub window: (u16, u16),
+    /// The supervisor's pidfd: a process asks to be killed with its parent, which is in vain if that has ended already. `None` in a
+    /// container, which no process of the supervisor's begins.
+    pub supervisor_fd: Option<usize>,
     /// Standard input, output and error.
     pub stdio_fds: [usize; 3],
     /// Descriptors that the program finds from 3 on.

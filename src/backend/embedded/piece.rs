@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use bottle_init::spec::Spec;
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
 use super::{cgroup, spawn};
 use crate::backend::Cell;
@@ -49,7 +49,9 @@ pub(super) fn start_sidecar(
     start(spec, fds, ids, own, claim, ends)
 }
 
-fn start(spec: &Spec, fds: &[OwnedFd], ids: Ids, own: BorrowedFd<'_>, claim: &mut Claim, ends: Ends) -> Result<Cell> {
+fn start(spec: &mut Spec, fds: &mut Vec<OwnedFd>, ids: Ids, own: BorrowedFd<'_>, claim: &mut Claim, ends: Ends) -> Result<Cell> {
+    let supervisor = pidfd_open(getpid(), PidfdFlags::empty()).map_err(|e| failed(&spec.piece, "name this process to it")(e.into()))?;
+    spec.supervisor_fd = Some(add(fds, supervisor));
     let spawned = spawn::spawn(own, ids, !spec.own_network).map_err(failed(&spec.piece, "make its namespaces"))?;
     let pid = spawned.pid.as_raw_nonzero().get().unsigned_abs();
     let start_time = crate::store::start_time(pid).unwrap_or_default();
