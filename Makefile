@@ -45,7 +45,7 @@ nix: build ## prove the flake in Nix's sandbox, without a network (needs root an
 ci: ci-tools test ci-rest ## the whole pipeline, as CI has it
 
 ci-rest: run ## the pipeline behind the tests: demonstration, bench in short, images built twice: where nix is, by the flake
-	ROUNDS=3 SECONDS_EACH=1 $(MAKE) bench
+	ROUNDS=3 SECONDS_EACH=1 $(MAKE) bench PARTS="life many wall gate images size"
 	$(MAKE) images
 	if [ "$$(id -u)" = 0 ] && command -v nix >/dev/null; then REBUILD= $(MAKE) nix images-check; else $(MAKE) images-check; fi
 
@@ -65,8 +65,8 @@ fuzz: ## let cargo-fuzz look for what breaks a parser, SECONDS for each (cargo i
 	    -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=16384 || exit 1; \
 	done
 
-bench: build ## speed, against rivals in the same run
-	@tests/bench/run $(RELEASE)
+bench: build ## speed, against rivals in the same run; PARTS chooses
+	@tests/bench/run $(RELEASE) $(PARTS)
 
 images: build ## the sidecars' images, in target/…/images, each with its provenance and bill of materials
 	$(CARGO) build --locked --workspace --bin bottle-bom
