@@ -1,12 +1,13 @@
-//! A look at each 64 bytes of a text: which decoders have anything to do there.
+//! A look at each 64 bytes of a text: which decoders have anything to do there, and where runs of digits stand.
 //!
-//! Written as plain loops over small arrays with no branch inside, which the compiler turns into vector instructions.
+//! Each question is a mask with a bit for each byte of a block. What asks about a byte's neighbours shifts masks, with those of the next
+//! block behind them, so that no answer depends on where a block ends.
+
+use fearless_simd::prelude::*;
+use fearless_simd::{Level, Simd, dispatch, mask8x64, u8x64};
 
 /// Bytes of a block.
 pub(crate) const BLOCK: usize = 64;
-
-/// How far conditions look beyond a block's end.
-const AHEAD: usize = 8;
 
 /// `%` before two hexadecimal digits.
 pub(crate) const PERCENT: u8 = 1;
@@ -21,89 +22,113 @@ pub(crate) const HIGH: u8 = 16;
 /// Two zero bytes around another one.
 pub(crate) const ZERO: u8 = 32;
 
-/// The flags of each block of a text.
+/// The fewest digits of a run that is told.
+const RUN: usize = 16;
+
+/// The fewest hexadecimal digits that eight bytes of a sequence of pairs have.
+const FEWEST_HEX: u32 = 4;
+
+/// Each sixteenth byte of a block.
+const SIXTEENTHS: u64 = 0x0001_0001_0001_0001;
+
+/// What is known of a text.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
+    /// Of each block.
     flags: Vec<u8>,
     any: u8,
-    /// Multiples of sixteen at which eight base64 digits stand that belong to at least sixteen: each run of 24 has them.
-    pub(crate) runs: Vec<u32>,
-    /// Multiples of sixteen at which eight bytes stand that pairs of hexadecimal digits, with something between them,
-    /// could be.
+    /// Where the runs of at least [`RUN`] base64 digits begin and end.
+    pub(crate) runs: Vec<(u32, u32)>,
+    /// Multiples of sixteen at which eight bytes stand that pairs of hexadecimal digits, with something between them, could be.
     pub(crate) pairs: Vec<u32>,
-    /// Memory to use again.
-    places: Vec<u32>,
 }
 
-/// In a sum of [`COUNTS`]: the hexadecimal digits that eight bytes of a sequence of pairs have at least.
-const FEWEST_HEX: u16 = 4 << 4;
-
-/// In a sum of [`COUNTS`]: a byte that stands in no sequence of pairs.
-const FOREIGN: u16 = 1 << 8;
+/// The masks of one block.
+#[derive(Clone, Copy, Default)]
+struct Masks {
+    high: u64,
+    zero: u64,
+    /// `%`, a backslash, `&` and `=`.
+    signs: u64,
+    /// Of base64, in either alphabet.
+    digits: u64,
+    hex: u64,
+    /// What stands in no sequence of pairs.
+    foreign: u64,
+}
 
 impl Survey {
     /// Surveys `bytes`, forgetting what was surveyed before.
     pub(crate) fn take(&mut self, bytes: &[u8]) {
+        self.take_with(Level::new(), bytes);
+    }
+
+    /// The same with what a processor of this level has.
+    fn take_with(&mut self, level: Level, bytes: &[u8]) {
         self.flags.clear();
+        self.flags.resize(bytes.len().div_ceil(BLOCK), 0);
         self.runs.clear();
         self.pairs.clear();
         self.any = 0;
-        let mut at = 0;
-        while let Some(block) = bytes.get(at..at + BLOCK + AHEAD).and_then(|block| block.first_chunk()) {
-            self.add(flags(block));
-            at += BLOCK;
-        }
-        while at < bytes.len() {
-            let mut block = [b' '; BLOCK + AHEAD];
-            let rest = &bytes[at..bytes.len().min(at + BLOCK + AHEAD)];
-            block[..rest.len()].copy_from_slice(rest);
-            self.add(flags(&block));
-            at += BLOCK;
-        }
-        self.eights(bytes);
+        dispatch!(level, simd => self.blocks(simd, bytes));
     }
 
-    /// Looks at the first eight of each sixteen bytes.
-    fn eights(&mut self, bytes: &[u8]) {
-        let (sixteens, rest) = bytes.as_chunks::<16>();
-        let first =
-            |sixteen: &[u8; 16]| sum(&[sixteen[0], sixteen[1], sixteen[2], sixteen[3], sixteen[4], sixteen[5], sixteen[6], sixteen[7]]);
-        // The places are written without a branch, for in code they come in no order; then each is looked at.
-        let mut places = std::mem::take(&mut self.places);
-        places.clear();
-        places.resize(sixteens.len() + 1, 0);
-        let mut count = 0;
-        for (i, sixteen) in sixteens.iter().enumerate() {
-            let sum = first(sixteen);
-            places[count] = i as u32;
-            count += usize::from((sum & 15 == 8) | (sum.wrapping_sub(FEWEST_HEX) < FOREIGN - FEWEST_HEX));
-        }
-        for &i in &places[..count] {
-            self.eight(bytes, i as usize * 16, first(&sixteens[i as usize]));
-        }
-        self.places = places;
-        if let Some(eight) = rest.first_chunk() {
-            self.eight(bytes, bytes.len() - rest.len(), sum(eight));
-        }
-    }
-
-    fn eight(&mut self, bytes: &[u8], at: usize, sum: u16) {
-        if sum & 15 != 8 {
-            if (FEWEST_HEX..FOREIGN).contains(&sum) {
-                self.pairs.push(at as u32);
+    #[inline(always)]
+    fn blocks<S: Simd>(&mut self, simd: S, bytes: &[u8]) {
+        let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+        let mut last = [b' '; BLOCK];
+        last[..rest.len()].copy_from_slice(rest);
+        let mut all = blocks.iter().chain(Some(&last).filter(|_| !rest.is_empty()));
+        let Some(mut block) = all.next() else { return };
+        let mut masks = Masks::of(simd, block);
+        let (mut at, mut runs) = (0, 0);
+        loop {
+            let next = all.next();
+            let behind = next.map_or(Masks::default(), |next| Masks::of(simd, next));
+            let flags = masks.flags(simd, block, next.unwrap_or(&[b' '; BLOCK]), &behind);
+            self.flags[at / BLOCK] = flags;
+            self.any |= flags;
+            self.runs(at, masks.runs(&behind), &mut runs);
+            self.pairs(at, &masks, bytes.len());
+            (at, masks) = (at + BLOCK, behind);
+            match next {
+                Some(next) => block = next,
+                None => break,
             }
-            return;
-        }
-        // A run of 24 that holds these eight also holds the eight before or the eight behind them.
-        let digits = |from: usize| bytes.get(from..from + 8).is_some_and(|eight| eight.iter().all(|&b| COUNTS[usize::from(b)] & 1 == 1));
-        if digits(at + 8) || at >= 8 && digits(at - 8) {
-            self.runs.push(at as u32);
         }
     }
 
-    fn add(&mut self, flags: u8) {
-        self.flags.push(flags);
-        self.any |= flags;
+    /// Takes the places of a block at which [`RUN`] digits begin. A run begins at the first of them, and ends so many behind the last.
+    #[inline(always)]
+    fn runs(&mut self, at: usize, begin: u64, before: &mut u64) {
+        let mut changes = begin ^ (begin << 1 | *before);
+        while changes != 0 {
+            let place = changes.trailing_zeros();
+            if begin >> place & 1 == 1 {
+                self.runs.push(((at + place as usize) as u32, 0));
+            } else if let Some((_, end)) = self.runs.last_mut() {
+                *end = (at + place as usize + RUN - 1) as u32;
+            }
+            changes &= changes - 1;
+        }
+        *before = begin >> (BLOCK - 1);
+    }
+
+    #[inline(always)]
+    fn pairs(&mut self, at: usize, masks: &Masks, length: usize) {
+        let mut eights = !masks.foreign;
+        eights &= eights >> 1;
+        eights &= eights >> 2;
+        eights &= eights >> 4;
+        eights &= SIXTEENTHS;
+        while eights != 0 {
+            let place = eights.trailing_zeros();
+            let eight = |mask: u64| (mask >> place & 0xff).count_ones();
+            if eight(masks.hex) >= FEWEST_HEX && eight(masks.digits) < 8 && at + place as usize + 8 <= length {
+                self.pairs.push((at + place as usize) as u32);
+            }
+            eights &= eights - 1;
+        }
     }
 
     /// True when any block has one of these flags.
@@ -119,44 +144,81 @@ impl Survey {
     }
 }
 
-/// The flags of one block.
-fn flags(block: &[u8; BLOCK + AHEAD]) -> u8 {
-    let (mut high, mut zero) = (0u8, 0u8);
-    let mut signs = [0u8; BLOCK];
-    for i in 0..BLOCK {
-        let b = block[i];
-        high |= b;
-        zero |= u8::from(b == 0) & u8::from(block[i + 1] != 0) & u8::from(block[i + 2] == 0);
-        signs[i] = u8::from(b == b'%') | u8::from(b == b'\\') | u8::from(b == b'&') | u8::from(b == b'=');
-    }
-    let mut flags = zero * ZERO;
-    if high >= 0x80 && !is_binary(block) {
-        flags |= HIGH;
-    }
-    // One bit for each byte: the product moves the lowest bits of eight bytes next to each other.
-    let eights = signs.as_chunks::<8>().0.iter().enumerate();
-    let mut left =
-        eights.fold(0, |bits, (i, eight)| bits | (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i));
-    while left != 0 {
-        flags |= mark(block, left.trailing_zeros() as usize);
-        left &= left - 1;
-    }
-    flags
+/// Bytes from `first` on, so many of them.
+#[inline(always)]
+fn within<S: Simd>(bytes: u8x64<S>, first: u8, count: u8) -> mask8x64<S> {
+    (bytes - first).simd_lt(count)
 }
 
-/// True when too many bytes stand in no text: there are no letters to dress up.
-fn is_binary(block: &[u8; BLOCK + AHEAD]) -> bool {
-    let mut foreign = 0u8;
-    for &b in &block[..BLOCK] {
-        foreign += u8::from(b < 9) | u8::from(b.wrapping_sub(14) < 18) | u8::from(b > 0xf4);
+impl Masks {
+    #[inline(always)]
+    fn of<S: Simd>(simd: S, block: &[u8; BLOCK]) -> Self {
+        let bytes = u8x64::simd_from(simd, *block);
+        let folded = bytes | 0x20;
+        let is = |byte: u8| bytes.simd_eq(byte);
+        let high = bytes.simd_ge(0x80);
+        let (letter, number) = (within(folded, b'a', 26), within(bytes, b'0', 10));
+        let hex_letter = within(folded, b'a', 6);
+        Self {
+            high: high.to_bitmask(),
+            zero: is(0).to_bitmask(),
+            signs: (is(b'%') | is(b'\\') | is(b'&') | is(b'=')).to_bitmask(),
+            digits: (letter | number | is(b'+') | is(b'/') | is(b'-') | is(b'_')).to_bitmask(),
+            hex: (hex_letter | number).to_bitmask(),
+            foreign: (high | letter & !hex_letter & !folded.simd_eq(b'x')).to_bitmask(),
+        }
     }
-    foreign >= 8
+
+    /// The places at which [`RUN`] digits begin.
+    #[inline(always)]
+    fn runs(&self, behind: &Self) -> u64 {
+        let mut digits = u128::from(self.digits) | u128::from(behind.digits) << BLOCK;
+        for shift in [1, 2, 4, 8] {
+            digits &= digits >> shift;
+        }
+        digits as u64
+    }
+
+    #[inline(always)]
+    fn flags<S: Simd>(&self, simd: S, block: &[u8; BLOCK], next: &[u8; BLOCK], behind: &Self) -> u8 {
+        let mut flags = 0;
+        if self.zero != 0 && self.zero & !after(self.zero, behind.zero, 1) & after(self.zero, behind.zero, 2) != 0 {
+            flags |= ZERO;
+        }
+        if self.high != 0 && !is_binary(simd, block) {
+            flags |= HIGH;
+        }
+        let mut left = self.signs;
+        while left != 0 {
+            flags |= mark(block, next, left.trailing_zeros() as usize);
+            left &= left - 1;
+        }
+        flags
+    }
 }
 
 /// The flag of the mark that begins with the sign at `at`, if it is one: no branch, for signs come in no order.
-fn mark(block: &[u8; BLOCK + AHEAD], at: usize) -> u8 {
-    let (sign, next, after) = (block[at], block[(at + 1) % (BLOCK + AHEAD)], block[(at + 2) % (BLOCK + AHEAD)]);
-    SIGNS[usize::from(sign)] & (SECONDS[usize::from(next)] | THIRDS[usize::from(next)] & THIRDS[usize::from(after)])
+#[inline(always)]
+fn mark(block: &[u8; BLOCK], next: &[u8; BLOCK], at: usize) -> u8 {
+    let [sign, second, third] = match block.get(at..at + 3) {
+        Some(three) => [three[0], three[1], three[2]],
+        None => [block[at], if at + 1 < BLOCK { block[at + 1] } else { next[0] }, next[at + 2 - BLOCK]],
+    };
+    SIGNS[usize::from(sign)] & (SECONDS[usize::from(second)] | THIRDS[usize::from(second)] & THIRDS[usize::from(third)])
+}
+
+/// What a mask says of the byte so many places behind each one.
+#[inline(always)]
+fn after(mask: u64, behind: u64, places: u32) -> u64 {
+    mask >> places | behind << (u64::BITS - places)
+}
+
+/// True when too many bytes stand in no text: there are no letters to dress up.
+#[inline(always)]
+fn is_binary<S: Simd>(simd: S, block: &[u8; BLOCK]) -> bool {
+    let bytes = u8x64::simd_from(simd, *block);
+    let foreign = bytes.simd_lt(9) | within(bytes, 14, 18) | bytes.simd_gt(0xf4);
+    foreign.to_bitmask().count_ones() >= 8
 }
 
 /// The flag of each sign.
@@ -199,40 +261,27 @@ const THIRDS: [u8; 256] = {
     thirds
 };
 
-/// What eight bytes count for together.
-fn sum(eight: &[u8; 8]) -> u16 {
-    eight.iter().map(|&b| COUNTS[usize::from(b)]).sum()
-}
-
-/// What a byte counts for in [`sum`]: base64 digits, from bit 4 hexadecimal digits, from bit 8 what stands in no
-/// sequence of pairs.
-const COUNTS: [u16; 256] = {
-    let mut counts = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let b = byte as u8;
-        if b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_') {
-            counts[byte] |= 1;
-        }
-        if b.is_ascii_hexdigit() {
-            counts[byte] |= 1 << 4;
-        }
-        if b >= 0x80 || b.is_ascii_alphabetic() && !b.is_ascii_hexdigit() && b | 0x20 != b'x' {
-            counts[byte] |= 1 << 8;
-        }
-        byte += 1;
-    }
-    counts
-};
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
 
+    use super::*;
+    use crate::decode::base64;
+    use crate::levels;
+
+    /// What a look with each kind of vectors sees.
     fn of(text: &[u8]) -> Survey {
-        let mut survey = Survey::default();
-        survey.take(text);
-        survey
+        let surveys = levels().into_iter().map(|level| {
+            let mut survey = Survey::default();
+            survey.take_with(level, text);
+            survey
+        });
+        surveys
+            .reduce(|one, other| {
+                assert_eq!((&one.flags, &one.runs, &one.pairs), (&other.flags, &other.runs, &other.pairs), "{}", text.escape_ascii());
+                other
+            })
+            .unwrap()
     }
 
     #[test]
@@ -256,19 +305,37 @@ mod tests {
     }
 
     #[test]
-    fn runs_and_pairs_are_seen_wherever_they_stand() {
+    fn pairs_are_seen_wherever_they_stand() {
         for before in 0..140 {
-            for (text, runs, pairs) in [
-                (" 41 42 43 44 45 46 47 48", 0, 1),
-                (":4a:4b:4c:4d:4e:4f:50:51", 0, 1),
-                (" 41, 42, 43, 44, 45, 46, ", 0, 1),
-                (" 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, ", 0, 1),
-                ("abcdefghijklmnopqrstuvwx", 1, 0),
+            for text in [
+                " 41 42 43 44 45 46 47 48",
+                ":4a:4b:4c:4d:4e:4f:50:51",
+                " 41, 42, 43, 44, 45, 46, ",
+                " 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, ",
             ] {
                 let text = format!("{}{text}{}", " ".repeat(before), " ".repeat(8));
-                let survey = of(text.as_bytes());
-                assert!(survey.runs.len() >= runs && survey.pairs.len() >= pairs, "{text:?}");
+                assert!(!of(text.as_bytes()).pairs.is_empty(), "{text:?}");
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn runs_are_those_that_a_plain_look_sees(pieces in proptest::collection::vec(("[A-Za-z0-9+/_-]{0,90}", "[ .=\\\\\n\"é]{1,3}"), 0..12)) {
+            let text: String = pieces.into_iter().flat_map(|(digits, signs)| [digits, signs]).collect();
+            let mut runs = Vec::new();
+            let mut start = 0;
+            for stretch in text.as_bytes().split(|&byte| !base64::is_digit(byte)) {
+                if stretch.len() >= RUN {
+                    runs.push((start as u32, (start + stretch.len()) as u32));
+                }
+                start += stretch.len() + 1;
+            }
+            prop_assert_eq!(of(text.as_bytes()).runs, runs);
+            // The same without the sign at the end.
+            let digits = text.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+            let last = of(digits.as_bytes()).runs.last().copied();
+            prop_assert!(last.is_none_or(|(_, end)| end as usize <= digits.len()));
         }
     }
 

@@ -89,6 +89,8 @@ fn checked_values_are_found_and_their_neighbours_are_not() {
     assert_eq!(rule("postgres://app:kR7vX2mQ9pLz4Tn8@db.host.test/x").as_deref(), Some("database-url"));
     assert_eq!(rule("postgres://app:correct-horse@db.host.test/x"), None);
     assert_eq!(rule(r#"{"auths":{"r.test":{"auth":"dXNlcjpzM2NyZXRwYXNzd29yZA=="}}}"#).as_deref(), Some("docker-config-auth"));
+    let spaced = format!(r#"{{"auths":{{"r.test":{{"auth"{0}:{0}"dXNlcjpzM2NyZXRwYXNzd29yZA=="}}}}}}"#, " ".repeat(40));
+    assert_eq!(rule(&spaced).as_deref(), Some("docker-config-auth"));
     assert_eq!(rule(r#"{"auth":"c29tZSB0ZXh0IHdpdGggc3BhY2Vz"}"#), None);
 }
 

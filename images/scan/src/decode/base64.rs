@@ -63,11 +63,6 @@ pub(crate) fn is_digit(byte: u8) -> bool {
     VALUES[usize::from(byte)] != NONE
 }
 
-/// The start, not before `from`, of the run of digits that ends at `end` or goes on there.
-pub(crate) fn start(bytes: &[u8], from: usize, end: usize) -> usize {
-    from + bytes[from..end].iter().rposition(|&b| !is_digit(b)).map_or(0, |before| before + 1)
-}
-
 /// The end of the run of digits that begins at `from`.
 pub(crate) fn end(bytes: &[u8], from: usize) -> usize {
     let mut at = from;

@@ -2,42 +2,49 @@
 
 use super::{Job, Stop};
 use crate::decode::base64;
-use crate::rules::Match;
+use crate::rules::{Match, STRETCH, Stretch};
 
 /// How many digits are decoded at a keyword in base64: more than the longest match takes.
 const HIDDEN: usize = 4096;
 
-/// How far into a run slashes are taken for those of a path.
-const LEADING: usize = 2048;
-
 impl Job<'_> {
-    pub(super) fn rules(&self, bytes: &[u8]) -> Result<(), Stop> {
+    pub(super) fn rules(&self, bytes: &[u8], runs: &[(u32, u32)]) -> Result<(), Stop> {
         let engine = self.engine;
-        // Places that one rule asks for overlap: they are joined, so that no byte is read twice for it.
-        let mut open: Vec<(u16, usize, usize)> = Vec::new();
-        engine.keywords.search(bytes, |keyword, at| {
-            for &index in &engine.by_keyword[usize::from(keyword)] {
-                let rule = &engine.rules[usize::from(index)];
-                if rule.anchored {
-                    self.anchored(index, bytes, at)?;
-                    continue;
-                }
-                let (start, end) = (at.saturating_sub(rule.reach.0), at.saturating_add(rule.reach.1).saturating_add(64).min(bytes.len()));
-                match open.iter_mut().find(|(other, _, _)| *other == index) {
-                    Some((_, from, to)) if start <= *to => (*from, *to) = (start.min(*from), end.max(*to)),
-                    Some(place) => {
-                        let (_, from, to) = std::mem::replace(place, (index, start, end));
-                        self.between(index, bytes, from, to)?;
-                    }
-                    None => open.push((index, start, end)),
-                }
-            }
-            Ok(())
-        })?;
+        let mut open = Vec::new();
+        engine
+            .anywhere
+            .keywords
+            .search(bytes, |keyword, at| self.keyword(&engine.anywhere.rules[usize::from(keyword)], bytes, at, &mut open))?;
+        for (start, end) in areas(runs, engine.around, bytes.len()) {
+            engine.near.keywords.search(&bytes[start..end], |keyword, at| {
+                self.keyword(&engine.near.rules[usize::from(keyword)], bytes, start + at, &mut open)
+            })?;
+        }
         for (index, start, end) in open {
             self.between(index, bytes, start, end)?;
         }
         engine.everywhere.iter().try_for_each(|&index| self.between(index, bytes, 0, bytes.len()))
+    }
+
+    /// Asks the rules of a keyword. Places that one rule asks for overlap: they are joined in `open`, so that no byte is read twice for it.
+    fn keyword(&self, rules: &[u16], bytes: &[u8], at: usize, open: &mut Vec<(u16, usize, usize)>) -> Result<(), Stop> {
+        for &index in rules {
+            let rule = &self.engine.rules[usize::from(index)];
+            if rule.anchored {
+                self.anchored(index, bytes, at)?;
+                continue;
+            }
+            let (start, end) = (at.saturating_sub(rule.reach.0), at.saturating_add(rule.reach.1).saturating_add(64).min(bytes.len()));
+            match open.iter_mut().find(|(other, _, _)| *other == index) {
+                Some((_, from, to)) if start <= *to => (*from, *to) = (start.min(*from), end.max(*to)),
+                Some(place) => {
+                    let (_, from, to) = std::mem::replace(place, (index, start, end));
+                    self.between(index, bytes, from, to)?;
+                }
+                None => open.push((index, start, end)),
+            }
+        }
+        Ok(())
     }
 
     /// Decodes a run at the groups that hold keywords in base64.
@@ -62,21 +69,6 @@ impl Job<'_> {
             })?;
         }
         Ok(())
-    }
-
-    /// Rules whose short keyword stands before a run, at its beginning or behind a slash in it.
-    pub(super) fn leads(&self, bytes: &[u8], start: usize, end: usize) -> Result<(), Stop> {
-        let slashes = memchr::memchr_iter(b'/', &bytes[start..end.min(start + LEADING)]).map(|at| start + at + 1);
-        std::iter::once(start).chain(slashes).try_for_each(|start| {
-            self.engine.leads.before(bytes, start, |at, index| {
-                let rule = &self.engine.rules[usize::from(index)];
-                if rule.anchored {
-                    self.anchored(index, bytes, at)
-                } else {
-                    self.between(index, bytes, at.saturating_sub(rule.reach.0), at.saturating_add(rule.reach.1).min(bytes.len()))
-                }
-            })
-        })
     }
 
     /// A rule whose match begins with its keyword.
@@ -133,5 +125,62 @@ impl Job<'_> {
             return Ok(());
         }
         Err(Stop::Found(self.finding(&rule.id, found.secret.0)))
+    }
+}
+
+/// The stretches of a text of this length that lie around runs of digits.
+fn areas(runs: &[(u32, u32)], around: Stretch, length: usize) -> impl Iterator<Item = (usize, usize)> {
+    let area = move |(start, end): (u32, u32)| ((start as usize).saturating_sub(around.before), (end as usize + around.after).min(length));
+    let mut areas = runs.iter().filter(|(start, end)| (end - start) as usize >= STRETCH).map(move |&run| area(run)).peekable();
+    std::iter::from_fn(move || {
+        let (start, mut end) = areas.next()?;
+        while let Some((_, next)) = areas.next_if(|(next, _)| *next <= end) {
+            end = next;
+        }
+        Some((start, end))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::strategy::{Strategy, ValueTree};
+    use proptest::string::bytes_regex;
+    use proptest::test_runner::TestRunner;
+
+    use super::*;
+    use crate::engine::{Engine, around_stretch};
+    use crate::survey::Survey;
+    use crate::{Fingerprints, Rules};
+
+    #[test]
+    fn whatever_a_rule_matches_stands_where_its_keywords_are_looked_for() {
+        let engine = Engine::new(Rules::built_in().unwrap(), Fingerprints::default()).unwrap();
+        let mut runner = TestRunner::deterministic();
+        let mut survey = Survey::default();
+        let near: Vec<_> = engine.rules.iter().filter(|rule| around_stretch(rule).is_some()).collect();
+        assert!(near.len() > 100);
+        let mut strangers = BTreeSet::new();
+        for rule in near {
+            // What generates matches knows no ends of texts.
+            let matches = bytes_regex(&format!("(?-u:{})", rule.source.replace("|$)", ")"))).unwrap_or_else(|e| panic!("{}: {e}", rule.id));
+            for before in 0..60 {
+                let found = matches.new_tree(&mut runner).unwrap().current();
+                let text = [" ".repeat(before).as_bytes(), &found, b" ".repeat(before * 3).as_slice()].concat();
+                survey.take(&text);
+                let keyword = rule.keywords.iter().map(|word| word.as_bytes()).find(|word| found.starts_with(word));
+                // The middle of a token is generated at random, and some begin as none of their kind does.
+                let Some(length) = (if rule.anchored { keyword.map(<[u8]>::len) } else { Some(found.len()) }) else {
+                    strangers.insert(rule.id.as_str());
+                    continue;
+                };
+                let must_hold = before..before + length;
+                let held =
+                    areas(&survey.runs, engine.around, text.len()).any(|(start, end)| start <= must_hold.start && must_hold.end <= end);
+                assert!(held, "{}: {}", rule.id, text.escape_ascii());
+            }
+        }
+        assert_eq!(strangers.into_iter().collect::<Vec<_>>(), ["jwt"]);
     }
 }

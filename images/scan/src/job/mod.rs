@@ -95,10 +95,9 @@ impl<'e> Job<'e> {
             finding.encodings.extend(Some(known.kind).filter(|kind| !kind.is_empty()));
             return Err(Stop::Found(finding));
         }
-        self.rules(bytes)?;
         let mut survey = self.surveys.pop().unwrap_or_default();
         survey.take(bytes);
-        let result = self.layers_of(bytes, &survey);
+        let result = self.rules(bytes, &survey.runs).and_then(|()| self.layers_of(bytes, &survey));
         self.surveys.push(survey);
         result
     }

@@ -18,44 +18,28 @@ const VERY_LONG_RUN: usize = 16 << 10;
 /// From this many digits on a run may be a compressed token.
 const LONG_ENOUGH_TO_INFLATE: usize = 36;
 
-/// The fewest digits of the first line of a wrapped text.
-const SHORTEST_LINE: usize = 16;
-
 /// The fewest hexadecimal pairs that could be a token.
 const FEWEST_PAIRS: usize = 12;
 
 impl Job<'_> {
-    /// Looks at the runs to which eight digits at each of `places` belong.
-    pub(super) fn runs(&mut self, bytes: &[u8], places: &[u32]) -> Result<(), Stop> {
+    /// Looks at runs of digits, and at what they make together.
+    pub(super) fn runs(&mut self, bytes: &[u8], runs: &[(u32, u32)]) -> Result<(), Stop> {
         let mut joined = self.buffers.pop().unwrap_or_default();
         let mut at = 0;
-        for inside in places.iter().map(|&place| place as usize) {
-            if inside < at {
+        for (mut start, mut end) in runs.iter().map(|&(start, end)| (start as usize, end as usize)) {
+            // The line of a text that has been read.
+            if end <= at {
                 continue;
-            }
-            let mut start = base64::start(bytes, at, inside);
-            let mut end = base64::end(bytes, inside);
-            if end - start < SHORTEST_LINE {
-                at = end;
-                continue;
-            }
-            // A wrapped text began before, and goes on behind, a line end, however that is written.
-            while let Some(line) = line_before(bytes, at, start) {
-                start = line;
-                end = base64::end(bytes, start);
             }
             // The letter of an escaped line end is none of the run's.
             if start > 0 && bytes[start - 1] == b'\\' && matches!(bytes[start], b'n' | b'r' | b't') {
                 start += 1;
             }
-            if end - start >= SHORTEST_RUN {
-                self.leads(bytes, start, end)?;
-            }
             let first = end - start;
             let (mut last, mut width) = (0, 0);
             joined.clear();
             // Only the last line of a wrapped text is shorter than the one behind its beginning.
-            while first >= SHORTEST_LINE && last >= width {
+            while last >= width {
                 let gap = joint(&bytes[end..]);
                 let next = base64::end(bytes, end + gap);
                 if gap == 0 || next == end + gap {
@@ -78,7 +62,7 @@ impl Job<'_> {
                     self.run(&joined[..shorter], start, false)?;
                 }
             }
-            at = end.max(inside);
+            at = end;
         }
         self.buffers.push(joined);
         Ok(())
@@ -216,14 +200,4 @@ fn joint(bytes: &[u8]) -> usize {
         }
     }
     if broken { at } else { 0 }
-}
-
-/// Where the line before the one that begins at `start` begins, if both are lines of one wrapped text.
-fn line_before(bytes: &[u8], from: usize, start: usize) -> Option<usize> {
-    let between = bytes[from..start].iter().rev().take(16).take_while(|b| b" \t\r\n\"',>\\nr".contains(b)).count();
-    // The letter of `\n` is a digit too: the shortest gap that leads from a digit to `start` is the right one.
-    (1..=between).map(|gap| start - gap).find_map(|end| {
-        let line = base64::start(bytes, from, end);
-        (end - line >= SHORTEST_LINE && joint(&bytes[end..]) == start - end).then_some(line)
-    })
 }

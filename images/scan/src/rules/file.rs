@@ -5,6 +5,7 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 use serde::Deserialize;
 use std::sync::OnceLock;
 
+use super::stretch::{self, Stretch};
 use super::validate::Check;
 use super::{Allow, Boundary, REACH, Rule, Rules, Target, compile};
 
@@ -60,8 +61,6 @@ struct RuleText {
     confirm: Option<String>,
     #[serde(default)]
     run: Option<(usize, usize)>,
-    #[serde(default)]
-    lead: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -153,10 +152,10 @@ fn one(text: RuleText) -> Result<Rule, String> {
         validate: check(&text.validate)?,
         confirm: check(&text.confirm)?,
         run: text.run,
-        lead: text.lead,
         allow: text.allowlist.iter().chain(&text.allowlists).map(exception).collect::<Result<_, _>>()?,
         least: measure.least,
         alphabet: measure.alphabet,
+        stretch: measure.stretch,
         reach: (if text.anchored { 0 } else { far }, far),
     })
 }
@@ -167,6 +166,7 @@ struct Measure {
     most: Option<usize>,
     groups: usize,
     alphabet: Box<[bool; 256]>,
+    stretch: Option<Stretch>,
 }
 
 fn measure(source: &str) -> Result<Measure, String> {
@@ -179,6 +179,7 @@ fn measure(source: &str) -> Result<Measure, String> {
         most: hir.properties().maximum_len(),
         groups: hir.properties().explicit_captures_len(),
         alphabet,
+        stretch: stretch::of(&hir),
     })
 }
 

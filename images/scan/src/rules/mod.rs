@@ -1,12 +1,14 @@
 //! Rules as data: gitleaks' TOML shape, read into what the engine needs.
 
 mod file;
+mod stretch;
 pub(crate) mod validate;
 
 use std::sync::OnceLock;
 
 use regex::bytes::{Regex, RegexBuilder};
 
+pub(crate) use stretch::{STRETCH, Stretch};
 use validate::Check;
 
 /// The rules that come with us.
@@ -38,7 +40,7 @@ pub(crate) enum Boundary {
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) id: String,
-    source: String,
+    pub(crate) source: String,
     compiled: OnceLock<Option<Regex>>,
     pub(crate) keywords: Vec<String>,
     pub(crate) anchored: bool,
@@ -50,12 +52,12 @@ pub(crate) struct Rule {
     pub(crate) confirm: Option<Check>,
     /// Lengths of the runs of letters and digits at which a rule without keywords is tried.
     pub(crate) run: Option<(usize, usize)>,
-    /// Keywords of three bytes are looked for only this far before the runs.
-    pub(crate) lead: Option<usize>,
     pub(crate) allow: Vec<Allow>,
     /// The fewest bytes of a match, and which bytes it can consist of: what is asked before the expression is.
     pub(crate) least: usize,
     pub(crate) alphabet: Box<[bool; 256]>,
+    /// Where in each match a stretch of digits stands, if each has one: the keyword is looked for around such stretches only.
+    pub(crate) stretch: Option<Stretch>,
     /// How far before and after a keyword a match may reach.
     pub(crate) reach: (usize, usize),
 }
@@ -112,6 +114,7 @@ impl Rules {
     pub fn beside(mut self, theirs: Self) -> Self {
         self.rules.extend(theirs.rules.into_iter().map(|mut rule| {
             rule.allow.extend(theirs.allow.iter().cloned());
+            rule.stretch = None;
             let source = rule.source.to_ascii_lowercase();
             if rule.keywords.iter().any(|word| !source.contains(&word.to_ascii_lowercase())) {
                 rule.reach = (usize::MAX, usize::MAX);

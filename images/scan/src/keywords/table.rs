@@ -1,11 +1,10 @@
-//! One pass over the bytes that finds every place where a keyword of a rule stands.
+//! Many keywords, in one pass over the bytes.
 //!
 //! A table answers, for any four bytes, "may a keyword have these at its offset o or o + 1?". Since both offsets are in
 //! the table it is enough to look at every second position: no chain of dependent loads, and rarely taken branches.
 //! What passes is compared byte for byte.
 
-/// A keyword's place in the list that [`Keywords::new`] was given.
-pub(crate) type KeywordId = u16;
+use super::{Entry, FOLD, KeywordId, commonness};
 
 /// 2^13 words of 32 bits are 32 KiB, which a first-level cache holds.
 const TABLE_BITS: u32 = 13;
@@ -18,15 +17,9 @@ struct Candidate {
     offset: i8,
 }
 
+/// The keywords, ready to search.
 #[derive(Debug)]
-struct Entry {
-    bytes: Box<[u8]>,
-    case_sensitive: bool,
-}
-
-/// The set of keywords, ready to search.
-#[derive(Debug)]
-pub(crate) struct Keywords {
+pub(crate) struct Table {
     /// By hash of three bytes: a bit for the low five bits of each fourth byte that may follow.
     table: Box<[u32; 1 << TABLE_BITS]>,
     /// By the same hash: where its candidates are.
@@ -35,37 +28,27 @@ pub(crate) struct Keywords {
     entries: Vec<Entry>,
 }
 
-/// Upper and lower case letters fall together; so do a few signs, which the comparison sorts out.
-const FOLD: u32 = 0x2020_2020;
+/// [`FOLD`] for four bytes at once.
+const FOLD4: u32 = u32::from_le_bytes([FOLD; 4]);
 
 fn slot(three: u32) -> usize {
     ((three << 8).wrapping_mul(0x9e37_79b1) >> (32 - TABLE_BITS)) as usize
 }
 
-/// How common a byte is in text and code: windows of rare bytes make fewer false candidates.
-fn commonness(byte: u8) -> u32 {
-    match byte {
-        b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' | b' ' | b'-' => 4,
-        b'a'..=b'z' | b'.' | b'/' | b':' => 3,
-        b'A'..=b'Z' => 2,
-        _ => 1,
-    }
-}
-
-impl Keywords {
+impl Table {
     /// Keywords of at least three bytes, each with whether its case counts.
     pub(crate) fn new(keywords: &[(Vec<u8>, bool)]) -> Self {
         let mut placed: Vec<(usize, u32, Candidate)> = Vec::new();
         for (id, (bytes, _)) in keywords.iter().enumerate() {
             let keyword = KeywordId::try_from(id).unwrap_or(KeywordId::MAX);
-            let three = |at: usize| slot(u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], 0]) | FOLD);
+            let three = |at: usize| slot(u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], 0]) | FOLD4);
             let exactly = |at: usize| 1 << (bytes[at] & 31);
             match bytes.len() {
                 0..3 => {}
                 3 => {
                     placed.push((three(0), u32::MAX, Candidate { keyword, offset: 0 }));
                     for before in 0..=255 {
-                        let hash = slot(u32::from_le_bytes([before, bytes[0], bytes[1], 0]) | FOLD);
+                        let hash = slot(u32::from_le_bytes([before, bytes[0], bytes[1], 0]) | FOLD4);
                         placed.push((hash, exactly(2), Candidate { keyword, offset: -1 }));
                     }
                 }
@@ -93,11 +76,7 @@ impl Keywords {
         for hash in 0..1 << TABLE_BITS {
             starts[hash + 1] += starts[hash];
         }
-        let entries = keywords
-            .iter()
-            .map(|(bytes, case_sensitive)| Entry { bytes: bytes.clone().into_boxed_slice(), case_sensitive: *case_sensitive })
-            .collect();
-        Self { table, starts, placed: placed.into_iter().map(|(_, _, candidate)| candidate).collect(), entries }
+        Self { table, starts, placed: placed.into_iter().map(|(_, _, candidate)| candidate).collect(), entries: Entry::all(keywords) }
     }
 
     /// Calls `found` with each keyword and the place of its first byte, in the order of the sampled positions.
@@ -106,12 +85,12 @@ impl Keywords {
     }
 
     fn passes(&self, four: u32) -> bool {
-        let four = four | FOLD;
-        self.table[slot(four)] >> (four >> 24 & 31) & 1 != 0
+        let folded = four | FOLD4;
+        self.table[slot(folded)] >> (folded >> 24 & 31) & 1 != 0
     }
 
     /// All even positions that may be a keyword's. They are few, and kept apart from what is done about them: nothing
-    /// else competes for the registers of this loop, in which a scan spends most of its time.
+    /// else competes for the registers of this loop.
     #[inline(never)]
     fn candidates(&self, bytes: &[u8]) -> Vec<u32> {
         let mut places = Vec::new();
@@ -119,7 +98,7 @@ impl Keywords {
         // Eight windows begin in sixteen bytes; the last reaches two bytes beyond.
         while let Some(chunk) = bytes.get(at..at + 18) {
             for i in 0..8 {
-                if self.passes(u32::from_le_bytes([chunk[2 * i], chunk[2 * i + 1], chunk[2 * i + 2], chunk[2 * i + 3]])) {
+                if self.passes(four(chunk, 2 * i)) {
                     places.push((at + 2 * i) as u32);
                 }
             }
@@ -127,21 +106,17 @@ impl Keywords {
         }
         // The tail, as if zeros followed. A window that begins one byte before the bytes cannot hold a keyword's start
         // at its second byte, for sampling begins at 0.
-        places.extend((at..bytes.len()).step_by(2).filter(|&at| self.passes(tail(bytes, at))).map(|at| at as u32));
+        places.extend((at..bytes.len()).step_by(2).filter(|&at| self.passes(four(bytes, at))).map(|at| at as u32));
         places
     }
 
     #[cold]
     #[inline(never)]
     fn compare<E>(&self, bytes: &[u8], at: usize, found: &mut impl FnMut(KeywordId, usize) -> Result<(), E>) -> Result<(), E> {
-        let hash = slot(tail(bytes, at) | FOLD);
+        let hash = slot(four(bytes, at) | FOLD4);
         for candidate in &self.placed[usize::from(self.starts[hash])..usize::from(self.starts[hash + 1])] {
             let Some(start) = at.checked_add_signed(-isize::from(candidate.offset)) else { continue };
-            let entry = &self.entries[usize::from(candidate.keyword)];
-            let Some(text) = bytes.get(start..start + entry.bytes.len()) else { continue };
-            if text[0] | 0x20 == entry.bytes[0] | 0x20
-                && if entry.case_sensitive { text == &*entry.bytes } else { text.eq_ignore_ascii_case(&entry.bytes) }
-            {
+            if self.entries[usize::from(candidate.keyword)].stands_at(bytes, start) {
                 found(candidate.keyword, start)?;
             }
         }
@@ -149,56 +124,12 @@ impl Keywords {
     }
 }
 
-/// Four bytes, or as many as there are.
-fn tail(bytes: &[u8], at: usize) -> u32 {
-    let mut four = [0u8; 4];
-    for (to, from) in four.iter_mut().zip(&bytes[at..]) {
-        *to = *from;
-    }
-    u32::from_le_bytes(four)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn places(keywords: &[&str], text: &[u8]) -> Vec<(u16, usize)> {
-        let keywords: Vec<(Vec<u8>, bool)> = keywords.iter().map(|k| (k.as_bytes().to_vec(), false)).collect();
-        let mut all = Vec::new();
-        Keywords::new(&keywords)
-            .search(text, |id, at| {
-                all.push((id, at));
-                Ok::<(), ()>(())
-            })
-            .unwrap();
-        all.sort_unstable();
-        all
-    }
-
-    #[test]
-    fn a_keyword_is_found_once_at_every_place_it_can_stand() {
-        let keywords = ["abc", "wxyz", "-----BEGIN", "secret_access_key"];
-        for (id, keyword) in keywords.iter().enumerate() {
-            for before in 0..24 {
-                for after in 0..12 {
-                    let text = format!("{}{keyword}{}", "#".repeat(before), "#".repeat(after));
-                    assert_eq!(places(&keywords, text.as_bytes()), [(id as u16, before)], "{text}");
-                    assert_eq!(places(&keywords, text.to_uppercase().as_bytes()), [(id as u16, before)], "{text}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn many_keywords_are_found_as_a_plain_search_finds_them() {
-        let keywords: Vec<String> = (0..300).map(|i| format!("k{i:03}{}", "_z".repeat(i % 5))).collect();
-        let keywords: Vec<&str> = keywords.iter().map(String::as_str).collect();
-        let text: String = (0..2000).map(|i| format!("k{:03}{}", i * 7 % 400, "_z".repeat(i % 7))).collect();
-        let mut plain = Vec::new();
-        for (id, keyword) in keywords.iter().enumerate() {
-            plain.extend((0..text.len()).filter(|&at| text[at..].starts_with(keyword)).map(|at| (id as u16, at)));
-        }
-        plain.sort_unstable();
-        assert_eq!(places(&keywords, text.as_bytes()), plain);
-    }
+/// Four bytes, or as many as there are and zeros.
+fn four(bytes: &[u8], at: usize) -> u32 {
+    let rest = &bytes[at..];
+    u32::from_le_bytes(rest.first_chunk().copied().unwrap_or_else(|| {
+        let mut four = [0; 4];
+        four[..rest.len()].copy_from_slice(rest);
+        four
+    }))
 }
