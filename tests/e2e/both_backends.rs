@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use bottle_test_support::bottle::{Bottle, Ended};
+use bottle_test_support::bottle::Bottle;
+use bottle_test_support::run::Ended;
 use bottle_test_support::warden::Ending;
 use serde_json::Value;
 

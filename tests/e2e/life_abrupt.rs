@@ -13,7 +13,7 @@ use rstest::rstest;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::life_support::{PATIENCE, User, after, on_threads, piece, program, routed, send, start, start_with};
+use crate::life_support::{PATIENCE, User, after, children, on_threads, piece, program, routed, send, start, start_with, through};
 
 /// The longest that a start takes here, and a little of the run.
 const WINDOW: Duration = Duration::from_millis(600);
@@ -112,6 +112,42 @@ fn after_a_kill_at_any_instant_no_process_is_left_and_cleanup_removes_the_rest(#
     });
 }
 
+/// Whether a process that is traced stands still in this system call.
+fn stands_in(pid: i32, call: i64) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let traced = status.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('t'));
+    traced && fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default().starts_with(&format!("{call} "))
+}
+
+// covers: K05
+#[rstest]
+fn a_piece_whose_supervisor_dies_before_it_is_bound_to_it_ends_all_the_same(
+    #[values(User::Caller, User::Ordinary)] user: User,
+    // Before it asks to be killed with its supervisor, and after it has lost that with its credentials.
+    #[values(("prctl:delay_enter", libc::SYS_prctl), ("setresuid:delay_exit", libc::SYS_setresuid))] moment: (&str, i64),
+    // The agent's first process comes alone; both sidecars come together, each with a copy of what leads to the ones before it.
+    #[values(0, 2)] earlier: usize,
+) {
+    let (injected, call) = moment;
+    let bottle = routed(user.shell());
+    let script = format!("exec strace -f -qq -o /dev/null -e trace=prctl,setresuid -e inject={injected}=1000000:when=1 \"$0\" \"$@\"");
+    let mut run = bottle.start(through(&script, ["start", "routed", "--yes", "--", "sleep", "1000"].map(Into::into).to_vec()));
+    let supervisor = piece(run.pid(), program().to_str().unwrap());
+    let bound = wait_until(PATIENCE, || {
+        let pieces = children(supervisor, "");
+        (pieces.len() == earlier + 1 && stands_in(pieces[earlier].pid, call)).then_some(())
+    });
+    assert!(bound.is_some(), "{:?}", children(supervisor, ""));
+    // Time for the supervisor to tell it all that it needs to go on alone.
+    after(Duration::from_millis(300));
+    send(supervisor, libc::SIGKILL);
+    let gone = wait_until(Duration::from_secs(5), || run.processes().is_empty().then_some(()));
+    assert!(gone.is_some(), "{:#?}", run.processes());
+    run.wait(PATIENCE);
+    bottle.run(["cleanup"]);
+    run.end_killed();
+}
+
 // covers: K07 K08
 #[rstest]
 fn cleanup_touches_nothing_that_lives(#[values(User::Caller, User::Ordinary)] user: User) {
@@ -190,6 +226,25 @@ fn a_stop_that_does_not_wait_kills_the_agent(#[values(User::Caller, User::Ordina
     assert_eq!(run.end().ending, Ending::Code(137));
 }
 
+// covers: L29
+#[rstest]
+fn a_stop_that_does_not_wait_is_not_lost_on_a_supervisor_that_stood_still(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = user.bottle();
+    let run = bottle.start(start("exec 2>/dev/null; trap '' TERM INT; echo ready; while :; do sleep 0.05; done"));
+    run.said("ready\n");
+    send(run.pid(), libc::SIGSTOP);
+    std::thread::scope(|scope| {
+        let stop = scope.spawn(|| command(&bottle, &["stop", "--now", "shell"]));
+        // Longer than three of its signals take, of which the supervisor then hears one.
+        after(Duration::from_secs(1));
+        send(run.pid(), libc::SIGCONT);
+        let resumed = Instant::now();
+        assert_eq!(stop.join().unwrap(), (Some(0), "shell has ended\n".to_owned()));
+        assert!(resumed.elapsed() < Duration::from_secs(4), "{:?}", resumed.elapsed());
+    });
+    assert_eq!(run.end().ending, Ending::Code(137));
+}
+
 // covers: X02 X05
 #[rstest]
 fn many_bottles_start_and_end_at_once(#[values(User::Caller, User::Ordinary)] user: User) {
@@ -236,7 +291,7 @@ fn a_sidecar_that_dies_ends_the_agent_and_is_named(
     #[values(User::Caller, User::Ordinary)] user: User,
     #[values("pipelock", "egress")] sidecar: &str,
 ) {
-    let bottle = routed(user);
+    let bottle = routed(user.bottle());
     let run = bottle.start([
         "start",
         "routed",
@@ -259,7 +314,7 @@ fn a_sidecar_that_dies_ends_the_agent_and_is_named(
 // covers: S07
 #[rstest]
 fn a_crash_of_any_piece_writes_no_core(#[values(User::Caller, User::Ordinary)] user: User) {
-    let bottle = routed(user);
+    let bottle = routed(user.bottle());
     let mut run = bottle.start(["start", "routed", "--yes", "--", "sh", "-c", "echo ready; sleep 1000"]);
     run.said("ready\n");
     for target in ["bottle-egress", "bottle-pipelock", "bottle-init", "bottle"] {

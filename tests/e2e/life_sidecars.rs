@@ -35,7 +35,7 @@ fn a_sidecar_that_cannot_start_fails_the_start_before_the_agent_runs(
     #[values("pipelock", "egress")] sidecar: &str,
     #[values("empty", "truncated", "missing", "not executable", "a directory")] fault: &str,
 ) {
-    let bottle = routed(user);
+    let bottle = routed(user.bottle());
     let directory = libexec(&bottle, sidecar, |path| match fault {
         "empty" => fs::write(path, "").unwrap(),
         "truncated" => fs::write(path, &fs::read(program()).unwrap()[..4096]).unwrap(),
@@ -72,7 +72,7 @@ fn a_sidecar_that_says_nothing_fails_the_start_in_time_and_is_named(#[values("pi
 
 #[track_caller]
 fn does_not_serve(user: User, sidecar: &str, behaviour: &str) {
-    let bottle = routed(user);
+    let bottle = routed(user.bottle());
     let directory = libexec(&bottle, sidecar, |path| shim::make(path, behaviour));
     let bottle = bottle.env("BOTTLE_LIBEXEC", &directory);
     let ended = bottle.run(["start", "routed", "--yes", "--", "sh", "-c", "echo ran"]);
@@ -105,7 +105,7 @@ fn the_agent_does_not_run_before_every_sidecar_serves(
     #[values(User::Caller, User::Ordinary)] user: User,
     #[values("pipelock", "egress")] sidecar: &str,
 ) {
-    let bottle = routed(user);
+    let bottle = routed(user.bottle());
     let directory = libexec(&bottle, sidecar, |path| shim::make(path, "late"));
     let bottle = bottle.env("BOTTLE_LIBEXEC", &directory);
     let ended = bottle.run(["start", "routed", "--yes", "--", "sh", "-c", "echo ran; exit 6"]);
@@ -120,7 +120,7 @@ fn what_a_sidecar_reported_last_stands_in_the_timeline_before_its_end(
     #[values(User::Caller, User::Ordinary)] user: User,
     #[values("pipelock", "egress")] sidecar: &str,
 ) {
-    let bottle = routed(user);
+    let bottle = routed(user.bottle());
     let directory = libexec(&bottle, sidecar, |path| shim::make(path, "last words"));
     let bottle = bottle.env("BOTTLE_LIBEXEC", &directory);
     let ended = bottle.run(["start", "routed", "--yes", "--", "sh", "-c", "sleep 30"]);

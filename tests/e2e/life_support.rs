@@ -43,8 +43,8 @@ impl User {
 }
 
 /// A bottle with both sidecars, neither of which is ever asked for anything.
-pub(crate) fn routed(user: User) -> Bottle {
-    user.bottle().bottle("routed", "egress:\n  routes:\n    - host: a.test").agent("routed", "bottle: routed\nprovider: shell", "")
+pub(crate) fn routed(bottle: Bottle) -> Bottle {
+    bottle.bottle("routed", "egress:\n  routes:\n    - host: a.test").agent("routed", "bottle: routed\nprovider: shell", "")
 }
 
 /// The program, with its sidecars beside it.

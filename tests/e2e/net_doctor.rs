@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use bottle_test_support::bottle::{Bottle, Ended};
+use bottle_test_support::bottle::Bottle;
+use bottle_test_support::run::Ended;
 use bottle_test_support::tools::tool;
 use bottle_test_support::warden::Ending;
 use serde_json::Value;

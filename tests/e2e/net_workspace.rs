@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use bottle_test_support::bottle::Ended;
+use bottle_test_support::run::Ended;
 use bottle_test_support::warden::Ending;
 
 use crate::net_world::{NAME, World, users};

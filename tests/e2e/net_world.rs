@@ -8,10 +8,11 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use bottle_test_support::bottle::{Bottle, Ended};
+use bottle_test_support::bottle::Bottle;
 use bottle_test_support::canary::Canary;
 use bottle_test_support::engine::{Engine, WORLD, engines};
 use bottle_test_support::origin::{Origin, Request};
+use bottle_test_support::run::Ended;
 use bottle_test_support::warden::Ending;
 
 /// An ordinary user without an entry in any database. Apart from those of other tests: a limit on processes counts by user.

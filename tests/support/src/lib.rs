@@ -1,6 +1,6 @@
 //! What bottle's own tests stand on. Synchronous, and apart from `bottle` itself, so that a fault there cannot hide here.
 //!
-//! - [`bottle`]: runs the program in directories of its own and compares all that it said.
+//! - [`bottle`]: the program in directories of its own. [`run`]: a run of it, and all that it said.
 //! - [`residue`]: whatever a run left behind. [`canary`]: wherever a secret went. Both are asked after every run.
 //! - [`warden`]: the parent of each run, to which orphans fall, so that none is lost and no stranger is taken for one.
 //! - [`pty`]: an operator's terminal.
@@ -17,6 +17,7 @@ pub mod origin;
 pub mod process;
 pub mod pty;
 pub mod residue;
+pub mod run;
 pub mod shim;
 pub mod tools;
 pub mod warden;
