@@ -1,15 +1,15 @@
-//! A few keywords, by three bytes of each of them: the filter of Teddy (Hyperscan's), in vectors of the width that the processor has.
+//! A few keywords, by four bytes of each of them: the filter of Teddy (Hyperscan's), in vectors of the width that the processor has.
 //!
 //! Windows are kept in eight buckets. For each place of a window, and for each half of the byte there, a table of sixteen tells in which
-//! buckets that is expected; what all six agree on is compared byte for byte. Windows of one bucket should be alike, and rare in text.
+//! buckets that is expected; what all eight agree on is compared byte for byte. Windows of one bucket should be alike, and rare in text.
 
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, Simd, dispatch, u8x16, u8x64};
 
-use super::{Entry, FOLD, KeywordId, commonness};
+use super::{Entry, FOLD, FOLD4, KeywordId, commonness, four};
 
-/// The bytes of a window.
-const WINDOW: usize = 3;
+/// The bytes of a window; that of a shorter keyword has any byte at its end.
+const WINDOW: usize = 4;
 
 const BUCKETS: usize = 8;
 
@@ -28,16 +28,44 @@ pub(crate) struct Few {
     level: Level,
     /// By place in a window: the buckets that expect the lower half of a byte, and the upper half.
     halves: [[[u8; 16]; 2]; WINDOW],
-    /// Sorted.
     windows: Vec<Window>,
+    /// By [`slot`]: which windows may stand there.
+    slots: Box<[u32; SLOTS]>,
     entries: Vec<Entry>,
 }
 
-/// Three bytes, and the keywords that they stand in: how far from their beginning.
+/// Bytes of a text, folded, and the keywords that they stand in: how far from their beginning.
 #[derive(Debug)]
 struct Window {
-    bytes: [u8; WINDOW],
+    bytes: u32,
+    /// Those of its bytes that count.
+    mask: u32,
     keywords: Vec<(KeywordId, usize)>,
+}
+
+impl Window {
+    fn of(bytes: &[u8]) -> Self {
+        let mask = u32::MAX >> (8 * (WINDOW - bytes.len().min(WINDOW)));
+        Self { bytes: (four(bytes, 0) | FOLD4) & mask, mask, keywords: Vec::new() }
+    }
+
+    fn is(&self, folded: u32) -> bool {
+        folded & self.mask == self.bytes
+    }
+
+    /// What may stand at each place, by halves.
+    fn bucket(&self) -> Bucket {
+        let any = [u16::MAX; 2];
+        let halves = |byte: u8| [1 << (byte & 15), 1 << (byte >> 4)];
+        std::array::from_fn(|place| if self.mask.to_le_bytes()[place] == 0 { any } else { halves(self.bytes.to_le_bytes()[place]) })
+    }
+}
+
+/// As many as places of a table by three bytes: most of what is no window's is told from them by that alone.
+const SLOTS: usize = 256;
+
+fn slot(folded: u32) -> usize {
+    ((folded << 8).wrapping_mul(0x9e37_79b1) >> 24) as usize
 }
 
 /// The halves of bytes that one bucket expects, by place: a bit for each.
@@ -57,11 +85,15 @@ impl Few {
         if buckets.iter().map(|(_, chance)| chance).sum::<f64>() > MOST {
             return None;
         }
+        let mut slots = Box::new([0; SLOTS]);
+        for (i, window) in windows.iter().enumerate() {
+            slots[slot(window.bytes)] |= 1 << i;
+        }
         let expect = |place: usize, half: usize, value: usize| {
             buckets.iter().enumerate().fold(0, |bits, (i, (bucket, _))| bits | ((bucket[place][half] >> value & 1) as u8) << i)
         };
         let halves = std::array::from_fn(|place| std::array::from_fn(|half| std::array::from_fn(|value| expect(place, half, value))));
-        Some(Self { level, halves, windows, entries: Entry::all(keywords) })
+        Some(Self { level, halves, windows, slots, entries: Entry::all(keywords) })
     }
 
     /// Calls `found` with each keyword and the place of its first byte, in the order of their windows.
@@ -102,12 +134,15 @@ impl Few {
     }
 
     fn compare<E>(&self, bytes: &[u8], at: usize, found: &mut impl FnMut(KeywordId, usize) -> Result<(), E>) -> Result<(), E> {
-        let Some(three) = bytes.get(at..at + WINDOW) else { return Ok(()) };
-        let three = [three[0] | FOLD, three[1] | FOLD, three[2] | FOLD];
-        let Ok(known) = self.windows.binary_search_by_key(&three, |window| window.bytes) else { return Ok(()) };
-        for &(keyword, before) in &self.windows[known].keywords {
-            if let Some(start) = at.checked_sub(before).filter(|&start| self.entries[usize::from(keyword)].stands_at(bytes, start)) {
-                found(keyword, start)?;
+        let folded = four(bytes, at) | FOLD4;
+        let mut left = self.slots[slot(folded)];
+        while left != 0 {
+            let window = &self.windows[left.trailing_zeros() as usize];
+            left &= left - 1;
+            for &(keyword, before) in window.keywords.iter().filter(|_| window.is(folded)) {
+                if let Some(start) = at.checked_sub(before).filter(|&start| self.entries[usize::from(keyword)].stands_at(bytes, start)) {
+                    found(keyword, start)?;
+                }
             }
         }
         Ok(())
@@ -118,15 +153,17 @@ impl Few {
 fn windows(keywords: &[(Vec<u8>, bool)]) -> Option<Vec<Window>> {
     let mut windows: Vec<Window> = Vec::new();
     for (keyword, (bytes, _)) in (0..).zip(keywords) {
-        let all = || bytes.windows(WINDOW).enumerate();
-        let folded = |three: &[u8]| [three[0] | FOLD, three[1] | FOLD, three[2] | FOLD];
-        let known = all().find_map(|(at, three)| Some((windows.iter().position(|window| window.bytes == folded(three))?, at)));
+        let all = || bytes.windows(WINDOW.min(bytes.len())).enumerate();
+        let known = all().find_map(|(at, text)| {
+            let new = Window::of(text);
+            Some((windows.iter().position(|window| (window.bytes, window.mask) == (new.bytes, new.mask))?, at))
+        });
         let place = known.or_else(|| {
             // A byte that is there three times is often there many times.
-            let rule = |three: &[u8]| three[0] == three[1] && three[1] == three[2];
-            let cost = |three: &[u8]| (rule(three), three.iter().map(|&byte| u64::from(commonness(byte))).product::<u64>());
-            let (at, three) = all().min_by_key(|(_, three)| cost(three))?;
-            windows.push(Window { bytes: folded(three), keywords: Vec::new() });
+            let rule = |text: &[u8]| text.windows(3).any(|three| three[0] == three[1] && three[1] == three[2]);
+            let cost = |text: &[u8]| (rule(text), text.iter().map(|&byte| u64::from(commonness(byte))).product::<u64>());
+            let (at, text) = all().min_by_key(|(_, text)| cost(text))?;
+            windows.push(Window::of(text));
             Some((windows.len() - 1, at))
         });
         let (index, at) = place?;
@@ -135,15 +172,13 @@ fn windows(keywords: &[(Vec<u8>, bool)]) -> Option<Vec<Window>> {
             return None;
         }
     }
-    windows.sort_unstable_by_key(|window| window.bytes);
     Some(windows)
 }
 
 /// Windows in buckets, so that as little of a text as possible is taken for them.
 fn buckets(windows: &[Window]) -> Vec<(Bucket, f64)> {
     let with_chance = |bucket: Bucket| (bucket, chance(&bucket));
-    let single = |window: &Window| with_chance(window.bytes.map(|byte| [1 << (byte & 15), 1 << (byte >> 4)]));
-    let mut buckets: Vec<(Bucket, f64)> = windows.iter().map(single).collect();
+    let mut buckets: Vec<(Bucket, f64)> = windows.iter().map(|window| with_chance(window.bucket())).collect();
     while buckets.len() > BUCKETS {
         let mut best = (f64::INFINITY, 0, 0);
         for (j, b) in buckets.iter().enumerate() {

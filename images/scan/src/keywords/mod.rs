@@ -36,6 +36,19 @@ impl Keywords {
 /// Upper and lower case letters fall together when this is set; so do a few signs, which the comparison sorts out.
 const FOLD: u8 = 0x20;
 
+/// [`FOLD`] for four bytes at once.
+const FOLD4: u32 = u32::from_le_bytes([FOLD; 4]);
+
+/// Four bytes, or as many as there are and zeros.
+fn four(bytes: &[u8], at: usize) -> u32 {
+    let rest = &bytes[at..];
+    u32::from_le_bytes(rest.first_chunk().copied().unwrap_or_else(|| {
+        let mut four = [0; 4];
+        four[..rest.len()].copy_from_slice(rest);
+        four
+    }))
+}
+
 /// A keyword.
 #[derive(Debug)]
 struct Entry {
@@ -72,7 +85,7 @@ const fn commonness(byte: u8) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::levels;
+    use crate::vectors::levels;
 
     /// The places that both searches agree on, whatever the processor has.
     fn places(keywords: &[(Vec<u8>, bool)], text: &[u8]) -> Vec<(KeywordId, usize)> {

@@ -4,7 +4,7 @@
 //! the table it is enough to look at every second position: no chain of dependent loads, and rarely taken branches.
 //! What passes is compared byte for byte.
 
-use super::{Entry, FOLD, KeywordId, commonness};
+use super::{Entry, FOLD4, KeywordId, commonness, four};
 
 /// 2^13 words of 32 bits are 32 KiB, which a first-level cache holds.
 const TABLE_BITS: u32 = 13;
@@ -27,9 +27,6 @@ pub(crate) struct Table {
     placed: Vec<Candidate>,
     entries: Vec<Entry>,
 }
-
-/// [`FOLD`] for four bytes at once.
-const FOLD4: u32 = u32::from_le_bytes([FOLD; 4]);
 
 fn slot(three: u32) -> usize {
     ((three << 8).wrapping_mul(0x9e37_79b1) >> (32 - TABLE_BITS)) as usize
@@ -122,14 +119,4 @@ impl Table {
         }
         Ok(())
     }
-}
-
-/// Four bytes, or as many as there are and zeros.
-fn four(bytes: &[u8], at: usize) -> u32 {
-    let rest = &bytes[at..];
-    u32::from_le_bytes(rest.first_chunk().copied().unwrap_or_else(|| {
-        let mut four = [0; 4];
-        four[..rest.len()].copy_from_slice(rest);
-        four
-    }))
 }
