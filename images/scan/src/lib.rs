@@ -23,6 +23,7 @@ mod stream;
 mod structure;
 mod survey;
 mod trail;
+mod vectors;
 
 use std::sync::Arc;
 
@@ -129,16 +130,4 @@ impl Scanner {
     pub fn stream_of(&self, codings: &[Coding]) -> Stream {
         Stream::new(self.clone(), None, codings)
     }
-}
-
-/// The kinds of vectors that this processor has, and those of lesser ones.
-#[cfg(test)]
-fn levels() -> Vec<fearless_simd::Level> {
-    use fearless_simd::Level;
-    let own = Level::new();
-    #[cfg(target_arch = "x86_64")]
-    let lesser = [own.as_avx2().map(Level::Avx2), own.as_sse4_2().map(Level::Sse4_2), own.as_sse2().map(Level::Sse2)];
-    #[cfg(not(target_arch = "x86_64"))]
-    let lesser = [];
-    std::iter::once(own).chain(lesser.into_iter().flatten()).collect()
 }

@@ -4,7 +4,10 @@
 //! block behind them, so that no answer depends on where a block ends.
 
 use fearless_simd::prelude::*;
-use fearless_simd::{Level, Simd, dispatch, mask8x64, u8x64};
+use fearless_simd::{Level, Simd, dispatch, u8x64};
+
+use crate::decode::escape::NAMES;
+use crate::vectors::within;
 
 /// Bytes of a block.
 pub(crate) const BLOCK: usize = 64;
@@ -13,9 +16,9 @@ pub(crate) const BLOCK: usize = 64;
 pub(crate) const PERCENT: u8 = 1;
 /// A backslash before something that hides a character.
 pub(crate) const BACKSLASH: u8 = 2;
-/// `&` before `#` or two letters.
+/// `&` before `#` or what names of characters begin with.
 pub(crate) const AMPERSAND: u8 = 4;
-/// `=` before two hexadecimal digits or a line end.
+/// `=` before two upper case hexadecimal digits or a line end.
 pub(crate) const EQUALS: u8 = 8;
 /// A byte that is not ASCII.
 pub(crate) const HIGH: u8 = 16;
@@ -144,12 +147,6 @@ impl Survey {
     }
 }
 
-/// Bytes from `first` on, so many of them.
-#[inline(always)]
-fn within<S: Simd>(bytes: u8x64<S>, first: u8, count: u8) -> mask8x64<S> {
-    (bytes - first).simd_lt(count)
-}
-
 impl Masks {
     #[inline(always)]
     fn of<S: Simd>(simd: S, block: &[u8; BLOCK]) -> Self {
@@ -204,7 +201,7 @@ fn mark(block: &[u8; BLOCK], next: &[u8; BLOCK], at: usize) -> u8 {
         Some(three) => [three[0], three[1], three[2]],
         None => [block[at], if at + 1 < BLOCK { block[at + 1] } else { next[0] }, next[at + 2 - BLOCK]],
     };
-    SIGNS[usize::from(sign)] & (SECONDS[usize::from(second)] | THIRDS[usize::from(second)] & THIRDS[usize::from(third)])
+    SIGNS[usize::from(sign)] & (SECONDS[usize::from(second)] | FIRST_OF_TWO[usize::from(second)] & LAST_OF_TWO[usize::from(third)])
 }
 
 /// What a mask says of the byte so many places behind each one.
@@ -245,21 +242,28 @@ const SECONDS: [u8; 256] = {
     seconds
 };
 
-/// The flags of the marks that a second and a third byte allow together.
-const THIRDS: [u8; 256] = {
-    let mut thirds = [0; 256];
+/// The flags of the marks that a second and a third byte allow together, by the one and by the other.
+const FIRST_OF_TWO: [u8; 256] = of_two(0);
+const LAST_OF_TWO: [u8; 256] = of_two(1);
+
+const fn of_two(place: usize) -> [u8; 256] {
+    let mut flags = [0; 256];
     let mut byte = 0;
     while byte < 256 {
         if (byte as u8).is_ascii_hexdigit() {
-            thirds[byte] |= PERCENT | EQUALS;
-        }
-        if (byte as u8).is_ascii_alphabetic() {
-            thirds[byte] |= AMPERSAND;
+            flags[byte] |= PERCENT;
+            // Quoted-printable is written in upper case.
+            flags[byte] |= if (byte as u8).is_ascii_lowercase() { 0 } else { EQUALS };
         }
         byte += 1;
     }
-    thirds
-};
+    let mut names = NAMES.as_slice();
+    while let [(name, _), rest @ ..] = names {
+        flags[name[place] as usize] |= AMPERSAND;
+        names = rest;
+    }
+    flags
+}
 
 #[cfg(test)]
 mod tests {
@@ -267,7 +271,7 @@ mod tests {
 
     use super::*;
     use crate::decode::base64;
-    use crate::levels;
+    use crate::vectors::levels;
 
     /// What a look with each kind of vectors sees.
     fn of(text: &[u8]) -> Survey {
@@ -293,7 +297,7 @@ mod tests {
                 ("\\/", BACKSLASH),
                 ("&#", AMPERSAND),
                 ("&am", AMPERSAND),
-                ("=4a", EQUALS),
+                ("=4A", EQUALS),
                 ("=\n", EQUALS),
                 ("é", HIGH),
                 ("\0a\0", ZERO),
@@ -301,6 +305,13 @@ mod tests {
                 let text = format!("{}{text}{}", " ".repeat(before), " ".repeat(8));
                 assert_eq!(of(text.as_bytes()).any, flag, "{text:?}");
             }
+        }
+    }
+
+    #[test]
+    fn each_name_of_a_character_raises_its_flag() {
+        for (name, _) in NAMES {
+            assert_eq!(of(&[b" &", name].concat()).any, AMPERSAND, "{}", name.escape_ascii());
         }
     }
 
@@ -341,7 +352,7 @@ mod tests {
 
     #[test]
     fn prose_raises_no_flag() {
-        let survey = of(b"Keys & tokens: 100% of them, \\n and \"quotes\" = harmless (see it), isn't it? x = y.");
+        let survey = of(b"Keys & tokens: 100% of them, \\n and \"quotes\" = harmless (see it), isn't it? x = y, x=fa; a&&b");
         assert_eq!((survey.any, survey.runs.len(), survey.pairs.len()), (0, 0, 0));
     }
 }

@@ -184,29 +184,30 @@ fn html(text: &[u8], at: usize, out: &mut Vec<u8>) -> Option<usize> {
 }
 
 /// The named characters (HTML, section 13.5) of which tokens and their surroundings are made.
+pub(crate) const NAMES: [(&[u8], u8); 20] = [
+    (b"amp;", b'&'),
+    (b"lt;", b'<'),
+    (b"gt;", b'>'),
+    (b"quot;", b'"'),
+    (b"apos;", b'\''),
+    (b"lowbar;", b'_'),
+    (b"UnderBar;", b'_'),
+    (b"hyphen;", b'-'),
+    (b"dash;", b'-'),
+    (b"period;", b'.'),
+    (b"sol;", b'/'),
+    (b"plus;", b'+'),
+    (b"equals;", b'='),
+    (b"colon;", b':'),
+    (b"commat;", b'@'),
+    (b"dollar;", b'$'),
+    (b"Tab;", b'\t'),
+    (b"NewLine;", b'\n'),
+    (b"num;", b'#'),
+    (b"tilde;", b'~'),
+];
+
 fn named(text: &[u8]) -> Option<(&'static [u8], u8)> {
-    const NAMES: [(&[u8], u8); 20] = [
-        (b"amp;", b'&'),
-        (b"lt;", b'<'),
-        (b"gt;", b'>'),
-        (b"quot;", b'"'),
-        (b"apos;", b'\''),
-        (b"lowbar;", b'_'),
-        (b"UnderBar;", b'_'),
-        (b"hyphen;", b'-'),
-        (b"dash;", b'-'),
-        (b"period;", b'.'),
-        (b"sol;", b'/'),
-        (b"plus;", b'+'),
-        (b"equals;", b'='),
-        (b"colon;", b':'),
-        (b"commat;", b'@'),
-        (b"dollar;", b'$'),
-        (b"Tab;", b'\t'),
-        (b"NewLine;", b'\n'),
-        (b"num;", b'#'),
-        (b"tilde;", b'~'),
-    ];
     NAMES.into_iter().find(|(name, _)| text.starts_with(name))
 }
 
