@@ -5,12 +5,17 @@ TARGET := $(shell rustc --print host-tuple)
 DEBUG := target/$(TARGET)/debug
 RELEASE := target/$(TARGET)/release
 IMAGES := target/$(TARGET)/images
+# The programs that are shown, measured and made into images: those of another directory are taken as they are.
+PROGRAMS ?= $(RELEASE)
+BUILD := $(if $(filter $(RELEASE),$(PROGRAMS)),build)
+# Where the pipeline puts those that Nix built.
+NIXED := target/$(TARGET)/nix
 # Each sidecar is a package `bottle-NAME` with the recipe of its image.
 SIDECARS := $(patsubst images/%/image.yaml,%,$(wildcard images/*/image.yaml))
 
 CI_TOOLS := nixfmt_rs@0.5.3 deadnix@1.3.1
 
-.PHONY: help ci ci-rest ci-tools nix build run test e2e engines lint cases fuzz bench images images-check images-digests install clean
+.PHONY: help ci ci-rest ci-programs ci-tools nix nix-programs build run test e2e engines lint cases fuzz bench images images-check images-digests install clean
 
 help: ## list what can be done
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | column -t -s @
@@ -18,9 +23,8 @@ help: ## list what can be done
 build: ## the release programs, in target/…/release
 	images/programs.sh
 
-run: ## build, then watch a hostile agent in a bottle
-	images/programs.sh
-	@tests/demo/run $(RELEASE)
+run: $(BUILD) ## build, then watch a hostile agent in a bottle
+	@tests/demo/run $(PROGRAMS)
 
 test: lint ## everything that CI checks: lints, unit tests, end-to-end tests
 	$(CARGO) build --locked --workspace
@@ -44,10 +48,19 @@ nix: build ## prove the flake in Nix's sandbox, without a network (needs root an
 
 ci: ci-tools test ci-rest ## the whole pipeline, as CI has it
 
-ci-rest: run ## the pipeline behind the tests: demonstration, bench in short, images built twice: where nix is, by the flake
+ci-rest: ## the pipeline behind the tests; where nix is, with the programs that the proof of the flake builds
+	if [ "$$(id -u)" = 0 ] && command -v nix >/dev/null; then \
+	  $(MAKE) nix-programs && $(MAKE) ci-programs PROGRAMS=$(NIXED) REBUILD=; \
+	else $(MAKE) ci-programs; fi
+
+ci-programs: run ## demonstration, bench in short, images, and their digests
 	ROUNDS=3 SECONDS_EACH=1 $(MAKE) bench PARTS="life many wall gate images size"
-	$(MAKE) images
-	if [ "$$(id -u)" = 0 ] && command -v nix >/dev/null; then REBUILD= $(MAKE) nix images-check; else $(MAKE) images-check; fi
+	$(MAKE) images images-check
+
+nix-programs: ## the proof of the flake, which leaves its programs in target/…/nix, beside the test's origin and load
+	$(CARGO) build --locked --workspace
+	install -Dm755 -t $(NIXED) $(DEBUG)/bottle-origin $(DEBUG)/bottle-load
+	LINTED=1 tests/nix/prove --into $(NIXED)
 
 ci-tools: ## what the pipeline needs from crates.io
 	$(CARGO) install --locked --debug --quiet $(CI_TOOLS)
@@ -65,16 +78,16 @@ fuzz: ## let cargo-fuzz look for what breaks a parser, SECONDS for each (cargo i
 	    -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=16384 || exit 1; \
 	done
 
-bench: build ## speed, against rivals in the same run; PARTS chooses
-	@tests/bench/run $(RELEASE) $(PARTS)
+bench: $(BUILD) ## speed, against rivals in the same run; PARTS chooses
+	@tests/bench/run $(PROGRAMS) $(PARTS)
 
-images: build ## the sidecars' images, in target/…/images, each with its provenance and bill of materials
+images: $(BUILD) ## the sidecars' images, in target/…/images, each with its provenance and bill of materials
 	$(CARGO) build --locked --workspace --bin bottle-bom
-	images/toolchain.sh | $(DEBUG)/bottle-bom $(RELEASE) $(SIDECARS:%=bottle-%)
-	images/write.sh $(RELEASE) $(IMAGES)
+	images/toolchain.sh | $(DEBUG)/bottle-bom $(PROGRAMS) $(SIDECARS:%=bottle-%)
+	images/write.sh $(PROGRAMS) $(IMAGES)
 
-images-check: build ## build the sidecars again, elsewhere, and compare to the last byte; and with images/digests
-	images/check.sh $(RELEASE)
+images-check: $(BUILD) ## build the sidecars again, elsewhere, and compare to the last byte; and with images/digests
+	images/check.sh $(PROGRAMS)
 
 images-digests: build ## write images/digests
 	images/digests.sh $(RELEASE) >$(IMAGES).digests

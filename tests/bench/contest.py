@@ -42,7 +42,7 @@ class Table:
     """Rows with the reach beside; `results.json` and one bar chart for each row."""
 
     def __init__(self):
-        self.rows, self.left_out = [], []
+        self.rows, self.remarks = [], []
 
     def row(self, key, what, value, rival, number, sign, reach):
         """`number` is what is compared with `reach`; `sign` is `<=` or `>=`."""
@@ -50,7 +50,11 @@ class Table:
         self.rows.append({"key": key, "what": what, "bottle": value, "rival": rival, "number": number, "reach": f"{sign} {reach:g}", "met": met})
 
     def lacks(self, rival):
-        self.left_out.append(f"left out: {rival} is not installed")
+        self.remark(f"left out: {rival} is not installed")
+
+    def remark(self, text):
+        """Below the table."""
+        self.remarks.append(text)
 
     def show(self):
         widths = [max(len(row[field]) for row in self.rows) for field in ("what", "bottle", "rival")]
@@ -58,13 +62,13 @@ class Table:
         for row in self.rows:
             print(f"{row['key']:4} {row['what']:{widths[0]}}  {row['bottle']:>{widths[1]}}  {row['rival']:{widths[2]}}  {row['number']:9.3g}  "
                   f"{row['reach']:9} {'met' if row['met'] else 'MISSED'}")
-        for line in self.left_out:
+        for line in self.remarks:
             print(line)
 
     def save(self, directory):
         os.makedirs(directory, exist_ok=True)
         with open(os.path.join(directory, "results.json"), "w") as file:
-            json.dump({"rounds": ROUNDS, "rows": self.rows, "left_out": self.left_out}, file, indent=2)
+            json.dump({"rounds": ROUNDS, "rows": self.rows, "remarks": self.remarks}, file, indent=2)
         with open(os.path.join(directory, "reach.svg"), "w") as file:
             file.write(self.plot())
 

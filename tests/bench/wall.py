@@ -119,6 +119,8 @@ def measure(table, world, rivals):
     # A measurement of seconds is a mean of thousands of requests; few rounds are enough.
     few = max(3, min(5, ROUNDS))
     kept = contest("--connections", "32", "--seconds", str(SECONDS), rounds=few)
+    if kept["direct"]["debug"]:
+        table.remark("bottle-load and the origin are debug builds, slower than those of a release: what is compared with `direct` looks better than it is")
     per_second(table, "P3", "intercepted requests, kept alive, 32 connections", kept, {"direct": 0.25, "mitmdump": 40, "squid": 2})
     fresh = contest("--connections", "8", "--seconds", str(SECONDS), "--fresh", rounds=few)
     per_second(table, "P4", "new intercepted connections", fresh, {"direct": 0.35, "mitmdump": 15})
