@@ -61,7 +61,7 @@ impl Window {
     }
 }
 
-/// As many as places of a table by three bytes: most of what is no window's is told from them by that alone.
+/// The places of a table by three bytes, which tells most of what is no window's.
 const SLOTS: usize = 256;
 
 fn slot(folded: u32) -> usize {
@@ -110,7 +110,7 @@ impl Few {
             self.block(simd, block, at, places);
             at += BLOCK;
         }
-        // Zeros follow the last bytes, which no window holds.
+        // Zeros follow the last bytes; folded they are spaces, and the comparison sorts them out.
         let rest = &bytes[at..];
         let mut last = [0; 2 * BLOCK + WINDOW - 1];
         last[..rest.len()].copy_from_slice(rest);
@@ -134,6 +134,9 @@ impl Few {
     }
 
     fn compare<E>(&self, bytes: &[u8], at: usize, found: &mut impl FnMut(KeywordId, usize) -> Result<(), E>) -> Result<(), E> {
+        if at >= bytes.len() {
+            return Ok(());
+        }
         let folded = four(bytes, at) | FOLD4;
         let mut left = self.slots[slot(folded)];
         while left != 0 {

@@ -139,6 +139,19 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_behind_the_end_of_a_text_is_no_keyword() {
+        let keywords = folded(&["    ", "no "]);
+        assert!(are_few(&keywords));
+        for length in 0..140 {
+            let text = "no".repeat(length);
+            assert_eq!(places(&keywords, text.as_bytes()), []);
+            let text = format!("{text} ");
+            let last = (length > 0).then_some((1, 2 * length.saturating_sub(1)));
+            assert_eq!(places(&keywords, text.as_bytes()), Vec::from_iter(last));
+        }
+    }
+
+    #[test]
     fn keywords_that_overlap_are_all_found() {
         assert_eq!(places(&folded(&["aaa", "aaaa", "caa"]), b"caaaaa"), [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (2, 0)]);
     }
