@@ -48,6 +48,15 @@ fn routed(script: &str) -> [&str; 7] {
     ["start", "routed", "--yes", "--", "sh", "-c", script]
 }
 
+/// Ends who watches, also when what is watched fails.
+struct Over<'d>(&'d AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 // covers: S01 S02
 #[rstest]
 fn no_secret_is_in_a_command_line_or_in_the_environment_of_a_piece(#[values(User::Caller, User::Ordinary)] user: User) {
@@ -66,6 +75,7 @@ fn no_secret_is_in_a_command_line_or_in_the_environment_of_a_piece(#[values(User
             }
             found
         });
+        let over = Over(&done);
         let (stdin, keys) = std::io::pipe().unwrap();
         let run = bottle.start_with(routed("exec 2>/dev/null; env; cat /proc/*/environ; echo ready; read line; exit 5"), stdin.into());
         run.said("ready\n");
@@ -77,7 +87,7 @@ fn no_secret_is_in_a_command_line_or_in_the_environment_of_a_piece(#[values(User
         }
         drop(keys);
         let ended = run.end();
-        done.store(true, Ordering::Relaxed);
+        drop(over);
         assert_eq!((ended.ending, ended.stderr.as_str()), (Ending::Code(5), ""));
         assert_eq!(watch.join().unwrap(), []);
     });
