@@ -36,6 +36,7 @@ mod framing;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod intercept;
+mod memory;
 mod seat;
 mod serve;
 

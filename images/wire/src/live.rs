@@ -59,6 +59,8 @@ impl<T: Generation> Live<T> {
         event.message = trouble.clone();
         *self.trouble.write().unwrap_or_else(PoisonError::into_inner) = trouble;
         events.write(&event);
+        drop(old);
+        crate::memory::give_back();
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::events::Events;
 use crate::live::{Generation, Live};
+use crate::memory;
 use crate::stop::Stop;
 
 /// Exit status for wrong use.
@@ -62,6 +63,7 @@ pub struct Ready(Option<OwnedFd>);
 impl Ready {
     /// The listeners are served from now on.
     pub fn say(self) -> Result<(), String> {
+        memory::give_back();
         let Some(fd) = self.0 else { return Ok(()) };
         std::fs::File::from(fd).write_all(READY).map_err(|error| format!("cannot say ready: {error}"))
     }
