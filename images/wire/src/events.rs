@@ -1,24 +1,68 @@
-//! Events on standard error: one JSON line each, one `write(2)` each, never interleaved.
+//! Events on standard error: one JSON line each, in the order in which they happened.
+//!
+//! The event of an exchange is written behind its answer: it waits until the task that answers has given its bytes to the kernel, with
+//! those of the other exchanges that end in the same turn of the runtime.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bottle_contract::event::{Event, Level, rfc3339};
+use tokio::sync::Notify;
+
+/// So many events wait at most. A turn of the runtime ends fewer exchanges.
+const MOST: usize = 256;
 
 /// Where events go. Cheap to clone.
 #[derive(Clone)]
 pub struct Events(Arc<Sink>);
 
 enum Sink {
-    Standard(Mutex<()>),
+    Standard(Standard),
     Captured(Mutex<mpsc::Sender<Event>>),
+}
+
+/// Where lines go.
+type Out = Box<dyn Fn(&[u8]) -> std::io::Result<()> + Send + Sync>;
+
+struct Standard {
+    out: Out,
+    waiting: Mutex<Vec<Event>>,
+    some_wait: Notify,
+    /// A task writes what waits.
+    written_behind: AtomicBool,
+}
+
+impl Standard {
+    fn new(out: Out) -> Self {
+        Self { out, waiting: Mutex::default(), some_wait: Notify::new(), written_behind: AtomicBool::new(false) }
+    }
+
+    /// Writes what waits, then `last`. The lock is held until all is written: nothing overtakes.
+    fn write(&self, waiting: &mut Vec<Event>, last: Option<&Event>) {
+        let mut lines = Vec::with_capacity(512 * (waiting.len() + 1));
+        for event in waiting.iter().chain(last) {
+            if serde_json::to_writer(&mut lines, event).is_err() {
+                std::process::abort();
+            }
+            lines.push(b'\n');
+        }
+        waiting.clear();
+        if (self.out)(&lines).is_err() {
+            std::process::abort();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Event>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Events {
     /// Standard error. A line that cannot be written ends the process: nothing may cross the wall unrecorded.
     pub fn stderr() -> Self {
-        Self(Arc::new(Sink::Standard(Mutex::new(()))))
+        Self(Arc::new(Sink::Standard(Standard::new(Box::new(|lines| std::io::stderr().lock().write_all(lines))))))
     }
 
     /// Into a channel, for tests.
@@ -33,31 +77,132 @@ impl Events {
         Event::new(rfc3339(now.as_secs(), now.subsec_millis()), level, slug)
     }
 
-    /// Writes one.
+    /// Writes one now, behind those that wait.
     pub fn write(&self, event: &Event) {
         match &*self.0 {
             Sink::Captured(sender) => {
                 let _ = sender.lock().unwrap_or_else(PoisonError::into_inner).send(event.clone());
             }
-            Sink::Standard(order) => {
-                let mut line = Vec::with_capacity(512);
-                if serde_json::to_writer(&mut line, event).is_err() {
-                    std::process::abort();
-                }
-                line.push(b'\n');
-                let _order = order.lock().unwrap_or_else(PoisonError::into_inner);
-                // std's standard error is unbuffered: a line that fits the pipe is one write.
-                if std::io::stderr().lock().write_all(&line).is_err() {
-                    std::process::abort();
-                }
-            }
+            Sink::Standard(standard) => standard.write(&mut standard.lock(), Some(event)),
+        }
+    }
+
+    /// Writes one when the task that is running has had its turn.
+    pub(crate) fn write_behind(&self, event: Event) {
+        let Sink::Standard(standard) = &*self.0 else { return self.write(&event) };
+        let mut waiting = standard.lock();
+        if waiting.len() >= MOST || !standard.written_behind.load(Ordering::Relaxed) {
+            return standard.write(&mut waiting, Some(&event));
+        }
+        waiting.push(event);
+        if waiting.len() == 1 {
+            standard.some_wait.notify_one();
+        }
+    }
+
+    /// Writes what waits, whenever something does.
+    pub(crate) async fn keep_writing(self) {
+        let Sink::Standard(standard) = &*self.0 else { return };
+        standard.written_behind.store(true, Ordering::Relaxed);
+        loop {
+            standard.some_wait.notified().await;
+            self.write_waiting();
+        }
+    }
+
+    /// Writes what waits, now.
+    pub(crate) fn write_waiting(&self) {
+        let Sink::Standard(standard) = &*self.0 else { return };
+        let mut waiting = standard.lock();
+        if !waiting.is_empty() {
+            standard.write(&mut waiting, None);
+        }
+    }
+
+    /// Writes a process' last event, also when it ends in the middle of writing another.
+    pub(crate) fn write_last(&self, event: &Event) {
+        let Sink::Standard(standard) = &*self.0 else { return self.write(event) };
+        match standard.waiting.try_lock() {
+            Ok(mut waiting) => standard.write(&mut waiting, Some(event)),
+            Err(_) => standard.write(&mut Vec::new(), Some(event)),
         }
     }
 
     /// Writes an event that is only a sentence.
     pub fn say(&self, level: Level, slug: &str, message: impl Into<String>) {
+        self.write(&Self::sentence(level, slug, message));
+    }
+
+    /// An event of now that is only a sentence.
+    pub(crate) fn sentence(level: Level, slug: &str, message: impl Into<String>) -> Event {
         let mut event = Self::event(level, slug);
         event.message = Some(message.into());
-        self.write(&event);
+        event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Events, and the writes that they have become: of each, the slugs of its lines.
+    fn written() -> (Events, Arc<Mutex<Vec<Vec<String>>>>) {
+        let writes = Arc::new(Mutex::new(Vec::new()));
+        let seen = writes.clone();
+        let out = move |lines: &[u8]| {
+            let slugs = serde_json::Deserializer::from_slice(lines).into_iter::<Event>().map(|event| event.unwrap().event);
+            seen.lock().unwrap().push(slugs.collect());
+            Ok(())
+        };
+        (Events(Arc::new(Sink::Standard(Standard::new(Box::new(out))))), writes)
+    }
+
+    fn event(slug: &str) -> Event {
+        Events::event(Level::Info, slug)
+    }
+
+    #[tokio::test]
+    async fn what_ends_in_one_turn_is_written_behind_it_in_order() {
+        let (events, writes) = written();
+        let writer = tokio::spawn(events.clone().keep_writing());
+        tokio::task::yield_now().await;
+        events.write_behind(event("a"));
+        events.write_behind(event("b"));
+        assert_eq!(*writes.lock().unwrap(), Vec::<Vec<String>>::new());
+        tokio::task::yield_now().await;
+        assert_eq!(*writes.lock().unwrap(), [["a", "b"]]);
+        events.write_behind(event("c"));
+        events.write(&event("now"));
+        assert_eq!(*writes.lock().unwrap(), [["a", "b"], ["c", "now"]]);
+        events.write_behind(event("d"));
+        writer.abort();
+        events.write_waiting();
+        events.write_waiting();
+        assert_eq!(writes.lock().unwrap()[2..], [["d"]]);
+    }
+
+    #[test]
+    fn without_a_task_that_writes_nothing_waits() {
+        let (events, writes) = written();
+        events.write_behind(event("a"));
+        assert_eq!(*writes.lock().unwrap(), [["a"]]);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_events_does_not_wait_for_the_end_of_its_turn() {
+        let (events, writes) = written();
+        tokio::spawn(events.clone().keep_writing());
+        tokio::task::yield_now().await;
+        (0..=MOST).for_each(|_| events.write_behind(event("a")));
+        assert_eq!(writes.lock().unwrap().iter().map(Vec::len).collect::<Vec<_>>(), [MOST + 1]);
+    }
+
+    #[test]
+    fn the_last_event_is_written_while_another_is() {
+        let (events, writes) = written();
+        let Sink::Standard(standard) = &*events.0 else { unreachable!() };
+        let _writing = standard.lock();
+        events.write_last(&event("end"));
+        assert_eq!(*writes.lock().unwrap(), [["end"]]);
     }
 }

@@ -148,7 +148,8 @@ impl Drop for Record {
         event.sent = Some(self.notes.sent());
         event.received = Some(self.notes.received());
         event.micros = Some(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX));
-        self.events.write(event);
+        let whole = std::mem::replace(event, Event::new(String::new(), Level::Info, ""));
+        self.events.write_behind(whole);
     }
 }
 

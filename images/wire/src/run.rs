@@ -114,7 +114,7 @@ fn close_to_others() -> Result<(), String> {
 fn abort_on_panic(events: Events) {
     std::panic::set_hook(Box::new(move |info| {
         let place = info.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
-        events.say(Level::Error, "error", format!("internal error at {place}"));
+        events.write_last(&Events::sentence(Level::Error, "error", format!("internal error at {place}")));
         std::process::abort();
     }));
 }
@@ -187,6 +187,7 @@ where
     let outcome = runtime.block_on(async {
         let on = |kind| signal(kind).map_err(|error| format!("signals cannot be awaited: {error}"));
         let (mut term, mut int, reload) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?);
+        tokio::spawn(events.clone().keep_writing());
         let (stopper, stop) = Stop::pair();
         let log = events.clone();
         tokio::spawn(async move {
@@ -200,6 +201,7 @@ where
     });
     // Connections that outlived the grace end here, and with them their exchanges: each is recorded as it is dropped.
     runtime.shutdown_timeout(LAST_RECORDS);
+    events.write_waiting();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => failed(FAILED, message),
