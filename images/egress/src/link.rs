@@ -7,6 +7,7 @@ use std::time::Duration;
 use bottle_contract::egress::{HTTP_2, INJECTED, REQUEST_ID};
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
+use bottle_wire::local::LocalStream;
 use bottle_wire::{Asked, Body, FromSibling, Refused};
 use http::{HeaderName, HeaderValue, Request, Response};
 use tokio::net::UnixStream;
@@ -49,10 +50,11 @@ impl Link {
         Ok(response)
     }
 
-    async fn dial(&self) -> Result<UnixStream, Failure> {
+    async fn dial(&self) -> Result<LocalStream, Failure> {
         let gone =
             |why: &str| Failure::Refused(Refused::new(Reason::SidecarGone, format!("pipelock cannot be reached: {why}")).place("upstream"));
-        match tokio::time::timeout(self.connect, UnixStream::connect(&self.socket)).await {
+        let connected = async { LocalStream::new(UnixStream::connect(&self.socket).await?) };
+        match tokio::time::timeout(self.connect, connected).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(gone(&error.kind().to_string())),
             Err(_) => Err(gone("no answer in time")),

@@ -20,6 +20,7 @@ pub mod body;
 pub mod events;
 pub mod headers;
 pub mod live;
+pub mod local;
 pub mod notes;
 pub mod refusal;
 pub mod run;
