@@ -64,14 +64,16 @@ def result(text, who):
     return answer
 
 
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return file.read().split()
+
+
 def pss(pid, field="Pss:"):
     """Kilobytes of memory, with what is shared divided among its users (proc_pid_smaps(5)); of all children too."""
-    total = 0
     with open(f"/proc/{pid}/smaps_rollup") as file:
-        total += sum(int(line.split()[1]) for line in file if line.startswith(field))
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        total += sum(pss(child, field) for child in file.read().split())
-    return total
+        own = sum(int(line.split()[1]) for line in file if line.startswith(field))
+    return own + sum(pss(child, field) for child in children(pid))
 
 
 def peak(pid):
@@ -110,7 +112,8 @@ def measure(table, world, rivals):
         return alternate({name: lambda ask=among[name]: ask(*arguments, path=path) for name in among}, rounds)
 
     idle = {name: pss(pid) for name, pid in inside.sidecars().items()}
-    whole = pss(inside.run.pid)
+    # The agent is what the first process of its namespace has started.
+    whole = pss(inside.run.pid) - sum(map(pss, children(inside.sidecars()["init"])))
     largest = max(kilobytes for name, kilobytes in idle.items() if name != "init") / 1000
     shown = ", ".join(f"{name} {pss(rival_pid) / 1000:.0f} MB" for name, rival_pid in ((rival.name, rival.pid) for rival in rivals))
     table.row("P9", "memory of the larger proxy, idle", f"{largest:.1f} MB", shown or "none", largest, "<=", 8)
