@@ -1,5 +1,6 @@
 //! Takes the agent's credentials out of a request and puts the real one in.
 
+use bottle_wire::headers::remove_where;
 use bottle_wire::secret::Credential;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -23,9 +24,7 @@ const CREDENTIALS: [HeaderName; 13] = [
 
 /// For a host whose route has a credential, in whatever way the request goes there.
 pub(crate) fn take_out(headers: &mut HeaderMap, own: &HeaderName) {
-    for name in CREDENTIALS.iter().chain([own]) {
-        headers.remove(name);
-    }
+    remove_where(headers, |name| name == own || CREDENTIALS.contains(name));
 }
 
 /// Puts the real credential in, and makes sure that its echo can be found: the origin is asked for a body that is not
@@ -34,9 +33,7 @@ pub(crate) fn take_out(headers: &mut HeaderMap, own: &HeaderName) {
 pub(crate) fn put_in(headers: &mut HeaderMap, credential: &Credential) {
     headers.insert(credential.header.clone(), credential.value.clone());
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
-    headers.remove(header::RANGE);
-    headers.remove(header::IF_RANGE);
+    remove_where(headers, |name| [header::SEC_WEBSOCKET_EXTENSIONS, header::RANGE, header::IF_RANGE].contains(name));
 }
 
 #[cfg(test)]

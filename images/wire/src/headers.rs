@@ -32,8 +32,8 @@ const TARGET_OVERRIDES: [HeaderName; 5] = [
 ];
 
 /// Takes out the fields of one connection and those that `Connection` nominates. What a message cannot lose without
-/// changing its meaning stays even when it is nominated: an agent must not make us drop `host` or a credential that
-/// was put in.
+/// changing its meaning stays even when it is nominated: an agent must not make us drop `host` or the note of a credential
+/// that was put in.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
         let nominated: Vec<HeaderName> = headers
@@ -42,79 +42,73 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|list| list.split(','))
             .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-            .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH && *name != header::CONTENT_TYPE)
+            .filter(|name| ![header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE].contains(name) && !is_ours(name))
             .collect();
         for name in nominated {
             headers.remove(name);
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+    remove_where(headers, |name| HOP_BY_HOP.contains(name));
 }
 
 /// Makes a request's fields end to end. `trusted` is true for requests of our own sibling, whose notes stay.
 pub fn clean_request(headers: &mut HeaderMap, trusted: bool) {
-    let kept = trusted.then(|| [INJECTED, REQUEST_ID].map(|name| (name, headers.get(name).cloned())));
     remove_hop_by_hop(headers);
-    for name in METHOD_OVERRIDES.iter().chain(&TARGET_OVERRIDES) {
-        headers.remove(name);
-    }
-    headers.remove(header::TRAILER);
-    // Answered by this proxy itself when it first reads the body.
-    headers.remove(header::EXPECT);
-    remove_prefixed(headers, "proxy-");
-    remove_prefixed(headers, "x-bottle-");
-    for (name, value) in kept.into_iter().flatten() {
-        if let Some(value) = value {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    }
+    remove_where(headers, |name| {
+        METHOD_OVERRIDES.contains(name)
+            || TARGET_OVERRIDES.contains(name)
+            || *name == header::TRAILER
+            // Answered by this proxy itself when it first reads the body.
+            || *name == header::EXPECT
+            || name.as_str().starts_with("proxy-")
+            || (is_ours(name) && !(trusted && [INJECTED, REQUEST_ID].contains(&name.as_str())))
+    });
+}
+
+/// Whether only this side of the wall may set it.
+fn is_ours(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-bottle-")
 }
 
 /// Makes a response's fields end to end. `alt-svc` would lead a client around the proxy (RFC 7838), and nobody but
 /// our own sibling may answer in our name.
 pub fn clean_response(headers: &mut HeaderMap, from_sibling: bool) {
     remove_hop_by_hop(headers);
-    headers.remove(header::ALT_SVC);
-    remove_prefixed(headers, "proxy-");
-    if !from_sibling {
-        remove_prefixed(headers, "x-bottle-");
-    }
+    remove_where(headers, |name| *name == header::ALT_SVC || name.as_str().starts_with("proxy-") || (is_ours(name) && !from_sibling));
 }
 
-/// Takes out trailer fields that would act as header fields (RFC 9110, section 6.5.1).
+/// Fields that would act as header fields if a trailer held them (RFC 9110, section 6.5.1).
+const NO_TRAILERS: [HeaderName; 18] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    header::CONTENT_TYPE,
+    header::CONTENT_RANGE,
+    header::TRAILER,
+    header::AUTHORIZATION,
+    header::WWW_AUTHENTICATE,
+    header::SET_COOKIE,
+    header::COOKIE,
+    header::LOCATION,
+    header::CACHE_CONTROL,
+    header::EXPIRES,
+    header::DATE,
+    header::VARY,
+    header::AGE,
+    header::RETRY_AFTER,
+    header::ALT_SVC,
+];
+
+/// Takes out trailer fields that would act as header fields.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
     remove_hop_by_hop(trailers);
-    for name in [
-        header::HOST,
-        header::CONTENT_LENGTH,
-        header::CONTENT_ENCODING,
-        header::CONTENT_TYPE,
-        header::CONTENT_RANGE,
-        header::TRAILER,
-        header::AUTHORIZATION,
-        header::WWW_AUTHENTICATE,
-        header::SET_COOKIE,
-        header::COOKIE,
-        header::LOCATION,
-        header::CACHE_CONTROL,
-        header::EXPIRES,
-        header::DATE,
-        header::VARY,
-        header::AGE,
-        header::RETRY_AFTER,
-        header::ALT_SVC,
-    ] {
-        trailers.remove(name);
-    }
-    remove_prefixed(trailers, "proxy-");
-    remove_prefixed(trailers, "x-bottle-");
+    remove_where(trailers, |name| NO_TRAILERS.contains(name) || name.as_str().starts_with("proxy-") || is_ours(name));
 }
 
-/// Takes out every field whose name starts with `prefix`.
-pub fn remove_prefixed(headers: &mut HeaderMap, prefix: &str) {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with(prefix)).cloned().collect();
+/// Takes out every field whose name is `taken`. To compare the few names of a message takes less than to look up each of
+/// the many that it must not have.
+pub fn remove_where(headers: &mut HeaderMap, taken: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| taken(name)).cloned().collect();
     for name in names {
         headers.remove(name);
     }
