@@ -141,7 +141,7 @@ impl Shown {
         };
         match verdict {
             Ok(allowed) => {
-                told.target = Some(format!("{}{}", allowed.target.origin(), allowed.target.path_and_query()));
+                told.target = Some(allowed.target.url());
                 told.route = allowed.route.map(|(route, _)| route.host.to_string());
                 let auth = allowed.route.filter(|(_, put_in)| *put_in).and_then(|(route, _)| route.auth.as_ref());
                 told.credential = auth.map(|auth| format!("{} in `{}`", token(plan, &auth.slot), auth.header));

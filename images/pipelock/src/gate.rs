@@ -16,7 +16,7 @@ use bottle_wire::live::{Generation, Live};
 use bottle_wire::tunnel::{Duplex, agrees, carry};
 use bottle_wire::{Asked, Body, Events, Forward, Refused, body};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 
@@ -133,7 +133,7 @@ impl Gate {
         headers.remove(header::HOST);
         let mut outgoing = Request::new(upload);
         *outgoing.method_mut() = parts.method;
-        *outgoing.uri_mut() = target(&asked)?;
+        *outgoing.uri_mut() = parts.uri;
         *outgoing.version_mut() = Version::HTTP_11;
         let _notes = NotesAddress::of(&mut outgoing, &asked.notes);
         let response = match asked.websocket {
@@ -255,12 +255,6 @@ fn take_injected(headers: &mut HeaderMap) -> Result<Option<HeaderName>, Refused>
         return Err(Refused::new(Reason::MalformedRequest, format!("{name} was sent beside the injected one")).place("head"));
     }
     Ok((values == 1).then_some(name))
-}
-
-/// `scheme://host[:port]/path?query`, from the parts that were judged.
-fn target(asked: &Asked) -> Result<Uri, Refused> {
-    let wrong = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place("path");
-    format!("{}{}", asked.origin(), asked.path_and_query()).parse().map_err(wrong)
 }
 
 /// No extension may be agreed on: what is compressed in a frame cannot be scanned.

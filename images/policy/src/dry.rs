@@ -111,7 +111,7 @@ impl<'a> Policies<'a> {
     fn door(&self, target: &Target, wish: Wish<'_>) -> Result<String, Refused> {
         let listed = self.table.listed(&target.host, target.port)?;
         let unclear = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place("path");
-        let uri: Uri = format!("{}{}", target.origin(), target.path_and_query()).parse().map_err(unclear)?;
+        let uri: Uri = Uri::try_from(target.url()).map_err(unclear)?;
         if self.routes.is_none() && routes::is_git_push(&uri) {
             return Err(Refused::new(Reason::GitPushBypass, "a push over HTTPS would go around git-gate"));
         }
@@ -172,9 +172,7 @@ mod tests {
     fn verdict(rows: Option<&[Route]>, method: &str, url: &str, body: Option<&[u8]>) -> Result<String, (&'static str, Reason)> {
         let table = table();
         let asked = Policies { routes: rows, table: &table, local: &[] }.ask(Wish { method, url, body });
-        asked
-            .map(|allowed| format!("{}{}", allowed.target.origin(), allowed.target.path_and_query()))
-            .map_err(|denied| (denied.piece, denied.refused.reason))
+        asked.map(|allowed| allowed.target.url()).map_err(|denied| (denied.piece, denied.refused.reason))
     }
 
     #[test]

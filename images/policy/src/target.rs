@@ -35,19 +35,29 @@ impl Target {
     pub fn path_and_query(&self) -> String {
         match &self.query {
             None => self.path.clone(),
-            Some(query) => format!("{}?{query}", self.path),
+            Some(query) => [self.path.as_str(), "?", query].concat(),
         }
+    }
+
+    /// `https://api.github.com/path?query`.
+    pub fn url(&self) -> String {
+        let query = self.query.as_deref();
+        [self.origin().as_str(), &self.path, query.map_or("", |_| "?"), query.unwrap_or_default()].concat()
     }
 }
 
 /// `scheme://host[:port]`.
 pub fn origin(https: bool, host: &Host, port: u16) -> String {
-    format!("{}://{}", if https { "https" } else { "http" }, authority(https, host, port))
+    [if https { "https://" } else { "http://" }, &authority(https, host, port)].concat()
 }
 
 /// `host`, or `host:port` when the port is not the scheme's own.
 pub fn authority(https: bool, host: &Host, port: u16) -> String {
-    if port == default_port(https) { host.to_string() } else { format!("{host}:{port}") }
+    match host {
+        Host::Name(name) if port == default_port(https) => name.clone(),
+        _ if port == default_port(https) => host.to_string(),
+        _ => format!("{host}:{port}"),
+    }
 }
 
 fn default_port(https: bool) -> u16 {
@@ -115,7 +125,7 @@ pub fn connect_target(parts: &Parts) -> Result<(Host, u16), Refused> {
     }
     let (host, port) = split_authority(text)?;
     let port = port.ok_or_else(|| refused(Reason::AmbiguousTarget, "CONNECT must name a port").place("head"))?;
-    if let Some((named, named_port)) = host_header(&parts.headers)?
+    if let Some((named, named_port)) = host_header(&parts.headers)?.map(split_authority).transpose()?
         && (named != host || named_port.is_some_and(|p| p != port))
     {
         return Err(refused(Reason::OriginMismatch, "CONNECT and Host name different origins").place("head"));
@@ -123,17 +133,26 @@ pub fn connect_target(parts: &Parts) -> Result<(Host, u16), Refused> {
     Ok((host, port))
 }
 
-/// The one `Host` field, if there is one.
-fn host_header(headers: &HeaderMap) -> Result<Option<(Host, Option<u16>)>, Refused> {
+/// The text of the one `Host` field, if there is one.
+fn host_header(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
     let mut values = headers.get_all(header::HOST).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some(_), Some(_)) => Err(refused(Reason::MalformedRequest, "more than one Host field").place("head")),
         (Some(value), None) => {
-            let text = value.to_str().map_err(|_| refused(Reason::AmbiguousTarget, "the Host field is not text").place("head"))?;
-            split_authority(text).map(Some)
+            value.to_str().map(Some).map_err(|_| refused(Reason::AmbiguousTarget, "the Host field is not text").place("head"))
         }
     }
+}
+
+/// Whether an authority names this origin.
+fn agrees(https: bool, host: &Host, port: u16, text: &str) -> Result<bool, Refused> {
+    // What reads as the canonical name needs no reading.
+    if port == default_port(https) && matches!(host, Host::Name(name) if name == text) {
+        return Ok(true);
+    }
+    let (other, other_port) = split_authority(text)?;
+    Ok(other == *host && other_port.unwrap_or(default_port(https)) == port)
 }
 
 /// Refuses methods that have no business at a proxy, or that parsers may read as another.
@@ -159,20 +178,19 @@ pub fn named(parts: &Parts, channel: &Channel) -> Result<Named, Refused> {
     let uri = &parts.uri;
     let said = host_header(&parts.headers)?;
     let mismatch = || refused(Reason::OriginMismatch, "the target and the Host field name different origins").place("head");
-    let agrees = |https: bool, host: &Host, port: u16, other: &(Host, Option<u16>)| {
-        other.0 == *host && other.1.unwrap_or(default_port(https)) == port
-    };
     let (https, host, port) = match (channel, uri.scheme_str(), uri.authority()) {
         (Channel::Intercepted { host, port, .. }, scheme, authority) => {
             if scheme.is_some_and(|s| s != "https") {
                 return Err(refused(Reason::OriginMismatch, "the target's scheme is not the connection's").place("head"));
             }
-            let target = authority.map(|a| split_authority(a.as_str())).transpose()?;
+            let target = authority.map(|authority| authority.as_str());
             if said.is_none() && target.is_none() {
                 return Err(refused(Reason::MalformedRequest, "the request names no host").place("head"));
             }
-            if [&said, &target].into_iter().flatten().any(|other| !agrees(true, host, *port, other)) {
-                return Err(mismatch());
+            for other in [said, target].into_iter().flatten() {
+                if !agrees(true, host, *port, other)? {
+                    return Err(mismatch());
+                }
             }
             (true, host.clone(), *port)
         }
@@ -183,13 +201,16 @@ pub fn named(parts: &Parts, channel: &Channel) -> Result<Named, Refused> {
             }
             let (host, port) = split_authority(authority.as_str())?;
             let port = port.unwrap_or(default_port(https));
-            if said.is_some_and(|other| !agrees(https, &host, port, &other)) {
+            if let Some(other) = said
+                && !agrees(https, &host, port, other)?
+            {
                 return Err(mismatch());
             }
             (https, host, port)
         }
         (_, Some(_), _) => return Err(refused(Reason::AmbiguousTarget, "only http and https targets are known").place("head")),
         (_, None, _) => {
+            let said = said.map(split_authority).transpose()?;
             let own = said.map(|(host, port)| (host, port.unwrap_or(80))).filter(|(host, port)| own_name(host, *port).is_some());
             let Some((host, port)) = own else {
                 return Err(refused(Reason::SelfRequest, "this is a proxy; name the origin in absolute form, or use CONNECT").place("head"));

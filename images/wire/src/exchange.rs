@@ -30,7 +30,8 @@ use crate::tunnel;
 
 /// Gives each request a name: random for each process, then counted.
 pub(crate) struct RequestIds {
-    process: u32,
+    /// Of the process, with the hyphen behind it.
+    prefix: String,
     next: AtomicU64,
 }
 
@@ -38,11 +39,11 @@ impl RequestIds {
     pub(crate) fn new() -> io::Result<Self> {
         let mut random = [0; 4];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("the kernel gives no randomness"))?;
-        Ok(Self { process: u32::from_ne_bytes(random), next: AtomicU64::new(1) })
+        Ok(Self { prefix: format!("{:08x}-", u32::from_ne_bytes(random)), next: AtomicU64::new(1) })
     }
 
     pub(crate) fn next(&self) -> String {
-        format!("{:08x}-{}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+        [self.prefix.as_str(), &self.next.fetch_add(1, Ordering::Relaxed).to_string()].concat()
     }
 }
 
@@ -294,12 +295,7 @@ async fn respond<F: Forward>(
 fn end_to_end(mut parts: Parts, asked: &Asked, sibling: bool, body: Body) -> Result<Request<Body>, Refused> {
     let authority = asked::authority(asked.https, &asked.host, asked.port);
     let sendable = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place("path");
-    parts.uri = Uri::builder()
-        .scheme(if asked.https { "https" } else { "http" })
-        .authority(authority.as_str())
-        .path_and_query(asked.path_and_query())
-        .build()
-        .map_err(sendable)?;
+    parts.uri = Uri::try_from(asked.url()).map_err(sendable)?;
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
     headers::clean_request(&mut parts.headers, sibling);
