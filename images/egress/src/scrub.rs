@@ -87,7 +87,7 @@ impl Scrubber {
 /// Blanks header or trailer fields.
 pub(crate) fn fields(hidden: &Hidden, headers: &mut HeaderMap, notes: &Notes) {
     let mut found = 0;
-    for value in headers.values_mut() {
+    for value in headers.values_mut().filter(|value| hidden.occurs(value.as_bytes())) {
         let mut bytes = value.as_bytes().to_vec();
         let here = hidden.blank(&mut bytes);
         if here > 0 {

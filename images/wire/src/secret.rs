@@ -91,15 +91,17 @@ impl Hidden {
         let first = bytes.len().saturating_sub(self.longest.saturating_sub(1));
         let begins = |end: &[u8]| {
             let Some(beginning) = end.first_chunk() else { return false };
-            let (word, bit) = place(*beginning);
-            if self.begin[word] >> bit & 1 == 0 {
-                return false;
-            }
             let from = self.beginnings.partition_point(|(other, _)| other < beginning);
             let mut candidates = self.beginnings[from..].iter().take_while(|(other, _)| other == beginning);
             candidates.any(|&(_, index)| self.strings[index].len() > end.len() && self.strings[index].starts_with(end))
         };
-        (first..bytes.len()).find(|&at| begins(&bytes[at..])).map_or(0, |at| bytes.len() - at)
+        let may_begin = |beginning: &[u8; Self::TELLING]| {
+            let (word, bit) = place(*beginning);
+            self.begin[word] >> bit & 1 == 1
+        };
+        let mut beginnings = bytes[first..].array_windows().enumerate();
+        let found = beginnings.find(|(at, beginning)| may_begin(beginning) && begins(&bytes[first + at..]));
+        found.map_or(0, |(at, _)| bytes.len() - first - at)
     }
 
     /// Whether one of them occurs.

@@ -34,21 +34,30 @@ impl Trails {
 /// The small values of a request. `said` is what its body says, `injected` the field that the sibling put in.
 pub fn pieces<'r>(uri: &'r Uri, headers: &'r HeaderMap, injected: Option<&HeaderName>, said: &'r [Vec<u8>]) -> Pieces<'r> {
     let mut pieces = Pieces::new();
-    let labels = uri.host().unwrap_or_default().split('.');
-    pieces.extend(labels.enumerate().map(|(index, label)| (format!("host:{index}"), label.as_bytes())));
-    let segments = uri.path().split('/').skip(1);
-    pieces.extend(segments.enumerate().map(|(index, segment)| (format!("path:{index}"), segment.as_bytes())));
-    for pair in uri.query().unwrap_or_default().split(['&', ';']) {
-        let (name, value) = pair.split_once('=').unwrap_or(("", pair));
-        pieces.push((format!("query:{name}"), value.as_bytes()));
-        // A secret may stand in names as well, or take another name for each piece.
-        pieces.push(("query names".to_owned(), name.as_bytes()));
-        pieces.push(("query values".to_owned(), value.as_bytes()));
+    let mut add = |place: &[&str], value: &'r [u8]| {
+        if !value.is_empty() && value.len() <= LONGEST_PIECE {
+            pieces.push((place.concat(), value));
+        }
+    };
+    for (index, label) in uri.host().unwrap_or_default().split('.').enumerate() {
+        add(&["host:", &index.to_string()], label.as_bytes());
     }
-    let own = headers.iter().filter(|(name, _)| Some(*name) != injected && !PLAIN.contains(&name.as_str()));
-    pieces.extend(own.map(|(name, value)| (format!("header:{name}"), value.as_bytes())));
-    pieces.extend(said.iter().enumerate().map(|(index, text)| (format!("body:{index}"), text.as_slice())));
-    pieces.retain(|(_, value)| !value.is_empty() && value.len() <= LONGEST_PIECE);
+    for (index, segment) in uri.path().split('/').skip(1).enumerate() {
+        add(&["path:", &index.to_string()], segment.as_bytes());
+    }
+    for pair in uri.query().into_iter().flat_map(|query| query.split(['&', ';'])) {
+        let (name, value) = pair.split_once('=').unwrap_or(("", pair));
+        add(&["query:", name], value.as_bytes());
+        // A secret may stand in names as well, or take another name for each piece.
+        add(&["query names"], name.as_bytes());
+        add(&["query values"], value.as_bytes());
+    }
+    for (name, value) in headers.iter().filter(|(name, _)| Some(*name) != injected && !PLAIN.contains(&name.as_str())) {
+        add(&["header:", name.as_str()], value.as_bytes());
+    }
+    for (index, text) in said.iter().enumerate() {
+        add(&["body:", &index.to_string()], text);
+    }
     pieces
 }
 

@@ -27,23 +27,28 @@ use super::dial::Door;
 use super::{parent, tls};
 use bottle_policy::table::Table;
 
-/// Rides in a response's extensions: the address at the other end of its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DialledAddress(pub SocketAddr);
+/// Rides in a response's extensions: what is known of the connection that brought it.
+#[derive(Clone, Debug)]
+pub struct Dialled(Arc<(Box<str>, AtomicBool)>);
 
-/// Rides there too: whether the connection has brought an answer before.
-#[derive(Clone, Debug, Default)]
-pub struct Used(Arc<AtomicBool>);
-
-impl Used {
-    /// From now on it has.
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+impl Dialled {
+    fn new(address: SocketAddr) -> Self {
+        Self(Arc::new((address.to_string().into(), AtomicBool::new(false))))
     }
 
-    /// Whether it has.
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// The address at its other end.
+    pub fn address(&self) -> &str {
+        &self.0.0
+    }
+
+    /// From now on it has brought an answer.
+    pub fn answered(&self) {
+        self.0.1.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has brought an answer before.
+    pub fn has_answered(&self) -> bool {
+        self.0.1.load(Ordering::Relaxed)
     }
 }
 
@@ -81,7 +86,7 @@ impl Connector {
             false => Stream::Plain(stream),
             true => Stream::Tls(Box::new(self.handshake(stream, &host).await?)),
         };
-        Ok(TokioIo::new(Link { stream, address }))
+        Ok(TokioIo::new(Link { stream, dialled: Dialled::new(address) }))
     }
 
     async fn handshake(&self, stream: TcpStream, host: &Host) -> Result<TlsStream<TcpStream>, Refused> {
@@ -116,7 +121,7 @@ impl tower_service::Service<Uri> for Connector {
 /// One connection to an origin.
 pub struct Link {
     stream: Stream,
-    address: SocketAddr,
+    dialled: Dialled,
 }
 
 enum Stream {
@@ -126,7 +131,7 @@ enum Stream {
 
 impl Connection for Link {
     fn connected(&self) -> Connected {
-        let connected = Connected::new().extra(DialledAddress(self.address)).extra(Used::default());
+        let connected = Connected::new().extra(self.dialled.clone());
         match &self.stream {
             Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => connected.negotiated_h2(),
             _ => connected,

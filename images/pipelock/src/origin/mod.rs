@@ -22,7 +22,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::dlp::body::Upload;
 use bottle_policy::table::Table;
-use connect::{Connector, Used};
+use connect::{Connector, Dialled};
 use dial::Door;
 use tls::Trust;
 
@@ -78,7 +78,7 @@ impl Origins {
             let again = Again::of(&request).filter(|_| left > 0);
             match client.request(request).await {
                 Ok(response) => {
-                    response.extensions().get::<Used>().map(Used::set);
+                    response.extensions().get::<Dialled>().inspect(|dialled| dialled.answered());
                     return Ok(response);
                 }
                 Err(error) => {
@@ -97,7 +97,7 @@ impl Origins {
 fn lost_by_kept(error: &hyper_util::client::legacy::Error) -> bool {
     let mut extras = Extensions::new();
     error.connect_info().inspect(|connected| connected.get_extras(&mut extras));
-    extras.get().is_some_and(Used::get) && refusal_in(error).is_none() && lost(error)
+    extras.get().is_some_and(Dialled::has_answered) && refusal_in(error).is_none() && lost(error)
 }
 
 /// Finds our own verdict in the error, or says what the origin did wrong.

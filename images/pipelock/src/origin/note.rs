@@ -4,7 +4,7 @@ use bottle_wire::Notes;
 use http::{Extensions, Request};
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 
-use super::connect::DialledAddress;
+use super::connect::Dialled;
 
 /// While this lives, the request is on its way; dropped, it notes where the request had gone by then: also of a request
 /// that nobody awaits any longer, as it may have arrived all the same.
@@ -27,8 +27,8 @@ impl Drop for NotesAddress {
         if let Some(connected) = self.connection.connection_metadata().as_ref() {
             connected.get_extras(&mut extras);
         }
-        if let Some(DialledAddress(address)) = extras.get() {
-            self.notes.note(|noted| noted.dialled = Some(address.to_string()));
+        if let Some(dialled) = extras.get::<Dialled>() {
+            self.notes.note(|noted| noted.dialled = Some(dialled.address().to_owned()));
         }
     }
 }
