@@ -1,5 +1,6 @@
 //! `bottle list`: which bottles there are, and whether they live.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use bottle_contract::Untrusted;
@@ -7,7 +8,7 @@ use serde::Serialize;
 
 use super::{Format, output};
 use crate::error::Result;
-use crate::store::{Bottles, Entry, Exit, Layout, Phase, Status};
+use crate::store::{Bottles, Entry, Exit, Layout, Metadata, Phase, Status};
 
 /// Lists all bottles: those that run, that ended and whose logs are kept, and that a crash left.
 #[derive(Debug, clap::Args)]
@@ -23,7 +24,7 @@ struct Row<'a> {
     id: &'a str,
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
+    reason: Option<Cow<'a, str>>,
     agent: Option<&'a str>,
     bottle: Option<&'a str>,
     backend: Option<&'a str>,
@@ -43,13 +44,13 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
 }
 
 fn row(entry: &Entry) -> Row<'_> {
+    let metadata = entry.metadata.as_ref();
     let (status, reason) = match &entry.status {
-        Status::Running => ("running", None),
+        Status::Running => ("running", metadata.and_then(silent)),
         Status::Ended => ("ended", None),
         Status::Crashed => ("crashed", None),
-        Status::Unreadable(reason) => ("unreadable", Some(reason.as_str())),
+        Status::Unreadable(reason) => ("unreadable", Some(reason.into())),
     };
-    let metadata = entry.metadata.as_ref();
     Row {
         id: entry.id.as_str(),
         status,
@@ -61,6 +62,12 @@ fn row(entry: &Entry) -> Row<'_> {
         phase: metadata.map(|m| m.phase),
         exit: metadata.and_then(|m| m.exit.as_ref()),
     }
+}
+
+/// Who of a bottle that runs does not answer.
+fn silent(metadata: &Metadata) -> Option<Cow<'_, str>> {
+    let not = if metadata.silent.len() > 1 { "do not answer" } else { "does not answer" };
+    (!metadata.silent.is_empty()).then(|| format!("{} {not}", metadata.silent.join(" and ")).into())
 }
 
 fn json(rows: &[Row<'_>], out: &mut dyn Write) -> io::Result<u8> {
@@ -77,8 +84,8 @@ fn text(rows: &[Row<'_>], out: &mut dyn Write) -> io::Result<u8> {
     let width = rows.iter().map(|row| row.id.len()).max().unwrap_or_default().max("NAME".len());
     writeln!(out, "{:width$}  {:10}  {:24}  {:8}  EXIT", "NAME", "STATUS", "CREATED", "BACKEND")?;
     for row in rows {
-        let exit = match (row.exit, row.reason) {
-            (_, Some(reason)) => Untrusted::new(reason).to_string(),
+        let exit = match (row.exit, &row.reason) {
+            (_, Some(reason)) => Untrusted::new(reason.as_ref()).to_string(),
             (Some(exit), None) => match &exit.message {
                 Some(message) => format!("{} ({})", exit.code, Untrusted::new(message)),
                 None => exit.code.to_string(),

@@ -1,7 +1,9 @@
 //! The pieces that run: their descriptors as the loop polls them, and what each of them has to say.
 
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
+use bottle_contract::handoff::SILENT_AFTER;
 use bottle_init::control::{FromInit, ToInit};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
@@ -9,6 +11,17 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use super::end::AgentEnd;
 use crate::backend::Cell;
 use crate::plan::agent::AGENT;
+
+/// What is known of whether a sidecar answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It does not tell.
+    Unknown,
+    /// It told so at this time.
+    Heard(Instant),
+    /// It has not told so in time.
+    Silent,
+}
 
 /// A piece under watch.
 #[derive(Debug)]
@@ -21,6 +34,8 @@ pub struct Live {
     pub talks: bool,
     /// It serves, or, for the agent, it can start at once.
     pub served: bool,
+    /// Whether it answers.
+    pub health: Health,
     /// How its program ended, if its first process said so.
     pub end: Option<AgentEnd>,
 }
@@ -28,12 +43,20 @@ pub struct Live {
 impl Live {
     /// Watches a piece.
     pub fn new(cell: Cell) -> Self {
-        Self { cell, alive: true, talks: true, served: false, end: None }
+        Self { cell, alive: true, talks: true, served: false, health: Health::Unknown, end: None }
     }
 
     /// The agent is the only piece that does not serve.
     pub fn is_agent(&self) -> bool {
         self.cell.piece == AGENT
+    }
+
+    /// When it must have told that it answers.
+    pub fn due(&self) -> Option<Instant> {
+        match self.health {
+            Health::Heard(at) => Some(at + SILENT_AFTER),
+            Health::Unknown | Health::Silent => None,
+        }
     }
 
     /// What the first process says, if it says something.

@@ -1,20 +1,15 @@
 //! The start: step after step, until every piece serves and the agent may run.
 
 use bottle_contract::event::Level;
-use bottle_contract::handoff::READY;
 use bottle_init::control::ToInit;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::cells::Live;
-use super::table::{Happening, State};
+use super::table::State;
 use super::watch::Watch;
 use crate::backend::Applied;
 use crate::error::{Error, Result};
 use crate::plan::Step;
 use crate::store::Phase;
-
-/// Nanoseconds between the end of a process' descriptors and its own, on a busy machine.
-const LAST_WORDS: i64 = 500_000_000;
 
 impl Watch<'_> {
     /// Performs steps until one must wait for something.
@@ -86,30 +81,5 @@ impl Watch<'_> {
             return self.fail(Error::failed("cannot protect bottle's memory", e, "see if another security module forbids prctl"));
         }
         self.cells.iter().filter(|live| live.is_agent()).for_each(|live| live.tell(&ToInit::Start));
-    }
-
-    pub(super) fn served(&mut self, index: usize) {
-        let live = &mut self.cells[index];
-        let mut buffer = [0; 64];
-        let count = live.cell.ends.ready.as_ref().and_then(|fd| rustix::io::read(fd, &mut buffer).ok()).unwrap_or(0);
-        live.cell.ends.ready = None;
-        if buffer[..count] == *READY {
-            live.served = true;
-            return self.check_served();
-        }
-        // It has closed the descriptor without a word: its end follows at once, and tells more; or it never serves.
-        let soon = Timespec { tv_sec: 0, tv_nsec: LAST_WORDS };
-        if !matches!(poll(&mut [PollFd::new(&live.cell.pidfd, PollFlags::IN)], Some(&soon)), Ok(1..)) {
-            let what = format!("`{}` does not serve", live.cell.piece);
-            let hint = format!("`bottle logs {} {}` shows its last words", self.plan.id, live.cell.piece);
-            self.fail(Error::failed(what, "it closed its readiness descriptor without a word", hint));
-        }
-    }
-
-    pub(super) fn check_served(&mut self) {
-        let only_release = self.steps.len() == 1 && self.steps.front() == Some(&Step::Release);
-        if self.state == State::Starting && only_release && self.cells.iter().all(|live| live.served) {
-            self.happen(&Happening::Served);
-        }
     }
 }

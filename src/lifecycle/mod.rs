@@ -2,6 +2,7 @@
 
 pub mod cells;
 pub mod end;
+mod health;
 mod launch;
 pub mod operator;
 pub mod records;

@@ -189,6 +189,7 @@ impl Watch<'_> {
                 Token::Step => self.proceed(),
             }
         }
+        self.notice_silence();
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) && limit(self.state, &self.wishes.times).is_some() {
             self.overdue();
         }
@@ -213,7 +214,7 @@ impl Watch<'_> {
     /// The descriptors on which something can be done now, in the order of the work.
     pub(super) fn ready(&self, deadline: Option<Instant>) -> Vec<Token> {
         let again = self.heard.map(|heard| heard + HEAP).filter(|again| *again > Instant::now());
-        let deadline = again.into_iter().chain(deadline).min();
+        let deadline = again.into_iter().chain(deadline).chain(self.next_silence()).min();
         let mut tokens = Vec::new();
         let mut fds = Vec::new();
         let mut add = |token, fd, flags| {

@@ -42,6 +42,9 @@ pub struct Metadata {
     pub workspace: Option<Workspace>,
     /// How far it came.
     pub phase: Phase,
+    /// Sidecars that do not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<String>,
     /// How it ended.
     pub exit: Option<Exit>,
 }
@@ -150,6 +153,7 @@ impl Metadata {
             objects,
             workspace: None,
             phase: Phase::Starting,
+            silent: Vec::new(),
             exit: None,
         }
     }

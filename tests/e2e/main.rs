@@ -11,6 +11,7 @@ mod git_gate;
 mod life_abrupt;
 mod life_bounds;
 mod life_exit;
+mod life_hang;
 mod life_image;
 mod life_launch;
 mod life_output;

@@ -8,10 +8,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bottle_contract::event::Level;
-use bottle_contract::handoff::{self, Listener, READY};
+use bottle_contract::handoff::{self, BEAT, BEATS_EVERY, Listener, READY};
 use bottle_contract::names;
+use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 
 use crate::events::Events;
 use crate::live::{Generation, Live};
@@ -56,7 +58,7 @@ impl Sidecar {
     }
 }
 
-/// Says "ready" once; dropped without it, the supervisor knows that the start failed.
+/// Says "ready" once, and from then on that requests make progress; dropped without it, the supervisor knows that the start failed.
 #[derive(Debug)]
 pub struct Ready(Option<OwnedFd>);
 
@@ -65,7 +67,24 @@ impl Ready {
     pub fn say(self) -> Result<(), String> {
         memory::give_back();
         let Some(fd) = self.0 else { return Ok(()) };
-        std::fs::File::from(fd).write_all(READY).map_err(|error| format!("cannot say ready: {error}"))
+        let mut file = std::fs::File::from(fd);
+        file.write_all(READY).map_err(|error| format!("cannot say ready: {error}"))?;
+        tokio::spawn(beat(file.into()));
+        Ok(())
+    }
+}
+
+/// Tells that the runtime takes turns, until nobody is there to hear it.
+async fn beat(fd: OwnedFd) {
+    // A supervisor that stands still reads nothing: what has no room is not written.
+    let _ = rustix::io::ioctl_fionbio(&fd, true);
+    let mut turns = tokio::time::interval(BEATS_EVERY);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        if !matches!(rustix::io::write(&fd, BEAT), Ok(_) | Err(Errno::AGAIN | Errno::INTR)) {
+            return;
+        }
     }
 }
 

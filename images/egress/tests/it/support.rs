@@ -243,7 +243,7 @@ impl Bottle {
         drop(command);
         let events = follow(child.stderr.take().unwrap());
         let mut said = Vec::new();
-        ready.read_to_end(&mut said).unwrap();
+        ready.by_ref().take(handoff::READY.len() as u64).read_to_end(&mut said).unwrap();
         let egress = Egress { bottle: self, address, child, events };
         assert_eq!(said, handoff::READY, "{:#?}", egress.events());
         egress

@@ -351,7 +351,7 @@ impl Gate {
             }
         });
         let mut said = String::new();
-        ready.read_to_string(&mut said).unwrap();
+        ready.by_ref().take(handoff::READY.len() as u64).read_to_string(&mut said).unwrap();
         assert_eq!(said.as_bytes(), handoff::READY, "{:?}", events.lock().unwrap());
         Self { child, port, events }
     }

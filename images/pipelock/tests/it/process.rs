@@ -59,7 +59,7 @@ impl Process {
             }
         });
         let mut word = Vec::new();
-        ready.read_to_end(&mut word).unwrap();
+        ready.by_ref().take(handoff::READY.len() as u64).read_to_end(&mut word).unwrap();
         let process = Self { child, directory, socket, events };
         assert_eq!(word, handoff::READY, "{:?}", process.events.recv());
         assert_eq!(process.event().event, "ready");
