@@ -59,7 +59,7 @@ ci-programs: run ## demonstration, bench in short, images, and their digests
 
 nix-programs: ## the proof of the flake, which leaves its programs in target/…/nix, beside the test's origin and load
 	$(CARGO) build --locked --workspace
-	install -Dm755 -t $(NIXED) $(DEBUG)/bottle-origin $(DEBUG)/bottle-load
+	install -Dm755 -t $(NIXED) $(DEBUG)/bottle-origin $(DEBUG)/bottle-load $(DEBUG)/bottle-hops
 	LINTED=1 tests/nix/prove --into $(NIXED)
 
 ci-tools: ## what the pipeline needs from crates.io

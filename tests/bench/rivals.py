@@ -91,6 +91,15 @@ netdb_filename none
     return Rival("squid", ["squid", "-N", "-f", config], listen, cert, os.path.join(home, "log"))
 
 
+def hops(directory, origin, programs):
+    """No rival, but the floor: two processes that intercept and pass on, with the libraries of bottle's own proxies, and do nothing else."""
+    home = os.path.join(directory, "hops")
+    os.makedirs(home)
+    listen = free_port()
+    command = [os.path.join(programs, "bottle-hops"), "--port", str(listen), "--dir", home, "--name", HOST, "--address", origin["https"], "--ca", origin["ca"]]
+    return Rival("two bare hops", command, listen, os.path.join(home, "ca.pem"), os.path.join(home, "log"))
+
+
 PACKAGES = {"bwrap": "bubblewrap", "mitmdump": "mitmproxy", CERTGEN: "squid-openssl"}
 
 
@@ -103,9 +112,9 @@ def install():
         subprocess.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing], **quiet)
 
 
-def start(directory, origin, table):
-    """All that are installed."""
-    rivals = []
+def start(directory, origin, programs, table):
+    """The floor, and all rivals that are installed."""
+    rivals = [hops(directory, origin, programs)]
     for name, needs, make in (("mitmdump", "mitmdump", mitmdump), ("squid with ssl-bump", CERTGEN, squid)):
         if shutil.which(needs):
             rivals.append(make(directory, origin))

@@ -12,6 +12,7 @@
 
 mod authority;
 mod exchange;
+pub mod hops;
 mod journal;
 mod listen;
 mod origin;
