@@ -22,6 +22,8 @@ flags="$(rust "$root" /bottle), $(rust "$(rustc --print sysroot)" /rust), $(rust
 flags="$flags, $(rust "${CARGO_TARGET_DIR:-$root/target}" /target)"
 # Quotes keep a space in a path together; the `cc` crate then reads the flags as a shell would.
 export CC_SHELL_ESCAPED_FLAGS=1
+# The day on which C code believes to be compiled (SOURCE_DATE_EPOCH of reproducible-builds.org): the allocator names it in its version.
+export SOURCE_DATE_EPOCH=315532800
 export CFLAGS="'-ffile-prefix-map=$home=/cargo' '-ffile-prefix-map=$deps=/deps' '-ffile-prefix-map=${CARGO_TARGET_DIR:-$root/target}=/target'"
 # Each sidecar is a package `bottle-NAME` with the recipe of its image.
 for recipe in images/*/image.yaml; do
