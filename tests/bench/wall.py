@@ -150,13 +150,13 @@ def measure(table, world, rivals):
 
 
 def per_second(table, key, what, times, reaches):
-    own, least = times["bottle"]["per_second"], times["direct"]["per_second"]
+    own = times["bottle"]["per_second"]
     for rival, reach in reaches.items():
         if rival in times:
             other = times[rival]["per_second"]
             table.row(key, what, f"{own:.0f}/s", f"{rival} {other:.0f}/s", own / other, ">=", reach)
-    floor = times["two bare hops"]["per_second"]
-    table.remark(f"{key}: two hops that do nothing but intercept and pass on: {floor:.0f}/s, {floor / least:.3g} x direct")
+    floor, direct = (times[name]["per_second"] for name in ("two bare hops", "direct"))
+    table.remark(f"{key}: two hops that do nothing but intercept and pass on: {floor:.0f}/s, {floor / direct:.3g} x direct")
 
 
 def added(table, key, what, times, field, reach):
