@@ -38,6 +38,7 @@ mod framing;
 pub mod fuzzing;
 mod intercept;
 mod memory;
+mod program;
 mod seat;
 mod serve;
 
