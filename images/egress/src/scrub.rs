@@ -89,12 +89,9 @@ pub(crate) fn fields(hidden: &Hidden, headers: &mut HeaderMap, notes: &Notes) {
     let mut found = 0;
     for value in headers.values_mut().filter(|value| hidden.occurs(value.as_bytes())) {
         let mut bytes = value.as_bytes().to_vec();
-        let here = hidden.blank(&mut bytes);
-        if here > 0 {
-            found += here;
-            // Asterisks are valid where a header's bytes were.
-            *value = HeaderValue::from_bytes(&bytes).unwrap_or(HeaderValue::from_static("*"));
-        }
+        found += hidden.blank(&mut bytes);
+        // Asterisks are valid where a header's bytes were.
+        *value = HeaderValue::from_bytes(&bytes).unwrap_or(HeaderValue::from_static("*"));
     }
     if found > 0 {
         notes.note(|noted| noted.message = Some(format!("the origin echoed the credential in headers; {found} occurrences were blanked")));

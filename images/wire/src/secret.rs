@@ -32,8 +32,9 @@ pub struct Hidden {
     finder: Option<AhoCorasick>,
     /// Their beginnings, sorted, and whose each is.
     beginnings: Vec<([u8; Hidden::TELLING], usize)>,
-    /// A bit for the hash of each beginning: what has none is not looked up.
-    begin: Box<[u64; 64]>,
+    /// A bit for the hash of so many bytes wherever they stand in one of them. A text that ends with none of these ends with no
+    /// beginning of one, however long.
+    within: Box<[u64; 512]>,
     /// The length of the longest.
     longest: usize,
 }
@@ -41,7 +42,7 @@ pub struct Hidden {
 impl Default for Hidden {
     /// Nothing to hide.
     fn default() -> Self {
-        Self { strings: Vec::new(), finder: None, beginnings: Vec::new(), begin: Box::new([0; 64]), longest: 0 }
+        Self { strings: Vec::new(), finder: None, beginnings: Vec::new(), within: Box::new([0; 512]), longest: 0 }
     }
 }
 
@@ -67,13 +68,13 @@ impl Hidden {
         let beginnings = all.iter().enumerate().filter_map(|(index, string)| Some((*string.first_chunk()?, index)));
         let mut beginnings: Vec<_> = beginnings.collect();
         beginnings.sort_unstable();
-        let mut begin = Box::new([0; 64]);
-        for (beginning, _) in &beginnings {
-            let (word, bit) = place(*beginning);
-            begin[word] |= 1 << bit;
+        let mut within = Box::new([0; 512]);
+        for bytes in all.iter().flat_map(|string| string.array_windows()) {
+            let (word, bit) = place(bytes);
+            within[word] |= 1 << bit;
         }
         let longest = all.iter().map(|string| string.len()).max().unwrap_or_default();
-        Ok(Self { finder: (!all.is_empty()).then_some(finder), strings: all, beginnings, begin, longest })
+        Ok(Self { finder: (!all.is_empty()).then_some(finder), strings: all, beginnings, within, longest })
     }
 
     /// Each of them, in every form.
@@ -88,6 +89,13 @@ impl Hidden {
 
     /// How many bytes at the end may be the beginning of one of them; none, if they are fewer than [`TELLING`](Self::TELLING).
     pub fn unfinished(&self, bytes: &[u8]) -> usize {
+        let is_within = |bytes: &[u8; Self::TELLING]| {
+            let (word, bit) = place(bytes);
+            self.within[word] >> bit & 1 == 1
+        };
+        if !bytes.last_chunk().is_some_and(is_within) {
+            return 0;
+        }
         let first = bytes.len().saturating_sub(self.longest.saturating_sub(1));
         let begins = |end: &[u8]| {
             let Some(beginning) = end.first_chunk() else { return false };
@@ -95,12 +103,8 @@ impl Hidden {
             let mut candidates = self.beginnings[from..].iter().take_while(|(other, _)| other == beginning);
             candidates.any(|&(_, index)| self.strings[index].len() > end.len() && self.strings[index].starts_with(end))
         };
-        let may_begin = |beginning: &[u8; Self::TELLING]| {
-            let (word, bit) = place(*beginning);
-            self.begin[word] >> bit & 1 == 1
-        };
         let mut beginnings = bytes[first..].array_windows().enumerate();
-        let found = beginnings.find(|(at, beginning)| may_begin(beginning) && begins(&bytes[first + at..]));
+        let found = beginnings.find(|(at, beginning)| is_within(beginning) && begins(&bytes[first + at..]));
         found.map_or(0, |(at, _)| bytes.len() - first - at)
     }
 
@@ -120,9 +124,9 @@ impl Hidden {
     }
 }
 
-/// The word and the bit of a beginning's hash.
-fn place(beginning: [u8; Hidden::TELLING]) -> (usize, u32) {
-    let hash = u32::from_le_bytes(beginning).wrapping_mul(0x9e37_79b1) >> 20;
+/// The word and the bit of the hash of some bytes.
+fn place(bytes: &[u8; Hidden::TELLING]) -> (usize, u32) {
+    let hash = u32::from_le_bytes(*bytes).wrapping_mul(0x9e37_79b1) >> 17;
     ((hash >> 6) as usize, hash & 63)
 }
 
