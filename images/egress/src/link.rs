@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bottle_contract::egress::{HTTP_2, INJECTED, REQUEST_ID};
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
+use bottle_wire::headers::{HTTP_2, INJECTED, REQUEST_ID};
 use bottle_wire::local::LocalStream;
 use bottle_wire::{Asked, Body, FromSibling, Refused};
 use http::{HeaderName, HeaderValue, Request, Response};
@@ -35,13 +35,13 @@ impl Link {
     ) -> Result<Response<Body>, Refused> {
         let headers = request.headers_mut();
         if let Ok(id) = HeaderValue::try_from(&asked.request_id) {
-            headers.insert(REQUEST_ID, id);
+            headers.insert(&REQUEST_ID, id);
         }
         if asked.http_2 {
-            headers.insert(HTTP_2, HeaderValue::from_static("1"));
+            headers.insert(&HTTP_2, HeaderValue::from_static("1"));
         }
         if let Some(name) = injected {
-            headers.insert(INJECTED, HeaderValue::try_from(name.as_str()).unwrap_or(HeaderValue::from_static("authorization")));
+            headers.insert(&INJECTED, HeaderValue::try_from(name.as_str()).unwrap_or(HeaderValue::from_static("authorization")));
         }
         // hyper sends the URI as it is: absolute.
         let sent = self.pool.send((), request, async || self.dial().await).await;

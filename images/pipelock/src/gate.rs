@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bottle_contract::Reason;
-use bottle_contract::egress::{HTTP_2, INJECTED, REQUEST_ID};
 use bottle_contract::event::Level;
 use bottle_contract::host::Host;
 use bottle_scan::{Scanner, Suspicion};
+use bottle_wire::headers::{HTTP_2, INJECTED, REQUEST_ID};
 use bottle_wire::live::{Generation, Live};
 use bottle_wire::tunnel::{Duplex, agrees, carry};
 use bottle_wire::{Asked, Body, Events, Forward, Refused, body};
@@ -111,8 +111,8 @@ impl Gate {
         }
         let mut headers = parts.headers;
         let injected = take_injected(&mut headers)?;
-        headers.remove(REQUEST_ID);
-        headers.remove(HTTP_2);
+        headers.remove(&REQUEST_ID);
+        headers.remove(&HTTP_2);
         head::scan(&table.scanner, &parts.method, &parts.uri, &headers, injected.as_ref())?;
 
         let encodings = headers.get_all(header::CONTENT_ENCODING);
@@ -247,7 +247,7 @@ impl Forward for Gate {
 
 /// The header that the sibling put a credential in. It must be there exactly once: a second value is the agent's.
 fn take_injected(headers: &mut HeaderMap) -> Result<Option<HeaderName>, Refused> {
-    let Some(value) = headers.remove(INJECTED) else { return Ok(None) };
+    let Some(value) = headers.remove(&INJECTED) else { return Ok(None) };
     let name = HeaderName::from_bytes(value.as_bytes())
         .map_err(|_| Refused::new(Reason::MalformedRequest, format!("{INJECTED} names no header")).place("head"))?;
     let values = headers.get_all(&name).iter().count();

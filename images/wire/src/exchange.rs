@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bottle_contract::Untrusted;
-use bottle_contract::egress::{HTTP_2, REQUEST_ID};
 use bottle_contract::event::{Event, Level};
-use bottle_contract::reason::{HEADER, Reason};
+use bottle_contract::reason::Reason;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
@@ -22,7 +21,7 @@ use crate::asked::{self, Asked, Channel, Named, Target};
 use crate::body::{self, Body, BodyError, Downlink, Uplink};
 use crate::connection::Context;
 use crate::events::Events;
-use crate::headers;
+use crate::headers::{self, HTTP_2, REASON, REQUEST_ID};
 use crate::notes::Notes;
 use crate::refusal::{Refused, refusal_response};
 use crate::seat::{Beat, Slot};
@@ -205,7 +204,7 @@ pub(crate) async fn answer<F: Forward>(context: Arc<Context<F>>, mut request: Re
         return response.map(|_| Downlink::new(body::empty(), notes, idle, None));
     }
     // Nobody reads what is left of a refused body, so the connection ends with the answer, and whoever keeps it must know.
-    let left_over = response.headers().contains_key(HEADER) && !notes.read();
+    let left_over = response.headers().contains_key(&REASON) && !notes.read();
     if http_1 && (ends || left_over) {
         // Nor is what follows an upgrade that did not happen, or a broken head, read as a message.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -259,7 +258,7 @@ async fn respond<F: Forward>(
     }
     let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| websocket).cloned();
     let sibling = matches!(context.channel, Channel::Sibling);
-    let http_2 = if sibling { parts.headers.contains_key(HTTP_2) } else { parts.version == Version::HTTP_2 };
+    let http_2 = if sibling { parts.headers.contains_key(&HTTP_2) } else { parts.version == Version::HTTP_2 };
     let asked = Asked { target, request_id: id.to_owned(), websocket, http_2, notes: notes.clone() };
     let request = end_to_end(parts, &asked, sibling, uplink(incoming, limits.body_bytes, notes))?;
 
@@ -340,7 +339,7 @@ fn uplink(incoming: Incoming, limit: u64, notes: &Notes) -> Body {
 
 /// The reason that a sibling gave, if it refused.
 fn sibling_refused(response: &Response<Body>) -> Option<Reason> {
-    let slug = response.headers().get(HEADER)?.to_str().ok()?;
+    let slug = response.headers().get(&REASON)?.to_str().ok()?;
     Reason::ALL.iter().copied().find(|reason| reason.slug() == slug)
 }
 
@@ -349,7 +348,7 @@ pub(crate) fn siblings_id(channel: &Channel, headers: &HeaderMap) -> Option<Stri
     if !matches!(channel, Channel::Sibling) {
         return None;
     }
-    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let id = headers.get(&REQUEST_ID)?.to_str().ok()?;
     let plain = !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     plain.then(|| id.to_owned())
 }

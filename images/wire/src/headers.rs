@@ -1,7 +1,16 @@
 //! Header fields that are not end to end, and those that only this side of the wall may set.
 
-use bottle_contract::egress::{INJECTED, REQUEST_ID};
+use bottle_contract::{egress, reason};
 use http::header::{self, HeaderMap, HeaderName};
+
+/// [`egress::INJECTED`] as a name that need not be parsed for each request; so the others.
+pub static INJECTED: HeaderName = HeaderName::from_static(egress::INJECTED);
+/// [`egress::HTTP_2`].
+pub static HTTP_2: HeaderName = HeaderName::from_static(egress::HTTP_2);
+/// [`egress::REQUEST_ID`].
+pub static REQUEST_ID: HeaderName = HeaderName::from_static(egress::REQUEST_ID);
+/// [`reason::HEADER`].
+pub static REASON: HeaderName = HeaderName::from_static(reason::HEADER);
 
 /// Fields that belong to one connection (RFC 9110, section 7.6.1, and their older kin).
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -61,7 +70,7 @@ pub fn clean_request(headers: &mut HeaderMap, trusted: bool) {
             // Answered by this proxy itself when it first reads the body.
             || *name == header::EXPECT
             || name.as_str().starts_with("proxy-")
-            || (is_ours(name) && !(trusted && [INJECTED, REQUEST_ID].contains(&name.as_str())))
+            || (is_ours(name) && !(trusted && [&INJECTED, &REQUEST_ID].contains(&name)))
     });
 }
 
