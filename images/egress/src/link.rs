@@ -8,23 +8,23 @@ use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
 use bottle_wire::headers::{HTTP_2, INJECTED, REQUEST_ID};
 use bottle_wire::local::LocalStream;
+use bottle_wire::pool::{Address, Failure, Pool};
 use bottle_wire::{Asked, Body, FromSibling, Refused};
 use http::{HeaderName, HeaderValue, Request, Response};
 use tokio::net::UnixStream;
 
-use crate::pool::Pool;
-use crate::upstream::Failure;
+use crate::upstream::{FRESH, refused};
 
 /// The link.
 pub(crate) struct Link {
     socket: PathBuf,
     connect: Duration,
-    pool: Arc<Pool<()>>,
+    pool: Arc<Pool<(), Body>>,
 }
 
 impl Link {
     pub(crate) fn new(socket: PathBuf, limits: &Limits) -> Self {
-        Self { socket, connect: Duration::from_millis(limits.connect_ms), pool: Pool::new() }
+        Self { socket, connect: Duration::from_millis(limits.connect_ms), pool: Pool::new(FRESH) }
     }
 
     pub(crate) async fn send(
@@ -44,18 +44,18 @@ impl Link {
             headers.insert(&INJECTED, HeaderValue::try_from(name.as_str()).unwrap_or(HeaderValue::from_static("authorization")));
         }
         // hyper sends the URI as it is: absolute.
-        let sent = self.pool.send((), request, async || self.dial().await).await;
-        let mut response = sent.map_err(|failure: Failure| failure.refused(Reason::SidecarGone, "pipelock does not answer"))?;
+        let sent = self.pool.send((), request, &asked.notes, async || self.dial().await).await;
+        let mut response = sent.map_err(|failure| refused(failure, Reason::SidecarGone, "pipelock does not answer"))?;
         response.extensions_mut().insert(FromSibling);
         Ok(response)
     }
 
-    async fn dial(&self) -> Result<LocalStream, Failure> {
+    async fn dial(&self) -> Result<(LocalStream, Address), Failure> {
         let gone =
             |why: &str| Failure::Refused(Refused::new(Reason::SidecarGone, format!("pipelock cannot be reached: {why}")).place("upstream"));
         let connected = async { LocalStream::new(UnixStream::connect(&self.socket).await?) };
         match tokio::time::timeout(self.connect, connected).await {
-            Ok(Ok(stream)) => Ok(stream),
+            Ok(Ok(stream)) => Ok((stream, None)),
             Ok(Err(error)) => Err(gone(&error.kind().to_string())),
             Err(_) => Err(gone("no answer in time")),
         }

@@ -23,7 +23,6 @@ mod forward;
 mod link;
 mod pages;
 mod parent;
-mod pool;
 mod scrub;
 mod table;
 mod upstream;

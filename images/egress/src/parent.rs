@@ -7,6 +7,7 @@ use bottle_contract::Untrusted;
 use bottle_contract::host::Host;
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::{HEADER, Reason};
+use bottle_wire::pool::{Address, Failure, Pool};
 use bottle_wire::tunnel::Duplex;
 use bottle_wire::{Asked, Body, Refused, tls};
 use http::{Request, Response, Uri};
@@ -16,8 +17,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::pool::Pool;
-use crate::upstream::Failure;
+use crate::upstream::{FRESH, refused};
 
 /// The head of an answer to `CONNECT`.
 const MOST_HEAD: usize = 16 * 1024;
@@ -28,7 +28,7 @@ pub(crate) struct Parent {
     tls: TlsConnector,
     connect: Duration,
     handshake: Duration,
-    pool: Arc<Pool<Target>>,
+    pool: Arc<Pool<Target, Body>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -51,7 +51,7 @@ impl Parent {
             tls: TlsConnector::from(Arc::new(config)),
             connect: Duration::from_millis(limits.connect_ms),
             handshake: Duration::from_millis(limits.handshake_ms),
-            pool: Pool::new(),
+            pool: Pool::new(FRESH),
         })
     }
 
@@ -62,11 +62,11 @@ impl Parent {
             *request.uri_mut() = Uri::try_from(asked.path_and_query())
                 .map_err(|_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place("path"))?;
         }
-        let sent = self.pool.send(target.clone(), request, async || self.dial(&target).await).await;
-        sent.map_err(|failure: Failure| failure.refused(Reason::UpstreamUnreachable, "the origin ended the connection without an answer"))
+        let sent = self.pool.send(target.clone(), request, &asked.notes, async || self.dial(&target).await).await;
+        sent.map_err(|failure| refused(failure, Reason::UpstreamUnreachable, "the origin ended the connection without an answer"))
     }
 
-    async fn dial(&self, target: &Target) -> Result<Box<dyn Duplex>, Failure> {
+    async fn dial(&self, target: &Target) -> Result<(Box<dyn Duplex>, Address), Failure> {
         let fail = |reason, message: String| Failure::Refused(Refused::new(reason, message).place("upstream"));
         let unreachable = |why: &str| fail(Reason::UpstreamUnreachable, format!("the parent proxy cannot be reached: {why}"));
         let stream = match tokio::time::timeout(self.connect, TcpStream::connect(&self.address)).await {
@@ -77,7 +77,7 @@ impl Parent {
         // It fails only on a socket that is closed already.
         let _ = stream.set_nodelay(true);
         if !target.https {
-            return Ok(Box::new(stream));
+            return Ok((Box::new(stream), None));
         }
         let name = match &target.host {
             Host::Name(name) => {
@@ -92,7 +92,7 @@ impl Parent {
                 .map_err(|error| fail(Reason::UpstreamTls, format!("TLS with the origin failed: {}", Untrusted::new(&error.to_string()))))
         };
         match tokio::time::timeout(self.connect + self.handshake, secured).await {
-            Ok(secured) => Ok(Box::new(secured?)),
+            Ok(secured) => Ok((Box::new(secured?), None)),
             Err(_) => Err(unreachable("no tunnel in time")),
         }
     }

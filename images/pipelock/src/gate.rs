@@ -30,7 +30,6 @@ use crate::dlp::websocket::Scanned;
 use crate::origin::Origins;
 use crate::origin::connect::plain;
 use crate::origin::dial::Door;
-use crate::origin::note::NotesAddress;
 use bottle_policy::table::Table;
 use bottle_policy::{head, routes};
 
@@ -129,24 +128,21 @@ impl Gate {
             answer::ask_for_readable(&mut headers);
         }
 
-        // The pool writes `Host` or `:authority` from the target, so the two cannot disagree.
-        headers.remove(header::HOST);
         let mut outgoing = Request::new(upload);
         *outgoing.method_mut() = parts.method;
         *outgoing.uri_mut() = parts.uri;
         *outgoing.version_mut() = Version::HTTP_11;
-        let _notes = NotesAddress::of(&mut outgoing, &asked.notes);
         let response = match asked.websocket {
             false => {
                 *outgoing.headers_mut() = headers;
-                let answer = origins.send(outgoing, asked.http_2, &asked.notes).await;
+                let answer = origins.send(&asked, outgoing).await;
                 answer.map_err(|broken| verdict.as_ref().and_then(|v| v.get().cloned()).unwrap_or(broken))?
             }
             true => {
                 let key = headers.get(header::SEC_WEBSOCKET_KEY).cloned();
                 prepare_websocket(&mut headers);
                 *outgoing.headers_mut() = headers;
-                let response = origins.send(outgoing, false, &asked.notes).await?;
+                let response = origins.send(&asked, outgoing).await?;
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     return self.websocket(&asked, table, key, response).await;
                 }
@@ -158,7 +154,7 @@ impl Gate {
         }
         let along = table.reads_answers.then(|| answer::reader(response.headers())).flatten();
         let response = response.map(|answer| match verdict {
-            None => body::incoming(answer),
+            None => answer,
             Some(verdict) => Early { answer, verdict }.boxed(),
         });
         Ok(match along {
@@ -175,7 +171,7 @@ impl Gate {
         asked: &Asked,
         table: &Table,
         key: Option<HeaderValue>,
-        response: Response<hyper::body::Incoming>,
+        response: Response<Body>,
     ) -> Result<Response<Body>, Refused> {
         if !key.is_some_and(|key| agrees(&response, key.as_bytes())) {
             let message = "the origin's answer to the WebSocket handshake does not agree to it";

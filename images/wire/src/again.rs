@@ -10,6 +10,8 @@ use std::io;
 use http::Request;
 use http_body::Body;
 
+use crate::notes::Notes;
+
 /// All of a request that may be sent a second time.
 #[derive(Debug)]
 pub struct Again(Request<()>);
@@ -33,6 +35,11 @@ impl Again {
     pub fn request<B: Body>(self, body: B) -> Request<B> {
         self.0.map(|()| body)
     }
+}
+
+/// For the event of a request that is sent again.
+pub fn told(notes: &Notes) {
+    notes.note(|noted| noted.message = Some("sent again: a kept connection was closed without an answer".to_owned()));
 }
 
 /// True if a connection ended before an answer did: not if there was one that could not be read.

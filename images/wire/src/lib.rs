@@ -22,6 +22,7 @@ pub mod headers;
 pub mod live;
 pub mod local;
 pub mod notes;
+pub mod pool;
 pub mod refusal;
 pub mod run;
 pub mod secret;

@@ -13,7 +13,6 @@ use bottle_wire::{Body, BodyError, Refused};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::inspect::Inspector;
@@ -44,8 +43,8 @@ impl Default for Budget {
 /// Where a verdict is left that is reached while a body is under way: HTTP clients do not pass it on in every case.
 pub type Verdict = Arc<OnceLock<Refused>>;
 
-/// A request's body as the pool sends it.
-#[derive(Debug)]
+/// A request's body as the pool sends it; the default is no body.
+#[derive(Debug, Default)]
 pub struct Upload {
     /// Scanned, and ready to be sent once it is far enough behind.
     held: VecDeque<Bytes>,
@@ -69,24 +68,11 @@ struct Rest {
 }
 
 impl Upload {
-    /// No body.
-    pub fn empty() -> Self {
-        Self {
-            held: VecDeque::new(),
-            held_bytes: 0,
-            released: 0,
-            rest: None,
-            verdict: Verdict::default(),
-            small: Vec::new(),
-            _memory: Vec::new(),
-        }
-    }
-
     /// Scans the beginning of a body, or all of it. `patience` bounds the wait for memory to decode it in.
     pub async fn start(mut body: Body, mut inspector: Inspector, budget: &Budget, patience: Duration) -> Result<Self, Refused> {
         if body.is_end_stream() {
             inspector.finish()?;
-            return Ok(Self::empty());
+            return Ok(Self::default());
         }
         let windows = match inspector.windows() {
             0 => None,
@@ -96,7 +82,7 @@ impl Upload {
                 Some(permit.ok().and_then(Result::ok).ok_or_else(busy)?)
             }
         };
-        let mut upload = Self::empty();
+        let mut upload = Self::default();
         loop {
             let Some(frame) = body.frame().await else {
                 upload.small = inspector.finish_soon().await?;
@@ -226,7 +212,7 @@ impl http_body::Body for Upload {
 /// The answer to a request whose body is still under way: should that be refused, this is where the agent learns why.
 pub struct Early {
     /// What the origin answers.
-    pub answer: Incoming,
+    pub answer: Body,
     /// What became of the request's body.
     pub verdict: Verdict,
 }
@@ -237,7 +223,7 @@ impl http_body::Body for Early {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = ready!(Pin::new(&mut self.answer).poll_frame(cx));
-        Poll::Ready(frame.map(|frame| frame.map_err(|broken| self.verdict.get().cloned().map_or(broken.into(), BodyError::from))))
+        Poll::Ready(frame.map(|frame| frame.map_err(|broken| self.verdict.get().cloned().map_or(broken, BodyError::from))))
     }
 
     fn is_end_stream(&self) -> bool {

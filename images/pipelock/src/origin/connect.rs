@@ -27,7 +27,7 @@ use super::dial::Door;
 use super::{parent, tls};
 use bottle_policy::table::Table;
 
-/// Rides in a response's extensions: what is known of the connection that brought it.
+/// What is known of a connection. It rides in the extensions of a response that hyper-util's pool brings.
 #[derive(Clone, Debug)]
 pub struct Dialled(Arc<(Box<str>, AtomicBool)>);
 
@@ -76,17 +76,22 @@ fn slow(who: &str) -> Refused {
 }
 
 impl Connector {
+    /// Opens a connection.
+    pub async fn open(&self, https: bool, host: &Host, port: u16) -> Result<Link, Refused> {
+        let (stream, address) = plain(&self.table, &self.door, host, port).await?;
+        let stream = match https {
+            false => Stream::Plain(stream),
+            true => Stream::Tls(Box::new(self.handshake(stream, host).await?)),
+        };
+        Ok(Link { stream, dialled: Dialled::new(address) })
+    }
+
     async fn connect(self, uri: Uri) -> Result<TokioIo<Link>, Refused> {
         let wrong = || Refused::new(Reason::AmbiguousTarget, "the target has no host");
         let host = Host::parse(uri.host().ok_or_else(wrong)?).map_err(|_| wrong())?;
         let https = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
         let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
-        let (stream, address) = plain(&self.table, &self.door, &host, port).await?;
-        let stream = match https {
-            false => Stream::Plain(stream),
-            true => Stream::Tls(Box::new(self.handshake(stream, &host).await?)),
-        };
-        Ok(TokioIo::new(Link { stream, dialled: Dialled::new(address) }))
+        self.open(https, &host, port).await.map(TokioIo::new)
     }
 
     async fn handshake(&self, stream: TcpStream, host: &Host) -> Result<TlsStream<TcpStream>, Refused> {
@@ -121,7 +126,7 @@ impl tower_service::Service<Uri> for Connector {
 /// One connection to an origin.
 pub struct Link {
     stream: Stream,
-    dialled: Dialled,
+    pub(super) dialled: Dialled,
 }
 
 enum Stream {

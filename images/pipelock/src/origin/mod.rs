@@ -1,8 +1,9 @@
-//! Origins: one pool of connections for each table, so that a new table never uses a connection that an old one judged.
+//! Origins: connections of their own for each table, so that a new table never uses a connection that an old one judged.
 
+mod any;
 pub mod connect;
 pub mod dial;
-pub mod note;
+mod note;
 mod parent;
 pub mod resolve;
 pub mod tls;
@@ -12,106 +13,83 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bottle_contract::Reason;
-use bottle_wire::again::{Again, lost};
-use bottle_wire::body::refusal_in;
-use bottle_wire::{Notes, Refused};
-use http::{Extensions, Request, Response};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use bottle_contract::host::Host;
+use bottle_policy::table::Table;
+use bottle_wire::body::{self, refusal_in};
+use bottle_wire::pool::{Failure, Pool};
+use bottle_wire::{Asked, Body, Refused};
+use http::{Request, Response, Uri};
 
 use crate::dlp::body::Upload;
-use bottle_policy::table::Table;
-use connect::{Connector, Dialled};
+use any::Any;
+use connect::Connector;
 use dial::Door;
 use tls::Trust;
 
 /// How long an unused connection is kept. Common origins close theirs after 60 s and more.
-const IDLE: Duration = Duration::from_secs(55);
-/// Unused connections to one origin: an agent that runs that many tools at once is busy.
-const IDLE_PER_ORIGIN: usize = 256;
-/// Credit for one HTTP/2 stream and one connection: enough for 80 MB/s at 50 ms, little enough to hold in memory.
-const STREAM_WINDOW: u32 = 2 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
-/// What HTTP/2 may hold back of an upload that an origin is slow to take.
-const SEND_BUFFER: usize = 256 << 10;
-/// How often one request is sent again: an origin that starts anew ends all the connections that were kept.
-const AGAIN: usize = 3;
-/// How soon a silent HTTP/2 connection is noticed to be dead.
-const PING: Duration = Duration::from_secs(20);
+const FRESH: Duration = Duration::from_secs(55);
 
 /// The way to all origins under one table.
 #[derive(Clone)]
 pub struct Origins {
-    any: Client<Connector, Upload>,
-    http1: Client<Connector, Upload>,
+    any: Any,
+    http_1: Arc<Pool<Origin, Upload>>,
+    connector: Connector,
+}
+
+/// Whom a connection may be used for.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Origin {
+    https: bool,
+    host: Host,
+    port: u16,
 }
 
 impl Origins {
     /// Makes the pools; nothing is dialled.
     pub fn new(table: &Arc<Table>, door: &Door) -> Result<Self, String> {
         let trust = Trust::new(table)?;
-        let client = |tls| {
-            Client::builder(TokioExecutor::new())
-                .timer(TokioTimer::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE)
-                .pool_max_idle_per_host(IDLE_PER_ORIGIN)
-                .http2_initial_stream_window_size(STREAM_WINDOW)
-                .http2_initial_connection_window_size(CONNECTION_WINDOW)
-                .http2_max_send_buf_size(SEND_BUFFER)
-                .http2_keep_alive_interval(PING)
-                .http2_keep_alive_timeout(PING)
-                .build(Connector { table: table.clone(), door: door.clone(), tls })
-        };
-        Ok(Self { any: client(trust.any), http1: client(trust.http1) })
+        let connector = |tls| Connector { table: table.clone(), door: door.clone(), tls };
+        Ok(Self { any: Any::new(connector(trust.any)), http_1: Pool::new(FRESH), connector: connector(trust.http1) })
     }
 
-    /// Sends one request; redirects are answers like any other. An agent that asks over HTTP/1.1, which may become
-    /// something else than HTTP, is asked for in the same way; one that asks over HTTP/2 gets what the origin prefers.
+    /// Sends one request, whose target and `host` are those of `asked`; redirects are answers like any other. An agent that asks over
+    /// HTTP/1.1, which may become something else than HTTP, is asked for in the same way; one that asks over HTTP/2 gets what the
+    /// origin prefers.
     ///
-    /// What a kept connection loses is sent again if it may be, and `notes` tells so.
-    pub async fn send(&self, mut request: Request<Upload>, http_2: bool, notes: &Notes) -> Result<Response<Incoming>, Refused> {
-        let client = if http_2 { &self.any } else { &self.http1 };
-        let mut left = AGAIN;
-        loop {
-            let again = Again::of(&request).filter(|_| left > 0);
-            match client.request(request).await {
-                Ok(response) => {
-                    response.extensions().get::<Dialled>().inspect(|dialled| dialled.answered());
-                    return Ok(response);
-                }
-                Err(error) => {
-                    let Some(again) = again.filter(|_| lost_by_kept(&error)) else { return Err(refused(error)) };
-                    notes
-                        .note(|noted| noted.message = Some("sent again: the origin closed a kept connection without an answer".to_owned()));
-                    request = again.request(Upload::empty());
-                    left -= 1;
-                }
-            }
+    /// What a kept connection loses is sent again if it may be, and the notes tell so, as they tell the address that was dialled.
+    pub async fn send(&self, asked: &Asked, mut request: Request<Upload>) -> Result<Response<Body>, Refused> {
+        if asked.http_2 && !asked.websocket {
+            return Ok(Box::pin(self.any.send(request, &asked.notes)).await?.map(body::incoming));
         }
+        let origin = Origin { https: asked.https, host: asked.host.clone(), port: asked.port };
+        if let Some(path) = request.uri().path_and_query() {
+            *request.uri_mut() = Uri::from(path.clone());
+        }
+        let dial = async || {
+            let link = self.connector.open(asked.https, &asked.host, asked.port).await?;
+            let address = link.dialled.address().into();
+            Ok((link, Some(address)))
+        };
+        self.http_1.send(origin, request, &asked.notes, dial).await.map_err(|failure| match failure {
+            Failure::Refused(refused) => refused,
+            Failure::Broken(error) => broke_off(&error),
+        })
     }
-}
-
-/// Whether a connection that had worked before ended before it brought an answer.
-fn lost_by_kept(error: &hyper_util::client::legacy::Error) -> bool {
-    let mut extras = Extensions::new();
-    error.connect_info().inspect(|connected| connected.get_extras(&mut extras));
-    extras.get().is_some_and(Dialled::has_answered) && refusal_in(error).is_none() && lost(error)
 }
 
 /// Finds our own verdict in the error, or says what the origin did wrong.
-fn refused(error: hyper_util::client::legacy::Error) -> Refused {
-    if let Some(verdict) = refusal_in(&error) {
+fn broke_off(error: &(dyn Error + 'static)) -> Refused {
+    if let Some(verdict) = refusal_in(error) {
         return verdict.clone();
     }
     let mut why = error.to_string();
     let mut protocol = false;
-    let mut next = error.source();
+    let mut next = Some(error);
     while let Some(cause) = next {
-        why = format!("{why}: {cause}");
         protocol |= cause.downcast_ref::<hyper::Error>().is_some_and(|e| e.is_parse() || e.is_parse_too_large());
         next = cause.source();
+        why = next.map_or_else(|| why.clone(), |cause| format!("{why}: {cause}"));
     }
     let reason = if protocol { Reason::UpstreamProtocol } else { Reason::UpstreamUnreachable };
     Refused::new(reason, format!("the origin's answer broke off: {why}")).place("upstream")

@@ -9,14 +9,14 @@ use super::connect::Dialled;
 /// While this lives, the request is on its way; dropped, it notes where the request had gone by then: also of a request
 /// that nobody awaits any longer, as it may have arrived all the same.
 #[derive(Debug)]
-pub struct NotesAddress {
+pub(super) struct NotesAddress {
     connection: CaptureConnection,
     notes: Notes,
 }
 
 impl NotesAddress {
     /// For a request that is about to be sent.
-    pub fn of<B>(request: &mut Request<B>, notes: &Notes) -> Self {
+    pub(super) fn of<B>(request: &mut Request<B>, notes: &Notes) -> Self {
         Self { connection: capture_connection(request), notes: notes.clone() }
     }
 }

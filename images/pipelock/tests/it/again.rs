@@ -53,7 +53,7 @@ async fn a_get_that_a_kept_connection_lost_is_answered_and_the_event_says_that_i
     assert_eq!(*lines.lock().unwrap(), ["GET /one HTTP/1.1", "GET /two?x=y HTTP/1.1", "GET /two?x=y HTTP/1.1"]);
     assert_eq!(origin.connections(), 2);
     let event = pipelock.event().await;
-    assert_eq!(event.message.as_deref(), Some("sent again: the origin closed a kept connection without an answer"));
+    assert_eq!(event.message.as_deref(), Some("sent again: a kept connection was closed without an answer"));
     assert_eq!(event.status, Some(200));
 }
 

@@ -5,5 +5,6 @@ mod bounds;
 mod framing;
 mod http2;
 mod leaf;
+mod pool;
 mod streams;
 mod support;
