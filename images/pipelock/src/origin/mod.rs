@@ -83,14 +83,11 @@ fn broke_off(error: &(dyn Error + 'static)) -> Refused {
     if let Some(verdict) = refusal_in(error) {
         return verdict.clone();
     }
-    let mut why = error.to_string();
-    let mut protocol = false;
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        protocol |= cause.downcast_ref::<hyper::Error>().is_some_and(|e| e.is_parse() || e.is_parse_too_large());
-        next = cause.source();
-        why = next.map_or_else(|| why.clone(), |cause| format!("{why}: {cause}"));
-    }
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    let broken =
+        |cause: &(dyn Error + 'static)| cause.downcast_ref().is_some_and(|e: &hyper::Error| e.is_parse() || e.is_parse_too_large());
+    let protocol = causes.clone().any(broken);
+    let why = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     let reason = if protocol { Reason::UpstreamProtocol } else { Reason::UpstreamUnreachable };
     Refused::new(reason, format!("the origin's answer broke off: {why}")).place("upstream")
 }
