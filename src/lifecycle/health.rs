@@ -67,7 +67,7 @@ impl Watch<'_> {
 
     /// When the next sidecar must have said something, while an agent depends on it.
     pub(super) fn next_silence(&self) -> Option<Instant> {
-        self.cells.iter().filter(|_| self.state == State::Running).filter_map(Live::due).min()
+        (self.state == State::Running).then(|| self.cells.iter().filter_map(Live::due).min()).flatten()
     }
 
     /// Notes who has said nothing for too long.
