@@ -9,20 +9,20 @@ use bottle_contract::Untrusted;
 use bottle_contract::event::{Event, Level};
 use bottle_contract::reason::Reason;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use crate::Forward;
 use crate::asked::{self, Asked, Channel, Named, Target};
-use crate::body::{self, Body, BodyError, Downlink, Uplink};
+use crate::body::{self, Body, BodyError, Downlink};
 use crate::connection::Context;
 use crate::events::Events;
-use crate::headers::{self, HTTP_2, REASON, REQUEST_ID};
+use crate::headers::{HTTP_2, REASON, REQUEST_ID};
 use crate::notes::Notes;
+use crate::onward::{ask_for_websocket, clean, end_to_end, uplink};
 use crate::refusal::{Refused, refusal_response};
 use crate::seat::{Beat, Slot};
 use crate::tunnel;
@@ -288,53 +288,6 @@ async fn respond<F: Forward>(
         record.broke(&Refused::new(reason, "refused by the next sidecar"));
     }
     Ok(Outcome::Answer(response))
-}
-
-/// The request as it goes on: canonical target, end-to-end fields, counted body.
-fn end_to_end(mut parts: Parts, asked: &Asked, sibling: bool, body: Body) -> Result<Request<Body>, Refused> {
-    let authority = asked::authority(asked.https, &asked.host, asked.port);
-    let sendable = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place("path");
-    parts.uri = Uri::try_from(asked.url()).map_err(sendable)?;
-    parts.version = Version::HTTP_11;
-    parts.extensions.clear();
-    headers::clean_request(&mut parts.headers, sibling);
-    let host =
-        HeaderValue::try_from(authority).map_err(|_| Refused::new(Reason::AmbiguousTarget, "the host cannot be written").place("head"))?;
-    parts.headers.insert(header::HOST, host);
-    join_cookies(&mut parts.headers);
-    if asked.websocket {
-        ask_for_websocket(&mut parts.headers);
-    }
-    Ok(Request::from_parts(parts, body))
-}
-
-/// HTTP/2 may split cookies over fields; HTTP/1.1 has one (RFC 9113, section 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let cookies: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if cookies.len() > 1
-        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
-    {
-        headers.insert(header::COOKIE, joined);
-    }
-}
-
-fn ask_for_websocket(headers: &mut HeaderMap) {
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-}
-
-fn clean(response: &mut Response<Body>, from_sibling: bool) {
-    headers::clean_response(response.headers_mut(), from_sibling);
-    // An origin's reason phrase would ride along.
-    response.extensions_mut().clear();
-    *response.version_mut() = Version::HTTP_11;
-}
-
-fn uplink(incoming: Incoming, limit: u64, notes: &Notes) -> Body {
-    if incoming.is_end_stream() {
-        return body::empty();
-    }
-    Uplink { body: incoming, limit, notes: notes.clone() }.boxed()
 }
 
 /// The reason that a sibling gave, if it refused.

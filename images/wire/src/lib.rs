@@ -39,6 +39,7 @@ mod framing;
 pub mod fuzzing;
 mod intercept;
 mod memory;
+mod onward;
 mod program;
 mod seat;
 mod serve;

@@ -1,0 +1,61 @@
+//! What goes on from here: a request's canonical target and end-to-end fields, and an answer's.
+
+use bottle_contract::reason::Reason;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::asked::{self, Asked};
+use crate::body::{self, Body, Uplink};
+use crate::headers;
+use crate::notes::Notes;
+use crate::refusal::Refused;
+
+/// The request as it goes on: canonical target, end-to-end fields, counted body.
+pub(crate) fn end_to_end(mut parts: Parts, asked: &Asked, sibling: bool, body: Body) -> Result<Request<Body>, Refused> {
+    let authority = asked::authority(asked.https, &asked.host, asked.port);
+    let sendable = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place("path");
+    parts.uri = Uri::try_from(asked.url()).map_err(sendable)?;
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    headers::clean_request(&mut parts.headers, sibling);
+    let host =
+        HeaderValue::try_from(authority).map_err(|_| Refused::new(Reason::AmbiguousTarget, "the host cannot be written").place("head"))?;
+    parts.headers.insert(header::HOST, host);
+    join_cookies(&mut parts.headers);
+    if asked.websocket {
+        ask_for_websocket(&mut parts.headers);
+    }
+    Ok(Request::from_parts(parts, body))
+}
+
+/// HTTP/2 may split cookies over fields; HTTP/1.1 has one (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+pub(crate) fn ask_for_websocket(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+pub(crate) fn clean(response: &mut Response<Body>, from_sibling: bool) {
+    headers::clean_response(response.headers_mut(), from_sibling);
+    // An origin's reason phrase would ride along.
+    response.extensions_mut().clear();
+    *response.version_mut() = Version::HTTP_11;
+}
+
+pub(crate) fn uplink(incoming: Incoming, limit: u64, notes: &Notes) -> Body {
+    if incoming.is_end_stream() {
+        return body::empty();
+    }
+    Uplink { body: incoming, limit, notes: notes.clone() }.boxed()
+}
