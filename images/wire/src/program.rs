@@ -69,7 +69,8 @@ mod tests {
         let all = mapped().1;
         forget();
         let left = mapped().1;
-        assert!(left < all / 2, "{left} of {all} kB");
+        // Whatever ran since is mapped again, with all that stands around it; without forgetting, all would be.
+        assert!(left < all - all / 4, "{left} of {all} kB");
         assert_eq!(read(), before);
     }
 }
