@@ -70,12 +70,8 @@ fn request_line(line: &[u8]) -> Result<(&[u8], bool), Violation> {
     if target.is_empty() || !every(target, |b| b.is_ascii_graphic() && b != b'#') {
         return Err(Violation::Target);
     }
-    // What hyper's own parser would refuse, it would refuse without a word. Of a target in origin form that is the
-    // characters that RFC 3986 never allows.
-    let parses = match target[0] {
-        b'/' => every(target, |b| !matches!(b, b'<' | b'>' | b'`' | b'^')),
-        _ => http::Uri::try_from(target).is_ok(),
-    };
+    // What hyper's own parser would refuse, it would refuse without a word.
+    let parses = if target[0] == b'/' { is_path(target) } else { is_plain_url(target) || http::Uri::try_from(target).is_ok() };
     if !parses {
         return Err(Violation::Target);
     }
@@ -84,6 +80,19 @@ fn request_line(line: &[u8]) -> Result<(&[u8], bool), Violation> {
         b"HTTP/1.0" => Ok((method, false)),
         _ => Err(Violation::Version),
     }
+}
+
+/// Whether a path holds none of the characters that RFC 3986 never allows; the visible ones of ASCII are known to be there alone.
+fn is_path(path: &[u8]) -> bool {
+    every(path, |b| !matches!(b, b'"' | b'<' | b'>' | b'`' | b'^'))
+}
+
+/// Whether a target in absolute form has a name, no port, and such a path: it needs no closer look.
+fn is_plain_url(target: &[u8]) -> bool {
+    let Some(after) = target.strip_prefix(b"https://").or_else(|| target.strip_prefix(b"http://")) else { return false };
+    let Some(slash) = memchr::memchr(b'/', after) else { return false };
+    let (name, path) = after.split_at(slash);
+    !name.is_empty() && every(name, |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-')) && is_path(path)
 }
 
 /// The characters of a token (RFC 9110, section 5.6.2).
@@ -254,6 +263,7 @@ mod tests {
             ("GET /\u{7f} HTTP/1.1", Err(Violation::Target)),
             ("GET /é HTTP/1.1", Err(Violation::Target)),
             ("GET /#x HTTP/1.1", Err(Violation::Target)),
+            ("GET /?\" HTTP/1.1", Err(Violation::Target)),
             ("GET / HTTP/1.2", Err(Violation::Version)),
             ("GET / HTTP/0.9", Err(Violation::Version)),
             ("GET / HTTP/2.0", Err(Violation::Version)),
@@ -262,6 +272,36 @@ mod tests {
             ("", Err(Violation::RequestLine)),
         ] {
             assert_eq!(judge(&format!("{line}\r\nHost: a.test\r\n\r\n")), verdict, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_that_gets_no_closer_look_is_one_that_hyper_reads() {
+        let starts = [
+            "",
+            "/",
+            "/x",
+            "/?",
+            "http://",
+            "https://",
+            "https://a",
+            "https://a.test",
+            "https://a.test/",
+            "https://a.test/x?",
+            "httpx://a/",
+        ];
+        let visible = || b'!'..=b'~';
+        let ends = || visible().flat_map(|a| visible().map(move |b| [a, b])).chain(visible().map(|a| [a, a]));
+        let mut taken = 0;
+        for target in starts.iter().flat_map(|start| ends().map(|end| [start.as_bytes(), &end].concat())) {
+            if !target.contains(&b'#') && (is_plain_url(&target) || (target[0] == b'/' && is_path(&target))) {
+                taken += 1;
+                assert!(http::Uri::try_from(&target[..]).is_ok(), "{}", String::from_utf8_lossy(&target));
+            }
+        }
+        assert!(taken > 30_000, "{taken}");
+        for other in ["https:///x", "https://a.test:443/x", "https://u@a.test/x", "https://a.test", "https://a.test?x/", "a.test/x"] {
+            assert!(!is_plain_url(other.as_bytes()), "{other}");
         }
     }
 
