@@ -122,7 +122,7 @@ impl Gate {
         let patience = Duration::from_millis(table.limits.head_ms);
         let upload = Upload::start(body, inspector, &self.shared.budget, patience).await?;
         let said = Scanner::said(kind.as_deref(), upload.small());
-        self.shared.trails.follow(&table.scanner, trail::pieces(&parts.uri, &headers, injected.as_ref(), &said))?;
+        self.shared.trails.follow(&table.scanner, &trail::pieces(&parts.uri, &headers, injected.as_ref(), &said))?;
         let verdict = upload.verdict();
         if table.reads_answers {
             answer::ask_for_readable(&mut headers);

@@ -42,7 +42,7 @@ impl std::fmt::Debug for Trail {
 impl Trail {
     /// Adds the values of one request, each with the name of its place. Says where they completed something, and what.
     /// What was found is forgotten, so that the next request is judged anew.
-    pub fn add<'v>(&mut self, scanner: &Scanner, values: impl Iterator<Item = (String, &'v [u8])>) -> Option<(String, Finding)> {
+    pub fn add<'v>(&mut self, scanner: &Scanner, values: impl Iterator<Item = (&'v str, &'v [u8])>) -> Option<(String, Finding)> {
         let mut changed = 0;
         for (name, value) in values.filter(|(_, value)| !value.is_empty() && value.len() <= LONGEST_PIECE) {
             changed += usize::from(self.append(name, value));
@@ -66,10 +66,8 @@ impl Trail {
     }
 
     /// False when the value is the same as the last one of this place.
-    fn append(&mut self, mut name: String, value: &[u8]) -> bool {
-        if name.len() > LONGEST_NAME {
-            name = name.chars().take(LONGEST_NAME / 4).collect();
-        }
+    fn append(&mut self, name: &str, value: &[u8]) -> bool {
+        let name = if name.len() > LONGEST_NAME { &name[..name.floor_char_boundary(LONGEST_NAME)] } else { name };
         let known = self.places.iter().rposition(|place| place.name == name);
         let mut place = match known.and_then(|index| {
             let place = &self.places[index];
@@ -77,7 +75,7 @@ impl Trail {
         }) {
             Some(place) => place,
             None if known.is_some() => return false,
-            None => Place { name, text: Vec::new(), last: 0 },
+            None => Place { name: name.to_owned(), text: Vec::new(), last: 0 },
         };
         if place.text.len() + value.len() > KEPT {
             place.text.drain(..place.text.len() + value.len() - KEPT);

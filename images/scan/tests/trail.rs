@@ -19,7 +19,7 @@ fn send(pieces: &[&[u8]]) -> Option<(usize, String, String)> {
     for (number, piece) in pieces.iter().enumerate() {
         let id = format!("{number:04x}");
         let values = [("path:1", &b"v1"[..]), ("query:d", piece), ("query:id", id.as_bytes())];
-        if let Some((place, found)) = trail.add(&scanner, values.iter().map(|(name, value)| ((*name).to_owned(), *value))) {
+        if let Some((place, found)) = trail.add(&scanner, values.iter().copied()) {
             return Some((number, place, found.rule));
         }
     }
@@ -45,7 +45,7 @@ fn a_secret_in_two_to_forty_pieces_is_found_with_its_last_one() {
 #[test]
 fn what_was_found_is_forgotten_and_the_next_request_judged_anew() {
     let (scanner, mut trail) = (scanner(), Trail::default());
-    let mut add = |piece: &str| trail.add(&scanner, std::iter::once(("query:d".to_owned(), piece.as_bytes()))).is_some();
+    let mut add = |piece: &str| trail.add(&scanner, std::iter::once(("query:d", piece.as_bytes()))).is_some();
     let (one, two) = SECRET.split_at(20);
     assert_eq!([add(one), add(two), add("harmless"), add(one), add(two)], [false, true, false, false, true]);
 }
@@ -71,7 +71,7 @@ fn harmless_values_do_not_add_up_to_a_secret() {
             ("header:x-request-id", dice.text(ALNUM, 32)),
             ("body", format!("{{\"id\":{number}}}")),
         ];
-        let found = trail.add(&scanner, values.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes())));
+        let found = trail.add(&scanner, values.iter().map(|(name, value)| (&**name, value.as_bytes())));
         assert_eq!(found, None, "request {number}: {values:?}");
     }
 }
@@ -81,7 +81,7 @@ fn its_memory_is_bounded_whatever_the_places_are_called() {
     let (scanner, mut trail) = (scanner(), Trail::default());
     for number in 0..5000 {
         let name = format!("query:{number}{}", "n".repeat(300));
-        assert_eq!(trail.add(&scanner, [(name, &[b'x'; LONGEST_PIECE][..])].into_iter()), None);
+        assert_eq!(trail.add(&scanner, [(name.as_str(), &[b'x'; LONGEST_PIECE][..])].into_iter()), None);
     }
     assert_eq!(format!("{trail:?}"), "Trail(256 places)");
 }

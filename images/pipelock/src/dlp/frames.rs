@@ -8,7 +8,7 @@ use bottle_policy::Leak;
 use bottle_scan::{Message as Scan, Scanner};
 use bottle_wire::Refused;
 
-use super::trail::{SMALL, Trails};
+use super::trail::{Pieces, SMALL, Trails};
 
 /// Messages up to here are scanned whole before their first byte is sent; of longer ones, what the scanner has cleared.
 const WHOLE: usize = 1 << 20;
@@ -187,9 +187,10 @@ impl Frames {
     /// Joins a small message to those before it, as a whole and by what it says.
     fn follow(&self, place: &str, small: &[u8]) -> Result<(), Refused> {
         let said = Scanner::said(None, small);
-        let mut pieces = vec![(place.to_owned(), small)];
-        pieces.extend(said.iter().enumerate().map(|(index, text)| (format!("{place}:{index}"), text.as_slice())));
-        self.trails.follow(&self.scanner, pieces)
+        let mut pieces = Pieces::default();
+        pieces.add(place, "", small);
+        pieces.add_each(&[place, ":"].concat(), said.iter().map(Vec::as_slice));
+        self.trails.follow(&self.scanner, &pieces)
     }
 
     /// Lets out what is held when the frame that has just ended completes something.

@@ -14,8 +14,45 @@ pub const SMALL: usize = 512;
 const PLAIN: [&str; 8] =
     ["host", "accept", "accept-encoding", "accept-language", "content-type", "content-length", "content-encoding", "date"];
 
-/// Values, each with the name of its place.
-pub type Pieces<'r> = Vec<(String, &'r [u8])>;
+/// Values, each with the name of its place. Most are those of the request before, so that the names are only compared: they stand
+/// in one text.
+pub struct Pieces<'r> {
+    names: String,
+    /// Where the name ends, and the value.
+    values: Vec<(usize, &'r [u8])>,
+}
+
+impl Default for Pieces<'_> {
+    /// With room for those of a usual request.
+    fn default() -> Self {
+        Self { names: String::with_capacity(256), values: Vec::with_capacity(16) }
+    }
+}
+
+impl<'r> Pieces<'r> {
+    /// Adds one that may be a piece, of the place `part` and `which`.
+    pub fn add(&mut self, part: &str, which: &str, value: &'r [u8]) {
+        if !value.is_empty() && value.len() <= LONGEST_PIECE {
+            self.names.extend([part, which]);
+            self.values.push((self.names.len(), value));
+        }
+    }
+
+    /// Adds those of a sequence, each by its number.
+    pub fn add_each(&mut self, part: &str, values: impl Iterator<Item = &'r [u8]>) {
+        for (value, number) in values.zip(0_u32..) {
+            match char::from_digit(number, 10) {
+                Some(digit) => self.add(part, digit.encode_utf8(&mut [0; 4]), value),
+                None => self.add(part, &number.to_string(), value),
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &'r [u8])> {
+        let mut start = 0;
+        self.values.iter().map(move |&(end, value)| (&self.names[std::mem::replace(&mut start, end)..end], value))
+    }
+}
 
 /// One bottle's trail, which all its requests share.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +60,8 @@ pub struct Trails(Arc<Mutex<Trail>>);
 
 impl Trails {
     /// Adds the values of one request; refuses it if they complete something.
-    pub fn follow(&self, scanner: &Scanner, pieces: Pieces<'_>) -> Result<(), Refused> {
-        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner).add(scanner, pieces.into_iter());
+    pub fn follow(&self, scanner: &Scanner, pieces: &Pieces<'_>) -> Result<(), Refused> {
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner).add(scanner, pieces.iter());
         let Some((place, finding)) = found else { return Ok(()) };
         let message = "bottle refused to send this: with what was sent before, it completes something that looks like a credential";
         Err(Refused::new(Reason::SecretDetected, message).rule(finding.rule).place(place))
@@ -33,31 +70,20 @@ impl Trails {
 
 /// The small values of a request. `said` is what its body says, `injected` the field that the sibling put in.
 pub fn pieces<'r>(uri: &'r Uri, headers: &'r HeaderMap, injected: Option<&HeaderName>, said: &'r [Vec<u8>]) -> Pieces<'r> {
-    let mut pieces = Pieces::new();
-    let mut add = |place: &[&str], value: &'r [u8]| {
-        if !value.is_empty() && value.len() <= LONGEST_PIECE {
-            pieces.push((place.concat(), value));
-        }
-    };
-    for (index, label) in uri.host().unwrap_or_default().split('.').enumerate() {
-        add(&["host:", &index.to_string()], label.as_bytes());
-    }
-    for (index, segment) in uri.path().split('/').skip(1).enumerate() {
-        add(&["path:", &index.to_string()], segment.as_bytes());
-    }
+    let mut pieces = Pieces::default();
+    pieces.add_each("host:", uri.host().unwrap_or_default().as_bytes().split(|b| *b == b'.'));
+    pieces.add_each("path:", uri.path().as_bytes().split(|b| *b == b'/').skip(1));
     for pair in uri.query().into_iter().flat_map(|query| query.split(['&', ';'])) {
         let (name, value) = pair.split_once('=').unwrap_or(("", pair));
-        add(&["query:", name], value.as_bytes());
+        pieces.add("query:", name, value.as_bytes());
         // A secret may stand in names as well, or take another name for each piece.
-        add(&["query names"], name.as_bytes());
-        add(&["query values"], value.as_bytes());
+        pieces.add("query names", "", name.as_bytes());
+        pieces.add("query values", "", value.as_bytes());
     }
     for (name, value) in headers.iter().filter(|(name, _)| Some(*name) != injected && !PLAIN.contains(&name.as_str())) {
-        add(&["header:", name.as_str()], value.as_bytes());
+        pieces.add("header:", name.as_str(), value.as_bytes());
     }
-    for (index, text) in said.iter().enumerate() {
-        add(&["body:", &index.to_string()], text);
-    }
+    pieces.add_each("body:", said.iter().map(Vec::as_slice));
     pieces
 }
 
@@ -72,7 +98,7 @@ mod tests {
         requests.enumerate().find_map(|(number, (uri, fields))| {
             let uri: Uri = uri.parse().unwrap();
             let headers = fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-            let refused = trails.follow(&scanner, pieces(&uri, &headers, None, &[])).err()?;
+            let refused = trails.follow(&scanner, &pieces(&uri, &headers, None, &[])).err()?;
             assert_eq!(refused.reason, Reason::SecretDetected);
             Some((number, refused.place.unwrap()))
         })
