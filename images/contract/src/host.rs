@@ -132,6 +132,16 @@ impl HostPattern {
         }
     }
 
+    /// As it is written, for the event of each request that it allows.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Exact(Host::Name(name)) => name.clone(),
+            Self::Exact(address) => address.to_string(),
+            Self::Suffix(suffix) => ["*.", suffix].concat(),
+            Self::Any => "*".to_owned(),
+        }
+    }
+
     /// Orders patterns from the most to the least specific: of the routes that name a host, the first decides.
     pub fn breadth(&self) -> usize {
         match self {
@@ -168,17 +178,13 @@ impl TryFrom<String> for HostPattern {
 
 impl From<HostPattern> for String {
     fn from(pattern: HostPattern) -> Self {
-        pattern.to_string()
+        pattern.text()
     }
 }
 
 impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exact(host) => host.fmt(f),
-            Self::Suffix(suffix) => write!(f, "*.{suffix}"),
-            Self::Any => f.write_str("*"),
-        }
+        f.write_str(&self.text())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The canonical form of a request path: what is judged is what is sent.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Why a path has no single reading.
@@ -66,7 +67,7 @@ pub fn canonical(path: &str) -> Result<String, PathError> {
 
 /// Decodes again and again, as careless origins do, and refuses what comes to light on any level.
 fn refuse_hidden_dots(path: &str) -> Result<(), PathError> {
-    let mut level = path.as_bytes().to_vec();
+    let mut level = Cow::Borrowed(path.as_bytes());
     for _ in 0..DEPTH {
         if level.iter().any(|&b| b < b' ' || b == 0x7f || b == b'\\') {
             return Err(PathError::BadEscape);
@@ -78,11 +79,14 @@ fn refuse_hidden_dots(path: &str) -> Result<(), PathError> {
         if level.split(|&b| b == b'/').any(dots) {
             return Err(PathError::DotSegment);
         }
-        let decoded = decode_once(&level);
-        if decoded == level {
+        if !level.contains(&b'%') {
             return Ok(());
         }
-        level = decoded;
+        let decoded = decode_once(&level);
+        if decoded == *level {
+            return Ok(());
+        }
+        level = Cow::Owned(decoded);
     }
     Err(PathError::BadEscape)
 }

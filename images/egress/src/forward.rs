@@ -37,7 +37,7 @@ impl Forward for Egress {
         let table = self.live.table();
         asked.notes.note(|noted| noted.generation = Some(table.config.generation));
         let route = routes::judge(&table.config.routes, &asked, request.method().as_str())?;
-        asked.notes.note(|noted| noted.rule = Some(route.host.to_string()));
+        asked.notes.note(|noted| noted.rule = Some(route.host.text()));
 
         let configured = table.credential(route);
         if let Some(credential) = configured {
@@ -47,7 +47,7 @@ impl Forward for Egress {
         let put_in = configured.filter(|_| route.credential(asked.https).is_some());
         if let Some(credential) = put_in {
             credential::put_in(request.headers_mut(), credential);
-            asked.notes.note(|noted| noted.injected = Some(credential.header.to_string()));
+            asked.notes.note(|noted| noted.injected = Some(credential.header.as_str().to_owned()));
         }
         let bodyless = *request.method() == Method::HEAD;
         let response = table.upstream.send(&asked, request, put_in.map(|credential| &credential.header)).await?;

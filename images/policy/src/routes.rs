@@ -1,5 +1,7 @@
 //! The verdict of `egress` on one request.
 
+use std::borrow::Cow;
+
 use bottle_contract::Untrusted;
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
@@ -59,14 +61,17 @@ pub fn is_git_push(uri: &Uri) -> bool {
 }
 
 /// The values of one key of a query.
-fn values(query: &str, key: &str) -> Vec<String> {
+fn values<'q>(query: &'q str, key: &str) -> Vec<Cow<'q, str>> {
     let pairs = query.split(['&', ';']).filter_map(|pair| pair.split_once('='));
     pairs.filter(|(name, _)| decoded(name) == key).map(|(_, value)| decoded(value)).collect()
 }
 
 /// Decodes percent escapes, in lower case; what is no UTF-8 after that matches nothing here.
-fn decoded(text: &str) -> String {
+fn decoded(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
+    if !bytes.iter().any(|b| *b == b'%' || b.is_ascii_uppercase()) {
+        return Cow::Borrowed(text);
+    }
     let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -82,7 +87,7 @@ fn decoded(text: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&out).to_ascii_lowercase()
+    Cow::Owned(String::from_utf8_lossy(&out).to_ascii_lowercase())
 }
 
 #[cfg(test)]

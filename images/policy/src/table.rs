@@ -106,7 +106,7 @@ impl Table {
 
     /// The same as a verdict in words: the pattern that lists the host and port.
     pub fn listed(&self, host: &Host, port: u16) -> Result<String, Refused> {
-        self.admit(host, port).map(ToString::to_string).map_err(|reason| {
+        self.admit(host, port).map(HostPattern::text).map_err(|reason| {
             Refused::new(
                 reason,
                 match reason {
