@@ -39,6 +39,14 @@ impl Target {
         }
     }
 
+    /// Whether `text` is [`path_and_query`](Self::path_and_query).
+    pub fn is_path_and_query(&self, text: &str) -> bool {
+        text.strip_prefix(&self.path).is_some_and(|rest| match &self.query {
+            None => rest.is_empty(),
+            Some(query) => rest.strip_prefix('?') == Some(query),
+        })
+    }
+
     /// `https://api.github.com/path?query`.
     pub fn url(&self) -> String {
         let query = self.query.as_deref();

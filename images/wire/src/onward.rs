@@ -2,12 +2,13 @@
 
 use bottle_contract::reason::Reason;
 use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::asked::{self, Asked};
+use crate::asked::{self, Asked, Target};
 use crate::body::{self, Body, Uplink};
 use crate::headers;
 use crate::notes::Notes;
@@ -17,18 +18,33 @@ use crate::refusal::Refused;
 pub(crate) fn end_to_end(mut parts: Parts, asked: &Asked, sibling: bool, body: Body) -> Result<Request<Body>, Refused> {
     let authority = asked::authority(asked.https, &asked.host, asked.port);
     let sendable = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place("path");
-    parts.uri = Uri::try_from(asked.url()).map_err(sendable)?;
+    parts.uri = absolute(parts.uri, asked, &authority).map_err(sendable)?;
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
     headers::clean_request(&mut parts.headers, sibling);
-    let host =
-        HeaderValue::try_from(authority).map_err(|_| Refused::new(Reason::AmbiguousTarget, "the host cannot be written").place("head"))?;
-    parts.headers.insert(header::HOST, host);
+    if parts.headers.get(header::HOST).is_none_or(|said| *said != authority) {
+        let host = HeaderValue::try_from(authority)
+            .map_err(|_| Refused::new(Reason::AmbiguousTarget, "the host cannot be written").place("head"))?;
+        parts.headers.insert(header::HOST, host);
+    }
     join_cookies(&mut parts.headers);
     if asked.websocket {
         ask_for_websocket(&mut parts.headers);
     }
     Ok(Request::from_parts(parts, body))
+}
+
+/// The target in absolute form. What came in its canonical form is not read again.
+fn absolute(said: Uri, asked: &Target, authority: &str) -> Result<Uri, http::Error> {
+    let mut parts = said.into_parts();
+    parts.scheme = Some(if asked.https { Scheme::HTTPS } else { Scheme::HTTP });
+    if parts.authority.as_ref().is_none_or(|said| said.as_str() != authority) {
+        parts.authority = Some(Authority::try_from(authority)?);
+    }
+    if parts.path_and_query.as_ref().is_none_or(|said| !asked.is_path_and_query(said.as_str())) {
+        parts.path_and_query = Some(PathAndQuery::try_from(asked.path_and_query())?);
+    }
+    Ok(Uri::from_parts(parts)?)
 }
 
 /// HTTP/2 may split cookies over fields; HTTP/1.1 has one (RFC 9113, section 8.2.3).
