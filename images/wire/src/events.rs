@@ -1,7 +1,7 @@
 //! Events on standard error: one JSON line each, in the order in which they happened.
 //!
 //! The event of an exchange is written behind its answer: it waits until the task that answers has given its bytes to the kernel, with
-//! those of the other exchanges that end in the same turn of the runtime.
+//! those of the other exchanges that end in the same turn of the runtime. Its moment becomes text only then.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,9 +26,15 @@ enum Sink {
 /// Where lines go.
 type Out = Box<dyn Fn(&[u8]) -> std::io::Result<()> + Send + Sync>;
 
+/// An event whose time is not written in it yet.
+struct Waiting {
+    since: SystemTime,
+    event: Event,
+}
+
 struct Standard {
     out: Out,
-    waiting: Mutex<Vec<Event>>,
+    waiting: Mutex<Vec<Waiting>>,
     some_wait: Notify,
     /// A task writes what waits.
     written_behind: AtomicBool,
@@ -40,9 +46,12 @@ impl Standard {
     }
 
     /// Writes what waits, then `last`. The lock is held until all is written: nothing overtakes.
-    fn write(&self, waiting: &mut Vec<Event>, last: Option<&Event>) {
+    fn write(&self, waiting: &mut Vec<Waiting>, last: Option<&Event>) {
         let mut lines = Vec::with_capacity(512 * (waiting.len() + 1));
-        for event in waiting.iter().chain(last) {
+        for Waiting { since, event } in waiting.iter_mut() {
+            event.time = text(*since);
+        }
+        for event in waiting.iter().map(|waiting| &waiting.event).chain(last) {
             if serde_json::to_writer(&mut lines, event).is_err() {
                 std::process::abort();
             }
@@ -54,7 +63,7 @@ impl Standard {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Event>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -73,8 +82,7 @@ impl Events {
 
     /// An event of now.
     pub fn event(level: Level, slug: &str) -> Event {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Event::new(rfc3339(now.as_secs(), now.subsec_millis()), level, slug)
+        Event::new(text(SystemTime::now()), level, slug)
     }
 
     /// Writes one now, behind those that wait.
@@ -87,15 +95,17 @@ impl Events {
         }
     }
 
-    /// Writes one when the task that is running has had its turn.
-    pub(crate) fn write_behind(&self, event: Event) {
-        let Sink::Standard(standard) = &*self.0 else { return self.write(&event) };
+    /// Writes one, whose time is `since`, when the task that is running has had its turn.
+    pub(crate) fn write_behind(&self, since: SystemTime, mut event: Event) {
+        let Sink::Standard(standard) = &*self.0 else {
+            event.time = text(since);
+            return self.write(&event);
+        };
         let mut waiting = standard.lock();
-        if waiting.len() >= MOST || !standard.written_behind.load(Ordering::Relaxed) {
-            return standard.write(&mut waiting, Some(&event));
-        }
-        waiting.push(event);
-        if waiting.len() == 1 {
+        waiting.push(Waiting { since, event });
+        if waiting.len() > MOST || !standard.written_behind.load(Ordering::Relaxed) {
+            standard.write(&mut waiting, None);
+        } else if waiting.len() == 1 {
             standard.some_wait.notify_one();
         }
     }
@@ -141,8 +151,15 @@ impl Events {
     }
 }
 
+fn text(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    rfc3339(since.as_secs(), since.subsec_millis())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// Events, and the writes that they have become: of each, the slugs of its lines.
@@ -166,15 +183,15 @@ mod tests {
         let (events, writes) = written();
         let writer = tokio::spawn(events.clone().keep_writing());
         tokio::task::yield_now().await;
-        events.write_behind(event("a"));
-        events.write_behind(event("b"));
+        events.write_behind(SystemTime::now(), event("a"));
+        events.write_behind(SystemTime::now(), event("b"));
         assert_eq!(*writes.lock().unwrap(), Vec::<Vec<String>>::new());
         tokio::task::yield_now().await;
         assert_eq!(*writes.lock().unwrap(), [["a", "b"]]);
-        events.write_behind(event("c"));
+        events.write_behind(SystemTime::now(), event("c"));
         events.write(&event("now"));
         assert_eq!(*writes.lock().unwrap(), [["a", "b"], ["c", "now"]]);
-        events.write_behind(event("d"));
+        events.write_behind(SystemTime::now(), event("d"));
         writer.abort();
         events.write_waiting();
         events.write_waiting();
@@ -184,7 +201,7 @@ mod tests {
     #[test]
     fn without_a_task_that_writes_nothing_waits() {
         let (events, writes) = written();
-        events.write_behind(event("a"));
+        events.write_behind(SystemTime::now(), event("a"));
         assert_eq!(*writes.lock().unwrap(), [["a"]]);
     }
 
@@ -193,8 +210,27 @@ mod tests {
         let (events, writes) = written();
         tokio::spawn(events.clone().keep_writing());
         tokio::task::yield_now().await;
-        (0..=MOST).for_each(|_| events.write_behind(event("a")));
+        (0..=MOST).for_each(|_| events.write_behind(SystemTime::now(), event("a")));
         assert_eq!(writes.lock().unwrap().iter().map(Vec::len).collect::<Vec<_>>(), [MOST + 1]);
+    }
+
+    #[tokio::test]
+    async fn an_event_that_waited_tells_the_time_at_which_it_began() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let seen = lines.clone();
+        let out = move |line: &[u8]| {
+            seen.lock().unwrap().extend_from_slice(line);
+            Ok(())
+        };
+        let events = Events(Arc::new(Sink::Standard(Standard::new(Box::new(out)))));
+        tokio::spawn(events.clone().keep_writing());
+        tokio::task::yield_now().await;
+        let mut untimed = event("a");
+        untimed.time = String::new();
+        events.write_behind(UNIX_EPOCH + Duration::from_millis(1_700_000_000_007), untimed);
+        tokio::task::yield_now().await;
+        let written: Event = serde_json::from_slice(&lines.lock().unwrap()).unwrap();
+        assert_eq!(written.time, "2023-11-14T22:13:20.007Z");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bottle_contract::Untrusted;
 use bottle_contract::event::{Event, Level};
@@ -53,8 +53,10 @@ pub struct FromSibling;
 /// The event of an exchange, written when the exchange is over.
 pub(crate) struct Record {
     events: Events,
+    /// Without its time, which is `since`.
     event: Event,
     notes: Notes,
+    since: SystemTime,
     started: Instant,
     silent: bool,
     _beat: Option<Beat>,
@@ -62,9 +64,9 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn new(events: Events, id: &str, notes: Notes, beat: Option<Beat>) -> Self {
-        let mut event = Events::event(Level::Info, "request");
+        let mut event = Event::new(String::new(), Level::Info, "request");
         event.request_id = Some(id.to_owned());
-        Self { events, event, notes, started: Instant::now(), silent: false, _beat: beat }
+        Self { events, event, notes, since: SystemTime::now(), started: Instant::now(), silent: false, _beat: beat }
     }
 
     fn named(&mut self, method: &str, origin: String, path: String) {
@@ -134,7 +136,7 @@ impl Drop for Record {
         if self.silent {
             return;
         }
-        let noted = self.notes.noted();
+        let noted = self.notes.take();
         let event = &mut self.event;
         event.generation = noted.generation;
         event.rule = event.rule.take().or(noted.rule);
@@ -149,7 +151,7 @@ impl Drop for Record {
         event.received = Some(self.notes.received());
         event.micros = Some(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX));
         let whole = std::mem::replace(event, Event::new(String::new(), Level::Info, ""));
-        self.events.write_behind(whole);
+        self.events.write_behind(self.since, whole);
     }
 }
 
@@ -228,22 +230,22 @@ async fn respond<F: Forward>(
     idle: Duration,
 ) -> Result<Outcome, Refused> {
     let limits = &context.shared.serving.limits;
-    let method = parts.method.as_str().to_owned();
+    let method = parts.method.as_str();
     let named = asked::named(&parts, &context.channel).inspect_err(|_| {
         // Refused before it was read in full: the event still says what it seemed to ask for.
-        record.origin(&Untrusted::new(&method).to_string(), seemed(&context.channel, &parts));
+        record.origin(&Untrusted::new(method).to_string(), seemed(&context.channel, &parts));
     })?;
     let target = match named {
         Named::Own(target) if context.shared.forward.serves(&target.host) => target,
         Named::Own(Target { host, path, .. }) => {
             let host = host.to_string();
-            record.named(&method, format!("http://{host}"), path.clone());
+            record.named(method, format!("http://{host}"), path.clone());
             let page = context.shared.forward.own_page(&host, &path);
             return page.map(Outcome::Page).ok_or_else(|| asked::self_request(&host));
         }
         Named::Origin(target) => target,
     };
-    record.named(&method, target.origin(), target.path.clone());
+    record.named(method, target.origin(), target.path.clone());
     if parts.version == Version::HTTP_2 && parts.headers.len() > limits.headers {
         // HTTP/1 was counted as it came; HTTP/2 bounds only the sum of sizes.
         return Err(Refused::new(Reason::TooLarge, "the request has more header fields than this bottle allows").place("head"));

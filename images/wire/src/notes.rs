@@ -66,6 +66,11 @@ impl Notes {
         self.0.noted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What was noted, for the event that ends the exchange.
+    pub(crate) fn take(&self) -> Noted {
+        std::mem::take(&mut self.0.noted.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Bytes of the request's body so far.
     pub fn sent(&self) -> u64 {
         self.0.sent.load(Ordering::Relaxed)
