@@ -9,7 +9,7 @@ use bottle_contract::reason::Reason;
 use bottle_wire::headers::{HTTP_2, INJECTED, REQUEST_ID};
 use bottle_wire::local::LocalStream;
 use bottle_wire::pool::{Address, Failure, Pool};
-use bottle_wire::{Asked, Body, FromSibling, Refused};
+use bottle_wire::{Asked, Body, Refused};
 use http::{HeaderName, HeaderValue, Request, Response};
 use tokio::net::UnixStream;
 
@@ -45,8 +45,8 @@ impl Link {
         }
         // hyper sends the URI as it is: absolute.
         let sent = self.pool.send((), request, &asked.notes, async || self.dial().await).await;
-        let mut response = sent.map_err(|failure| refused(failure, Reason::SidecarGone, "pipelock does not answer"))?;
-        response.extensions_mut().insert(FromSibling);
+        let response = sent.map_err(|failure| refused(failure, Reason::SidecarGone, "pipelock does not answer"))?;
+        asked.notes.answered_by_sibling();
         Ok(response)
     }
 

@@ -46,10 +46,6 @@ impl RequestIds {
     }
 }
 
-/// Put into a response's extensions by a forwarder whose next hop is our own sibling: the `x-bottle-` fields stay.
-#[derive(Clone, Copy, Debug)]
-pub struct FromSibling;
-
 /// The event of an exchange, written when the exchange is over.
 pub(crate) struct Record {
     events: Events,
@@ -270,7 +266,7 @@ async fn respond<F: Forward>(
         () = body::stalled(notes, idle) => Err(body::too_slow(idle)),
     };
     let mut response = forwarded?;
-    let from_sibling = response.extensions_mut().remove::<FromSibling>().is_some();
+    let from_sibling = notes.is_siblings();
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let not_asked =
             || Refused::new(Reason::UpstreamProtocol, "the origin switched to a protocol that was not asked for").place("upstream");
@@ -286,7 +282,7 @@ async fn respond<F: Forward>(
         return Err(Refused::new(Reason::UpstreamProtocol, "the origin's answer has no final status").place("upstream"));
     }
     clean(&mut response, from_sibling);
-    if let Some(reason) = sibling_refused(&response) {
+    if from_sibling && let Some(reason) = sibling_refused(&response) {
         record.broke(&Refused::new(reason, "refused by the next sidecar"));
     }
     Ok(Outcome::Answer(response))

@@ -53,7 +53,6 @@ pub use bottle_contract::host::Host;
 pub use bottle_contract::pipelock::Limits;
 pub use bottle_contract::reason::Reason;
 pub use events::Events;
-pub use exchange::FromSibling;
 pub use notes::{Noted, Notes};
 pub use refusal::{Refused, refusal_response};
 pub use serve::{Facing, Serving, serve};

@@ -32,6 +32,8 @@ struct Inner {
     received: AtomicU64,
     /// All of the request's body was read, or there is none.
     read: AtomicBool,
+    /// Whoever answered is our own sibling.
+    sibling: AtomicBool,
     /// Milliseconds from [`EPOCH`] to the last movement.
     moved: AtomicU64,
 }
@@ -50,6 +52,7 @@ impl Default for Notes {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             read: AtomicBool::new(false),
+            sibling: AtomicBool::new(false),
             moved: AtomicU64::new(now),
         }))
     }
@@ -94,6 +97,15 @@ impl Notes {
 
     pub(crate) fn all_read(&self) {
         self.0.read.store(true, Ordering::Relaxed);
+    }
+
+    /// For a forwarder whose next hop is our own sibling: the answer's `x-bottle-` fields stay.
+    pub fn answered_by_sibling(&self) {
+        self.0.sibling.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_siblings(&self) -> bool {
+        self.0.sibling.load(Ordering::Relaxed)
     }
 
     pub(crate) fn add_received(&self, bytes: usize) {
