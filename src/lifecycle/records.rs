@@ -44,7 +44,7 @@ impl<'r> Records<'r> {
         };
         let (timeline, failure) = (&mut *self.timeline, &mut self.failure);
         if let Some(log) = self.pieces.get_mut(piece) {
-            log.push(stream, bytes, &mut |event| append(timeline, failure, piece, event));
+            log.push(stream, bytes, &mut |event| keep(failure, timeline.copy(piece, event)));
         }
     }
 
@@ -52,7 +52,7 @@ impl<'r> Records<'r> {
     pub fn note(&mut self, what: &str, level: Level, message: Option<String>) {
         let mut event = Event::new(clock::now(), level, what);
         event.message = message;
-        append(self.timeline, &mut self.failure, "bottle", &event);
+        keep(&mut self.failure, self.timeline.append("bottle", &event));
     }
 
     /// Writes what is in memory; whatever failed since the last call is the error.
@@ -66,7 +66,7 @@ impl<'r> Records<'r> {
         let mut dropped = BTreeMap::new();
         let (timeline, failure) = (&mut *self.timeline, &mut self.failure);
         for (piece, log) in std::mem::take(&mut self.pieces) {
-            let drops = log.finish(&mut |event| append(timeline, failure, &piece, event));
+            let drops = log.finish(&mut |event| keep(failure, timeline.copy(&piece, event)));
             if drops.bytes > 0 {
                 dropped.insert(piece, drops.bytes);
             }
@@ -76,8 +76,8 @@ impl<'r> Records<'r> {
     }
 }
 
-fn append(timeline: &mut Timeline, failure: &mut Option<Error>, piece: &str, event: &Event) {
-    if let Err(error) = timeline.append(piece, event) {
+fn keep(failure: &mut Option<Error>, appended: Result<()>) {
+    if let Err(error) = appended {
         failure.get_or_insert(error);
     }
 }

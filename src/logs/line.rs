@@ -62,11 +62,16 @@ pub(super) fn lossless(bytes: &[u8]) -> (Option<&str>, Option<String>) {
     }
 }
 
+/// True for printable ASCII only, as most lines are.
+pub(super) fn is_plain(bytes: &[u8]) -> bool {
+    // Without a way out in the middle, it is many bytes at a time.
+    bytes.iter().fold(true, |plain, &byte| plain & (b' '..0x7f).contains(&byte))
+}
+
 /// The same JSON, with each character that a terminal would act on written as an escape. Beyond ASCII, JSON has characters in strings
 /// only, so this changes the text and never its meaning.
 pub fn harmless(json: &str) -> Cow<'_, str> {
-    // Below DEL a JSON text has no control characters, and most lines have nothing above.
-    if json.is_ascii() && !json.as_bytes().contains(&0x7f) || !json.chars().any(|c| c >= '\u{7f}' && is_hostile(c)) {
+    if is_plain(json.as_bytes()) || !json.chars().any(|c| c >= '\u{7f}' && is_hostile(c)) {
         return Cow::Borrowed(json);
     }
     let mut escaped = String::with_capacity(json.len() + 16);

@@ -1,9 +1,9 @@
 //! The log of one piece: raw bytes in, lines of JSON out, and the events among them to whoever keeps the timeline.
 
-use bottle_contract::event::Event;
 use serde::Serialize;
 
 use super::EXTENSION;
+use super::entry::Entry;
 use super::line::{Gap, Wrapped, harmless, lossless};
 use super::sink::Sink;
 use super::split::{Part, Splitter, boundary};
@@ -80,7 +80,7 @@ impl PieceLog {
     }
 
     /// Takes the next bytes of a stream, in any chunking. All lines that they complete are in the file when it returns, in one write.
-    pub fn push(&mut self, stream: Stream, bytes: &[u8], on_event: &mut dyn FnMut(&Event)) {
+    pub fn push(&mut self, stream: Stream, bytes: &[u8], on_event: &mut dyn FnMut(&Entry<'_>)) {
         let mut writer = Writer { piece: &self.piece, source: self.source, sink: &mut self.sink, stream, time: String::new(), on_event };
         match stream {
             Stream::Stdout => self.stdout.push(bytes, &mut |part| writer.part(part)),
@@ -100,7 +100,7 @@ impl PieceLog {
     }
 
     /// The end of all streams: a last line without a newline is written too.
-    pub fn finish(mut self, on_event: &mut dyn FnMut(&Event)) -> Drops {
+    pub fn finish(mut self, on_event: &mut dyn FnMut(&Entry<'_>)) -> Drops {
         for stream in [Stream::Stdout, Stream::Stderr, Stream::Terminal] {
             let mut writer =
                 Writer { piece: &self.piece, source: self.source, sink: &mut self.sink, stream, time: String::new(), on_event };
@@ -139,7 +139,7 @@ struct Writer<'l> {
     stream: Stream,
     /// Read from the clock once for all lines of a push, and only if a line needs it.
     time: String,
-    on_event: &'l mut dyn FnMut(&Event),
+    on_event: &'l mut dyn FnMut(&Entry<'_>),
 }
 
 impl Writer<'_> {
@@ -148,10 +148,10 @@ impl Writer<'_> {
         if whole
             && self.source == Source::Sidecar
             && self.stream == Stream::Stderr
-            && let Some((line, event)) = as_event(part.bytes)
+            && let Some(event) = Entry::read(part.bytes)
         {
             self.gap();
-            self.sink.line(&harmless(line), part.bytes.len() as u64 + 1);
+            self.sink.line(event.as_str(), part.bytes.len() as u64 + 1);
             (self.on_event)(&event);
             return;
         }
@@ -190,15 +190,6 @@ impl Writer<'_> {
         }
         &self.time
     }
-}
-
-/// The event that a line is, if it is one and its text can stand in a file of lines as it is.
-fn as_event(line: &[u8]) -> Option<(&str, Event)> {
-    if line.first() != Some(&b'{') || line.iter().any(|&b| b < 0x20) {
-        return None;
-    }
-    let text = std::str::from_utf8(line).ok()?;
-    Some((text, serde_json::from_str(text).ok()?))
 }
 
 fn json(record: &impl Serialize) -> String {

@@ -28,7 +28,7 @@ impl Splitter {
         while !bytes.is_empty() {
             let room = LONGEST - self.pending.len();
             let window = &bytes[..bytes.len().min(room)];
-            match window.iter().position(|&b| b == b'\n') {
+            match memchr::memchr(b'\n', window) {
                 Some(end) => {
                     let line = if self.pending.is_empty() {
                         &window[..end]

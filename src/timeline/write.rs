@@ -1,6 +1,7 @@
 //! Writing the timeline.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use crate::clock;
 use crate::digest::sha256_hex;
 use crate::error::{Error, Result};
 use crate::files::{Dir, failed};
-use crate::logs::harmless;
+use crate::logs::{Entry, harmless};
 
 /// How much is kept in memory before it is written.
 const BUFFER: usize = 64 * 1024;
@@ -42,15 +43,6 @@ pub struct Timeline {
     seq: u64,
     head: String,
     closed: bool,
-}
-
-/// A record without its hash: the members of `body`, an object that has some, between those that every record has.
-fn line(seq: u64, mono_us: u64, piece: &str, body: &impl Serialize, prev: &str) -> serde_json::Result<String> {
-    let piece = serde_json::to_string(piece)?;
-    let body = serde_json::to_string(body)?;
-    let members = body.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).filter(|members| !members.is_empty());
-    let members = members.ok_or_else(|| serde::ser::Error::custom("it is no object with members"))?;
-    Ok(format!("{{\"seq\":{seq},\"mono_us\":{mono_us},\"piece\":{piece},{members},\"prev\":\"{prev}\"}}"))
 }
 
 #[derive(Serialize)]
@@ -85,9 +77,14 @@ impl Timeline {
         Ok(timeline)
     }
 
-    /// Adds what a piece reported. After an error the record is still in memory, and the next flush tries again.
+    /// Adds an event. After an error of the disk the record is still in memory, and the next flush tries again.
     pub fn append(&mut self, piece: &str, event: &Event) -> Result<()> {
         self.write(piece, event)
+    }
+
+    /// Adds what a piece reported, as it wrote it.
+    pub fn copy(&mut self, piece: &str, event: &Entry<'_>) -> Result<()> {
+        self.record(piece, event.as_str())
     }
 
     /// Writes what is in memory. Call it whenever there is nothing else to do.
@@ -134,17 +131,33 @@ impl Timeline {
     }
 
     fn write(&mut self, piece: &str, body: &impl Serialize) -> Result<()> {
-        let json = line(self.seq, clock::boot_micros(), piece, body, &self.head);
-        let json = json.map_err(|e| Error::failed("an event cannot be recorded", e, "this is a fault of bottle"))?;
-        let line = harmless(&json);
-        self.head = sha256_hex(line.as_bytes());
+        let json = serde_json::to_string(body).map_err(unrecordable)?;
+        self.record(piece, &harmless(&json))
+    }
+
+    /// Adds a record: the members of `body`, a harmless object that has some, between those that every record has.
+    fn record(&mut self, piece: &str, body: &str) -> Result<()> {
+        let members = body.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).filter(|members| !members.is_empty());
+        let members = members.ok_or_else(|| unrecordable("it is no object with members"))?;
+        let piece = serde_json::to_string(piece).map_err(unrecordable)?;
+        let begin = self.out.len();
+        // Writing to memory cannot fail.
+        let _ = write!(self.out, "{{\"seq\":{},\"mono_us\":{},\"piece\":{},", self.seq, clock::boot_micros(), harmless(&piece));
+        for part in [members, ",\"prev\":\"", &self.head, "\"}"] {
+            self.out.extend_from_slice(part.as_bytes());
+        }
+        self.head = sha256_hex(&self.out[begin..]);
         self.seq += 1;
-        self.out.extend_from_slice(&line.as_bytes()[..line.len() - 1]);
-        self.out.extend_from_slice(HASH_MEMBER.as_bytes());
-        self.out.extend_from_slice(self.head.as_bytes());
-        self.out.extend_from_slice(b"\"}\n");
+        self.out.pop();
+        for part in [HASH_MEMBER, &self.head, "\"}\n"] {
+            self.out.extend_from_slice(part.as_bytes());
+        }
         if self.out.len() >= BUFFER { self.flush() } else { Ok(()) }
     }
+}
+
+fn unrecordable(cause: impl fmt::Display) -> Error {
+    Error::failed("an event cannot be recorded", cause, "this is a fault of bottle")
 }
 
 /// Closes the timeline that a crash left open: a torn last line is cut off, and the last record says that there was a crash. `None` if

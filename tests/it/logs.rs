@@ -6,7 +6,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bottle::files::Dir;
-use bottle::logs::{Drops, PieceLog, Source, Stream};
+use bottle::logs::{Drops, Entry, PieceLog, Source, Stream};
 use bottle_contract::event::{Event, Level};
 use serde_json::Value;
 
@@ -40,11 +40,12 @@ fn bytes(records: &[Value], stream: &str, lines: bool) -> Vec<u8> {
 fn log(stream: Stream, source: Source, chunks: &[&[u8]]) -> (Vec<Value>, Vec<Event>, Drops) {
     let temp = tempfile::tempdir().unwrap();
     let mut events = Vec::new();
+    let mut keep = |event: &Entry<'_>| events.push(serde_json::from_str(event.as_str()).unwrap());
     let mut log = PieceLog::create(&Dir::open(temp.path()).unwrap(), "piece", source).unwrap();
     for chunk in chunks {
-        log.push(stream, chunk, &mut |event| events.push(event.clone()));
+        log.push(stream, chunk, &mut keep);
     }
-    let drops = log.finish(&mut |event| events.push(event.clone()));
+    let drops = log.finish(&mut keep);
     assert_eq!(mode(&temp.path().join("piece.jsonl")), 0o600);
     (records(&temp.path().join("piece.jsonl")), events, drops)
 }
@@ -117,10 +118,14 @@ fn only_an_event_on_a_sidecars_standard_error_is_one() {
     for broken in [
         format!("{line}\r"),
         format!(" {line}"),
+        format!("{line} "),
         format!("{line}{line}"),
         line.replace("info", "fine"),
         line.replace("{", "{\"level\":\"warn\","),
         line.replace("\"ready\"", "7"),
+        // What would stand in the timeline beside its own members.
+        line.replace("}", ",\"prev\":\"\"}"),
+        line.replace("{", "{\"\\u0068ash\":\"\","),
     ] {
         let (records, events, _) = log(Stream::Stderr, Source::Sidecar, &[broken.as_bytes(), b"\n"]);
         assert_eq!((records[0]["text"].as_str().unwrap(), events), (broken.as_str(), vec![]));

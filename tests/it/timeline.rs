@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bottle::digest::sha256_hex;
 use bottle::files::Dir;
+use bottle::logs::Entry;
 use bottle::timeline::{FILE, Opening, Report, Timeline, seal, verify};
 use bottle_contract::Reason;
 use bottle_contract::event::{Event, Level};
@@ -204,6 +205,25 @@ fn after_a_crash_what_was_flushed_is_sealed() {
     fs::write(&path, &broken).unwrap();
     assert!(seal(&dir, &BTreeMap::new()).unwrap_err().hint.contains("evidence"));
     assert_eq!(fs::read_to_string(&path).unwrap(), broken);
+}
+
+// covers: O12
+#[test]
+fn an_event_of_a_piece_is_copied_as_it_was_written_and_is_harmless() {
+    let temp = memory();
+    let dir = Dir::open(temp.path()).unwrap();
+    let mut timeline = Timeline::create(&dir, &OPENING).unwrap();
+    let written = serde_json::to_string(&event("refused")).unwrap();
+    assert!(written.contains('\u{202e}'));
+    timeline.copy("egress", &Entry::read(written.as_bytes()).unwrap()).unwrap();
+    timeline.append("egress", &event("refused")).unwrap();
+    timeline.close(&BTreeMap::new()).unwrap();
+    let path = temp.path().join(FILE);
+    let lines = lines(&path);
+    let members = |line: &str| line[line.find("\"time\"").unwrap()..line.find(",\"prev\"").unwrap()].to_owned();
+    assert_eq!(members(&lines[1]), members(&lines[2]));
+    assert_eq!(format!("{{{}}}", members(&lines[1])), written.replace('\u{202e}', "\\u202e").replace('\u{9b}', "\\u009b"));
+    assert!(passes(&path));
 }
 
 #[test]

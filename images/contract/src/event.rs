@@ -19,31 +19,33 @@ pub enum Level {
 }
 
 /// One line. Absent fields are left out. Texts that come from outside are stored as JSON strings, escaped by the
-/// writer; secrets and credential headers never enter one.
+/// writer; secrets and credential headers never enter one. `S` is what texts become for a reader; one that only asks whether
+/// a line is an event need not copy them. A line with a member that is not here is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
+#[serde(deny_unknown_fields)]
+pub struct Event<S = String> {
     /// RFC 3339 in UTC with milliseconds.
-    pub time: String,
+    pub time: S,
     /// How much it matters.
     pub level: Level,
     /// What happened, a stable slug: `ready`, `request`, `refused`, `tunnel`, `answer_suspicious`, `reload`,
     /// `reload_failed`, `stopping`, `push`, `fetch`, `ask`, `decision`, `error`.
-    pub event: String,
+    pub event: S,
     /// Names the request in both proxies' events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
+    pub request_id: Option<S>,
     /// The table's generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
     /// The request's method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
+    pub method: Option<S>,
     /// Scheme, host and port: `https://api.github.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<String>,
+    pub origin: Option<S>,
     /// The canonical path. Never the query: it may hold a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
+    pub path: Option<S>,
     /// The status that the agent saw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -52,16 +54,16 @@ pub struct Event {
     pub reason: Option<Reason>,
     /// The rule that decided: a route's host pattern, or a scanner rule's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rule: Option<String>,
+    pub rule: Option<S>,
     /// Where in the message: `path`, `query`, `header:user-agent`, `body@1834`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<String>,
+    pub place: Option<S>,
     /// The header that a credential was put in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub injected: Option<String>,
+    pub injected: Option<S>,
     /// The address that was dialled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dialled: Option<String>,
+    pub dialled: Option<S>,
     /// Bytes of the request's body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<u64>,
@@ -73,32 +75,33 @@ pub struct Event {
     pub micros: Option<u64>,
     /// The repository, by its name at the gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub repo: Option<String>,
+    pub repo: Option<S>,
     /// What a push would change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub refs: Vec<RefChange>,
+    pub refs: Vec<RefChange<S>>,
     /// Objects of a push's pack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<u64>,
     /// SHA-256 of a push's pack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pack: Option<String>,
+    pub pack: Option<S>,
     /// A sentence for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
+    pub message: Option<S>,
 }
 
 /// A ref that a push would change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefChange {
+#[serde(deny_unknown_fields)]
+pub struct RefChange<S = String> {
     /// Its full name, escaped.
-    pub name: String,
+    pub name: S,
     /// The id that it had, zeros for none.
-    pub old: String,
+    pub old: S,
     /// The id that it would have, zeros for none.
-    pub new: String,
+    pub new: S,
     /// What became of it: `ok`, or why not.
-    pub result: String,
+    pub result: S,
 }
 
 impl Event {
