@@ -30,11 +30,13 @@ if [ -n "${BOTTLE_PROFILE:-}" ]; then
     done | cc -c -x assembler -o "$BOTTLE_PROFILE/lacking.o" -
     flags="$flags, \"-Cprofile-generate=$BOTTLE_PROFILE\", \"-Clink-arg=$BOTTLE_PROFILE/lacking.o\""
 else
-    # Named by what is in it: cargo looks at the names in flags, not into the files.
+    # Named by what is in it, and written once: cargo compiles all of it again for another name, and for a newer time of the file.
     profile=${CARGO_TARGET_DIR:-$root/target}/$(sha256sum <images/proxies.profdata.gz | cut -c 1-16).profdata
-    mkdir -p "${profile%/*}"
-    gzip -dc images/proxies.profdata.gz >"$profile.$$"
-    mv "$profile.$$" "$profile"
+    if [ ! -e "$profile" ]; then
+        mkdir -p "${profile%/*}"
+        gzip -dc images/proxies.profdata.gz >"$profile.$$"
+        mv "$profile.$$" "$profile"
+    fi
     # A function that has changed since is compiled without it.
     flags="$flags, \"-Cprofile-use=$profile\", \"-Cllvm-args=-no-pgo-warn-mismatch\""
 fi
