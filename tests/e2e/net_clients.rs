@@ -1,5 +1,7 @@
 //! Clients as people use them, in the bottle, against the far end: they need no setting, and the far end has what they sent.
 
+use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -124,6 +126,32 @@ fn pip_and_npm_fetch_from_their_indexes() {
         let mut hosts: Vec<_> = world.since(0).iter().filter_map(|request| request.server_name.clone()).collect();
         hosts.dedup();
         assert_eq!(hosts, ["pypi.test", "files.pythonhosted.test", "registry.npmjs.test"]);
+    }
+}
+
+// covers: Y08
+#[test]
+fn cargo_fetches_from_its_registry() {
+    let manifest = "[package]\nname = \"here\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n\
+                    [dependencies]\nbottle-sample = { version = \"1\", registry = \"far\" }\n";
+    let version = Command::new("rustc").arg("-vV").output().expect("rustc runs");
+    let compiler = String::from_utf8(version.stdout).expect("rustc writes text");
+    for user in users() {
+        let world = World::new(user)
+            .route("crates.test", "")
+            // The one that builds this. To fetch, it asks a compiler for its version, and for no more.
+            .tree("cargo", Path::new(env!("CARGO")))
+            .file("rustc", &format!("#!/bin/sh\ncat <<end\n{compiler}end\n"))
+            .file("here/Cargo.toml", manifest)
+            .file("here/src/lib.rs", "")
+            .setting("env: { CARGO_REGISTRIES_FAR_INDEX: \"sparse+https://crates.test/index/\", RUSTC: /workspace/rustc }")
+            .ready("provider: shell");
+        let said =
+            world.said("cp -r here /tmp && cd /tmp/here && /workspace/cargo vendor -q >/dev/null && cat vendor/bottle-sample/src/lib.rs");
+        assert_eq!(said, "pub fn answer() -> u32 {\n    42\n}\n");
+        let paths: Vec<_> =
+            world.since(0).into_iter().map(|request| request.target.trim_start_matches("https://crates.test").to_owned()).collect();
+        assert_eq!(paths, ["/index/config.json", "/index/bo/tt/bottle-sample", "/files/bottle-sample/1.0.0/download"]);
     }
 }
 

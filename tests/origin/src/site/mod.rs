@@ -31,6 +31,8 @@ pub(crate) enum Site {
     PythonFiles,
     /// An npm registry.
     Npm,
+    /// A cargo registry.
+    Crates,
     /// Repositories over smart HTTP, below this directory or the origin's own.
     Git(Option<PathBuf>),
     /// Files below a directory.
@@ -52,6 +54,7 @@ pub(crate) fn choose(serve: &[Serve], host: &str, path: &str) -> Site {
         "pypi.test" => Site::PythonIndex,
         "files.pythonhosted.test" => Site::PythonFiles,
         "registry.npmjs.test" => Site::Npm,
+        "crates.test" => Site::Crates,
         "git.test" => Site::Git(None),
         host if host.parse::<IpAddr>().is_ok() && (path.starts_with("/v1/") || path.starts_with("/api/")) => Site::Model,
         _ => Site::Echo,
@@ -66,6 +69,7 @@ impl Site {
             Self::PythonIndex => world.packages.python_index(&arrival),
             Self::PythonFiles => world.packages.python_file(&arrival),
             Self::Npm => world.packages.npm(&arrival),
+            Self::Crates => world.packages.crates(&arrival),
             Self::Git(_) => failure(StatusCode::INTERNAL_SERVER_ERROR, "git is answered by its backend"),
             Self::Files(root) => files::answer(&root, &arrival).await,
             Self::Absent => failure(StatusCode::MISDIRECTED_REQUEST, "this origin does not serve that name"),

@@ -1,4 +1,4 @@
-//! A Python index (PEP 503) and an npm registry, with packages made at start.
+//! A Python index (PEP 503), an npm registry and a cargo registry (the Cargo Book, "Registry Index"), with packages made at start.
 
 use std::error::Error;
 use std::io::{Cursor, Write};
@@ -18,16 +18,19 @@ use crate::exchange::{Arrival, Body, failure, json, reply};
 const WHEEL: &str = "bottle_sample-1.0-py3-none-any.whl";
 /// The two npm packages: their names differ in the scope, and with it in how clients spell their paths.
 const NPM: [&str; 2] = ["bottle-sample", "@bottle/sample"];
+const CRATE: &str = "bottle-sample";
 
 /// Made once: the same bytes at every start.
 pub(crate) struct Packages {
     wheel: Bytes,
     tarballs: [Bytes; 2],
+    crate_file: Bytes,
 }
 
 impl Packages {
     pub(crate) fn build() -> Result<Self, Box<dyn Error + Send + Sync>> {
-        Ok(Self { wheel: wheel()?.into(), tarballs: [tarball(NPM[0])?.into(), tarball(NPM[1])?.into()] })
+        let tarballs = [npm_package(NPM[0])?.into(), npm_package(NPM[1])?.into()];
+        Ok(Self { wheel: wheel()?.into(), tarballs, crate_file: crate_file()?.into() })
     }
 
     pub(crate) fn python_index(&self, arrival: &Arrival) -> Response<Body> {
@@ -61,6 +64,20 @@ impl Packages {
             }
         }
         json(StatusCode::NOT_FOUND, &json!({"error": "Not found"}))
+    }
+
+    pub(crate) fn crates(&self, arrival: &Arrival) -> Response<Body> {
+        match arrival.parts.uri.path() {
+            "/index/config.json" => json(StatusCode::OK, &json!({"dl": format!("https://{}/files", arrival.host)})),
+            // Below the first two and the next two letters of the name.
+            "/index/bo/tt/bottle-sample" => {
+                let cksum = HEXLOWER.encode(&Sha256::digest(&self.crate_file));
+                let line = json!({"name": CRATE, "vers": "1.0.0", "deps": [], "cksum": cksum, "features": {}, "yanked": false});
+                reply(StatusCode::OK, "text/plain", format!("{line}\n"))
+            }
+            "/files/bottle-sample/1.0.0/download" => reply(StatusCode::OK, "application/gzip", self.crate_file.clone()),
+            _ => failure(StatusCode::NOT_FOUND, "no such crate"),
+        }
     }
 }
 
@@ -98,10 +115,19 @@ fn wheel() -> zip::result::ZipResult<Vec<u8>> {
     Ok(archive.finish()?.into_inner())
 }
 
-fn tarball(name: &str) -> std::io::Result<Vec<u8>> {
+fn npm_package(name: &str) -> std::io::Result<Vec<u8>> {
     let package = json!({"name": name, "version": "1.0.0", "main": "index.js"}).to_string();
+    tarball(&[("package/package.json", &package), ("package/index.js", "module.exports = () => 42;\n")])
+}
+
+fn crate_file() -> std::io::Result<Vec<u8>> {
+    let manifest = format!("[package]\nname = \"{CRATE}\"\nversion = \"1.0.0\"\nedition = \"2021\"\n");
+    tarball(&[("bottle-sample-1.0.0/Cargo.toml", &manifest), ("bottle-sample-1.0.0/src/lib.rs", "pub fn answer() -> u32 {\n    42\n}\n")])
+}
+
+fn tarball(files: &[(&str, &str)]) -> std::io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
-    for (path, content) in [("package/package.json", &*package), ("package/index.js", "module.exports = () => 42;\n")] {
+    for (path, content) in files {
         let mut header = tar::Header::new_ustar();
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
