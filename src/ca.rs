@@ -42,7 +42,8 @@ impl Authority {
             let cause = format!("it has {} characters, and X.509 takes 1 to {LONGEST_NAME}", common_name.chars().count());
             return Err(Error::failed("an authority's name has a wrong length", cause, "choose a shorter bottle name"));
         }
-        Self::signed(common_name, now).map_err(|e| Error::failed("cannot make a certificate authority", e, "this is a fault of bottle"))
+        Self::signed(common_name, now)
+            .map_err(|e| Error::failed("cannot make a certificate authority", e, "this is a bug in bottle: please report it"))
     }
 
     fn signed(common_name: &str, now: SystemTime) -> Result<Self, rcgen::Error> {

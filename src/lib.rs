@@ -8,15 +8,17 @@
 //! The first four are pure: no files, clock, environment, sockets or processes. Facts, time and randomness come in as data. Modules that
 //! act say so below; clippy refuses effects everywhere else (`clippy.toml`), and `tests/it/tidy.rs` checks who may depend on whom.
 //!
-//! What runs inside a bottle is not here but in `images/`: `init` (the first process of each piece), `egress`, `pipelock`, and what they
+//! What runs inside a bottle is not here but in `images/`: `init` (the first process of each component), `egress`, `pipelock`, and what they
 //! share. The two sides agree on `images/contract` and on nothing else.
 //!
 //! What must hold:
-//! - One thread. The kernel ends the pieces when the thread that started them ends, and a `clone` copies one thread only.
+//! - One thread. The kernel ends the components when the thread that started them ends, and a `clone` copies one thread only.
 //! - Nothing is made before it is recorded, and what is recorded is undone by the same code after a run and after a crash.
 //! - A value of a secret is in this process, and in one file in memory for the one sidecar that uses it. It is in no plan, argument or log.
 //! - The agent's first instruction comes after the last sidecar has said that it serves, and its last before any of them is asked to end.
 
+#[expect(clippy::disallowed_methods, reason = "effect island: looks at the host's programs")]
+pub mod agent_program;
 #[expect(clippy::disallowed_methods, reason = "effect island: performs plans")]
 pub mod backend;
 pub mod ca;
@@ -40,8 +42,6 @@ pub mod limits;
 pub mod logs;
 pub mod manifest;
 pub mod plan;
-#[expect(clippy::disallowed_methods, reason = "effect island: looks at the host's programs")]
-pub mod programs;
 pub mod render;
 pub mod signals;
 #[expect(clippy::disallowed_methods, reason = "effect island: locks, and who holds them")]

@@ -65,7 +65,7 @@ pub fn resolve(plan: &Plan, host: &dyn Fn(&str) -> Option<String>, read: Read<'_
         .map_err(|_| Error::failed("cannot make a random key", "the system gave no random bytes", "see if getrandom works here"))?;
     let secrets: Vec<&[u8]> = tokens.values().map(|v| v.as_bytes()).collect();
     let fingerprints = serde_json::to_value(Fingerprints::of(key, &secrets))
-        .map_err(|e| Error::failed("cannot describe the bottle's secrets", e, "this is a fault of bottle"))?;
+        .map_err(|e| Error::failed("cannot describe the bottle's secrets", e, "this is a bug in bottle: please report it"))?;
     Ok(Values { env, tokens, fingerprints })
 }
 

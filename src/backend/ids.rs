@@ -1,37 +1,37 @@
-//! Who a piece is on the host: the operator, or, when the operator is root, a number that owns nothing else.
+//! Who a component is on the host: the operator, or, when the operator is root, a number that owns nothing else.
 
 use serde::Serialize;
 
 use crate::plan::Plan;
 
-/// The user and group that every piece sees itself as. Not 0: some agents refuse to run as root, and nothing inside
+/// The user and group that every component sees itself as. Not 0: some agents refuse to run as root, and nothing inside
 /// needs it.
 pub const INSIDE: u32 = 1000;
 
-/// The first number for pieces that root starts: in the range that Linux distributions leave to containers
+/// The first number for components that root starts: in the range that Linux distributions leave to containers
 /// (524288 to 1879048191), away from its start, where `subuid` ranges lie.
 const FIRST: u32 = 0x6f00_0000;
 /// Numbers for each bottle.
 const EACH: u32 = 16;
 
-/// User and group of a piece on the host.
+/// User and group of a component on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Ids {
     /// User.
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// The supervisor is root, so that the piece is somebody else.
+    /// The supervisor is root, so that the component is somebody else.
     pub foreign: bool,
 }
 
-/// The numbers of a piece of a plan: the agent's come first, the sidecars' follow.
-pub fn in_plan(operator: (u32, u32), plan: &Plan, piece: &str) -> Ids {
-    let position = plan.sidecars.iter().position(|s| s.piece == piece);
+/// The numbers of a component of a plan: the agent's come first, the sidecars' follow.
+pub fn in_plan(operator: (u32, u32), plan: &Plan, component: &str) -> Ids {
+    let position = plan.sidecars.iter().position(|s| s.component == component);
     for_piece(operator, &plan.id, position.map_or(0, |n| 1 + u32::try_from(n).unwrap_or(0)))
 }
 
-/// Numbers for the piece at `index` of the bottle `id`. Two bottles of root may come to share numbers; they still
+/// Numbers for the component at `index` of the bottle `id`. Two bottles of root may come to share numbers; they still
 /// share no namespace through which one could reach the other.
 pub fn for_piece(operator: (u32, u32), id: &str, index: u32) -> Ids {
     let (uid, gid) = operator;

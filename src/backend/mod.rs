@@ -2,15 +2,15 @@
 
 pub mod compose;
 pub mod embedded;
-mod ends;
 mod etc;
 pub mod host_tree;
 pub mod ids;
-pub mod programs;
+mod prepared_workspace;
 mod provision;
+pub mod sidecar_programs;
 mod spec;
+mod stdio;
 pub mod undo;
-mod workplace;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -23,23 +23,23 @@ use crate::error::{Error, Result};
 use crate::plan::Step;
 use crate::store::Claim;
 use crate::values::Values;
-pub use ends::Ends;
+pub use stdio::Stdio;
 
 /// What a backend needs besides the plan.
-pub struct Given {
+pub struct BackendInput {
     /// The values that the plan names.
     pub values: Values,
     /// Rows and columns of the operator's terminal.
     pub window: (u16, u16),
     /// The unpacked image that the agent's root is made of.
     pub image: Option<PathBuf>,
-    /// The image of each piece, for an engine.
+    /// The image of each component, for an engine.
     pub archives: BTreeMap<String, Archive>,
 }
 
-impl Given {
+impl BackendInput {
     /// For a look at the host only.
-    pub fn nothing() -> Self {
+    pub fn empty() -> Self {
         Self { values: Values::nothing(), window: (0, 0), image: None, archives: BTreeMap::new() }
     }
 }
@@ -81,19 +81,19 @@ pub trait Backend {
     fn check(&self) -> Result<Vec<String>>;
 
     /// Performs a step. What it makes outside the state directory is recorded in `claim` first.
-    fn apply(&mut self, step: &Step, claim: &mut Claim) -> Result<Applied>;
+    fn apply(&mut self, step: &Step, claim: &mut Claim) -> Result<Effect>;
 
     /// Goes on with the step that waits, now that its descriptor is readable.
-    fn proceed(&mut self, claim: &mut Claim) -> Result<Applied>;
+    fn resume(&mut self, claim: &mut Claim) -> Result<Effect>;
 
     /// What the step that waits waits for, in the words of an error.
-    fn awaited(&mut self) -> Option<Error>;
+    fn pending_error(&mut self) -> Option<Error>;
 
-    /// Takes the sockets that a piece opened for others, in the order of the plan.
+    /// Takes the sockets that a component opened for others, in the order of the plan.
     fn listeners(&mut self, sockets: Vec<OwnedFd>) -> Result<()>;
 
     /// What the last step could not take along, for the operator.
-    fn left_out(&mut self) -> Vec<String>;
+    fn notes(&mut self) -> Vec<String>;
 
     /// The agent runs: what only the start needed, secrets first of all, is forgotten.
     fn released(&mut self);
@@ -105,22 +105,22 @@ pub trait Backend {
 
 /// What a step has started.
 #[derive(Debug)]
-pub enum Applied {
+pub enum Effect {
     /// It is done.
     Done,
-    /// A piece runs from here on.
-    Piece(Cell),
-    /// A piece runs, and the next step must wait until it has opened its sockets.
-    PieceThenListeners(Cell),
-    /// It goes on, by [`Backend::proceed`], when this descriptor is readable.
-    Waits(OwnedFd),
+    /// A component runs from here on.
+    Spawned(Process),
+    /// A component runs, and the next step must wait until it has opened its sockets.
+    SpawnedThenListeners(Process),
+    /// It goes on, by [`Backend::resume`], when this descriptor is readable.
+    Pending(OwnedFd),
 }
 
-/// A running piece, as the supervisor watches it.
+/// A running component, as the supervisor watches it.
 #[derive(Debug)]
-pub struct Cell {
+pub struct Process {
     /// Its name.
-    pub piece: String,
+    pub component: String,
     /// Its first process on the host.
     pub pid: Pid,
     /// The same, beyond any reuse of the number.
@@ -130,5 +130,5 @@ pub struct Cell {
     /// Its first process only holds it, and passes signals on to its program.
     pub held: bool,
     /// What is read from it, and written to it.
-    pub ends: Ends,
+    pub stdio: Stdio,
 }

@@ -1,4 +1,4 @@
-//! What a piece is given before it starts, the same in every backend: its authority, configuration, secrets and
+//! What a component is given before it starts, the same in every backend: its authority, configuration, secrets and
 //! sockets.
 
 use std::fs;
@@ -31,18 +31,20 @@ const ROOT_FILES: [&str; 5] = [
     "/etc/ssl/certs/ca-bundle.crt",
 ];
 /// No certificate file is larger; the system's roots take a quarter of a megabyte.
-const LARGEST: u64 = 8 << 20;
+const MAX_FILE_BYTES: u64 = 8 << 20;
 
 /// The sidecar of this name.
-pub(super) fn sidecar<'p>(plan: &'p Plan, piece: &str) -> Result<&'p SidecarPlan> {
-    let found = plan.sidecars.iter().find(|s| s.piece == piece);
-    found.ok_or_else(|| Error::failed(format!("the plan has no `{piece}`"), "a step names it", "this is a fault of bottle"))
+pub(super) fn sidecar<'p>(plan: &'p Plan, component: &str) -> Result<&'p SidecarPlan> {
+    let found = plan.sidecars.iter().find(|s| s.component == component);
+    found.ok_or_else(|| {
+        Error::failed(format!("the plan has no `{component}`"), "a step names it", "this is a bug in bottle: please report it")
+    })
 }
 
-/// Makes a piece's certificate authority; returns its certificate.
-pub(super) fn authority(piece: &str, id: &str, claim: &Claim, ids: Ids) -> Result<String> {
-    let authority = Authority::generate(&format!("bottle {piece} {id}"), SystemTime::now())?;
-    let dir = claim.runtime()?.subdir(piece)?.subdir("ca")?;
+/// Makes a component's certificate authority; returns its certificate.
+pub(super) fn authority(component: &str, id: &str, claim: &Claim, ids: Ids) -> Result<String> {
+    let authority = Authority::generate(&format!("bottle {component} {id}"), SystemTime::now())?;
+    let dir = claim.runtime()?.subdir(component)?.subdir("ca")?;
     dir.write_new(names::CA_CERT, authority.cert_pem.as_bytes(), PUBLIC)?;
     dir.write_new(names::CA_KEY, authority.key_pem.as_bytes(), PRIVATE)?;
     give(&dir, &[names::CA_CERT, names::CA_KEY], ids)?;
@@ -51,11 +53,10 @@ pub(super) fn authority(piece: &str, id: &str, claim: &Claim, ids: Ids) -> Resul
 
 /// Writes a sidecar's configuration.
 pub(super) fn configuration(sidecar: &SidecarPlan, values: &Values, claim: &Claim, ids: Ids) -> Result<()> {
-    let dir = claim.runtime()?.subdir(&sidecar.piece)?.subdir("config")?;
-    let (name, text) = sidecar
-        .config
-        .render(&values.fingerprints)
-        .map_err(|e| Error::failed(format!("cannot write the configuration of {}", sidecar.piece), e, "this is a fault of bottle"))?;
+    let dir = claim.runtime()?.subdir(&sidecar.component)?.subdir("config")?;
+    let (name, text) = sidecar.config.render(&values.fingerprints).map_err(|e| {
+        Error::failed(format!("cannot write the configuration of {}", sidecar.component), e, "this is a bug in bottle: please report it")
+    })?;
     let mut files = vec![(name.to_owned(), text.into_bytes())];
     for (name, path) in &sidecar.trust {
         files.push((name.clone(), read_certificates(path)?));
@@ -71,17 +72,21 @@ pub(super) fn configuration(sidecar: &SidecarPlan, values: &Values, claim: &Clai
 
 /// Writes a sidecar's secrets.
 pub(super) fn secrets(sidecar: &SidecarPlan, values: &Values, claim: &Claim, ids: Ids) -> Result<()> {
-    let dir = claim.runtime()?.subdir(&sidecar.piece)?.subdir("secrets")?;
+    let dir = claim.runtime()?.subdir(&sidecar.component)?.subdir("secrets")?;
     for secret in &sidecar.secrets {
         let value = values.tokens.get(&secret.token_ref).ok_or_else(|| {
-            Error::failed(format!("the token `{}` has no value", secret.token_ref), "it was not resolved", "this is a fault of bottle")
+            Error::failed(
+                format!("the token `{}` has no value", secret.token_ref),
+                "it was not resolved",
+                "this is a bug in bottle: please report it",
+            )
         })?;
         dir.write_new(&secret.slot, value.as_bytes(), PRIVATE)?;
     }
     give(&dir, &sidecar.secrets.iter().map(|s| s.slot.as_str()).collect::<Vec<_>>(), ids)
 }
 
-/// Makes a directory and the files in it the property of a piece that is somebody else. The parent stays closed to it.
+/// Makes a directory and the files in it the property of a component that is somebody else. The parent stays closed to it.
 pub(super) fn give(dir: &Dir, files: &[&str], ids: Ids) -> Result<()> {
     if !ids.foreign {
         return Ok(());
@@ -101,7 +106,7 @@ pub(super) fn unix_listener(link: &Dir, name: &str, foreign: bool) -> Result<Own
     let failed =
         |e: io::Error| Error::failed(format!("cannot listen on {}", link.path().join(name).display()), e, "see if /proc is mounted");
     let listener = UnixListener::bind(path).map_err(failed)?;
-    // Nobody but the pieces that the directory is mounted into can come near it: its parent is closed.
+    // Nobody but the components that the directory is mounted into can come near it: its parent is closed.
     let (directory, socket) = if foreign { (0o755, 0o666) } else { (0o700, 0o600) };
     chmodat(link.fd(), name, Mode::from_raw_mode(socket), AtFlags::empty())
         .and_then(|()| rustix::fs::fchmod(link.fd(), Mode::from_raw_mode(directory)))
@@ -109,7 +114,7 @@ pub(super) fn unix_listener(link: &Dir, name: &str, foreign: bool) -> Result<Own
     Ok(listener.into())
 }
 
-/// What a piece needs to resolve names as the host does. A file that is missing is missing for the piece.
+/// What a component needs to resolve names as the host does. A file that is missing is missing for the component.
 pub(super) fn resolution() -> Vec<(PathBuf, String)> {
     ["/etc/resolv.conf", "/etc/hosts"].iter().filter_map(|path| Some((PathBuf::from(path), fs::read_to_string(path).ok()?))).collect()
 }
@@ -135,6 +140,6 @@ pub(super) fn read_certificates(path: &Path) -> Result<Vec<u8>> {
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut io::Read::take(fs::File::open(path)?, LARGEST), &mut bytes)?;
+    io::Read::read_to_end(&mut io::Read::take(fs::File::open(path)?, MAX_FILE_BYTES), &mut bytes)?;
     Ok(bytes)
 }

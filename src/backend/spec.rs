@@ -1,4 +1,4 @@
-//! What a piece is told in every backend; each adds how it reaches networks and files.
+//! What a component is told in every backend; each adds how it reaches networks and files.
 
 use bottle_contract::names;
 use bottle_init::spec::{Exec, Mode, SeccompProfile, Spec, Surroundings};
@@ -40,13 +40,13 @@ pub(super) fn sidecar(sidecar: &SidecarPlan, program: String, handed: Vec<(Strin
     Spec {
         own_network: sidecar.network == Network::None,
         exec: Exec { program_fd: None, argv: vec![program], env, cwd: "/".into() },
-        ..blank(&sidecar.piece, &sidecar.piece, Mode::Sidecar, surroundings)
+        ..blank(&sidecar.component, &sidecar.component, Mode::Sidecar, surroundings)
     }
 }
 
-fn blank(piece: &str, hostname: &str, mode: Mode, surroundings: Surroundings) -> Spec {
+fn blank(component: &str, hostname: &str, mode: Mode, surroundings: Surroundings) -> Spec {
     Spec {
-        piece: piece.to_owned(),
+        component: component.to_owned(),
         hostname: hostname.to_owned(),
         mode,
         surroundings,

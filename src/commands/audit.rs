@@ -79,8 +79,8 @@ fn tell(
     if report.crashed {
         writeln!(out, "closed after a crash: what was in memory then is missing")?;
     }
-    for (piece, bytes) in &report.dropped {
-        writeln!(out, "the log of {} is missing {bytes} bytes", Untrusted::new(piece))?;
+    for (component, bytes) in &report.dropped {
+        writeln!(out, "the log of {} is missing {bytes} bytes", Untrusted::new(component))?;
     }
     Ok(0)
 }

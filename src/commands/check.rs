@@ -22,7 +22,7 @@ use crate::plan::build::Facts;
 use crate::plan::{Plan, SidecarConfig, plan};
 
 /// A body at most: what a person would want to know about is far smaller.
-const LARGEST: u64 = 256 << 20;
+const MAX_INPUT_BYTES: u64 = 256 << 20;
 
 /// Ask whether a request would be let out, and by which rule, without sending anything
 #[derive(Debug, clap::Args)]
@@ -82,7 +82,8 @@ fn policies(plan: &Plan, host: &dyn Fn(&str) -> Option<String>) -> Result<(Optio
             SidecarConfig::GitGate(_) => {}
         }
     }
-    let fault = |why: &dyn std::fmt::Display| Error::failed("cannot make the bottle's policy", why, "this is a fault of bottle");
+    let fault =
+        |why: &dyn std::fmt::Display| Error::failed("cannot make the bottle's policy", why, "this is a bug in bottle: please report it");
     let mut config = door.ok_or_else(|| fault(&"it has no door"))?;
     let values: Vec<String> = plan.sidecars.iter().flat_map(|s| &s.secrets).filter_map(|secret| host(&secret.token_ref)).collect();
     let secrets: Vec<&[u8]> = values.iter().map(|value| value.trim().as_bytes()).collect();
@@ -94,10 +95,10 @@ fn body(path: &Path) -> Result<Vec<u8>> {
     let failed = |e: io::Error| Error::usage("the body cannot be read", e, "name a file, or `-` for standard input");
     let mut bytes = Vec::new();
     match path.as_os_str() == "-" {
-        true => io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?,
-        false => std::fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)).map_err(failed)?,
+        true => io::stdin().lock().take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?,
+        false => std::fs::File::open(path).and_then(|file| file.take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes)).map_err(failed)?,
     };
-    if bytes.len() as u64 > LARGEST { Err(failed(io::Error::other("larger than 256 MiB"))) } else { Ok(bytes) }
+    if bytes.len() as u64 > MAX_INPUT_BYTES { Err(failed(io::Error::other("larger than 256 MiB"))) } else { Ok(bytes) }
 }
 
 /// What is told.
@@ -108,7 +109,7 @@ struct Shown {
     url: String,
     /// In canonical form, as it would be sent.
     target: Option<String>,
-    piece: Option<&'static str>,
+    component: Option<&'static str>,
     reason: Option<Reason>,
     message: Option<String>,
     rule: Option<String>,
@@ -128,7 +129,7 @@ impl Shown {
             method: shown(method),
             url: shown(url),
             target: None,
-            piece: None,
+            component: None,
             reason: None,
             message: None,
             rule: None,
@@ -153,12 +154,12 @@ impl Shown {
                     Way::Resolve => "the address would be dialled".to_owned(),
                 });
             }
-            Err(Denied { piece, refused }) => {
+            Err(Denied { component, refused }) => {
                 // What holds a secret is not repeated.
                 if refused.reason == Reason::SecretDetected {
                     told.url = "(a URL that is not repeated)".to_owned();
                 }
-                told.piece = Some(piece);
+                told.component = Some(component);
                 told.reason = Some(refused.reason);
                 told.message = Some(shown(&refused.message));
                 told.rule = refused.rule.as_deref().map(shown);
@@ -191,7 +192,7 @@ fn text(told: &Shown, out: &mut dyn Write) -> io::Result<()> {
     };
     let reason = told.reason.map(|reason| reason.to_string());
     row(told.verdict, &Some(format!("{} {}", told.method, told.target.as_ref().unwrap_or(&told.url))))?;
-    row("by", &told.piece.map(str::to_owned))?;
+    row("by", &told.component.map(str::to_owned))?;
     row("reason", &reason)?;
     row("because", &told.message)?;
     row("rule", &told.rule)?;

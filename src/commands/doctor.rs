@@ -22,7 +22,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         Format::Text => doctor::text(&findings),
         Format::Json => serde_json::to_string_pretty(&doctor::json(&findings))
             .map(|text| text + "\n")
-            .map_err(|e| Error::failed("cannot print the findings", e, "this is a fault of bottle"))?,
+            .map_err(|e| Error::failed("cannot print the findings", e, "this is a bug in bottle: please report it"))?,
     };
     out.write_all(text.as_bytes()).map_err(cannot_write)?;
     Ok(doctor::code(&findings))

@@ -31,7 +31,7 @@ struct Shown<'a> {
     bottle: &'a str,
     request_id: &'a str,
     verdict: &'static str,
-    piece: Option<&'a str>,
+    component: Option<&'a str>,
     reason: Option<Reason>,
     rule: Option<&'a str>,
     place: Option<&'a str>,
@@ -41,13 +41,13 @@ struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     fn new(bottle: &'a str, request_id: &'a str, records: &'a [Record]) -> Self {
-        let told: Vec<_> = records.iter().map(|record| (record.piece.as_str(), &record.event)).collect();
+        let told: Vec<_> = records.iter().map(|record| (record.component.as_str(), &record.event)).collect();
         let refused = refusal(&told);
         Self {
             bottle,
             request_id,
             verdict: if refused.is_some() { "refused" } else { "allowed" },
-            piece: refused.map(|(piece, ..)| piece),
+            component: refused.map(|(component, ..)| component),
             reason: refused.map(|(_, reason, _)| reason),
             rule: refused.and_then(|(_, _, event)| event.rule.as_deref()),
             place: refused.and_then(|(_, _, event)| event.place.as_deref()),
@@ -89,7 +89,7 @@ fn tell(format: Format, id: &str, found: &[(String, Vec<Record>)], out: &mut dyn
         match format {
             Format::Json => writeln!(out, "{}", crate::logs::harmless(&serde_json::to_string(&Shown::new(bottle, id, records))?))?,
             Format::Text => {
-                let told: Vec<_> = records.iter().map(|record| (record.piece.as_str(), &record.event)).collect();
+                let told: Vec<_> = records.iter().map(|record| (record.component.as_str(), &record.event)).collect();
                 out.write_all(explain(bottle, id, &told).as_bytes())?;
             }
         }

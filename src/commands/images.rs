@@ -9,7 +9,7 @@ use bottle_contract::Untrusted;
 use serde::Serialize;
 
 use super::{Format, NO, output};
-use crate::backend::programs::Installed;
+use crate::backend::sidecar_programs::Installed;
 use crate::error::{Error, Result};
 use crate::files::{Dir, PUBLIC};
 use crate::image::{self, Archive, EPOCH_VARIABLE, Epoch, Recipe, Verdict};

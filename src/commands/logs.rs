@@ -1,4 +1,4 @@
-//! `bottle logs`: what the pieces wrote, in the order of their clocks.
+//! `bottle logs`: what the components wrote, in the order of their clocks.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -16,17 +16,17 @@ use crate::logs::EXTENSION;
 use crate::store::{Entry, Layout, Status};
 
 /// The longest line that is shown: a record holds at most 256 KiB of output, six times as much when all of it is escaped.
-const LONGEST: u64 = 4 << 20;
+const MAX_LINE_BYTES: u64 = 4 << 20;
 /// How often new lines are looked for.
-const PERIOD: Duration = Duration::from_millis(100);
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Shows the logs of a bottle: every piece's in one order, or one piece's.
+/// Shows the logs of a bottle: every component's in one order, or one component's.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The bottle.
     pub id: String,
-    /// The piece: `agent`, `egress`, `pipelock`, `git-gate`, `supervise`.
-    pub piece: Option<String>,
+    /// The component: `agent`, `egress`, `pipelock`, `git-gate`, `supervise`.
+    pub component: Option<String>,
     /// Goes on until the bottle ends.
     #[arg(short, long)]
     pub follow: bool,
@@ -49,7 +49,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         if !(args.follow && runs) {
             return Ok(0);
         }
-        std::thread::sleep(PERIOD);
+        std::thread::sleep(FOLLOW_INTERVAL);
         logs.entry = named(layout, &args.id)?;
     }
 }
@@ -63,7 +63,7 @@ struct Logs<'a> {
 
 /// A log that is being read.
 struct Log {
-    piece: String,
+    component: String,
     lines: BufReader<File>,
     /// The next line, perhaps not complete.
     line: Vec<u8>,
@@ -76,7 +76,7 @@ impl Logs<'_> {
         let state = store.open_subdir(self.entry.id.as_str())?;
         let names = if state.stat("logs")?.is_some() { entries(&state.open_subdir("logs")?)? } else { Vec::new() };
         let known: Vec<&str> = names.iter().filter_map(|name| name.to_str()?.strip_suffix(EXTENSION)).collect();
-        if let Some(piece) = self.args.piece.as_deref().filter(|piece| !known.contains(piece) && self.open.is_empty()) {
+        if let Some(component) = self.args.component.as_deref().filter(|component| !known.contains(component) && self.open.is_empty()) {
             if self.args.follow && self.entry.status == Status::Running {
                 return Ok(());
             }
@@ -84,14 +84,15 @@ impl Logs<'_> {
                 [] => "it has no logs".to_owned(),
                 known => format!("it has logs of {}", known.join(", ")),
             };
-            let what = format!("there is no log of `{}` in `{}`", Untrusted::new(piece), self.entry.id);
+            let what = format!("there is no log of `{}` in `{}`", Untrusted::new(component), self.entry.id);
             return Err(Error::usage(what, cause, "name one of these, or none for all"));
         }
-        let wanted = |piece: &str| self.args.piece.as_deref().is_none_or(|wanted| wanted == piece);
-        let new: Vec<&str> = known.into_iter().filter(|piece| wanted(piece) && self.open.iter().all(|log| log.piece != *piece)).collect();
-        for piece in new {
-            let file = state.open_subdir("logs")?.open_file(format!("{piece}{EXTENSION}"))?;
-            self.open.push(Log { piece: piece.to_owned(), lines: BufReader::new(file), line: Vec::new() });
+        let wanted = |component: &str| self.args.component.as_deref().is_none_or(|wanted| wanted == component);
+        let new: Vec<&str> =
+            known.into_iter().filter(|component| wanted(component) && self.open.iter().all(|log| log.component != *component)).collect();
+        for component in new {
+            let file = state.open_subdir("logs")?.open_file(format!("{component}{EXTENSION}"))?;
+            self.open.push(Log { component: component.to_owned(), lines: BufReader::new(file), line: Vec::new() });
         }
         Ok(())
     }
@@ -112,7 +113,7 @@ impl Logs<'_> {
                         out.write_all(b"\n")?;
                     }
                 }
-                Format::Text => writeln!(out, "{}", text(&log.piece, &log.line))?,
+                Format::Text => writeln!(out, "{}", text(&log.component, &log.line))?,
             }
             log.line.clear();
             next[index] = log.fill(end)?;
@@ -125,9 +126,9 @@ impl Logs<'_> {
 impl Log {
     /// Reads the next line, if it is complete or the last, and returns its time.
     fn fill(&mut self, end: bool) -> io::Result<Option<String>> {
-        let room = LONGEST.saturating_sub(self.line.len() as u64);
+        let room = MAX_LINE_BYTES.saturating_sub(self.line.len() as u64);
         (&mut self.lines).take(room).read_until(b'\n', &mut self.line)?;
-        let complete = self.line.last() == Some(&b'\n') || self.line.len() as u64 >= LONGEST;
+        let complete = self.line.last() == Some(&b'\n') || self.line.len() as u64 >= MAX_LINE_BYTES;
         let last = end && !self.line.is_empty();
         if !complete && !last {
             return Ok(None);
@@ -162,11 +163,11 @@ struct Line {
 }
 
 /// One line for people; everything in it may come from the agent.
-fn text(piece: &str, line: &[u8]) -> String {
+fn text(component: &str, line: &[u8]) -> String {
     let Ok(line) = serde_json::from_slice::<Line>(line) else {
-        return format!("{:24}  {piece:10}  {}", "-", Untrusted::new(line));
+        return format!("{:24}  {component:10}  {}", "-", Untrusted::new(line));
     };
-    let mut shown = format!("{:24}  {piece:10} ", Untrusted::new(&line.time).to_string());
+    let mut shown = format!("{:24}  {component:10} ", Untrusted::new(&line.time).to_string());
     let mut add = |word: &str| {
         shown.push(' ');
         shown.push_str(&Untrusted::new(word).to_string());

@@ -13,7 +13,7 @@ use crate::digest::sha256_hex;
 use crate::error::{Error, Result};
 
 /// The size of a file at most: gitleaks' own has a tenth of it.
-const LARGEST: u64 = 1 << 20;
+const MAX_RULES_BYTES: u64 = 1 << 20;
 
 /// Reads and checks each file.
 pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<RuleFile>> {
@@ -36,6 +36,6 @@ fn text(path: &Path) -> io::Result<String> {
         return Err(io::Error::other("not a regular file"));
     }
     let mut text = String::new();
-    file.take(LARGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST { Err(io::Error::other("larger than 1 MiB")) } else { Ok(text) }
+    file.take(MAX_RULES_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_RULES_BYTES { Err(io::Error::other("larger than 1 MiB")) } else { Ok(text) }
 }

@@ -12,12 +12,12 @@ use zeroize::Zeroizing;
 use super::rules;
 use crate::backend::compose::{Compose, engine::Engine};
 use crate::backend::embedded::Embedded;
-use crate::backend::{self, Backend, Given, Kind};
+use crate::backend::{self, Backend, BackendInput, Kind};
 use crate::digest::sha256_hex;
 use crate::error::{Error, NOT_FOUND, Result};
-use crate::lifecycle::end::Ending;
-use crate::lifecycle::table::Times;
-use crate::lifecycle::{self, watch::Wishes};
+use crate::lifecycle::outcome::Outcome;
+use crate::lifecycle::state_machine::Times;
+use crate::lifecycle::{self, watch::RunOptions};
 use crate::manifest::{
     self,
     model::{self, Resolved, Rootfs},
@@ -31,18 +31,18 @@ use crate::signals::Signals;
 use crate::store::{Claim, Exit, Id, Layout, Object, Phase};
 use crate::terminal::Answer;
 use crate::timeline::{Opening, Timeline};
-use crate::{clock, image, limits, programs, terminal, values, workspace};
+use crate::{agent_program, clock, image, limits, terminal, values, workspace};
 
 /// Names the backend.
-const BACKEND: &str = "BOTTLE_BACKEND";
+const BACKEND_VARIABLE: &str = "BOTTLE_BACKEND";
 /// How long everything up to the agent's first instruction may take.
-const START: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same on an engine, which may have images to load and be busy with others.
-const START_ON_ENGINE: Duration = Duration::from_secs(120);
+const ENGINE_START_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the sidecars may take to end by themselves.
-const WIND: Duration = Duration::from_secs(2);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an agent may take to end after it was asked, in seconds.
-const GRACE: u64 = 10;
+const DEFAULT_GRACE_SECONDS: u64 = 10;
 
 /// Start an agent in a bottle
 #[derive(Clone, Debug, clap::Args)]
@@ -65,7 +65,7 @@ pub struct Args {
     #[arg(long, value_name = "ID")]
     pub name: Option<String>,
     /// Seconds that the agent has to end after it was asked
-    #[arg(long, value_name = "SECONDS", default_value_t = GRACE)]
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_GRACE_SECONDS)]
     pub grace: u64,
     /// What makes the bottle; without it, $BOTTLE_BACKEND, then what the manifest says
     #[arg(long, value_enum)]
@@ -105,7 +105,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let library = manifest::load(&layout.config, home.as_deref(), Some(&directory))?;
     let resolved = library.resolve(&args.agent)?;
     let own = agent::program(&resolved.agent).filter(|_| resolved.bottle.rootfs == Rootfs::Host);
-    let program = own.and_then(programs::look_up);
+    let program = own.and_then(agent_program::look_up);
     let rules = rules::read(&resolved.bottle.scan.rules)?;
     let facts = Facts { directory, terminal: terminal::is_interactive(), term: std::env::var("TERM").ok(), program, rules };
     let wish =
@@ -127,7 +127,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let ask: values::Ask<'_> = &mut ask;
     let values = values::resolve(&draft, &host, &read_secret, (facts.terminal && !args.headless).then_some(ask))?;
     let engine = (kind == Kind::Compose).then(Engine::find).transpose()?;
-    let notes = made(engine.as_ref(), &draft, Given::nothing())?.check()?;
+    let notes = made(engine.as_ref(), &draft, BackendInput::empty())?.check()?;
     let (image, archives) = match (kind, &draft.rootfs) {
         (Kind::Compose, _) => (None, archives(&draft, layout)?),
         (Kind::Embedded, Rootfs::Image(archive)) => (Some(image::unpacked(archive, layout)?), BTreeMap::new()),
@@ -136,9 +136,9 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     confirm(args, kind, &draft, &notes, &mut signals)?;
     let mut claim = Claim::new(layout, base, args.name.as_deref())?;
     let plan = plan(&resolved, claim.id().as_str(), &wish, &facts);
-    let given = Given { values, window: terminal::window(), image, archives };
+    let given = BackendInput { values, window: terminal::window(), image, archives };
     let result = made(engine.as_ref(), &plan, given).and_then(|backend| live(args, &resolved, &plan, backend, &mut claim, &mut signals));
-    let (ending, troubles) = match result {
+    let (outcome, troubles) = match result {
         Ok(ended) => ended,
         Err(error) => {
             // Nothing was started: the failure itself is all there is to keep.
@@ -148,9 +148,9 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
             return Err(error);
         }
     };
-    tell(&plan, &ending, &troubles);
+    tell(&plan, &outcome, &troubles);
     tell_changes(&mut claim);
-    Ok(ending.code())
+    Ok(outcome.code())
 }
 
 /// Who makes the bottle: the command line says it, else the environment, else the manifest.
@@ -158,10 +158,14 @@ fn kind(args: &Args, resolved: &Resolved) -> Result<Kind> {
     if let Some(kind) = args.backend {
         return Ok(kind);
     }
-    match std::env::var(BACKEND) {
+    match std::env::var(BACKEND_VARIABLE) {
         Ok(name) if !name.is_empty() => Kind::from_str(&name, false).map_err(|_| {
             let name = bottle_contract::Untrusted::new(&name).to_string();
-            Error::usage(format!("{BACKEND} is `{name}`"), "there is no such backend", "set it to `embedded` or `compose`, or unset it")
+            Error::usage(
+                format!("{BACKEND_VARIABLE} is `{name}`"),
+                "there is no such backend",
+                "set it to `embedded` or `compose`, or unset it",
+            )
         }),
         _ => Ok(match resolved.bottle.backend {
             model::Backend::Embedded => Kind::Embedded,
@@ -171,30 +175,30 @@ fn kind(args: &Args, resolved: &Resolved) -> Result<Kind> {
 }
 
 /// The backend of a start.
-fn made<'p>(engine: Option<&Engine>, plan: &'p Plan, given: Given) -> Result<Box<dyn Backend + 'p>> {
+fn made<'p>(engine: Option<&Engine>, plan: &'p Plan, given: BackendInput) -> Result<Box<dyn Backend + 'p>> {
     Ok(match engine {
         Some(engine) => Box::new(Compose::new(plan, given, engine.clone())),
         None => Box::new(Embedded::new(plan, given)?),
     })
 }
 
-/// The images of all pieces, for an engine. `BOTTLE_IMAGE_EGRESS=FILE` names another archive, and so for each piece.
+/// The images of all components, for an engine. `BOTTLE_IMAGE_EGRESS=FILE` names another archive, and so for each component.
 fn archives(plan: &Plan, layout: &Layout) -> Result<BTreeMap<String, backend::Archive>> {
     let epoch = image::Epoch::parse(std::env::var_os(image::EPOCH_VARIABLE).as_deref())?;
     let of_file = |path: &Path| Ok(backend::Archive { id: image::config_digest(path)?, path: path.to_owned() });
     let mut archives = BTreeMap::new();
-    for piece in std::iter::once(AGENT).chain(plan.sidecars.iter().map(|s| s.piece.as_str())) {
-        let named = std::env::var_os(format!("BOTTLE_IMAGE_{}", piece.to_ascii_uppercase().replace('-', "_")));
+    for component in std::iter::once(AGENT).chain(plan.sidecars.iter().map(|s| s.component.as_str())) {
+        let named = std::env::var_os(format!("BOTTLE_IMAGE_{}", component.to_ascii_uppercase().replace('-', "_")));
         let archive = match (named, &plan.rootfs) {
             (Some(path), _) => of_file(Path::new(&path))?,
-            (None, Rootfs::Image(path)) if piece == AGENT => of_file(path)?,
+            (None, Rootfs::Image(path)) if component == AGENT => of_file(path)?,
             (None, _) => {
-                let recipe = image::find(if piece == AGENT { "agent-host" } else { piece }, &layout.config)?;
-                let built = image::build(&recipe, &backend::programs::Installed, epoch, layout)?;
+                let recipe = image::find(if component == AGENT { "agent-host" } else { component }, &layout.config)?;
+                let built = image::build(&recipe, &backend::sidecar_programs::Installed, epoch, layout)?;
                 backend::Archive { id: built.config_digest, path: built.path }
             }
         };
-        archives.insert(piece.to_owned(), archive);
+        archives.insert(component.to_owned(), archive);
     }
     Ok(archives)
 }
@@ -210,7 +214,11 @@ fn dry_run(args: &Args, kind: Kind, plan: &Plan, out: &mut dyn Write) -> Result<
         Format::Text => preflight::dry_run(plan, kind.name(), &[]),
         Format::Json => format!(
             "{:#}\n",
-            serde_json::to_value(plan).map_err(|e| Error::failed("cannot print the plan", e, "this is a fault of bottle"))?
+            serde_json::to_value(plan).map_err(|e| Error::failed(
+                "cannot print the plan",
+                e,
+                "this is a bug in bottle: please report it"
+            ))?
         ),
     };
     out.write_all(text.as_bytes()).map_err(super::cannot_write)?;
@@ -248,7 +256,7 @@ fn confirm(args: &Args, kind: Kind, plan: &Plan, notes: &[String], signals: &mut
 /// A signal came instead of an answer.
 fn interrupted(signal: i32, hint: &str) -> Error {
     let code = u8::try_from(128 + signal).unwrap_or(crate::error::FAILED);
-    Error { code, ..Error::failed("not started", lifecycle::end::name(signal), hint) }
+    Error { code, ..Error::failed("not started", lifecycle::outcome::name(signal), hint) }
 }
 
 /// From the first step to the last: nothing of the bottle is left but its directory of logs.
@@ -259,8 +267,9 @@ fn live(
     mut backend: Box<dyn Backend + '_>,
     claim: &mut Claim,
     signals: &mut Signals,
-) -> Result<(Ending, Vec<Error>)> {
-    let text = serde_json::to_vec(plan).map_err(|e| Error::failed("cannot record the plan", e, "this is a fault of bottle"))?;
+) -> Result<(Outcome, Vec<Error>)> {
+    let text =
+        serde_json::to_vec(plan).map_err(|e| Error::failed("cannot record the plan", e, "this is a bug in bottle: please report it"))?;
     claim.state().replace_unsynced("plan.json", &text, crate::files::PRIVATE)?;
     claim.update(|m| {
         resolved.bottle.name.clone_into(&mut m.bottle);
@@ -270,20 +279,24 @@ fn live(
     let digest = sha256_hex(&text);
     let opening = Opening { bottle: &plan.id, boot_id: &claim.metadata().boot_id, plan: &digest };
     let mut timeline = Timeline::create(claim.state(), &opening)?;
-    let start = if backend.name() == Kind::Compose.name() { START_ON_ENGINE } else { START };
-    let times = Times { start, run: plan.limits.time, grace: Duration::from_secs(args.grace), wind: WIND };
-    let wishes = Wishes { times, feed: !args.headless };
-    let (mut ending, dropped) = lifecycle::run(plan, &mut *backend, claim, &mut timeline, signals, wishes)?;
+    let start = if backend.name() == Kind::Compose.name() { ENGINE_START_TIMEOUT } else { START_TIMEOUT };
+    let times = Times { start, run: plan.limits.time, grace: Duration::from_secs(args.grace), drain: DRAIN_TIMEOUT };
+    let options = RunOptions { times, feed: !args.headless };
+    let (mut outcome, dropped) = lifecycle::run(plan, &mut *backend, claim, &mut timeline, signals, options)?;
     let mut troubles = backend.undo(claim);
     if let Err(error) = timeline.close(&dropped) {
-        ending.failure(error);
+        outcome.failure(error);
     }
-    for (piece, bytes) in &dropped {
-        let what = format!("{bytes} bytes of the log of {piece} are missing");
+    for (component, bytes) in &dropped {
+        let what = format!("{bytes} bytes of the log of {component} are missing");
         troubles.push(Error::failed(what, "the disk or the log's limit was full", "free space before the next start"));
     }
-    let exit =
-        Exit { code: ending.code(), signal: ending.agent_signal(), message: ending.error().map(|e| e.what.clone()), ended: clock::now() };
+    let exit = Exit {
+        code: outcome.code(),
+        signal: outcome.agent_signal(),
+        message: outcome.error().map(|e| e.what.clone()),
+        ended: clock::now(),
+    };
     // What could not be removed is left to `bottle cleanup`, which looks at what has not ended.
     let whole = claim.metadata().objects.iter().all(|object| matches!(object, Object::WorkspaceDir(_)));
     let recorded = claim.update(|m| {
@@ -291,15 +304,15 @@ fn live(
         m.exit = Some(exit);
     });
     troubles.extend(recorded.err());
-    Ok((ending, troubles))
+    Ok((outcome, troubles))
 }
 
 /// What the operator reads at the end: nothing, unless there is something to say.
-fn tell(plan: &Plan, ending: &Ending, troubles: &[Error]) {
+fn tell(plan: &Plan, outcome: &Outcome, troubles: &[Error]) {
     let program = plan.agent.argv.first().map_or("", String::as_str);
-    if let Some(error) = ending.error() {
+    if let Some(error) = outcome.error() {
         report(error);
-    } else if let Some(sentence) = ending.sentence(program) {
+    } else if let Some(sentence) = outcome.sentence(program) {
         report(&sentence);
     }
     troubles.iter().for_each(report);

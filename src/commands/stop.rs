@@ -11,10 +11,10 @@ use crate::error::{Error, Result};
 use crate::store::{Layout, Phase, Status, start_time};
 
 /// Longer than an agent's grace and the sidecars' together.
-const PATIENCE: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// An interrupt hurries each stage of the end: the agent, its namespace, the sidecars. It is repeated until all is over, since a
 /// supervisor that is kept from running takes several as one (signal(7): standard signals do not queue).
-const HURRY: Duration = Duration::from_millis(200);
+const KILL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// End a bottle, and wait until nothing of it is left
 #[derive(Clone, Debug, clap::Args)]
@@ -63,8 +63,8 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     if start_time(supervisor.pid) != Some(supervisor.start_time) {
         return gone().map(|()| 0);
     }
-    let deadline = Instant::now() + PATIENCE;
-    let (signal, again) = if args.now { (Signal::INT, Some(HURRY)) } else { (Signal::TERM, None) };
+    let deadline = Instant::now() + STOP_TIMEOUT;
+    let (signal, again) = if args.now { (Signal::INT, Some(KILL_INTERVAL)) } else { (Signal::TERM, None) };
     let mut ended = false;
     while !ended && Instant::now() < deadline {
         match pidfd_send_signal(&pidfd, signal) {
@@ -79,7 +79,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     } else {
         Err(Error::failed(
             format!("bottle `{}` has not ended yet", args.id),
-            format!("{PATIENCE:?} have passed"),
+            format!("{STOP_TIMEOUT:?} have passed"),
             "`bottle stop --now` does not wait for the agent",
         ))
     }

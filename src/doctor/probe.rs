@@ -13,10 +13,10 @@ use rustix::mount::{
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::{CGROUP, CLAUDE, CLONE, Finding, LANDLOCK, MOUNTS, NAMESPACES, NETWORK, Need, OVERLAY, PROC, RUNTIME, SECCOMP, SIDECARS};
+use crate::agent_program;
 use crate::backend::embedded::cgroup::Hierarchy;
 use crate::backend::ids::{INSIDE, for_piece};
-use crate::backend::{embedded::spawn, programs as sidecars};
-use crate::programs;
+use crate::backend::{embedded::spawn, sidecar_programs as sidecars};
 use crate::store::Layout;
 use crate::sys::clone::{ALL, Cloned, become_user, into_namespaces};
 use crate::sys::kernel;
@@ -40,7 +40,7 @@ pub fn all(layout: &Layout) -> Vec<Finding> {
     findings.push(Finding { need: CGROUP, result: group() });
     findings.push(Finding { need: RUNTIME, result: runtime(layout) });
     findings.push(Finding { need: SIDECARS, result: programs_of_sidecars() });
-    let claude = programs::look_up("claude").map(|program| program.file.display().to_string());
+    let claude = agent_program::look_up("claude").map(|program| program.file.display().to_string());
     findings.push(Finding { need: CLAUDE, result: claude.ok_or_else(|| "not on PATH".to_owned()) });
     findings
 }
@@ -192,11 +192,11 @@ fn runtime(layout: &Layout) -> Result<String, String> {
 }
 
 fn programs_of_sidecars() -> Result<String, String> {
-    for piece in ["pipelock", "egress"] {
-        let file = File::from(sidecars::find(piece).map_err(|error| error.cause)?);
+    for component in ["pipelock", "egress"] {
+        let file = File::from(sidecars::find(component).map_err(|error| error.cause)?);
         let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().map_err(|e| e.to_string())?.permissions());
         if mode & 0o111 == 0 {
-            return Err(format!("{} cannot be executed", sidecars::file_name(piece)));
+            return Err(format!("{} cannot be executed", sidecars::file_name(component)));
         }
     }
     Ok("egress, pipelock".to_owned())

@@ -34,7 +34,7 @@ pub(crate) use write::random_hex;
 
 /// Mode of what only the operator may read: keys, secrets, logs, state.
 pub const PRIVATE: u32 = 0o600;
-/// Mode of what every piece may read: certificates.
+/// Mode of what every component may read: certificates.
 pub const PUBLIC: u32 = 0o644;
 /// Mode of every directory that is made here.
 pub const PRIVATE_DIR: u32 = 0o700;

@@ -8,7 +8,7 @@ use bottle_contract::Untrusted;
 use crate::error::{Error, Result};
 
 /// The longest name that Linux' file systems take (NAME_MAX).
-const LONGEST: usize = 255;
+const MAX_NAME_BYTES: usize = 255;
 
 /// `name`, if it is one component of a path.
 pub(crate) fn component(name: &OsStr) -> Result<&OsStr> {
@@ -18,7 +18,7 @@ pub(crate) fn component(name: &OsStr) -> Result<&OsStr> {
         b"." | b".." => "it names a directory's own place",
         _ if bytes.contains(&b'/') => "it has a slash",
         _ if bytes.contains(&0) => "it has a NUL",
-        _ if bytes.len() > LONGEST => "it is longer than 255 bytes",
+        _ if bytes.len() > MAX_NAME_BYTES => "it is longer than 255 bytes",
         _ => return Ok(name),
     };
     Err(Error::failed(format!("`{}` is not a file name", Untrusted::new(bytes)), why, "a file name is one component of a path"))

@@ -10,9 +10,9 @@ use super::{Dir, PRIVATE_DIR, chmod_by_descriptor, component, failed, random_hex
 use crate::error::Result;
 
 /// How deep one walk goes. What lies deeper is first moved up, so that neither descriptors nor the stack run out.
-const DEEPEST: usize = 64;
+const MAX_DEPTH: usize = 64;
 /// How often a directory is emptied again because somebody still writes into it.
-const ROUNDS: usize = 16;
+const MAX_ROUNDS: usize = 16;
 
 impl Dir {
     /// Removes `name` and all below it. What is not there, or disappears meanwhile, is removed. Symlinks are removed, not followed;
@@ -47,13 +47,13 @@ impl Removal<'_> {
             Err(Errno::ISDIR) => {}
             Err(e) => return self.note(parent, name, "unlinkat", e),
         }
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             match rustix::fs::unlinkat(&parent.fd, name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => return,
                 Err(Errno::NOTEMPTY | Errno::EXIST) => {}
                 Err(e) => return self.note(parent, name, "unlinkat", e),
             }
-            if depth == DEEPEST {
+            if depth == MAX_DEPTH {
                 return self.move_up(parent, name);
             }
             let dir = match open_for_removal(parent, name) {

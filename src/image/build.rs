@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
 
-use super::beside::{self, Materials};
+use super::attestations::{self, Materials};
 use super::directory;
 use super::epoch::Epoch;
 use super::hashed::{Hashed, HashedRead};
@@ -32,10 +32,10 @@ const LARGEST_LAYER: u64 = 8 << 30;
 /// Where the programs of sidecars come from.
 pub trait Programs {
     /// Opens the program of a sidecar.
-    fn program(&self, piece: &str) -> Result<File>;
+    fn program(&self, component: &str) -> Result<File>;
 
     /// Opens its bill of materials, if it came with one.
-    fn materials(&self, piece: &str) -> Option<File>;
+    fn materials(&self, component: &str) -> Option<File>;
 
     /// The directory with images that came with the programs, if there are any. They are used, and nothing is written there.
     fn images(&self) -> Option<PathBuf> {
@@ -92,7 +92,7 @@ pub fn build(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, layout: &La
     }
     let store = Store::open(layout)?;
     if let Some(record) = store.built(&recipe.name, &inputs.key)?
-        && beside::is_complete(recipe, &inputs, epoch, (&record.digest, &record.config_digest), &store)
+        && attestations::is_complete(recipe, &inputs, epoch, (&record.digest, &record.config_digest), &store)
     {
         return Ok(found(recipe, &store, record));
     }
@@ -107,7 +107,7 @@ pub fn build(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, layout: &La
             record
         }
     };
-    beside::write(recipe, &inputs, epoch, (&record.digest, &record.config_digest), &locked)?;
+    attestations::write(recipe, &inputs, epoch, (&record.digest, &record.config_digest), &locked)?;
     Ok(found(recipe, &store, record))
 }
 
@@ -154,7 +154,7 @@ pub(super) fn inputs(recipe: &Recipe, find: &dyn Programs, epoch: Epoch) -> Resu
         if *architecture.get_or_insert(own) != own {
             return Err(cannot_build(&recipe.name, "its programs are for different architectures"));
         }
-        if let Some(bill) = find.materials(name).and_then(|file| beside::materials(file, &bytes)) {
+        if let Some(bill) = find.materials(name).and_then(|file| attestations::materials(file, &bytes)) {
             materials.insert(name.to_owned(), bill);
         }
         programs.insert(name.to_owned(), bytes);

@@ -12,7 +12,7 @@ use super::archive::{self, At, Contents};
 use super::hashed::HashedRead;
 
 /// Differences that are told; whoever has more reads the first ones.
-const MOST: usize = 20;
+const MAX_DIFFERENCES: usize = 20;
 
 /// What a header says and what follows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +49,9 @@ pub(super) fn differences(one: (&str, &Path), other: (&str, &Path)) -> Result<Ve
     if telling.lines.is_empty() {
         telling.lines.push("the archives have the same entries in another order or with other padding".into());
     }
-    if telling.lines.len() > MOST {
-        let more = telling.lines.len() - MOST;
-        telling.lines.truncate(MOST);
+    if telling.lines.len() > MAX_DIFFERENCES {
+        let more = telling.lines.len() - MAX_DIFFERENCES;
+        telling.lines.truncate(MAX_DIFFERENCES);
         telling.lines.push(format!("… and {more} more"));
     }
     Ok(telling.lines)

@@ -9,7 +9,7 @@ use super::path::EntryPath;
 use super::tree::{Content, Node, Tree};
 
 /// How deep a directory may be; a path of a tar header has fewer parts.
-const DEEPEST: usize = 128;
+const MAX_DEPTH: usize = 128;
 
 /// Reads a directory. Devices, sockets and fifos are refused: an image that silently lacked them would be another one.
 pub(super) fn tree(root: &Path) -> Result<Tree, String> {
@@ -23,8 +23,8 @@ pub(super) fn tree(root: &Path) -> Result<Tree, String> {
 }
 
 fn below(directory: &Path, within: Option<&EntryPath>, depth: usize, tree: &mut Tree) -> Result<(), String> {
-    if depth > DEEPEST {
-        return Err(format!("more than {DEEPEST} directories in each other"));
+    if depth > MAX_DEPTH {
+        return Err(format!("more than {MAX_DEPTH} directories in each other"));
     }
     for entry in fs::read_dir(directory).map_err(|e| e.to_string())? {
         let entry = entry.map_err(|e| e.to_string())?;

@@ -20,7 +20,7 @@ const WHITEOUT: &[u8] = b".wh.";
 /// The name that hides everything below its directory.
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Unpacked bytes of one layer at most.
-const LARGEST: u64 = 64 << 30;
+const MAX_FILE_BYTES: u64 = 64 << 30;
 
 /// Resolution that cannot leave the tree, whatever links the image has.
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
@@ -33,7 +33,7 @@ fn open(archive: &Path, at: &At) -> io::Result<Box<dyn Read>> {
     let is_gzip = at.size > 2 && file.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
     file.seek(SeekFrom::Start(at.start))?;
     let raw = file.take(at.size);
-    Ok(if is_gzip { Box::new(MultiGzDecoder::new(raw).take(LARGEST)) } else { Box::new(raw) })
+    Ok(if is_gzip { Box::new(MultiGzDecoder::new(raw).take(MAX_FILE_BYTES)) } else { Box::new(raw) })
 }
 
 /// The digest of the layer's plain bytes.

@@ -22,7 +22,7 @@ const BUILT_IN: [(&str, &str); 4] = [
 /// The file of a recipe.
 const FILE: &str = "image.yaml";
 /// Bytes of a recipe at most.
-const LARGEST: u64 = 256 * 1024;
+const MAX_RECIPE_BYTES: u64 = 256 * 1024;
 
 /// The names of all recipes, the program's own first.
 pub fn names(config: &Path) -> Result<Vec<String>> {
@@ -77,8 +77,8 @@ fn own(config: &Path) -> PathBuf {
 
 fn read(file: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(file)?.take(LARGEST + 1).read_to_string(&mut text)?;
-    match text.len() as u64 > LARGEST {
+    File::open(file)?.take(MAX_RECIPE_BYTES + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > MAX_RECIPE_BYTES {
         true => Err(io::Error::other("larger than 256 KiB")),
         false => Ok(text),
     }

@@ -9,7 +9,7 @@
 //! `SOURCE_DATE_EPOCH`; on no clock, owner, mode mask, order of a directory, or name of a machine.
 
 mod archive;
-mod beside;
+mod attestations;
 mod build;
 mod compare;
 mod directory;

@@ -29,7 +29,7 @@ pub(super) struct Layer {
     pub(super) from: String,
 }
 
-/// Where a piece of an image lies: its type, digest and size.
+/// Where a component of an image lies: its type, digest and size.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Descriptor {

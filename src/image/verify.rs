@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::beside;
+use super::attestations;
 use super::build::{Programs, build, found, inputs, located, write};
 use super::compare::differences;
 use super::epoch::Epoch;
@@ -45,7 +45,7 @@ pub fn verify(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, layout: &L
     };
     let mut differences = differences((name, &other), ("rebuilt", &rebuilt)).unwrap_or_else(|why| vec![why]);
     if let Some((store, record)) = stored {
-        differences.extend(beside::check(recipe, &inputs, epoch, &found(recipe, &store, record), &store));
+        differences.extend(attestations::check(recipe, &inputs, epoch, &found(recipe, &store, record), &store));
     }
     Ok(Verdict { published: published(&recipe.name, inputs.architecture.name(), PUBLISHED), digest: record.digest, differences })
 }

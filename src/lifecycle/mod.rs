@@ -1,14 +1,14 @@
-//! The life of a bottle: performing the steps, watching the pieces, and tearing everything down.
+//! The life of a bottle: performing the steps, watching the components, and tearing everything down.
 
-pub mod cells;
-pub mod end;
 mod health;
-mod launch;
 pub mod operator;
+pub mod outcome;
+mod output;
+pub mod processes;
 pub mod records;
 pub mod relay;
-pub mod table;
+mod starter;
+pub mod state_machine;
 pub mod watch;
-mod words;
 
 pub use watch::run;

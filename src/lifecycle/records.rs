@@ -1,4 +1,4 @@
-//! What is kept of a run: the log of each piece, and the timeline of what crossed the wall.
+//! What is kept of a run: the log of each component, and the timeline of what crossed the wall.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use bottle_contract::event::{Event, Level};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::files::Dir;
-use crate::logs::{PieceLog, Source, Stream};
+use crate::logs::{ComponentLog, Source, Stream};
 use crate::plan::agent::AGENT;
 use crate::timeline::Timeline;
 
@@ -16,35 +16,35 @@ use crate::timeline::Timeline;
 pub struct Records<'r> {
     timeline: &'r mut Timeline,
     logs: Dir,
-    pieces: BTreeMap<String, PieceLog>,
+    components: BTreeMap<String, ComponentLog>,
     failure: Option<Error>,
 }
 
 impl<'r> Records<'r> {
     /// Records of a run that begins.
     pub fn new(timeline: &'r mut Timeline, logs: Dir) -> Self {
-        Self { timeline, logs, pieces: BTreeMap::new(), failure: None }
+        Self { timeline, logs, components: BTreeMap::new(), failure: None }
     }
 
-    /// Opens the log of a piece, unless it is open.
-    pub fn open(&mut self, piece: &str) -> Result<()> {
-        if !self.pieces.contains_key(piece) {
-            let source = if piece == AGENT { Source::Agent } else { Source::Sidecar };
-            self.pieces.insert(piece.to_owned(), PieceLog::create(&self.logs, piece, source)?);
+    /// Opens the log of a component, unless it is open.
+    pub fn open(&mut self, component: &str) -> Result<()> {
+        if !self.components.contains_key(component) {
+            let source = if component == AGENT { Source::Agent } else { Source::Sidecar };
+            self.components.insert(component.to_owned(), ComponentLog::create(&self.logs, component, source)?);
         }
         Ok(())
     }
 
-    /// Takes what a piece wrote.
-    pub fn take(&mut self, piece: &str, output: &str, bytes: &[u8]) {
+    /// Takes what a component wrote.
+    pub fn take(&mut self, component: &str, output: &str, bytes: &[u8]) {
         let stream = match output {
             "stdout" => Stream::Stdout,
             "stderr" => Stream::Stderr,
             _ => Stream::Terminal,
         };
         let (timeline, failure) = (&mut *self.timeline, &mut self.failure);
-        if let Some(log) = self.pieces.get_mut(piece) {
-            log.push(stream, bytes, &mut |event| keep(failure, timeline.copy(piece, event)));
+        if let Some(log) = self.components.get_mut(component) {
+            log.push(stream, bytes, &mut |event| keep(failure, timeline.copy(component, event)));
         }
     }
 
@@ -65,10 +65,10 @@ impl<'r> Records<'r> {
     pub fn finish(&mut self) -> BTreeMap<String, u64> {
         let mut dropped = BTreeMap::new();
         let (timeline, failure) = (&mut *self.timeline, &mut self.failure);
-        for (piece, log) in std::mem::take(&mut self.pieces) {
-            let drops = log.finish(&mut |event| keep(failure, timeline.copy(&piece, event)));
+        for (component, log) in std::mem::take(&mut self.components) {
+            let drops = log.finish(&mut |event| keep(failure, timeline.copy(&component, event)));
             if drops.bytes > 0 {
-                dropped.insert(piece, drops.bytes);
+                dropped.insert(component, drops.bytes);
             }
         }
         self.note("ended", Level::Info, None);

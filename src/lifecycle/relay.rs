@@ -6,25 +6,25 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 /// Bytes that may wait before the source is no longer read: the sender then feels the slow reader.
-const MOST: usize = 256 * 1024;
+const MAX_BUFFERED_BYTES: usize = 256 * 1024;
 
 /// A destination that may be slow, and bytes on the way to it.
 #[derive(Debug, Default)]
 pub struct Relay {
     target: Option<OwnedFd>,
     waiting: VecDeque<u8>,
-    ending: bool,
+    outcome: bool,
 }
 
 impl Relay {
     /// To a descriptor; without one everything is dropped.
     pub fn to(target: Option<OwnedFd>) -> Self {
-        Self { target, waiting: VecDeque::new(), ending: false }
+        Self { target, waiting: VecDeque::new(), outcome: false }
     }
 
     /// True while more may be read from the source.
     pub fn has_room(&self) -> bool {
-        self.waiting.len() < MOST
+        self.waiting.len() < MAX_BUFFERED_BYTES
     }
 
     /// True once the destination has refused to take any more.
@@ -55,14 +55,14 @@ impl Relay {
                 Err(_) => self.close(),
             }
         }
-        if self.ending {
+        if self.outcome {
             self.close();
         }
     }
 
     /// Closes the destination once it has taken everything.
     pub fn end(&mut self) {
-        self.ending = true;
+        self.outcome = true;
         self.pump();
     }
 

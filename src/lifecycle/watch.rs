@@ -8,11 +8,11 @@ use bottle_contract::event::Level;
 use bottle_init::control::{FromInit, ToInit};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::cells::Live;
-use super::end::{AgentEnd, Ending};
 use super::operator::Operator;
+use super::outcome::{AgentExit, Outcome};
+use super::processes::WatchedProcess;
 use super::records::Records;
-use super::table::{Action, Happening, State, Times, limit, step};
+use super::state_machine::{Action, Event, State, Times, limit, step};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, Step};
@@ -24,11 +24,11 @@ use crate::timeline::Timeline;
 pub(super) const CHUNK: usize = 64 * 1024;
 /// How long sidecars may go on writing before they are read again: what a busy proxy reports is taken in heaps. A pipe holds 64 KiB,
 /// which is more than a proxy's events of this time.
-const HEAP: Duration = Duration::from_millis(2);
+const BATCH_INTERVAL: Duration = Duration::from_millis(2);
 
 /// What the operator wants of the run.
 #[derive(Clone, Copy, Debug)]
-pub struct Wishes {
+pub struct RunOptions {
     /// How long each state may take.
     pub times: Times,
     /// The operator's standard input goes to the agent.
@@ -42,8 +42,8 @@ pub fn run(
     claim: &mut Claim,
     timeline: &mut Timeline,
     signals: &mut Signals,
-    wishes: Wishes,
-) -> Result<(Ending, BTreeMap<String, u64>)> {
+    options: RunOptions,
+) -> Result<(Outcome, BTreeMap<String, u64>)> {
     let logs = claim.logs()?;
     let mut watch = Watch {
         plan,
@@ -51,18 +51,18 @@ pub fn run(
         backend,
         claim,
         records: Records::new(timeline, logs),
-        operator: Operator::new(wishes.feed),
+        operator: Operator::new(options.feed),
         signals,
-        wishes,
-        cells: Vec::new(),
+        options,
+        processes: Vec::new(),
         state: State::Starting,
         since: Instant::now(),
-        heard: None,
+        last_read: None,
         buffer: vec![0; CHUNK],
         waits_for_listeners: false,
         waiting: None,
         released: false,
-        ending: Ending::default(),
+        outcome: Outcome::default(),
     };
     watch.advance();
     while watch.state != State::Over {
@@ -81,18 +81,18 @@ pub(super) struct Watch<'r> {
     pub(super) records: Records<'r>,
     pub(super) operator: Operator,
     pub(super) signals: &'r mut Signals,
-    pub(super) wishes: Wishes,
-    pub(super) cells: Vec<Live>,
+    pub(super) options: RunOptions,
+    pub(super) processes: Vec<WatchedProcess>,
     pub(super) state: State,
     pub(super) since: Instant,
     /// When the sidecars were read last.
-    pub(super) heard: Option<Instant>,
+    pub(super) last_read: Option<Instant>,
     /// What is read goes through it.
     pub(super) buffer: Vec<u8>,
     pub(super) waits_for_listeners: bool,
     pub(super) waiting: Option<OwnedFd>,
     pub(super) released: bool,
-    pub(super) ending: Ending,
+    pub(super) outcome: Outcome,
 }
 
 /// What a polled descriptor belongs to.
@@ -112,12 +112,12 @@ pub(super) enum Token {
 
 impl Watch<'_> {
     pub(super) fn fail(&mut self, error: Error) {
-        self.ending.failure(error);
-        self.happen(&Happening::Failed);
+        self.outcome.failure(error);
+        self.dispatch(&Event::Failed);
     }
 
-    pub(super) fn happen(&mut self, happening: &Happening) {
-        let (next, actions) = step(self.state, happening);
+    pub(super) fn dispatch(&mut self, event: &Event) {
+        let (next, actions) = step(self.state, event);
         if next != self.state {
             self.state = next;
             self.since = Instant::now();
@@ -128,39 +128,46 @@ impl Watch<'_> {
         for action in actions {
             self.act(&action);
         }
-        if self.state != State::Starting && self.state != State::Over && self.cells.iter().all(|live| !live.alive) {
-            self.happen(&Happening::NobodyLeft);
+        if self.state != State::Starting && self.state != State::Over && self.processes.iter().all(|watched| !watched.alive) {
+            self.dispatch(&Event::AllExited);
         }
     }
 
     /// The agent has been asked to end: whoever looks can know it, and the operator's keys can hurry it.
     fn stopping(&mut self) {
         if let Err(error) = self.claim.update(|m| m.phase = Phase::Stopping) {
-            self.ending.failure(error);
+            self.outcome.failure(error);
         }
         self.operator.let_signals_through();
     }
 
     fn act(&mut self, action: &Action) {
-        let agents = |kind: bool| move |live: &&Live| live.is_agent() == kind;
+        let agents = |kind: bool| move |watched: &&WatchedProcess| watched.is_agent() == kind;
         match action {
             Action::Release => self.release(),
-            Action::Forward(signal) => self.cells.iter().filter(agents(true)).for_each(|live| live.tell(&ToInit::Signal(*signal))),
+            Action::Forward(signal) => {
+                self.processes.iter().filter(agents(true)).for_each(|watched| watched.send(&ToInit::Signal(*signal)))
+            }
             Action::KillAgent => {
-                self.ending.killed();
-                self.cells.iter().filter(agents(true)).for_each(Live::kill);
+                self.outcome.killed();
+                self.processes.iter().filter(agents(true)).for_each(WatchedProcess::kill);
             }
             Action::StopSidecars => {
                 // The agent's namespace is gone before anything that judges its requests is.
-                self.cells.iter().filter(agents(true)).for_each(Live::kill);
-                self.cells.iter().filter(agents(false)).for_each(Live::stop);
+                self.processes.iter().filter(agents(true)).for_each(WatchedProcess::kill);
+                self.processes.iter().filter(agents(false)).for_each(WatchedProcess::stop);
             }
             Action::KillSidecars => {
-                let alive: Vec<String> =
-                    self.cells.iter().filter(agents(false)).filter(|live| live.alive).map(|live| live.cell.piece.clone()).collect();
-                self.cells.iter().filter(agents(false)).for_each(Live::kill);
-                for piece in alive {
-                    self.records.note("sidecar_killed", Level::Warn, Some(piece));
+                let alive: Vec<String> = self
+                    .processes
+                    .iter()
+                    .filter(agents(false))
+                    .filter(|watched| watched.alive)
+                    .map(|watched| watched.handle.component.clone())
+                    .collect();
+                self.processes.iter().filter(agents(false)).for_each(WatchedProcess::kill);
+                for component in alive {
+                    self.records.note("sidecar_killed", Level::Warn, Some(component));
                 }
             }
         }
@@ -169,51 +176,52 @@ impl Watch<'_> {
     /// Waits for whatever comes next, and takes it.
     fn turn(&mut self) {
         if let Err(error) = self.records.flush() {
-            self.ending.failure(error);
+            self.outcome.failure(error);
             if self.state <= State::Running {
-                self.happen(&Happening::Failed);
+                self.dispatch(&Event::Failed);
             }
         }
-        let deadline = limit(self.state, &self.wishes.times).map(|time| self.since + time);
+        let deadline = limit(self.state, &self.options.times).map(|time| self.since + time);
         for token in self.ready(deadline) {
             match token {
-                Token::Signals => self.hear_signals(),
+                Token::Signals => self.receive_signals(),
                 Token::Stdin => self.operator.feed(),
                 Token::Stdout => self.operator.stdout.pump(),
                 Token::Stderr => self.operator.stderr.pump(),
                 Token::ToAgent => self.operator.agent.pump(),
-                Token::Control(index) => self.hear(index),
-                Token::Process(index) => self.ended(index),
+                Token::Control(index) => self.receive(index),
+                Token::Process(index) => self.process_exited(index),
                 Token::Ready(index) => self.served(index),
                 Token::Output(index, name) => self.output(index, name),
-                Token::Step => self.proceed(),
+                Token::Step => self.resume(),
             }
         }
         self.notice_silence();
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) && limit(self.state, &self.wishes.times).is_some() {
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) && limit(self.state, &self.options.times).is_some() {
             self.overdue();
         }
     }
 
     fn overdue(&mut self) {
         if self.state == State::Starting {
-            let missing: Vec<_> = self.cells.iter().filter(|live| !live.served).map(|live| live.cell.piece.as_str()).collect();
+            let missing: Vec<_> =
+                self.processes.iter().filter(|watched| !watched.served).map(|watched| watched.handle.component.as_str()).collect();
             let what = format!("{} did not get ready in time", missing.join(" and "));
-            let passed = format!("{:?} have passed", self.wishes.times.start);
+            let passed = format!("{:?} have passed", self.options.times.start);
             let error = match &self.waiting {
-                Some(_) => self.backend.awaited(),
+                Some(_) => self.backend.pending_error(),
                 None => None,
             };
-            self.ending.failure(error.unwrap_or_else(|| Error::failed(what, passed, "its log is kept: `bottle logs`")));
+            self.outcome.failure(error.unwrap_or_else(|| Error::failed(what, passed, "its log is kept: `bottle logs`")));
         } else if self.state == State::Running {
             self.records.note("time_limit", Level::Warn, None);
         }
-        self.happen(&Happening::Deadline);
+        self.dispatch(&Event::Deadline);
     }
 
     /// The descriptors on which something can be done now, in the order of the work.
     pub(super) fn ready(&self, deadline: Option<Instant>) -> Vec<Token> {
-        let again = self.heard.map(|heard| heard + HEAP).filter(|again| *again > Instant::now());
+        let again = self.last_read.map(|heard| heard + BATCH_INTERVAL).filter(|again| *again > Instant::now());
         let deadline = again.into_iter().chain(deadline).chain(self.next_silence()).min();
         let mut tokens = Vec::new();
         let mut fds = Vec::new();
@@ -235,20 +243,20 @@ impl Watch<'_> {
         if let (State::Running, Some(fd)) = (self.state, self.operator.input()) {
             add(Token::Stdin, fd, PollFlags::IN);
         }
-        for (index, live) in self.cells.iter().enumerate() {
-            for (name, fd) in &live.cell.ends.outputs {
-                if if live.is_agent() { self.operator.has_room(name) } else { again.is_none() } {
+        for (index, watched) in self.processes.iter().enumerate() {
+            for (name, fd) in &watched.handle.stdio.outputs {
+                if if watched.is_agent() { self.operator.has_room(name) } else { again.is_none() } {
                     add(Token::Output(index, name), fd.as_fd(), PollFlags::IN);
                 }
             }
-            if let Some(fd) = &live.cell.ends.ready {
+            if let Some(fd) = &watched.handle.stdio.ready {
                 add(Token::Ready(index), fd.as_fd(), PollFlags::IN);
             }
-            if live.talks {
-                add(Token::Control(index), live.cell.control.as_fd(), PollFlags::IN);
+            if watched.talks {
+                add(Token::Control(index), watched.handle.control.as_fd(), PollFlags::IN);
             }
-            if live.alive {
-                add(Token::Process(index), live.cell.pidfd.as_fd(), PollFlags::IN);
+            if watched.alive {
+                add(Token::Process(index), watched.handle.pidfd.as_fd(), PollFlags::IN);
             }
         }
         let timeout = deadline.map(|at| {
@@ -262,7 +270,7 @@ impl Watch<'_> {
         tokens.into_iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty()).map(|(token, _)| token).collect()
     }
 
-    fn hear_signals(&mut self) {
+    fn receive_signals(&mut self) {
         for signal in self.signals.take() {
             match signal {
                 libc::SIGWINCH => self.operator.resize(),
@@ -270,9 +278,9 @@ impl Watch<'_> {
                 libc::SIGCONT => {}
                 libc::SIGUSR1 | libc::SIGUSR2 => self.act(&Action::Forward(signal)),
                 _ => {
-                    self.ending.signal(signal);
-                    self.records.note("signal", Level::Info, Some(super::end::name(signal)));
-                    self.happen(&Happening::Signal(signal));
+                    self.outcome.signal(signal);
+                    self.records.note("signal", Level::Info, Some(super::outcome::name(signal)));
+                    self.dispatch(&Event::Signal(signal));
                 }
             }
         }
@@ -292,9 +300,9 @@ impl Watch<'_> {
         self.act(&Action::Forward(libc::SIGCONT));
     }
 
-    fn hear(&mut self, index: usize) {
-        let Some((message, mut fds)) = self.cells[index].hear() else { return };
-        let piece = self.cells[index].cell.piece.clone();
+    fn receive(&mut self, index: usize) {
+        let Some((message, mut fds)) = self.processes[index].receive() else { return };
+        let component = self.processes[index].handle.component.clone();
         match message {
             FromInit::Listeners => {
                 self.waits_for_listeners = false;
@@ -305,80 +313,80 @@ impl Watch<'_> {
             }
             FromInit::Terminal => {
                 if let Some(output) = self.operator.take_terminal(fds.pop()) {
-                    self.cells[index].cell.ends.outputs.push(("terminal", output));
+                    self.processes[index].handle.stdio.outputs.push(("terminal", output));
                 }
             }
             FromInit::Prepared => {
-                self.cells[index].served = true;
-                if let Some(input) = self.cells[index].cell.ends.input.take() {
+                self.processes[index].served = true;
+                if let Some(input) = self.processes[index].handle.stdio.input.take() {
                     self.operator.take_input(input);
                 }
-                self.check_served();
+                self.check_ready();
             }
-            FromInit::Exited(code) => self.program_ended(index, AgentEnd::Exited(code)),
-            FromInit::Signaled(signal) => self.program_ended(index, AgentEnd::Signaled(signal)),
-            FromInit::NotExecuted(number) => self.program_ended(index, AgentEnd::NotExecuted(number)),
+            FromInit::Exited(code) => self.program_exited(index, AgentExit::Exited(code)),
+            FromInit::Signaled(signal) => self.program_exited(index, AgentExit::Signaled(signal)),
+            FromInit::NotExecuted(number) => self.program_exited(index, AgentExit::NotExecuted(number)),
             FromInit::Failed(failure) => {
-                let what = format!("cannot start `{piece}`: {}", failure.what);
+                let what = format!("cannot start `{component}`: {}", failure.what);
                 self.fail(Error::failed(what, failure.cause, "`bottle doctor` shows what this host allows"));
             }
         }
     }
 
     /// The end of a sidecar is complete with that of its first process, which follows at once.
-    fn program_ended(&mut self, index: usize, end: AgentEnd) {
-        if self.cells[index].is_agent() {
-            self.agent_ended(end);
+    fn program_exited(&mut self, index: usize, end: AgentExit) {
+        if self.processes[index].is_agent() {
+            self.agent_exited(end);
         } else {
-            self.cells[index].end = Some(end);
+            self.processes[index].end = Some(end);
         }
     }
 
-    fn agent_ended(&mut self, end: AgentEnd) {
-        self.ending.agent(end);
+    fn agent_exited(&mut self, end: AgentExit) {
+        self.outcome.agent(end);
         // The modes stay until the agent's last bytes are out: they must not be changed on the way.
         self.operator.let_signals_through();
-        self.happen(&Happening::AgentEnded);
+        self.dispatch(&Event::AgentExited);
     }
 
-    fn ended(&mut self, index: usize) {
+    fn process_exited(&mut self, index: usize) {
         // What the process said last is heard first.
-        while self.cells[index].talks && self.state <= State::Killing {
-            self.hear(index);
+        while self.processes[index].talks && self.state <= State::Killing {
+            self.receive(index);
         }
-        if !self.cells[index].is_agent() {
-            self.last_words(index);
+        if !self.processes[index].is_agent() {
+            self.drain_output(index);
         }
-        let how = self.cells[index].reap();
-        let piece = self.cells[index].cell.piece.clone();
-        let is_agent = self.cells[index].is_agent();
+        let how = self.processes[index].reap();
+        let component = self.processes[index].handle.component.clone();
+        let is_agent = self.processes[index].is_agent();
         if is_agent && self.state == State::Starting {
             let what = "the bottle ended before its agent could start";
             self.fail(Error::failed(what, how, "`bottle doctor` shows what this host allows"));
         } else if is_agent && self.released {
-            self.agent_ended(AgentEnd::Lost);
+            self.agent_exited(AgentExit::Lost);
         } else if is_agent {
             // The start was called off, and why is known already.
         } else if self.state <= State::Running {
             let what = if self.state == State::Starting {
-                format!("`{piece}` ended before it served")
+                format!("`{component}` exited before it was ready")
             } else {
-                format!("`{piece}` ended, and with it the agent's reach")
+                format!("`{component}` exited; the agent has lost network access")
             };
-            self.records.note("sidecar_ended", Level::Error, Some(format!("{piece}: {how}")));
-            self.ending.failure(Error::failed(what, how, format!("`bottle logs {} {piece}` shows its last words", self.plan.id)));
-            self.happen(&Happening::SidecarEnded);
+            self.records.note("sidecar_ended", Level::Error, Some(format!("{component}: {how}")));
+            self.outcome.failure(Error::failed(what, how, format!("`bottle logs {} {component}` shows its last words", self.plan.id)));
+            self.dispatch(&Event::SidecarExited);
         }
-        if self.cells.iter().all(|live| !live.alive) {
-            self.happen(&Happening::NobodyLeft);
+        if self.processes.iter().all(|watched| !watched.alive) {
+            self.dispatch(&Event::AllExited);
         }
     }
 
-    fn finish(mut self) -> (Ending, BTreeMap<String, u64>) {
+    fn finish(mut self) -> (Outcome, BTreeMap<String, u64>) {
         let dropped = self.records.finish();
         if let Err(error) = self.records.flush() {
-            self.ending.failure(error);
+            self.outcome.failure(error);
         }
-        (self.ending, dropped)
+        (self.outcome, dropped)
     }
 }

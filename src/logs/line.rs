@@ -15,7 +15,7 @@ use serde::Serialize;
 #[derive(Serialize)]
 pub(super) struct Wrapped<'a> {
     pub(super) time: &'a str,
-    pub(super) piece: &'a str,
+    pub(super) component: &'a str,
     pub(super) stream: &'a str,
     /// The bytes, if they are UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,7 +38,7 @@ pub(super) struct Wrapped<'a> {
 #[derive(Serialize)]
 pub(super) struct Gap<'a> {
     pub(super) time: &'a str,
-    pub(super) piece: &'a str,
+    pub(super) component: &'a str,
     pub(super) stream: &'a str,
     /// How many bytes were dropped here.
     pub(super) dropped: u64,

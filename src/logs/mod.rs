@@ -1,14 +1,14 @@
-//! Logs of the pieces: whatever a piece writes becomes lines of valid JSON in `logs/<piece>.jsonl`, with nothing lost and nothing forged.
+//! Logs of the components: whatever a component writes becomes lines of valid JSON in `logs/<component>.jsonl`, with nothing lost and nothing forged.
 
+mod component;
 mod entry;
 mod line;
-mod piece;
 mod sink;
 mod split;
 
+pub use component::{ComponentLog, Drops, Source, Stream};
 pub use entry::Entry;
 pub use line::harmless;
-pub use piece::{Drops, PieceLog, Source, Stream};
 
 /// The extension of log files.
 pub const EXTENSION: &str = ".jsonl";

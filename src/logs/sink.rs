@@ -8,7 +8,7 @@ use std::io::Write;
 pub(super) struct Sink {
     file: File,
     out: Vec<u8>,
-    /// Bytes of the piece that `out` stands for.
+    /// Bytes of the component that `out` stands for.
     covered: u64,
     /// The gap that `out` tells of.
     marked: u64,
@@ -27,7 +27,7 @@ impl Sink {
         Self { file, out: Vec::new(), covered: 0, marked: 0, length: 0, most, full: false, gap: 0, dropped: 0, cause: None }
     }
 
-    /// Adds a line that stands for `covered` bytes of the piece.
+    /// Adds a line that stands for `covered` bytes of the component.
     pub(super) fn line(&mut self, line: &str, covered: u64) {
         if self.full || self.length + (self.out.len() + line.len()) as u64 >= self.most {
             if !self.full {

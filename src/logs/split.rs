@@ -1,7 +1,7 @@
 //! Bytes in any chunking become lines, or parts of lines that are too long for one record.
 
 /// The most bytes of a line in one record; a longer line is kept in parts.
-pub(super) const LONGEST: usize = 256 * 1024;
+pub(super) const MAX_LINE_BYTES: usize = 256 * 1024;
 
 /// A line without its newline, or a part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(super) struct Part<'b> {
     pub(super) unterminated: bool,
 }
 
-/// What is held back until a line is complete; never more than [`LONGEST`] bytes.
+/// What is held back until a line is complete; never more than [`MAX_LINE_BYTES`] bytes.
 #[derive(Debug, Default)]
 pub(super) struct Splitter {
     pending: Vec<u8>,
@@ -26,7 +26,7 @@ impl Splitter {
     /// Takes the next bytes and hands out the lines that they complete.
     pub(super) fn push(&mut self, mut bytes: &[u8], out: &mut dyn FnMut(Part<'_>)) {
         while !bytes.is_empty() {
-            let room = LONGEST - self.pending.len();
+            let room = MAX_LINE_BYTES - self.pending.len();
             let window = &bytes[..bytes.len().min(room)];
             match memchr::memchr(b'\n', window) {
                 Some(end) => {
@@ -44,7 +44,7 @@ impl Splitter {
                 None => {
                     self.pending.extend_from_slice(window);
                     bytes = &bytes[window.len()..];
-                    if self.pending.len() == LONGEST {
+                    if self.pending.len() == MAX_LINE_BYTES {
                         let cut = boundary(&self.pending);
                         out(Part { bytes: &self.pending[..cut], part: self.part, more: true, unterminated: false });
                         self.pending.drain(..cut);
@@ -110,16 +110,19 @@ mod tests {
 
     #[test]
     fn a_long_line_comes_in_parts_between_characters() {
-        let line = "é".repeat(LONGEST);
+        let line = "é".repeat(MAX_LINE_BYTES);
         let parts = split(&[b"x", line.as_bytes(), b"\nnext\n"]);
         let sizes: Vec<_> = parts.iter().map(|(bytes, part, more, end)| (bytes.len(), *part, *more, *end)).collect();
-        assert_eq!(sizes, [(LONGEST - 1, 0, true, false), (LONGEST, 1, true, false), (2, 2, false, false), (4, 0, false, false)]);
+        assert_eq!(
+            sizes,
+            [(MAX_LINE_BYTES - 1, 0, true, false), (MAX_LINE_BYTES, 1, true, false), (2, 2, false, false), (4, 0, false, false)]
+        );
         assert!(parts.iter().all(|(bytes, ..)| std::str::from_utf8(bytes).is_ok()));
     }
 
     #[test]
     fn a_line_that_ends_with_its_part_is_told_from_one_that_goes_on() {
-        let line = vec![b'x'; LONGEST];
+        let line = vec![b'x'; MAX_LINE_BYTES];
         assert_eq!(split(&[&line]), [(line.clone(), 0, true, false), (vec![], 1, false, true)]);
         assert_eq!(split(&[&line, b"\n"]), [(line.clone(), 0, true, false), (vec![], 1, false, false)]);
     }

@@ -129,7 +129,7 @@ pub enum EnvValue {
     Ask(String),
 }
 
-/// A piece of a template.
+/// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TemplatePart {

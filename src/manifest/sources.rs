@@ -17,9 +17,9 @@ use super::model::Origin;
 use crate::error::{Error, Result};
 
 /// A manifest's size at most. The largest prompts that people keep in files are a tenth of it.
-pub const LARGEST: u64 = 256 * 1024;
+pub const MAX_MANIFEST_BYTES: u64 = 256 * 1024;
 /// Entries of one directory at most: a bound on memory and time, whoever wrote the repository.
-pub const MOST: usize = 512;
+pub const MAX_MANIFESTS: usize = 512;
 
 /// Reads `<config>/bottles`, `<config>/agents` and, of a repository, `.bottle/agents`; `home` is what `~` stands for.
 ///
@@ -89,10 +89,10 @@ impl Found {
         let mut names = Vec::new();
         for entry in Dir::read_from(directory).map_err(|e| cannot_read(path, e))? {
             let name = entry.map_err(|e| cannot_read(path, e))?.file_name().to_bytes().to_vec();
-            if names.len() >= MOST {
+            if names.len() >= MAX_MANIFESTS {
                 return Err(Error::usage(
                     format!("cannot read {}", shown(path)),
-                    format_args!("more than {MOST} files in it"),
+                    format_args!("more than {MAX_MANIFESTS} files in it"),
                     "remove what is no manifest",
                 ));
             }
@@ -141,7 +141,7 @@ fn open_directory<Fd: std::os::fd::AsFd>(at: Fd, path: impl rustix::path::Arg, l
     }
 }
 
-/// Opens without waiting (a pipe would hang), looks at what was opened, and reads at most [`LARGEST`] bytes.
+/// Opens without waiting (a pipe would hang), looks at what was opened, and reads at most [`MAX_MANIFEST_BYTES`] bytes.
 fn read_file(directory: &OwnedFd, name: &[u8], links: Links) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | links.flags();
     let file = openat(directory, name, flags, Mode::empty()).map_err(|error| match error {
@@ -153,8 +153,8 @@ fn read_file(directory: &OwnedFd, name: &[u8], links: Links) -> io::Result<Vec<u
         return Err(io::Error::other("not a regular file"));
     }
     let mut content = Vec::new();
-    File::from(file).take(LARGEST + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > LARGEST {
+    File::from(file).take(MAX_MANIFEST_BYTES + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_MANIFEST_BYTES {
         return Err(io::Error::other("larger than 256 KiB"));
     }
     Ok(content)

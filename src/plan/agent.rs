@@ -9,7 +9,7 @@ use super::git;
 use super::sidecars::{self, Wish};
 use crate::manifest::model::{Agent, Author, Bottle, EnvValue, Provider, TemplatePart};
 
-/// The agent's name among the pieces.
+/// The agent's name among the components.
 pub const AGENT: &str = "agent";
 /// The agent's home inside.
 pub const HOME: &str = "/home/agent";

@@ -51,7 +51,7 @@ pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
             hosts: sidecars
                 .iter()
                 .filter(|s| s.listeners.iter().any(|l| matches!(l.dialled_by, super::Dialler::Agent(_))))
-                .map(|s| s.piece.clone())
+                .map(|s| s.component.clone())
                 .collect(),
             trusts: sidecars::proxy(&wish).0.to_owned(),
             links: shown.links,

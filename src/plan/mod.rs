@@ -41,7 +41,7 @@ pub struct Plan {
     pub rootfs: Rootfs,
     /// Further directories of the host that it sees, read-only.
     pub tools: Vec<PathBuf>,
-    /// The pieces around it, in the order of their start.
+    /// The components around it, in the order of their start.
     pub sidecars: Vec<SidecarPlan>,
     /// Bounds.
     pub limits: LimitsPlan,
@@ -66,7 +66,7 @@ pub struct AgentPlan {
     pub directory: PathBuf,
     /// Names that it can look up, all of them on the loopback interface of its own network.
     pub hosts: Vec<String>,
-    /// The certificate authority that it trusts, and no other: the piece's name.
+    /// The certificate authority that it trusts, and no other: the component's name.
     pub trusts: String,
     /// Links in its home, to what they lead to: its own program, where no directory of its `PATH` has it.
     pub links: BTreeMap<PathBuf, PathBuf>,
@@ -89,7 +89,7 @@ pub struct WorkspacePlan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SidecarPlan {
     /// Its name.
-    pub piece: String,
+    pub component: String,
     /// What it can reach by itself.
     pub network: Network,
     /// The sockets that it serves.
@@ -110,7 +110,7 @@ pub struct SidecarPlan {
     pub recognises_secrets: bool,
 }
 
-/// What a piece can reach by itself.
+/// What a component can reach by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Network {

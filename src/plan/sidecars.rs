@@ -93,7 +93,7 @@ fn pipelock(wish: &Wish<'_>) -> Option<SidecarPlan> {
         ..closed
     };
     Some(SidecarPlan {
-        piece: name.into(),
+        component: name.into(),
         network: Network::Host,
         listeners,
         config: SidecarConfig::Pipelock(Box::new(config)),
@@ -132,7 +132,7 @@ fn egress(wish: &Wish<'_>) -> Option<SidecarPlan> {
     };
     let secrets: BTreeSet<_> = slots.into_iter().map(|(token_ref, slot)| (slot, token_ref)).collect();
     Some(SidecarPlan {
-        piece: name.into(),
+        component: name.into(),
         network: Network::None,
         listeners: vec![ListenerPlan { name: listener::AGENT.into(), dialled_by: Dialler::Agent(port) }],
         config: SidecarConfig::Egress(config),
@@ -163,7 +163,7 @@ fn git_gate(wish: &Wish<'_>) -> Option<SidecarPlan> {
         limits: Default::default(),
     };
     Some(SidecarPlan {
-        piece: name.into(),
+        component: name.into(),
         network: Network::None,
         listeners: vec![ListenerPlan { name: listener::AGENT.into(), dialled_by: Dialler::Agent(port) }],
         config: SidecarConfig::GitGate(Box::new(config)),

@@ -37,39 +37,39 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RuntimeDirectory => f.write_str("make a private directory in memory"),
-            Self::Authority(piece) => write!(f, "make a certificate authority for {piece}"),
-            Self::Configuration(piece) => write!(f, "write the configuration of {piece}"),
-            Self::Secrets(piece, slots) => write!(f, "hand {} to {piece}", slots.join(", ")),
+            Self::Authority(component) => write!(f, "make a certificate authority for {component}"),
+            Self::Configuration(component) => write!(f, "write the configuration of {component}"),
+            Self::Secrets(component, slots) => write!(f, "hand {} to {component}", slots.join(", ")),
             Self::Workspace(source) => write!(f, "prepare the working directory from {}", source.display()),
             Self::Limits => f.write_str("set the limits"),
             Self::Cage => f.write_str("close the agent in: namespaces, root file system, no route"),
-            Self::Listen(piece, Dialler::Agent(port)) => write!(f, "listen for {piece} on port {port} of the agent's network"),
-            Self::Listen(piece, Dialler::Siblings(socket)) => write!(f, "listen for {piece} on the link {socket}"),
-            Self::Sidecar(piece) => write!(f, "start {piece}"),
+            Self::Listen(component, Dialler::Agent(port)) => write!(f, "listen for {component} on port {port} of the agent's network"),
+            Self::Listen(component, Dialler::Siblings(socket)) => write!(f, "listen for {component} on the link {socket}"),
+            Self::Sidecar(component) => write!(f, "start {component}"),
             Self::Release => f.write_str("start the agent, once every sidecar serves"),
         }
     }
 }
 
-/// The script of a plan. Order matters: an authority before the piece that signs with it, the agent's network before
+/// The script of a plan. Order matters: an authority before the component that signs with it, the agent's network before
 /// the sockets in it, every sidecar before the agent.
 pub(super) fn steps(plan: &Plan) -> Vec<Step> {
     let mut steps = vec![Step::RuntimeDirectory];
     for sidecar in &plan.sidecars {
-        let piece = || sidecar.piece.clone();
+        let component = || sidecar.component.clone();
         if sidecar.authority {
-            steps.push(Step::Authority(piece()));
+            steps.push(Step::Authority(component()));
         }
-        steps.push(Step::Configuration(piece()));
+        steps.push(Step::Configuration(component()));
         if !sidecar.secrets.is_empty() {
-            steps.push(Step::Secrets(piece(), sidecar.secrets.iter().map(|s| s.slot.clone()).collect()));
+            steps.push(Step::Secrets(component(), sidecar.secrets.iter().map(|s| s.slot.clone()).collect()));
         }
     }
     steps.extend([Step::Workspace(plan.workspace.source.clone()), Step::Limits, Step::Cage]);
     for sidecar in &plan.sidecars {
-        let listens = sidecar.listeners.iter().map(|l| Step::Listen(sidecar.piece.clone(), l.dialled_by.clone()));
+        let listens = sidecar.listeners.iter().map(|l| Step::Listen(sidecar.component.clone(), l.dialled_by.clone()));
         steps.extend(listens);
-        steps.push(Step::Sidecar(sidecar.piece.clone()));
+        steps.push(Step::Sidecar(sidecar.component.clone()));
     }
     steps.push(Step::Release);
     steps

@@ -1,7 +1,7 @@
 //! The compose project of a bottle: one pure function of the plan and of what the backend knows. JSON, which is YAML.
 //!
 //! A row of the plan's table of sidecars becomes a service; none is named here. No value of a variable or secret is in the text: what a
-//! piece needs to know, its first process is told by the supervisor, over a socket that only it can reach.
+//! component needs to know, its first process is told by the supervisor, over a socket that only it can reach.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -19,9 +19,9 @@ pub const FILE: &str = "docker-compose.yml";
 pub const INTERNAL: &str = "internal";
 /// The network of what may dial out.
 pub const EGRESS: &str = "egress";
-/// Inside every piece: the program that is its first process.
+/// Inside every component: the program that is its first process.
 pub const INIT_DIR: &str = "/run/bottle/init";
-/// Inside every piece: the socket on which the supervisor waits for it.
+/// Inside every component: the socket on which the supervisor waits for it.
 pub const JOIN_DIR: &str = "/run/bottle/join";
 /// The socket in [`JOIN_DIR`].
 pub const JOIN_SOCKET: &str = "socket";
@@ -32,8 +32,8 @@ pub const PROJECT_LABEL: &str = "dev.bottle.project";
 pub const STATE_LABEL: &str = "dev.bottle.state";
 /// The label of every object: the bottle's id.
 pub const ID_LABEL: &str = "dev.bottle.id";
-/// The label of a container: its piece.
-pub const PIECE_LABEL: &str = "dev.bottle.piece";
+/// The label of a container: its component.
+pub const COMPONENT_LABEL: &str = "dev.bottle.component";
 
 /// Bytes of memory of a sidecar: eight times what it takes at its busiest.
 const SIDECAR_MEMORY: u64 = 512 << 20;
@@ -75,12 +75,12 @@ impl std::fmt::Display for Subnet {
     }
 }
 
-/// A directory or file of the host in a piece.
+/// A directory or file of the host in a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind {
     /// On the host.
     pub source: PathBuf,
-    /// In the piece.
+    /// In the component.
     pub target: PathBuf,
     /// It may be written to.
     pub writable: bool,
@@ -118,9 +118,9 @@ pub struct Facts {
     pub owner: String,
     /// `runtime/<id>` on the host.
     pub runtime: PathBuf,
-    /// User and group of each piece.
+    /// User and group of each component.
     pub users: BTreeMap<String, (u32, u32)>,
-    /// The image of each piece: the digest of its configuration.
+    /// The image of each component: the digest of its configuration.
     pub images: BTreeMap<String, String>,
     /// How a bridge is closed.
     pub closed: Closed,
@@ -136,19 +136,19 @@ pub struct Facts {
     pub workplace: Workplace,
 }
 
-/// Where a piece is in the internal network: the agent first, then the sidecars in the order of the plan.
-pub fn address(plan: &Plan, piece: &str, facts: &Facts) -> Ipv4Addr {
-    facts.subnets[0].address(place(plan, piece))
+/// Where a component is in the internal network: the agent first, then the sidecars in the order of the plan.
+pub fn address(plan: &Plan, component: &str, facts: &Facts) -> Ipv4Addr {
+    facts.subnets[0].address(place(plan, component))
 }
 
-fn place(plan: &Plan, piece: &str) -> usize {
-    plan.sidecars.iter().position(|s| s.piece == piece).map_or(0, |n| n + 1)
+fn place(plan: &Plan, component: &str) -> usize {
+    plan.sidecars.iter().position(|s| s.component == component).map_or(0, |n| n + 1)
 }
 
 /// The project's file.
 pub fn render(plan: &Plan, facts: &Facts) -> String {
     let mut services = serde_json::Map::from_iter([(AGENT.to_owned(), agent(plan, facts))]);
-    services.extend(plan.sidecars.iter().map(|s| (s.piece.clone(), sidecar(plan, s, facts))));
+    services.extend(plan.sidecars.iter().map(|s| (s.component.clone(), sidecar(plan, s, facts))));
     let mut networks = serde_json::Map::new();
     let mut network = |name: &str, subnet: Subnet, internal: bool, options: Value| {
         let ipam = json!({"driver": "default", "config": [{"subnet": subnet.to_string()}]});
@@ -178,25 +178,25 @@ pub fn render(plan: &Plan, facts: &Facts) -> String {
     format!("{:#}\n", literal(project))
 }
 
-fn labels(plan: &Plan, facts: &Facts, piece: Option<&str>) -> Value {
+fn labels(plan: &Plan, facts: &Facts, component: Option<&str>) -> Value {
     let mut labels = json!({PROJECT_LABEL: facts.project, STATE_LABEL: facts.owner, ID_LABEL: plan.id});
-    if let Some(piece) = piece {
-        labels[PIECE_LABEL] = json!(piece);
+    if let Some(component) = component {
+        labels[COMPONENT_LABEL] = json!(component);
     }
     labels
 }
 
 /// What every service is, and no image may change: who it is, what it starts with, and that it can do nothing.
-fn service(plan: &Plan, piece: &str, facts: &Facts, memory: u64, pids: u64) -> Value {
-    let (uid, gid) = facts.users.get(piece).copied().unwrap_or((65534, 65534));
+fn service(plan: &Plan, component: &str, facts: &Facts, memory: u64, pids: u64) -> Value {
+    let (uid, gid) = facts.users.get(component).copied().unwrap_or((65534, 65534));
     json!({
-        "image": facts.images.get(piece),
+        "image": facts.images.get(component),
         "pull_policy": "never",
         "entrypoint": [format!("{INIT_DIR}/{}", bottle_init::ARGV0), bottle_init::JOIN, format!("{JOIN_DIR}/{JOIN_SOCKET}")],
         "command": [],
         "user": format!("{uid}:{gid}"),
         "working_dir": "/",
-        "hostname": if piece == AGENT { &plan.id } else { piece },
+        "hostname": if component == AGENT { &plan.id } else { component },
         "read_only": true,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
@@ -210,7 +210,7 @@ fn service(plan: &Plan, piece: &str, facts: &Facts, memory: u64, pids: u64) -> V
         // An address could be announced to it otherwise; and engines let everybody ping.
         "sysctls": {"net.ipv4.ping_group_range": "1 0", "net.ipv6.conf.all.disable_ipv6": "1"},
         "logging": {"driver": "json-file"},
-        "labels": labels(plan, facts, Some(piece)),
+        "labels": labels(plan, facts, Some(component)),
     })
 }
 
@@ -250,10 +250,10 @@ fn agent(plan: &Plan, facts: &Facts) -> Value {
 }
 
 fn sidecar(plan: &Plan, sidecar: &SidecarPlan, facts: &Facts) -> Value {
-    let piece = &sidecar.piece;
-    let mut service = service(plan, piece, facts, SIDECAR_MEMORY, SIDECAR_PIDS);
-    let directory = facts.runtime.join(piece);
-    let mut binds = own(facts, piece);
+    let component = &sidecar.component;
+    let mut service = service(plan, component, facts, SIDECAR_MEMORY, SIDECAR_PIDS);
+    let directory = facts.runtime.join(component);
+    let mut binds = own(facts, component);
     binds.push(Bind::read_only(directory.join("config"), names::CONFIG_DIR));
     if sidecar.authority {
         binds.push(Bind::read_only(directory.join("ca"), names::CA_DIR));
@@ -270,10 +270,10 @@ fn sidecar(plan: &Plan, sidecar: &SidecarPlan, facts: &Facts) -> Value {
     service["volumes"] = json!(binds.iter().map(bind).collect::<Vec<_>>());
     let mut networks = serde_json::Map::new();
     if sidecar.listeners.iter().any(|l| matches!(l.dialled_by, Dialler::Agent(_))) {
-        networks.insert(INTERNAL.to_owned(), json!({"ipv4_address": address(plan, piece, facts), "aliases": [piece]}));
+        networks.insert(INTERNAL.to_owned(), json!({"ipv4_address": address(plan, component, facts), "aliases": [component]}));
     }
     if sidecar.network == Network::Host {
-        networks.insert(EGRESS.to_owned(), json!({"ipv4_address": facts.subnets[1].address(place(plan, piece))}));
+        networks.insert(EGRESS.to_owned(), json!({"ipv4_address": facts.subnets[1].address(place(plan, component))}));
     } else {
         service["dns"] = json!(["127.0.0.1"]);
     }
@@ -286,9 +286,9 @@ fn sidecar(plan: &Plan, sidecar: &SidecarPlan, facts: &Facts) -> Value {
     service
 }
 
-/// What every piece sees: its first process, and the socket on which it is awaited.
-fn own(facts: &Facts, piece: &str) -> Vec<Bind> {
-    vec![Bind::read_only(facts.runtime.join("init"), INIT_DIR), Bind::read_only(facts.runtime.join(piece).join("join"), JOIN_DIR)]
+/// What every component sees: its first process, and the socket on which it is awaited.
+fn own(facts: &Facts, component: &str) -> Vec<Bind> {
+    vec![Bind::read_only(facts.runtime.join("init"), INIT_DIR), Bind::read_only(facts.runtime.join(component).join("join"), JOIN_DIR)]
 }
 
 fn bind(bind: &Bind) -> Value {

@@ -12,7 +12,7 @@ pub type Told<'a> = [(&'a str, &'a Event)];
 /// The verdict on the request: the reason of the refusal that decided, and who gave it. A sidecar that only passed on
 /// its sibling's verdict did not decide.
 pub fn refusal<'a>(told: &Told<'a>) -> Option<(&'a str, Reason, &'a Event)> {
-    let refusals = || told.iter().filter_map(|(piece, event)| Some((*piece, event.reason?, *event)));
+    let refusals = || told.iter().filter_map(|(component, event)| Some((*component, event.reason?, *event)));
     refusals().find(|(_, _, event)| event.rule.is_some() || event.place.is_some()).or_else(|| refusals().next())
 }
 
@@ -23,15 +23,15 @@ pub fn explain(bottle: &str, id: &str, told: &Told<'_>) -> String {
         let _ = writeln!(out, "{}", format!("  {name:<10} {text}").trim_end());
     };
     row("asked", &asked(told));
-    for (piece, event) in told {
+    for (component, event) in told {
         for (index, line) in decision(event).iter().enumerate() {
-            row(if index == 0 { piece } else { "" }, line);
+            row(if index == 0 { component } else { "" }, line);
         }
     }
     match refusal(told) {
         None => row("verdict", "allowed"),
-        Some((piece, reason, event)) => {
-            row("verdict", &format!("refused by {piece}: {reason}"));
+        Some((component, reason, event)) => {
+            row("verdict", &format!("refused by {component}: {reason}"));
             row("agent may", reason.hint());
             row("you may", &operator(reason, event));
         }
@@ -165,7 +165,7 @@ mod tests {
             (e.reason, e.rule, e.place) = (Some(Reason::SecretDetected), Some("github-pat".into()), Some("header:x-\u{1b}[2J".into()));
         });
         let told = [("egress", &passed_on), ("pipelock", &decided)];
-        assert_eq!(refusal(&told).map(|(piece, reason, _)| (piece, reason)), Some(("pipelock", Reason::SecretDetected)));
+        assert_eq!(refusal(&told).map(|(component, reason, _)| (component, reason)), Some(("pipelock", Reason::SecretDetected)));
         let text = explain("web", "1-\u{9b}", &told);
         assert!(text.contains("  pipelock   refused it: secret_detected\n             by the rule github-pat\n"), "{text}");
         assert!(text.contains("the header `x-\\u{1b}[2J`"), "{text}");

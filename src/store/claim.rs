@@ -14,8 +14,8 @@ use crate::files::{Dir, failed, random_hex};
 /// How the directory of a bottle is called before it is complete, and after it is given up.
 const UNFINISHED: &str = ".new-";
 /// More bottles of one name are a mistake.
-const MOST: u64 = 10_000;
-/// Where the logs of the pieces are, in the state directory.
+const MAX_CLAIMS: u64 = 10_000;
+/// Where the logs of the components are, in the state directory.
 const LOGS: &str = "logs";
 
 /// A bottle that is ours. Dropping it releases the lock and removes nothing.
@@ -219,7 +219,7 @@ fn elsewhere(metadata: &Metadata, layout: &Layout) -> Vec<Dir> {
 
 /// The first id that nobody has.
 fn free(store: &Dir, runtimes: &[Dir], wanted: &Id, pinned: bool) -> Result<Id> {
-    for n in 1..=MOST {
+    for n in 1..=MAX_CLAIMS {
         let id = wanted.numbered(n);
         let mut taken = store.stat(id.as_str())?.is_some();
         for dir in runtimes {
@@ -237,7 +237,7 @@ fn free(store: &Dir, runtimes: &[Dir], wanted: &Id, pinned: bool) -> Result<Id> 
             ));
         }
     }
-    let cause = format!("{MOST} bottles are called `{wanted}`");
+    let cause = format!("{MAX_CLAIMS} bottles are called `{wanted}`");
     Err(Error::failed("there is no free name", cause, "`bottle cleanup` removes what has ended"))
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// The most characters of an id: a DNS label, less what backends put around it.
-const LONGEST: usize = 41;
+const MAX_LENGTH: usize = 41;
 
 /// `[a-z][a-z0-9-]{0,40}`: nothing that a shell, a path, a container engine or a terminal could take for something else.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,13 +28,13 @@ impl Id {
             return self.clone();
         }
         let suffix = format!("-{n}");
-        let kept = self.0.len().min(LONGEST - suffix.len());
+        let kept = self.0.len().min(MAX_LENGTH - suffix.len());
         Self(format!("{}{suffix}", &self.0[..kept]))
     }
 
     fn fits(text: &str) -> bool {
         let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        text.len() <= LONGEST && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(rest)
+        text.len() <= MAX_LENGTH && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(rest)
     }
 }
 

@@ -14,9 +14,9 @@ pub(super) const OF_BOTTLE: &str = "lock";
 /// The lock of the store; held for the milliseconds in which ids are given out or looked at.
 const OF_STORE: &str = ".lock";
 /// Whoever holds the store longer is stopped or stuck.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a busy lock is tried again; a claim takes about a millisecond.
-const RETRY: Duration = Duration::from_millis(2);
+const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Who may hold the store's lock beside us.
 #[derive(Clone, Copy)]
@@ -34,17 +34,17 @@ pub(super) fn store(state: &Dir, sharing: Sharing) -> Result<File> {
         Sharing::Alone => FlockOperation::NonBlockingLockExclusive,
         Sharing::WithReaders => FlockOperation::NonBlockingLockShared,
     };
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     while !attempt(state, OF_STORE, &file, operation)? {
         if Instant::now() > deadline {
-            let cause = format!("{} is locked for {} seconds", state.path().join(OF_STORE).display(), PATIENCE.as_secs());
+            let cause = format!("{} is locked for {} seconds", state.path().join(OF_STORE).display(), LOCK_TIMEOUT.as_secs());
             return Err(Error::failed(
                 "the bottles are locked by another `bottle`",
                 cause,
                 "look for a stopped `bottle` with `ps`, and end it",
             ));
         }
-        std::thread::sleep(RETRY);
+        std::thread::sleep(RETRY_INTERVAL);
     }
     Ok(file)
 }

@@ -14,7 +14,7 @@ const FILE: &str = "metadata.json";
 /// The version that this program writes, and the only one that it reads.
 const VERSION: u32 = 1;
 /// More was not written by bottle: a thousand objects take a tenth of it.
-const LARGEST: u64 = 1 << 20;
+const MAX_METADATA_BYTES: u64 = 1 << 20;
 
 /// What is known about one bottle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,8 +69,8 @@ pub enum Object {
     Cgroup(PathBuf),
     /// A process.
     Process {
-        /// Which piece it is.
-        piece: String,
+        /// Which component it is.
+        component: String,
         /// The process.
         pid: u32,
         /// When it started, in clock ticks since boot.
@@ -160,7 +160,7 @@ impl Metadata {
 
     /// Reads the metadata of the bottle in `dir`. A symlink, a fifo or a huge file there is an error, like a broken one.
     pub(super) fn read(dir: &Dir, id: &Id) -> Result<Self> {
-        Self::parse(&dir.read_bounded(FILE, LARGEST)?, id)
+        Self::parse(&dir.read_bounded(FILE, MAX_METADATA_BYTES)?, id)
     }
 
     /// Replaces the file. Not synced: after a crash of the program the kernel still has it, and after a crash of the machine nothing that

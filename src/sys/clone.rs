@@ -21,9 +21,9 @@ pub enum Cloned {
 
 /// Only a user namespace.
 pub const USER: i32 = libc::CLONE_NEWUSER;
-/// The namespaces of a piece that uses the host's network. Its cgroup namespace follows once it is in its groups.
+/// The namespaces of a component that uses the host's network. Its cgroup namespace follows once it is in its groups.
 pub const ALL_BUT_NETWORK: i32 = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-/// The namespaces of every other piece.
+/// The namespaces of every other component.
 pub const ALL: i32 = ALL_BUT_NETWORK | libc::CLONE_NEWNET;
 
 /// Starts a copy of this process in new namespaces. The caller must have one thread only.

@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::files::Dir;
 
 /// The longest line that is read, as of whoever verifies.
-const LONGEST: u64 = 1 << 20;
+const MAX_LINE_BYTES: u64 = 1 << 20;
 /// Records of one request at most: each sidecar writes one or two, a WebSocket one more.
-const MOST: usize = 64;
+const MAX_RECORDS: usize = 64;
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub struct Record {
     /// Its number.
     pub seq: u64,
     /// Who wrote it.
-    pub piece: String,
+    pub component: String,
     /// What it says.
     #[serde(flatten)]
     pub event: Event,
@@ -38,9 +38,9 @@ pub fn find(state: &Path, id: &str) -> Result<Vec<Record>> {
     let (mut line, mut found) = (Vec::new(), Vec::new());
     loop {
         line.clear();
-        let read = (&mut lines).take(LONGEST).read_until(b'\n', &mut line);
+        let read = (&mut lines).take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
         let read = read.map_err(|e| Error::failed("cannot read the timeline", e, "see what is wrong with the disk"))?;
-        if read == 0 || found.len() == MOST {
+        if read == 0 || found.len() == MAX_RECORDS {
             return Ok(found);
         }
         if !line.windows(named.len()).any(|window| window == named) {

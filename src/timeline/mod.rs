@@ -1,6 +1,6 @@
 //! The timeline of a bottle: one file of everything that crossed the wall, in one order, with each record chained to the one before.
 //!
-//! A line is `{"seq":…,"mono_us":…,"piece":…, …event…,"prev":"…","hash":"…"}`. `hash` is the SHA-256 of the line without its `hash` member,
+//! A line is `{"seq":…,"mono_us":…,"component":…, …event…,"prev":"…","hash":"…"}`. `hash` is the SHA-256 of the line without its `hash` member,
 //! byte for byte, so that no canonical form is needed; `prev` is the hash of the line before, and so is part of what is hashed. The first
 //! line is `start` and binds the id, the boot and the plan; the last is `end`, and counts the records and what logs have lost.
 //!
@@ -25,4 +25,4 @@ const HASH_MEMBER: &str = ",\"hash\":\"";
 const START: &str = "start";
 const END: &str = "end";
 /// Who writes these two.
-const PIECE: &str = "bottle";
+const COMPONENT: &str = "bottle";

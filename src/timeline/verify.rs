@@ -13,7 +13,7 @@ use crate::digest::sha256_hex;
 use crate::files::Dir;
 
 /// The longest line that is read. An event has about twenty fields of bounded size.
-const LONGEST: u64 = 1 << 20;
+const MAX_LINE_BYTES: u64 = 1 << 20;
 /// `,"hash":"` and 64 digits and `"}`.
 const SUFFIX: usize = HASH_MEMBER.len() + 64 + 2;
 
@@ -32,7 +32,7 @@ pub struct Report {
     pub closed: bool,
     /// It was closed after a crash.
     pub crashed: bool,
-    /// Bytes that the logs of pieces are missing, as the end tells.
+    /// Bytes that the logs of components are missing, as the end tells.
     pub dropped: BTreeMap<String, u64>,
     /// Bytes of the file that are whole lines; what follows is half a line.
     pub whole: u64,
@@ -64,7 +64,7 @@ struct Record {
     mono_us: u64,
     prev: String,
     event: String,
-    piece: String,
+    component: String,
     bottle: Option<String>,
     plan: Option<String>,
     records: Option<u64>,
@@ -101,7 +101,7 @@ pub(super) fn read(file: File) -> Result<Report, Broken> {
         line.clear();
         let seq = report.records;
         let broken = |why: &str| Broken { seq, why: why.to_owned() };
-        let read = (&mut lines).take(LONGEST).read_until(b'\n', &mut line).map_err(|e| broken(&format!("read: {e}")))?;
+        let read = (&mut lines).take(MAX_LINE_BYTES).read_until(b'\n', &mut line).map_err(|e| broken(&format!("read: {e}")))?;
         if read == 0 {
             break;
         }
@@ -109,7 +109,7 @@ pub(super) fn read(file: File) -> Result<Report, Broken> {
             return Err(broken("it stands behind the end"));
         }
         if line.last() != Some(&b'\n') {
-            if read as u64 == LONGEST {
+            if read as u64 == MAX_LINE_BYTES {
                 return Err(broken("the line is too long"));
             }
             report.torn = read as u64;
@@ -132,7 +132,7 @@ pub(super) fn read(file: File) -> Result<Report, Broken> {
             report.bottle = record.bottle.unwrap_or_default();
             report.plan = record.plan.unwrap_or_default();
         }
-        if record.event == END && record.piece == super::PIECE {
+        if record.event == END && record.component == super::COMPONENT {
             if record.records != Some(seq + 1) {
                 return Err(broken("the end counts another number of records"));
             }

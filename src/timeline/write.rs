@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
 
 use super::verify::{Report, read};
-use super::{END, FILE, HASH_MEMBER, NOTHING, PIECE, START};
+use super::{COMPONENT, END, FILE, HASH_MEMBER, NOTHING, START};
 use crate::clock;
 use crate::digest::sha256_hex;
 use crate::error::{Error, Result};
@@ -59,7 +59,7 @@ struct End<'a> {
     event: &'static str,
     /// How many records there are, this one too.
     records: u64,
-    /// Bytes that the logs of pieces are missing.
+    /// Bytes that the logs of components are missing.
     dropped: &'a BTreeMap<String, u64>,
     /// It was closed after a crash: what was in memory then is missing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -72,19 +72,19 @@ impl Timeline {
         let file = state.create_log(FILE)?;
         let path = state.path().join(FILE);
         let mut timeline = Self { file, path, out: Vec::new(), length: 0, seq: 0, head: NOTHING.to_owned(), closed: false };
-        timeline.write(PIECE, &Start { time: clock::now(), event: START, opening })?;
+        timeline.write(COMPONENT, &Start { time: clock::now(), event: START, opening })?;
         timeline.flush()?;
         Ok(timeline)
     }
 
     /// Adds an event. After an error of the disk the record is still in memory, and the next flush tries again.
-    pub fn append(&mut self, piece: &str, event: &Event) -> Result<()> {
-        self.write(piece, event)
+    pub fn append(&mut self, component: &str, event: &Event) -> Result<()> {
+        self.write(component, event)
     }
 
-    /// Adds what a piece reported, as it wrote it.
-    pub fn copy(&mut self, piece: &str, event: &Entry<'_>) -> Result<()> {
-        self.record(piece, event.as_str())
+    /// Adds what a component reported, as it wrote it.
+    pub fn copy(&mut self, component: &str, event: &Entry<'_>) -> Result<()> {
+        self.record(component, event.as_str())
     }
 
     /// Writes what is in memory. Call it whenever there is nothing else to do.
@@ -120,7 +120,7 @@ impl Timeline {
 
     fn end(&mut self, dropped: &BTreeMap<String, u64>, crashed: bool) -> Result<String> {
         let records = self.seq + 1;
-        self.write(PIECE, &End { time: clock::now(), event: END, records, dropped, crashed })?;
+        self.write(COMPONENT, &End { time: clock::now(), event: END, records, dropped, crashed })?;
         self.closed = true;
         self.flush()?;
         self.file.sync_all().map_err(|e| {
@@ -130,19 +130,19 @@ impl Timeline {
         Ok(self.head.clone())
     }
 
-    fn write(&mut self, piece: &str, body: &impl Serialize) -> Result<()> {
+    fn write(&mut self, component: &str, body: &impl Serialize) -> Result<()> {
         let json = serde_json::to_string(body).map_err(unrecordable)?;
-        self.record(piece, &harmless(&json))
+        self.record(component, &harmless(&json))
     }
 
     /// Adds a record: the members of `body`, a harmless object that has some, between those that every record has.
-    fn record(&mut self, piece: &str, body: &str) -> Result<()> {
+    fn record(&mut self, component: &str, body: &str) -> Result<()> {
         let members = body.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).filter(|members| !members.is_empty());
         let members = members.ok_or_else(|| unrecordable("it is no object with members"))?;
-        let piece = serde_json::to_string(piece).map_err(unrecordable)?;
+        let component = serde_json::to_string(component).map_err(unrecordable)?;
         let begin = self.out.len();
         // Writing to memory cannot fail.
-        let _ = write!(self.out, "{{\"seq\":{},\"mono_us\":{},\"piece\":{},", self.seq, clock::boot_micros(), harmless(&piece));
+        let _ = write!(self.out, "{{\"seq\":{},\"mono_us\":{},\"component\":{},", self.seq, clock::boot_micros(), harmless(&component));
         for part in [members, ",\"prev\":\"", &self.head, "\"}"] {
             self.out.extend_from_slice(part.as_bytes());
         }
@@ -157,7 +157,7 @@ impl Timeline {
 }
 
 fn unrecordable(cause: impl fmt::Display) -> Error {
-    Error::failed("an event cannot be recorded", cause, "this is a fault of bottle")
+    Error::failed("an event cannot be recorded", cause, "this is a bug in bottle: please report it")
 }
 
 /// Closes the timeline that a crash left open: a torn last line is cut off, and the last record says that there was a crash. `None` if

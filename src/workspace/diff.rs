@@ -13,11 +13,11 @@ use super::{Change, Changes, Kind, Node};
 use crate::files::Dir;
 
 /// Files of more bytes are named, not shown.
-const LARGEST: u64 = 1 << 20;
+const MAX_TEXT_BYTES: u64 = 1 << 20;
 /// A NUL in this many first bytes tells a binary file, as in git.
 const PROBE: usize = 8000;
 /// What one file's diff may take; then it gets coarser, not wrong.
-const PATIENCE: Duration = Duration::from_millis(500);
+const DIFF_TIMEOUT: Duration = Duration::from_millis(500);
 /// Unchanged lines around a change.
 const CONTEXT: usize = 3;
 
@@ -48,9 +48,9 @@ fn content(tree: Tree<'_>, path: &Path) -> Result<Vec<u8>, String> {
         Err(e) => return Err(words(e)),
     };
     let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(format!("more than {LARGEST} bytes, not shown"));
+    file.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    if bytes.len() as u64 > MAX_TEXT_BYTES {
+        return Err(format!("more than {MAX_TEXT_BYTES} bytes, not shown"));
     }
     if bytes[..bytes.len().min(PROBE)].contains(&0) {
         return Err("binary, not shown".to_owned());
@@ -66,7 +66,7 @@ fn text(before: &[u8], after: &[u8], change: &Change, out: &mut dyn Write) -> io
         return Ok(());
     }
     let mut config = TextDiffConfig::default();
-    let diff: TextDiff<'_, '_, [u8]> = config.algorithm(Algorithm::Myers).deadline(Instant::now() + PATIENCE).diff_lines(before, after);
+    let diff: TextDiff<'_, '_, [u8]> = config.algorithm(Algorithm::Myers).deadline(Instant::now() + DIFF_TIMEOUT).diff_lines(before, after);
     for group in diff.grouped_ops(CONTEXT) {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
         let (old, new) = (first.old_range().start..last.old_range().end, first.new_range().start..last.new_range().end);
@@ -91,13 +91,13 @@ fn text(before: &[u8], after: &[u8], change: &Change, out: &mut dyn Write) -> io
 /// One line of content. Tabs are kept, for a terminal takes no harm from them; each piece between them is escaped and bounded.
 fn shown(line: &[u8], out: &mut dyn Write) -> io::Result<()> {
     /// More pieces are not a line that anybody reads.
-    const PIECES: usize = 64;
+    const MAX_GROUPS: usize = 64;
     let (line, end) = match line.strip_suffix(b"\n") {
         Some(line) => (line, "\n"),
         None => (line, "\n\\ no newline at the end\n"),
     };
     for (index, piece) in line.split(|&b| b == b'\t').enumerate() {
-        if index == PIECES {
+        if index == MAX_GROUPS {
             write!(out, "\t…")?;
             break;
         }

@@ -7,7 +7,7 @@ use bottle_contract::Untrusted;
 use super::{Change, Changes, Kind, Node, flag};
 
 /// How many paths of each group are shown.
-const SHOWN: usize = 12;
+const MAX_SHOWN: usize = 12;
 
 /// Counts, the first paths, and what deserves a look because it runs by itself. Every path passes [`Untrusted`].
 pub fn summary(changes: &Changes) -> String {
@@ -29,7 +29,7 @@ fn write_summary(out: &mut String, changes: &Changes) -> std::fmt::Result {
     }
     // Directories tell nothing that their content does not, unless they are empty or gone.
     let shown: Vec<&Change> = changes.list.iter().filter(|change| change.node != Node::Dir || change.kind != Kind::Added).collect();
-    for change in shown.iter().take(SHOWN) {
+    for change in shown.iter().take(MAX_SHOWN) {
         writeln!(out, "  {}", line(change))?;
     }
     more(out, shown.len())?;
@@ -41,14 +41,14 @@ fn write_summary(out: &mut String, changes: &Changes) -> std::fmt::Result {
         .collect();
     if !flagged.is_empty() {
         writeln!(out, "look at these before you work there, they run by themselves:")?;
-        for (change, why) in flagged.iter().take(SHOWN) {
+        for (change, why) in flagged.iter().take(MAX_SHOWN) {
             writeln!(out, "  {}: {why}", line(change))?;
         }
         more(out, flagged.len())?;
     }
     if !changes.skipped.is_empty() {
         writeln!(out, "left out:")?;
-        for skipped in changes.skipped.iter().take(SHOWN) {
+        for skipped in changes.skipped.iter().take(MAX_SHOWN) {
             writeln!(out, "  {}: {}", Untrusted::new(skipped.path.as_os_str().as_encoded_bytes()), skipped.why)?;
         }
         more(out, changes.skipped.len())?;
@@ -57,7 +57,7 @@ fn write_summary(out: &mut String, changes: &Changes) -> std::fmt::Result {
 }
 
 fn more(out: &mut String, count: usize) -> std::fmt::Result {
-    if count > SHOWN { writeln!(out, "  … and {} more", count - SHOWN) } else { Ok(()) }
+    if count > MAX_SHOWN { writeln!(out, "  … and {} more", count - MAX_SHOWN) } else { Ok(()) }
 }
 
 /// One change in one line: a letter as version control systems use it, the path, and what it is if that is not a plain file.

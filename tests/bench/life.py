@@ -13,8 +13,8 @@ def measure(table, world):
         table.lacks("bwrap")
     life = alternate(life)
     if "bwrap" in life:
-        pieces = " and ".join(world.pieces)
-        table.row("P1", f"whole life of a bottle with {pieces}", f"{life['bottle']:.1f} ms", f"bwrap {life['bwrap']:.1f} ms",
+        components = " and ".join(world.components)
+        table.row("P1", f"whole life of a bottle with {components}", f"{life['bottle']:.1f} ms", f"bwrap {life['bwrap']:.1f} ms",
                   life["bottle"] / life["bwrap"], "<=", 8)
     start = alternate({"bottle": lambda: once([bottle, "--version"]), "true": lambda: once(["/bin/true"])})
     table.row("P2", "start of `bottle` itself", f"{start['bottle']:.2f} ms", f"fork+exec {start['true']:.2f} ms", start["bottle"] / start["true"], "<=", 2)

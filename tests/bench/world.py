@@ -7,7 +7,7 @@ import wall
 class World:
     """A home for `bottle`, a far end, and one manifest that leads to it."""
 
-    pieces = ("egress", "pipelock")
+    components = ("egress", "pipelock")
 
     def __init__(self, programs, directory):
         self.programs, self.bottle, self.load = programs, os.path.join(programs, "bottle"), os.path.join(programs, "bottle-load")

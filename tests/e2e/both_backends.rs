@@ -11,7 +11,7 @@ use bottle_test_support::run::Ended;
 use bottle_test_support::warden::Ending;
 use serde_json::Value;
 
-use crate::life_support::{PATIENCE, program, send};
+use crate::life_support::{TIMEOUT, program, send};
 use crate::net_world::{NAME, Place, TOKEN, World, is_gone, places, under, users};
 
 const ASK: &str = include_str!("net_ask.py");
@@ -58,7 +58,8 @@ fn run(place: Place, bottle: &Bottle, arguments: Vec<String>) -> Ended {
 
 /// The events of one bottle's timeline without what differs from run to run: times, hashes, sizes of answers, addresses.
 fn timeline(bottle: &Bottle) -> Vec<BTreeMap<String, Value>> {
-    const KEPT: [&str; 11] = ["piece", "level", "event", "method", "origin", "path", "status", "reason", "rule", "generation", "message"];
+    const KEPT: [&str; 11] =
+        ["component", "level", "event", "method", "origin", "path", "status", "reason", "rule", "generation", "message"];
     let state = bottle.path().join("state/bottle");
     let id = fs::read_dir(&state).unwrap().filter_map(Result::ok).find(|entry| entry.path().is_dir()).unwrap().path();
     let text = fs::read_to_string(id.join("timeline.jsonl")).unwrap();
@@ -66,13 +67,13 @@ fn timeline(bottle: &Bottle) -> Vec<BTreeMap<String, Value>> {
     let kept = events.map(|event| event.into_iter().filter(|(key, _)| KEPT.contains(&key.as_str())).collect());
     // Two sidecars get ready, and end, in any order; what one of them says is in order.
     let mut events: Vec<BTreeMap<String, Value>> = kept.collect();
-    events.sort_by_key(|event| event.get("piece").and_then(Value::as_str).unwrap_or_default().to_owned());
+    events.sort_by_key(|event| event.get("component").and_then(Value::as_str).unwrap_or_default().to_owned());
     events
 }
 
-/// What a piece of it printed, without times and identities.
-fn logged(bottle: &Bottle, piece: &str) -> Vec<String> {
-    let said = bottle.beside(program(), ["logs", NAME, piece]).output().expect("logs can be read");
+/// What a component of it printed, without times and identities.
+fn logged(bottle: &Bottle, component: &str) -> Vec<String> {
+    let said = bottle.beside(program(), ["logs", NAME, component]).output().expect("logs can be read");
     String::from_utf8_lossy(&said.stdout).lines().map(|line| line.split_once(' ').map_or(line, |(_, rest)| rest).to_owned()).collect()
 }
 
@@ -185,7 +186,7 @@ fn a_terminal_has_the_operators_size_and_one_interrupt_is_one() {
         let first = String::from_utf8_lossy(&first).into_owned();
         assert!(first.contains("37 91") && first.contains("/dev/pts/"), "{}: {first}", name(place));
         run.pty.resize(120, 44).unwrap();
-        run.pty.wait_for("44 120", PATIENCE).unwrap();
+        run.pty.wait_for("44 120", TIMEOUT).unwrap();
         run.pty.send(b"\x03").unwrap();
         assert_eq!(run.end().0, Ending::Code(33), "{}", name(place));
         is_gone(place, &bottle);
@@ -270,34 +271,40 @@ fn a_mounted_tree_is_the_operators_own_and_no_other_mode_writes_to_it() {
 #[test]
 fn a_sidecar_that_is_killed_takes_the_agents_reach_with_it() {
     for place in places() {
-        for piece in ["egress", "pipelock"] {
+        for component in ["egress", "pipelock"] {
             let world = World::on(place, ordinary()).route("echo.test", "").ready("provider: shell");
             let script = "echo rea''dy; trap 'echo asked; exit 5' TERM; while :; do sleep 0.05; done";
             let run = world.bottle.start(["start", NAME, "--yes", "--headless", "--", "sh", "-c", script]);
             run.said("ready\n");
-            let victim = sidecar(place, &world.bottle, run.pid(), piece);
+            let victim = sidecar(place, &world.bottle, run.pid(), component);
             send(victim, libc::SIGKILL);
             let ended = run.end();
             world.is_gone();
             assert_eq!(ended.ending, Ending::Code(125), "{}: {ended:?}", name(place));
             assert_eq!(ended.stdout, "ready\nasked\n");
-            assert!(ended.stderr.contains(&format!("`{piece}` ended, and with it the agent's reach")), "{}: {}", name(place), ended.stderr);
-            assert!(!logged(&world.bottle, piece).is_empty(), "its log up to its death is kept");
+            assert!(
+                ended.stderr.contains(&format!("`{component}` exited; the agent has lost network access")),
+                "{}: {}",
+                name(place),
+                ended.stderr
+            );
+            assert!(!logged(&world.bottle, component).is_empty(), "its log up to its death is kept");
         }
     }
 }
 
 /// The process that is a sidecar's, on the host: the one below the container's first.
-fn sidecar(place: Place, bottle: &Bottle, supervisor: i32, piece: &str) -> i32 {
+fn sidecar(place: Place, bottle: &Bottle, supervisor: i32, component: &str) -> i32 {
     match place {
-        None => crate::life_support::piece(supervisor, &format!("bottle-{piece}")),
+        None => crate::life_support::component(supervisor, &format!("bottle-{component}")),
         Some(engine) => {
             let owner = format!("label=dev.bottle.state={}", crate::net_world::owner(bottle));
-            let id = engine.said(["ps", "-q", "--no-trunc", "--filter", &owner, "--filter", &format!("label=dev.bottle.piece={piece}")]);
+            let id =
+                engine.said(["ps", "-q", "--no-trunc", "--filter", &owner, "--filter", &format!("label=dev.bottle.component={component}")]);
             // The engine counts in its own pid namespace; its control group has ours.
             let processes = bottle_test_support::process::snapshot("");
             let inside = |pid: i32| fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(&id));
-            let found = processes.iter().find(|process| process.command.contains(&format!("bottle-{piece}")) && inside(process.pid));
+            let found = processes.iter().find(|process| process.command.contains(&format!("bottle-{component}")) && inside(process.pid));
             found.expect("the sidecar runs").pid
         }
     }

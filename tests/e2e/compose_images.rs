@@ -8,7 +8,7 @@ use bottle_test_support::deadline::wait_until;
 use bottle_test_support::engine::engines;
 use bottle_test_support::warden::Ending;
 
-use crate::life_support::{PATIENCE, program};
+use crate::life_support::{TIMEOUT, program};
 use crate::net_world::{is_gone, under};
 
 /// What a sidecar says to a request when it is alone: no bottle has told it a route.
@@ -22,15 +22,15 @@ fn asked(network: &str, address: &str) -> Option<String> {
 }
 
 /// Starts an image with what a bottle would give it, asks it from its own network, and ends it by a signal.
-fn alone(piece: &str, port: u16, config: &str) {
+fn alone(component: &str, port: u16, config: &str) {
     for engine in engines() {
         let bottle = under(Some(engine), Bottle::new(program()));
         let archive = bottle.path().join("image.tar");
-        let exported = bottle.run(["images", "export", piece, "--output", archive.to_str().unwrap()]);
+        let exported = bottle.run(["images", "export", component, "--output", archive.to_str().unwrap()]);
         assert_eq!(exported.ending, Ending::Code(0), "{}", exported.stderr);
         let listed = bottle.run(["images", "list", "--format", "json"]).stdout;
         let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
-        let row = listed.as_array().unwrap().iter().find(|row| row["name"] == piece).unwrap();
+        let row = listed.as_array().unwrap().iter().find(|row| row["name"] == component).unwrap();
         let digest = row["config_digest"].as_str().unwrap();
         engine.said(["load", "--quiet", "--input", archive.to_str().unwrap()]);
         assert_eq!(
@@ -41,7 +41,7 @@ fn alone(piece: &str, port: u16, config: &str) {
 
         // A configuration and an authority, as a plan of a bottle without routes has them.
         let run = fs::canonicalize(bottle.path()).unwrap().join("run");
-        for (directory, files) in [("config", vec![config_file(piece, config)]), ("ca", authority(&bottle)), ("secrets", vec![])] {
+        for (directory, files) in [("config", vec![config_file(component, config)]), ("ca", authority(&bottle)), ("secrets", vec![])] {
             fs::create_dir_all(run.join(directory)).unwrap();
             for (name, bytes) in files {
                 fs::write(run.join(directory).join(name), bytes).unwrap();
@@ -49,7 +49,7 @@ fn alone(piece: &str, port: u16, config: &str) {
         }
         let mount = |directory: &str| format!("{}:/run/bottle/{directory}:ro", run.join(directory).display());
         let listen = format!("BOTTLE_LISTEN=agent=0.0.0.0:{port}");
-        let name = format!("alone-{piece}-{}", std::process::id());
+        let name = format!("alone-{component}-{}", std::process::id());
         let mut arguments = vec![
             "run",
             "--detach",
@@ -71,22 +71,22 @@ fn alone(piece: &str, port: u16, config: &str) {
         engine.said(arguments);
         let address = engine.said(["inspect", "--format", "{{.NetworkSettings.IPAddress}}", &name]);
         let host = engine.host().display().to_string();
-        let said = wait_until(PATIENCE, || asked(&host, &format!("{address}:{port}")));
+        let said = wait_until(TIMEOUT, || asked(&host, &format!("{address}:{port}")));
         let logs = String::from_utf8_lossy(&engine.docker(["logs", &name]).output().unwrap().stderr).into_owned();
-        assert_eq!(said.as_deref(), Some("HTTP/1.1 403"), "{}: {piece}: {logs}", engine.name);
+        assert_eq!(said.as_deref(), Some("HTTP/1.1 403"), "{}: {component}: {logs}", engine.name);
         assert!(logs.lines().next().is_some_and(|line| line.contains(r#""event":"ready""#)), "{logs}");
         engine.said(["stop", "--time", "5", &name]);
         assert_eq!(
             engine.said(["inspect", "--format", "{{.State.ExitCode}} {{.State.OOMKilled}}", &name]),
             "0 false",
-            "{piece} ends when it is asked to"
+            "{component} ends when it is asked to"
         );
         engine.said(["rm", "--force", &name]);
     }
 }
 
-fn config_file(piece: &str, config: &str) -> (String, Vec<u8>) {
-    let name = if piece == "egress" { bottle_contract::egress::FILE } else { bottle_contract::pipelock::FILE };
+fn config_file(component: &str, config: &str) -> (String, Vec<u8>) {
+    let name = if component == "egress" { bottle_contract::egress::FILE } else { bottle_contract::pipelock::FILE };
     (name.to_owned(), config.as_bytes().to_vec())
 }
 
@@ -99,12 +99,12 @@ fn authority(bottle: &Bottle) -> Vec<(String, Vec<u8>)> {
 }
 
 /// The configuration of a sidecar of a bottle with these routes.
-fn configuration(piece: &str, egress: &str) -> String {
+fn configuration(component: &str, egress: &str) -> String {
     let bottle = Bottle::new(program()).bottle("alone", egress).agent("alone", "bottle: alone\nprovider: shell", "");
     let said = bottle.run(["start", "alone", "--dry-run", "--format", "json"]).stdout;
     let plan: serde_json::Value = serde_json::from_str(&said).unwrap();
-    let sidecar = plan["sidecars"].as_array().unwrap().iter().find(|sidecar| sidecar["piece"] == piece).unwrap();
-    sidecar["config"][piece].to_string()
+    let sidecar = plan["sidecars"].as_array().unwrap().iter().find(|sidecar| sidecar["component"] == component).unwrap();
+    sidecar["config"][component].to_string()
 }
 
 // covers: C11

@@ -20,7 +20,7 @@ use crate::net_world::{NAME, World, is_gone, owner, under};
 /// Somebody who owns nothing.
 const ORDINARY: u32 = 54_321;
 /// Longer than an engine takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn bottle(engine: &'static Engine) -> Bottle {
     under(Some(engine), Bottle::new(program())).as_user(ORDINARY).patience(Duration::from_secs(120))
@@ -59,9 +59,8 @@ fn a_bottle_whose_supervisor_is_killed_ends_at_once_and_cleanup_removes_the_rest
         assert!(running.len() >= 5, "{running:?}");
         send(run.pid(), libc::SIGKILL);
         let killed = Instant::now();
-        run.wait(PATIENCE);
-        let gone =
-            wait_until(PATIENCE, || running.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()).then(|| killed.elapsed()));
+        run.wait(TIMEOUT);
+        let gone = wait_until(TIMEOUT, || running.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()).then(|| killed.elapsed()));
         assert!(gone.is_some_and(|time| time < Duration::from_secs(10)), "{}: {gone:?}", engine.name);
         drop(run.end_killed());
         let said = world.bottle.run(["cleanup"]);
@@ -197,7 +196,7 @@ fn crash(engine: &Engine) {
     fs::write(&hold, "").unwrap();
     send(daemon(engine), libc::SIGKILL);
     fs::remove_file(&hold).unwrap();
-    let back = wait_until(PATIENCE, || engine.docker(["version"]).output().is_ok_and(|said| said.status.success()).then_some(()));
+    let back = wait_until(TIMEOUT, || engine.docker(["version"]).output().is_ok_and(|said| said.status.success()).then_some(()));
     assert!(back.is_some(), "{} did not come back", engine.name);
 }
 
@@ -220,7 +219,7 @@ fn a_daemon_that_dies_with_its_containers_ends_the_bottle_and_the_rest_can_be_re
         true => 137,
         false => 125,
     };
-    assert!(expected == 137 || ended.stderr.contains("ended, and with it the agent's reach"), "{}", ended.stderr);
+    assert!(expected == 137 || ended.stderr.contains("exited; the agent has lost network access"), "{}", ended.stderr);
     assert_eq!(ended.ending, Ending::Code(expected), "{}", ended.stderr);
     let said = bottle.run(["cleanup"]);
     assert_eq!(said.ending, Ending::Code(0), "{}", said.stderr);
@@ -307,7 +306,7 @@ fn the_compose_that_is_there_is_used_and_named() {
     for engine in engines() {
         let shown = |bottle: Bottle| {
             let mut run = bottle.at_terminal(["start", "shell"], 200, 40);
-            let seen = run.pty.wait_for("start? [y/N] ", PATIENCE).unwrap();
+            let seen = run.pty.wait_for("start? [y/N] ", TIMEOUT).unwrap();
             run.pty.send(b"n\n").unwrap();
             run.end();
             String::from_utf8_lossy(&seen).into_owned()
@@ -341,10 +340,10 @@ fn every_line_of_every_sidecar_is_in_both_logs_whatever_driver_the_daemon_prefer
         world.is_gone();
         let state = world.bottle.path().join("state/bottle").join(NAME);
         let log = fs::read_to_string(state.join("compose.log")).unwrap();
-        for piece in ["egress", "pipelock"] {
-            let ours = fs::read_to_string(state.join("logs").join(format!("{piece}.jsonl"))).unwrap();
-            let theirs: Vec<&str> = log.lines().filter(|line| line.starts_with(piece)).collect();
-            assert_eq!(theirs.len(), ours.lines().count(), "{}: {piece}", engine.name);
+        for component in ["egress", "pipelock"] {
+            let ours = fs::read_to_string(state.join("logs").join(format!("{component}.jsonl"))).unwrap();
+            let theirs: Vec<&str> = log.lines().filter(|line| line.starts_with(component)).collect();
+            assert_eq!(theirs.len(), ours.lines().count(), "{}: {component}", engine.name);
             assert!(theirs.last().is_some_and(|line| line.contains("stopping")), "{:?}", theirs.last());
             let stamps: Vec<&str> = theirs.iter().filter_map(|line| line.split_once("| ")?.1.split(' ').next()).collect();
             assert!(stamps.is_sorted() && stamps.iter().all(|stamp| stamp.ends_with('Z')), "{stamps:?}");
@@ -374,7 +373,7 @@ fn which(engine: &Engine, name: &str) -> PathBuf {
 #[test]
 fn a_sidecar_that_does_not_serve_on_an_engine_fails_the_start_and_is_named() {
     for engine in engines() {
-        for (behaviour, what) in [("exit", "`egress` ended before it served"), ("mute", "`egress` does not serve")] {
+        for (behaviour, what) in [("exit", "`egress` exited before it was ready"), ("mute", "`egress` does not serve")] {
             let bottle = bottle(engine).bottle("routed", "egress:\n  routes:\n    - host: example.test").agent(
                 "routed",
                 "bottle: routed\nprovider: shell",

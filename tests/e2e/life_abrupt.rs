@@ -13,7 +13,7 @@ use rstest::rstest;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::life_support::{PATIENCE, User, after, children, on_threads, piece, program, routed, send, start, start_with, through};
+use crate::life_support::{TIMEOUT, User, after, children, component, on_threads, program, routed, send, start, start_with, through};
 
 /// The longest that a start takes here, and a little of the run.
 const WINDOW: Duration = Duration::from_millis(600);
@@ -39,13 +39,13 @@ fn pidfds(processes: &[Leftover]) -> Vec<(String, OwnedFd)> {
 }
 
 /// Who lives on after `deadline`: the kernel says on a pidfd when its process has ended (pidfd_open(2)).
-fn not_ended_within(deadline: Duration, pieces: &[(String, OwnedFd)]) -> Vec<String> {
+fn not_ended_within(deadline: Duration, components: &[(String, OwnedFd)]) -> Vec<String> {
     let end = Instant::now() + deadline;
     let late = |(_, fd): &&(String, OwnedFd)| {
         let left = Timespec::try_from(end.saturating_duration_since(Instant::now())).unwrap();
         poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&left)).unwrap() == 0
     };
-    pieces.iter().filter(late).map(|(command, _)| command.clone()).collect()
+    components.iter().filter(late).map(|(command, _)| command.clone()).collect()
 }
 
 // covers: L10
@@ -91,12 +91,12 @@ fn after_a_kill_at_any_instant_no_process_is_left_and_cleanup_removes_the_rest(#
         after(instant);
         // While it stands still it starts nothing, so that everybody is known whose end is awaited.
         send(run.pid(), libc::SIGSTOP);
-        let pieces = pidfds(&run.processes());
+        let components = pidfds(&run.processes());
         send(run.pid(), libc::SIGKILL);
-        let late = not_ended_within(GONE, &pieces);
+        let late = not_ended_within(GONE, &components);
         assert!(late.is_empty(), "{late:?} live {GONE:?} after bottle was killed, {instant:?} after its start");
-        assert_eq!(run.wait(PATIENCE), Some(Ending::Signal(libc::SIGKILL)));
-        let left = wait_until(PATIENCE, || run.processes().is_empty().then_some(()));
+        assert_eq!(run.wait(TIMEOUT), Some(Ending::Signal(libc::SIGKILL)));
+        let left = wait_until(TIMEOUT, || run.processes().is_empty().then_some(()));
         assert!(left.is_some(), "after {instant:?}: {:#?}", run.processes());
         // What a kill leaves within the write of a file, which it seldom meets.
         let state = bottle.path().join("state/bottle/shell");
@@ -132,10 +132,10 @@ fn a_piece_whose_supervisor_dies_before_it_is_bound_to_it_ends_all_the_same(
     let bottle = routed(user.shell());
     let script = format!("exec strace -f -qq -o /dev/null -e trace=prctl,setresuid -e inject={injected}=1000000:when=1 \"$0\" \"$@\"");
     let mut run = bottle.start(through(&script, ["start", "routed", "--yes", "--", "sleep", "1000"].map(Into::into).to_vec()));
-    let supervisor = piece(run.pid(), program().to_str().unwrap());
-    let bound = wait_until(PATIENCE, || {
-        let pieces = children(supervisor, "");
-        (pieces.len() == earlier + 1 && stands_in(pieces[earlier].pid, call)).then_some(())
+    let supervisor = component(run.pid(), program().to_str().unwrap());
+    let bound = wait_until(TIMEOUT, || {
+        let components = children(supervisor, "");
+        (components.len() == earlier + 1 && stands_in(components[earlier].pid, call)).then_some(())
     });
     assert!(bound.is_some(), "{:?}", children(supervisor, ""));
     // Time for the supervisor to tell it all that it needs to go on alone.
@@ -143,7 +143,7 @@ fn a_piece_whose_supervisor_dies_before_it_is_bound_to_it_ends_all_the_same(
     send(supervisor, libc::SIGKILL);
     let gone = wait_until(Duration::from_secs(5), || run.processes().is_empty().then_some(()));
     assert!(gone.is_some(), "{:#?}", run.processes());
-    run.wait(PATIENCE);
+    run.wait(TIMEOUT);
     bottle.run(["cleanup"]);
     run.end_killed();
 }
@@ -158,7 +158,7 @@ fn cleanup_touches_nothing_that_lives(#[values(User::Caller, User::Ordinary)] us
     let mut dead = bottle.start(start_with(&["--name", "dead"], "echo ready; sleep 1000"));
     dead.said("ready\n");
     send(dead.pid(), libc::SIGKILL);
-    dead.wait(PATIENCE);
+    dead.wait(TIMEOUT);
     let said = std::thread::scope(|scope| {
         let both = [(); 2].map(|()| scope.spawn(|| command(&bottle, &["cleanup"])));
         both.map(|thread| thread.join().unwrap())
@@ -207,7 +207,7 @@ fn two_stops_at_once_are_one(#[values(User::Caller, User::Ordinary)] user: User)
 fn a_stop_during_the_start_ends_it(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.bottle();
     let run = bottle.start(start("sleep 1000"));
-    wait_until(PATIENCE, || bottle.path().join("state/bottle/shell/metadata.json").exists().then_some(())).expect("it is recorded");
+    wait_until(TIMEOUT, || bottle.path().join("state/bottle/shell/metadata.json").exists().then_some(())).expect("it is recorded");
     let (code, text) = command(&bottle, &["stop", "shell"]);
     assert_eq!((code, text.as_str()), (Some(0), "shell has ended\n"));
     assert_eq!(run.end().ending, Ending::Code(143));
@@ -261,7 +261,7 @@ fn many_bottles_start_and_end_at_once(#[values(User::Caller, User::Ordinary)] us
         send(run.pid(), libc::SIGTERM);
     }
     let mut runs = runs;
-    let codes: Vec<_> = runs.iter_mut().map(|run| run.wait(PATIENCE)).collect();
+    let codes: Vec<_> = runs.iter_mut().map(|run| run.wait(TIMEOUT)).collect();
     assert_eq!(codes, (0..20).map(|n| Some(Ending::Code(n))).collect::<Vec<_>>());
     for run in runs {
         run.end();
@@ -302,9 +302,9 @@ fn a_sidecar_that_dies_ends_the_agent_and_is_named(
         "exec 2>/dev/null; trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done",
     ]);
     run.said("ready\n");
-    send(piece(run.pid(), &format!("bottle-{sidecar}")), libc::SIGKILL);
+    send(component(run.pid(), &format!("bottle-{sidecar}")), libc::SIGKILL);
     let stderr = format!(
-        "error: `{sidecar}` ended, and with it the agent's reach\ncause: it was ended by SIGKILL\n\
+        "error: `{sidecar}` exited; the agent has lost network access\ncause: it was ended by SIGKILL\n\
          hint:  `bottle logs [ID] {sidecar}` shows its last words\n"
     );
     let ended = run.end();
@@ -318,19 +318,19 @@ fn a_crash_of_any_piece_writes_no_core(#[values(User::Caller, User::Ordinary)] u
     let mut run = bottle.start(["start", "routed", "--yes", "--", "sh", "-c", "echo ready; sleep 1000"]);
     run.said("ready\n");
     for target in ["bottle-egress", "bottle-pipelock", "bottle-init", "bottle"] {
-        let pid = if target == "bottle" { run.pid() } else { piece(run.pid(), target) };
+        let pid = if target == "bottle" { run.pid() } else { component(run.pid(), target) };
         let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
         let core: Vec<&str> = limits.lines().find(|line| line.starts_with("Max core")).unwrap().split_whitespace().collect();
-        // One byte stops the program of a `core_pattern` too, which none does not; the pieces are not dumpable at all.
+        // One byte stops the program of a `core_pattern` too, which none does not; the components are not dumpable at all.
         assert_eq!(core[4..6], if target == "bottle" { ["1", "1"] } else { ["0", "0"] }, "{target}");
     }
     // The first meets the standard library's handler of stack overflows, which then stands aside.
-    let ended = wait_until(PATIENCE, || {
+    let ended = wait_until(TIMEOUT, || {
         send(run.pid(), libc::SIGSEGV);
         run.wait(Duration::from_millis(100))
     });
     assert_eq!(ended, Some(Ending::Signal(libc::SIGSEGV)));
-    wait_until(PATIENCE, || run.processes().is_empty().then_some(())).expect("every piece ends with it");
+    wait_until(TIMEOUT, || run.processes().is_empty().then_some(())).expect("every component ends with it");
     assert_eq!(command(&bottle, &["cleanup"]), (Some(0), "removed what is left of routed\n".to_owned()));
     run.end();
     assert_eq!(fs::read_dir(bottle.path().join("work")).unwrap().count(), 0);

@@ -9,7 +9,7 @@ use bottle_test_support::run::Ended;
 use bottle_test_support::warden::Ending;
 use rstest::rstest;
 
-use crate::life_support::{User, piece, program, routed, send, start, through};
+use crate::life_support::{User, component, program, routed, send, start, through};
 
 /// Somebody of whom no other test runs a process: the kernel counts them by user.
 const ALONE: u32 = 4100;
@@ -64,7 +64,7 @@ fn a_fork_bomb_stays_inside_its_limit_and_ends_in_time(#[values(User::Caller, Us
     let run = bottle.start(["start", "small", "--yes", "--grace", "1", "--", "bash", "-c", bomb]);
     run.said("ready\n");
     let most = (0..20).map(|_| run.processes().len()).max();
-    // The pieces of bottle itself come on top: the supervisor, pipelock and the agent's first process.
+    // The components of bottle itself come on top: the supervisor, pipelock and the agent's first process.
     assert!(most <= Some(60 + 8), "{most:?} processes");
     let asked = Instant::now();
     send(run.pid(), libc::SIGTERM);
@@ -73,7 +73,7 @@ fn a_fork_bomb_stays_inside_its_limit_and_ends_in_time(#[values(User::Caller, Us
     assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
 }
 
-/// System calls of a bottle and of all its pieces, whoever they run as.
+/// System calls of a bottle and of all its components, whoever they run as.
 struct Trace {
     directory: tempfile::TempDir,
     /// Starts the bottle for [`through`].
@@ -103,7 +103,7 @@ fn no_signal_goes_to_everybody(#[values(User::Caller, User::Ordinary)] user: Use
     let trace = Trace::of("kill,tkill,tgkill,pidfd_send_signal,rt_sigqueueinfo");
     let run = bottle.start(through(&trace.script, start("trap 'exit 5' INT; echo ready; while :; do sleep 0.05; done")));
     run.said("ready\n");
-    send(piece(run.pid(), program().to_str().unwrap()), libc::SIGINT);
+    send(component(run.pid(), program().to_str().unwrap()), libc::SIGINT);
     assert_eq!(run.end().ending, Ending::Code(5));
     let calls = trace.calls();
     assert!(calls.contains("pidfd_send_signal("), "{calls}");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rstest::rstest;
 
-use crate::life_support::{User, on_threads, piece, send, start, start_with, through};
+use crate::life_support::{User, component, on_threads, send, start, start_with, through};
 
 /// The agent's own words come last; nothing else is on standard error.
 fn ended_by(signal: &str, number: i32) -> String {
@@ -140,7 +140,7 @@ fn a_sidecar_that_does_not_end_is_killed_and_named(#[values(User::Caller, User::
     let bottle = user.bottle();
     let run = bottle.start(start("trap 'exit 4' TERM; echo ready; sleep 1000 & wait"));
     run.said("ready\n");
-    send(piece(run.pid(), "bottle-pipelock"), libc::SIGSTOP);
+    send(component(run.pid(), "bottle-pipelock"), libc::SIGSTOP);
     send(run.pid(), libc::SIGTERM);
     let asked = Instant::now();
     run.end().expect(4, "ready\n", "");
@@ -158,7 +158,7 @@ fn the_first_process_cannot_be_killed_from_inside_and_is_not_replaced_when_it_is
     bottle.run(start("kill -9 1; kill -15 1; kill -2 1; exit 9")).expect(9, "", "");
     let run = bottle.start(start("echo ready; exec sleep 1000"));
     run.said("ready\n");
-    send(piece(run.pid(), "bottle-init"), libc::SIGKILL);
+    send(component(run.pid(), "bottle-init"), libc::SIGKILL);
     let stderr = "error: the agent's namespace was killed from outside\ncause: SIGKILL\n\
         hint:  look for the kernel's out-of-memory killer, or raise `limits.memory`\n";
     run.end().expect(137, "ready\n", stderr);

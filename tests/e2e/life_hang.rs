@@ -8,7 +8,7 @@ use bottle_test_support::run::OnPipes;
 use rstest::rstest;
 use serde_json::Value;
 
-use crate::life_support::{User, piece, program, send};
+use crate::life_support::{User, component, program, send};
 use crate::net_world::{NAME, World, users};
 
 /// For what is noticed after some seconds, on a busy machine.
@@ -52,7 +52,7 @@ fn a_sidecar_that_hangs_is_named_nothing_passes_around_it_and_it_may_go_on(
     run.said("works\n");
     assert_eq!(listed(&world), format!("{NAME} running embedded -"));
 
-    let stopped = piece(run.pid(), &format!("bottle-{sidecar}"));
+    let stopped = component(run.pid(), &format!("bottle-{sidecar}"));
     send(stopped, libc::SIGSTOP);
     run.said("works\nhangs\n");
     let before = world.since(0).len();

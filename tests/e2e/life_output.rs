@@ -12,7 +12,7 @@ use bottle_test_support::deadline::wait_until;
 use rstest::rstest;
 use serde_json::Value;
 
-use crate::life_support::{PATIENCE, User, program, send, start};
+use crate::life_support::{TIMEOUT, User, program, send, start};
 
 /// What a log says that a stream was.
 fn stream(log: &Path, name: &str) -> Vec<u8> {
@@ -90,7 +90,7 @@ fn a_reader_that_stands_still_stops_the_agent_and_not_the_memory(#[values(User::
     // The log stops growing once the pipe, the relay and the agent's own pipe are full.
     let log = bottle.path().join("state/bottle/shell-2/logs/agent.jsonl");
     let (mut size, mut same) = (0, 0);
-    let stopped = wait_until(PATIENCE, || {
+    let stopped = wait_until(TIMEOUT, || {
         let now = fs::metadata(&log).map(|meta| meta.len()).unwrap_or_default();
         same = if now == size { same + 1 } else { 0 };
         size = now;

@@ -11,7 +11,7 @@ use bottle_test_support::canary::{Canary, Sweep};
 use bottle_test_support::warden::Ending;
 use rstest::rstest;
 
-use crate::life_support::{PATIENCE, User, piece, send};
+use crate::life_support::{TIMEOUT, User, component, send};
 
 /// Variables that hold a developer's secrets.
 const OPERATORS: [&str; 12] = [
@@ -80,8 +80,8 @@ fn no_secret_is_in_a_command_line_or_in_the_environment_of_a_piece(#[values(User
         let run = bottle.start_with(routed("exec 2>/dev/null; env; cat /proc/*/environ; echo ready; read line; exit 5"), stdin.into());
         run.said("ready\n");
         for name in ["bottle-init", "bottle-egress", "bottle-pipelock"] {
-            let place = format!("/proc/{}/environ", piece(run.pid(), name));
-            // An ordinary user may not even look at a piece that is not dumpable; root may.
+            let place = format!("/proc/{}/environ", component(run.pid(), name));
+            // An ordinary user may not even look at a component that is not dumpable; root may.
             let environ = fs::read(&place).unwrap_or_default();
             assert_eq!(sweep.text(&place, &environ), Default::default());
         }
@@ -107,7 +107,7 @@ fn what_is_shown_and_kept_has_names_and_no_values(#[values(User::Caller, User::O
     // The search for the values, over what was said and over what is kept, is part of every run.
     assert_eq!(bottle.run(routed("exit 0")).ending, Ending::Code(0));
     let mut run = bottle.at_terminal(["start", "routed", "--", "sh", "-c", "exit 3"], 100, 40);
-    run.pty.wait_for("start? [y/N] ", PATIENCE).unwrap();
+    run.pty.wait_for("start? [y/N] ", TIMEOUT).unwrap();
     run.pty.send(b"y\n").unwrap();
     assert_eq!(run.end().0, Ending::Code(3));
 }
@@ -121,7 +121,7 @@ fn a_kill_and_a_cleanup_leave_no_secret(#[values(User::Caller, User::Ordinary)] 
     let held = Sweep::new(&canaries).directory(bottle.runtime());
     assert_eq!(held.iter().map(|sighting| sighting.canary.as_str()).collect::<Vec<_>>(), ["the token"]);
     send(run.pid(), libc::SIGKILL);
-    run.wait(PATIENCE);
+    run.wait(TIMEOUT);
     // The sweep of this run finds the token if it is still there.
     assert_eq!(bottle.run(["cleanup"]).ending, Ending::Code(0));
     run.end();

@@ -78,7 +78,7 @@ fn does_not_serve(user: User, sidecar: &str, behaviour: &str) {
     let ended = bottle.run(["start", "routed", "--yes", "--", "sh", "-c", "echo ran"]);
     let last_words = format!("`bottle logs routed {sidecar}` shows its last words");
     let (what, cause, hint) = match behaviour {
-        "exit" => (format!("`{sidecar}` ended before it served"), "it exited with code 3", last_words),
+        "exit" => (format!("`{sidecar}` exited before it was ready"), "it exited with code 3", last_words),
         "silent" => (format!("{sidecar} did not get ready in time"), "30s have passed", "its log is kept: `bottle logs`".to_owned()),
         _ => (format!("`{sidecar}` does not serve"), "it closed its readiness descriptor without a word", last_words),
     };
@@ -89,9 +89,9 @@ fn does_not_serve(user: User, sidecar: &str, behaviour: &str) {
     assert_eq!(log.matches("shim: ").count(), 1, "{log}");
 }
 
-/// When a piece wrote a line, by its log.
-fn time_of(logs: &Path, piece: &str, text: &str) -> String {
-    let log = fs::read_to_string(logs.join(format!("{piece}.jsonl"))).unwrap();
+/// When a component wrote a line, by its log.
+fn time_of(logs: &Path, component: &str, text: &str) -> String {
+    let log = fs::read_to_string(logs.join(format!("{component}.jsonl"))).unwrap();
     let records = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let times: Vec<String> =
         records.filter(|record| record["text"] == text).map(|record| record["time"].as_str().unwrap().to_owned()).collect();
@@ -128,7 +128,7 @@ fn what_a_sidecar_reported_last_stands_in_the_timeline_before_its_end(
     let timeline = fs::read_to_string(bottle.path().join("state/bottle/routed/timeline.jsonl")).unwrap();
     let records = timeline.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let messages: Vec<String> = records
-        .filter(|record| record["piece"] == sidecar || record["event"] == "sidecar_ended")
+        .filter(|record| record["component"] == sidecar || record["event"] == "sidecar_ended")
         .map(|record| record["message"].as_str().unwrap_or_default().to_owned())
         .collect();
     assert_eq!(

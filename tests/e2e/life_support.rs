@@ -10,7 +10,7 @@ use bottle_test_support::process::{Process, snapshot};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Longer than anything takes that a test waits for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 /// Somebody who owns nothing on any machine that tests run on.
 const SOMEBODY: u32 = 4000;
 
@@ -80,10 +80,10 @@ pub(crate) fn children(parent: i32, name: &str) -> Vec<Process> {
         .collect()
 }
 
-/// The first process of a piece, once it runs; the agent's is called `bottle-init`.
+/// The first process of a component, once it runs; the agent's is called `bottle-init`.
 #[track_caller]
-pub(crate) fn piece(supervisor: i32, name: &str) -> i32 {
-    wait_until(PATIENCE, || children(supervisor, name).first().map(|process| process.pid)).expect("the piece runs")
+pub(crate) fn component(supervisor: i32, name: &str) -> i32 {
+    wait_until(TIMEOUT, || children(supervisor, name).first().map(|process| process.pid)).expect("the component runs")
 }
 
 /// Sends a signal.

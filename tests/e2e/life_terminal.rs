@@ -9,7 +9,7 @@ use bottle_test_support::warden::Ending;
 use nix::sys::termios::LocalFlags;
 use rstest::rstest;
 
-use crate::life_support::{PATIENCE, User, children, piece, send, start, start_with, through};
+use crate::life_support::{TIMEOUT, User, children, component, send, start, start_with, through};
 
 fn state(pid: i32) -> char {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -18,7 +18,7 @@ fn state(pid: i32) -> char {
 
 #[track_caller]
 fn reaches(pid: i32, wanted: impl Fn(char) -> bool) {
-    let reached = wait_until(PATIENCE, || wanted(state(pid)).then_some(()));
+    let reached = wait_until(TIMEOUT, || wanted(state(pid)).then_some(()));
     assert!(reached.is_some(), "process {pid} is in state {}", state(pid));
 }
 
@@ -28,10 +28,10 @@ fn one_interrupt_that_is_typed_is_one_interrupt_for_the_agent(#[values(User::Cal
     let bottle = user.bottle();
     let script = "n=0; trap 'n=$((n+1))' INT; trap 'exit $((30+n))' USR1; echo rea''dy; while :; do sleep 0.05; test $n -gt 0 && echo count''ed; done";
     let mut run = bottle.at_terminal(start(script), 80, 24);
-    run.pty.wait_for("ready", PATIENCE).unwrap();
+    run.pty.wait_for("ready", TIMEOUT).unwrap();
     run.pty.send(b"\x03").unwrap();
-    run.pty.wait_for("counted", PATIENCE).unwrap();
-    run.pty.wait_for("counted", PATIENCE).unwrap();
+    run.pty.wait_for("counted", TIMEOUT).unwrap();
+    run.pty.wait_for("counted", TIMEOUT).unwrap();
     send(run.pid(), libc::SIGUSR1);
     assert_eq!(run.end().0, Ending::Code(31));
 }
@@ -42,14 +42,14 @@ fn an_interrupt_at_the_question_ends_it_and_nothing_is_made(#[values(User::Calle
     let bottle = user.bottle();
     for (keys, code) in [(&b"\x03"[..], 130), (b"n\n", 125), (b"\n", 125), (b"\x04", 125)] {
         let mut run = bottle.at_terminal(["start", "shell"], 80, 24);
-        run.pty.wait_for("start? [y/N] ", PATIENCE).unwrap();
+        run.pty.wait_for("start? [y/N] ", TIMEOUT).unwrap();
         run.pty.send(keys).unwrap();
         let (ending, screen) = run.end();
         assert_eq!(ending, Ending::Code(code), "{}", screen.escape_ascii());
     }
     assert!(!bottle.path().join("state/bottle").exists());
     let mut run = bottle.at_terminal(["start", "shell", "--", "sh", "-c", "exit 9"], 80, 24);
-    run.pty.wait_for("start? [y/N] ", PATIENCE).unwrap();
+    run.pty.wait_for("start? [y/N] ", TIMEOUT).unwrap();
     run.pty.send(b"y\n").unwrap();
     assert_eq!(run.end().0, Ending::Code(9));
 }
@@ -61,12 +61,12 @@ fn what_is_typed_before_the_question_does_not_answer_it(#[values(User::Caller, U
     let go = bottle.path().join("home/go");
     let waiting = format!("echo wait''ing; until [ -e {} ]; do sleep 0.02; done; exec \"$0\" \"$@\"", go.display());
     let mut run = bottle.at_terminal(through(&waiting, ["start", "shell", "--", "sh", "-c", "exit 9"].map(Into::into).to_vec()), 80, 24);
-    run.pty.wait_for("waiting", PATIENCE).unwrap();
+    run.pty.wait_for("waiting", TIMEOUT).unwrap();
     run.pty.send(b"y\n").unwrap();
     // Its echo: the line waits in the terminal from here on.
-    run.pty.wait_for("y\r\n", PATIENCE).unwrap();
+    run.pty.wait_for("y\r\n", TIMEOUT).unwrap();
     fs::write(&go, "").unwrap();
-    run.pty.wait_for("start? [y/N] ", PATIENCE).unwrap();
+    run.pty.wait_for("start? [y/N] ", TIMEOUT).unwrap();
     run.pty.send(b"n\n").unwrap();
     let (ending, screen) = run.end();
     assert_eq!(ending, Ending::Code(125), "{}", screen.escape_ascii());
@@ -79,9 +79,9 @@ fn an_interrupt_that_is_typed_while_the_agent_should_end_kills_it(#[values(User:
     let bottle = user.bottle();
     let script = "trap 'echo hea\"\"rd' TERM; trap '' INT; echo rea''dy; while :; do sleep 0.05; done";
     let mut run = bottle.at_terminal(start(script), 80, 24);
-    run.pty.wait_for("ready", PATIENCE).unwrap();
+    run.pty.wait_for("ready", TIMEOUT).unwrap();
     send(run.pid(), libc::SIGTERM);
-    run.pty.wait_for("heard", PATIENCE).unwrap();
+    run.pty.wait_for("heard", TIMEOUT).unwrap();
     let typed = Instant::now();
     run.pty.send(b"\x03").unwrap();
     let (ending, _) = run.end();
@@ -94,12 +94,12 @@ fn an_interrupt_that_is_typed_while_the_agent_should_end_kills_it(#[values(User:
 fn a_terminal_that_closes_ends_the_bottle(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.shell();
     let mut run = bottle.at_terminal(through("set -m; \"$0\" \"$@\"; exit", start("echo rea''dy; exec sleep 1000")), 80, 24);
-    run.pty.wait_for("ready", PATIENCE).unwrap();
-    let supervisor = piece(run.pid(), crate::life_support::program().to_str().unwrap());
+    run.pty.wait_for("ready", TIMEOUT).unwrap();
+    let supervisor = component(run.pid(), crate::life_support::program().to_str().unwrap());
     // The session's leader ends, and the kernel hangs the terminal up.
     send(run.pid(), libc::SIGKILL);
     reaches(supervisor, |state| matches!(state, 'X' | 'Z'));
-    let metadata = wait_until(PATIENCE, || {
+    let metadata = wait_until(TIMEOUT, || {
         let text = fs::read_to_string(bottle.path().join("state/bottle/shell/metadata.json")).ok()?;
         serde_json::from_str::<serde_json::Value>(&text).ok().filter(|metadata| metadata["phase"] == "ended")
     });
@@ -124,9 +124,9 @@ fn a_hang_up_that_was_ignored_before_stays_so(#[values(User::Caller, User::Ordin
 fn a_pause_stops_the_agent_too_and_both_go_on(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.bottle();
     let mut run = bottle.at_terminal(start("echo rea''dy; read line; exit 6"), 80, 24);
-    run.pty.wait_for("ready", PATIENCE).unwrap();
+    run.pty.wait_for("ready", TIMEOUT).unwrap();
     let supervisor = run.pid();
-    let agent = piece(piece(supervisor, "bottle-init"), "sh");
+    let agent = component(component(supervisor, "bottle-init"), "sh");
     let is_raw = |pty: &bottle_test_support::pty::Pty| !pty.modes().unwrap().local_flags.contains(LocalFlags::ICANON);
     assert!(is_raw(&run.pty));
     for _ in 0..3 {
@@ -136,7 +136,7 @@ fn a_pause_stops_the_agent_too_and_both_go_on(#[values(User::Caller, User::Ordin
         assert!(!is_raw(&run.pty));
         send(supervisor, libc::SIGCONT);
         reaches(agent, |state| state != 'T');
-        wait_until(PATIENCE, || is_raw(&run.pty).then_some(())).expect("the agent has the terminal again");
+        wait_until(TIMEOUT, || is_raw(&run.pty).then_some(())).expect("the agent has the terminal again");
     }
     run.pty.send(b"go\r").unwrap();
     assert_eq!(run.end().0, Ending::Code(6));
@@ -148,7 +148,7 @@ fn the_agent_sees_the_windows_size_at_once_and_its_last_change(#[values(User::Ca
     let bottle = user.bottle();
     let script = "stty size; echo rea''dy; until test \"$(stty size)\" = '61 161'; do sleep 0.02; done; exit 4";
     let mut run = bottle.at_terminal(start(script), 101, 41);
-    let seen = run.pty.wait_for("ready", PATIENCE).unwrap();
+    let seen = run.pty.wait_for("ready", TIMEOUT).unwrap();
     assert!(seen.windows(6).any(|bytes| bytes == b"41 101"), "{}", seen.escape_ascii());
     for n in 0..1000 {
         run.pty.resize(80 + n % 50, 24 + n % 20).unwrap();
@@ -163,7 +163,7 @@ fn a_change_of_size_during_the_start_is_not_lost(#[values(User::Caller, User::Or
     let bottle = user.bottle();
     for _ in 0..5 {
         let run = bottle.at_terminal(start("until test \"$(stty size)\" = '61 161'; do sleep 0.02; done; exit 4"), 80, 24);
-        let begun = wait_until(PATIENCE, || (!children(run.pid(), "").is_empty()).then_some(()));
+        let begun = wait_until(TIMEOUT, || (!children(run.pid(), "").is_empty()).then_some(()));
         assert!(begun.is_some());
         run.pty.resize(161, 61).unwrap();
         assert_eq!(run.end().0, Ending::Code(4));
@@ -181,7 +181,7 @@ fn ten_megabytes_go_through_the_terminal_both_ways_unchanged(#[values(User::Call
     let bottle = user.bottle();
     let bytes = every_byte(10_000_000);
     let mut run = bottle.at_terminal(start("stty raw -echo; echo rea''dy; exec head -c 10000000"), 80, 24);
-    run.pty.wait_for("ready\n", PATIENCE).unwrap();
+    run.pty.wait_for("ready\n", TIMEOUT).unwrap();
     run.pty.send(&bytes).unwrap();
     let (ending, screen) = run.end();
     assert_eq!(ending, Ending::Code(0));
@@ -220,10 +220,10 @@ fn the_terminal_is_as_before_after_every_kind_of_end(
     let mut run = bottle.at_terminal(arguments, 80, 24);
     let supervisor = run.pid();
     if script.starts_with("trap") {
-        run.pty.wait_for("ready", PATIENCE).unwrap();
+        run.pty.wait_for("ready", TIMEOUT).unwrap();
         match end {
-            "agent lost" => send(piece(supervisor, "bottle-init"), libc::SIGKILL),
-            "sidecar lost" => send(piece(supervisor, "bottle-pipelock"), libc::SIGKILL),
+            "agent lost" => send(component(supervisor, "bottle-init"), libc::SIGKILL),
+            "sidecar lost" => send(component(supervisor, "bottle-pipelock"), libc::SIGKILL),
             _ => send(supervisor, libc::SIGTERM),
         }
     }

@@ -11,7 +11,7 @@ use crate::net_tools::CLAUDE;
 use crate::net_world::{NAME, TOKEN, World, users};
 
 /// For a first paint on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const REPLY: &str = "The bottle is closed and the model is here.";
 
 /// A bottle as the starter library's, whose model is the far end.
@@ -95,7 +95,7 @@ fn at_a_terminal_claude_asks_nothing_before_the_first_task() {
         let world = world(user, &directory);
         let mut run = world.bottle.at_terminal(["start", NAME, "--yes", "--prompt", "say hello"], 100, 40);
         // The words of the reply come between escapes that place them.
-        let seen = run.pty.wait_for("closed", PATIENCE).map(|_| ());
+        let seen = run.pty.wait_for("closed", TIMEOUT).map(|_| ());
         assert!(seen.is_ok(), "on the screen: {}", run.pty.seen().escape_ascii());
         run.pty.send(b"\x03").expect("a key");
         run.pty.send(b"\x03").expect("a key");

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::net_tools::{NODE, REQUESTS};
 use crate::net_world::{NAME, TOKEN, World, users};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A row's credential.
 fn auth() -> String {
@@ -183,7 +183,7 @@ fn each_event_of_a_stream_arrives_before_the_next_is_sent() {
             let bottle = &*bottle;
             let run = scope.spawn(move || bottle.run(["start", NAME, "--yes", "--headless", "--", "/bin/sh", "-c", &script]));
             for n in 0..EVENTS {
-                let requests = origin.wait_for(n + 1, PATIENCE);
+                let requests = origin.wait_for(n + 1, TIMEOUT);
                 let last = if n == 0 { format!("sse?n={EVENTS}&release=s") } else { format!("seen/{n}") };
                 assert!(requests[n].target.ends_with(&last), "{}", requests[n].target);
                 origin.release("s", 1).expect("the far end takes orders");

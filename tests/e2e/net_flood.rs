@@ -36,11 +36,11 @@ fn an_honest_request_is_answered_within_a_second_under_floods() {
     let started = Instant::now();
     let run = world.bottle.start(["start", NAME, "--yes", "--headless", "--", "/usr/bin/python3", "flood.py", "echo.test"]);
     run.said("calm 200");
-    let pieces = sidecars(&run.processes());
-    assert_eq!(pieces.len(), 2, "{pieces:?}");
-    let before: Vec<u64> = pieces.iter().map(|(pid, _)| memory(*pid).expect("it lives")).collect();
+    let components = sidecars(&run.processes());
+    assert_eq!(components.len(), 2, "{components:?}");
+    let before: Vec<u64> = components.iter().map(|(pid, _)| memory(*pid).expect("it lives")).collect();
     run.said("over");
-    let after: Vec<Option<u64>> = pieces.iter().map(|(pid, _)| memory(*pid)).collect();
+    let after: Vec<Option<u64>> = components.iter().map(|(pid, _)| memory(*pid)).collect();
     let ended = run.end();
     assert_eq!(ended.ending, Ending::Code(0), "{}\n{}", ended.stdout, ended.stderr);
     let lines: Vec<&str> = ended.stdout.lines().collect();
@@ -49,9 +49,9 @@ fn an_honest_request_is_answered_within_a_second_under_floods() {
     let slow =
         honest.iter().filter(|line| !matches!(line.split_once(' '), Some((took, "200")) if took.parse::<u64>().is_ok_and(|ms| ms < 1000)));
     assert_eq!(slow.collect::<Vec<_>>(), Vec::<&&str>::new(), "{}", ended.stdout);
-    for ((piece, before), after) in pieces.iter().zip(before).zip(after) {
+    for ((component, before), after) in components.iter().zip(before).zip(after) {
         let grown = after.expect("it lived to the end").saturating_sub(before);
-        assert!(grown < 64 << 10, "{piece:?} grew by {grown} KiB");
+        assert!(grown < 64 << 10, "{component:?} grew by {grown} KiB");
     }
     assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }

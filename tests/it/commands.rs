@@ -9,7 +9,7 @@ use std::time::Duration;
 use bottle::clock::file_nanos;
 use bottle::commands::{Format, apply, audit, diff, list, logs};
 use bottle::error::{Error, Result};
-use bottle::logs::{PieceLog, Source, Stream};
+use bottle::logs::{ComponentLog, Source, Stream};
 use bottle::manifest::model::WorkspaceMode;
 use bottle::store::{Claim, Exit, Layout, Phase, Workspace};
 use bottle::timeline::{FILE, Opening, Timeline};
@@ -76,8 +76,8 @@ fn a_list_tells_what_lives_and_what_does_not() {
     assert_eq!(json[1]["exit"]["code"], 3);
 }
 
-fn log_args(id: &str, piece: Option<&str>, follow: bool, format: Format) -> logs::Args {
-    logs::Args { id: id.into(), piece: piece.map(str::to_owned), follow, format }
+fn log_args(id: &str, component: Option<&str>, follow: bool, format: Format) -> logs::Args {
+    logs::Args { id: id.into(), component: component.map(str::to_owned), follow, format }
 }
 
 fn event(time: &str, slug: &str) -> String {
@@ -89,24 +89,24 @@ fn logs_of_all_pieces_come_in_one_order_and_harmless() {
     let home = Home::new();
     let claim = home.claim("web");
     let dir = claim.logs().unwrap();
-    for (piece, times) in [
+    for (component, times) in [
         ("egress", ["2026-01-01T00:00:01.000Z", "2026-01-01T00:00:04.000Z"]),
         ("pipelock", ["2026-01-01T00:00:02.000Z", "2026-01-01T00:00:03.000Z"]),
     ] {
-        let mut log = PieceLog::create(&dir, piece, Source::Sidecar).unwrap();
+        let mut log = ComponentLog::create(&dir, component, Source::Sidecar).unwrap();
         times.iter().for_each(|time| log.push(Stream::Stderr, event(time, "request").as_bytes(), &mut |_| ()));
         log.finish(&mut |_| ());
     }
-    let mut agent = PieceLog::create(&dir, "agent", Source::Agent).unwrap();
+    let mut agent = ComponentLog::create(&dir, "agent", Source::Agent).unwrap();
     agent.push(Stream::Stdout, b"\x1b[2Jhello\n\xff\n", &mut |_| ());
     agent.finish(&mut |_| ());
     let (code, text) = said(|out| logs::run(&log_args("web", None, false, Format::Text), &home.layout, out));
-    let pieces: Vec<&str> = text.lines().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
-    assert_eq!((code, pieces), (0, vec!["egress", "pipelock", "pipelock", "egress", "agent", "agent"]));
+    let components: Vec<&str> = text.lines().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
+    assert_eq!((code, components), (0, vec!["egress", "pipelock", "pipelock", "egress", "agent", "agent"]));
     assert!(text.contains(" \\u{1b}[2Jhello\n") && text.ends_with(" \\xff\n") && text.contains(" info request\n"), "{text}");
     let (_, json) = said(|out| logs::run(&log_args("web", Some("egress"), false, Format::Json), &home.layout, out));
     assert_eq!(json, fs::read_to_string(dir.path().join("egress.jsonl")).unwrap());
-    let fails = |id: &str, piece| logs::run(&log_args(id, piece, false, Format::Text), &home.layout, &mut io::sink()).unwrap_err();
+    let fails = |id: &str, component| logs::run(&log_args(id, component, false, Format::Text), &home.layout, &mut io::sink()).unwrap_err();
     assert!(fails("web", Some("gitgate")).cause.contains("agent, egress, pipelock"));
     assert!(fails("web", Some("../metadata")).what.contains("no log of"));
     assert_eq!([fails("other", None).code, fails("../web", None).code], [2, 2]);
@@ -152,10 +152,10 @@ fn following_shows_what_comes_and_ends_with_the_bottle() {
         let home = &home;
         let follower =
             scope.spawn(move || logs::run(&log_args("web", None, true, Format::Text), &home.layout, &mut Lines(sender, Vec::new())));
-        let mut log = PieceLog::create(&dir, "agent", Source::Agent).unwrap();
+        let mut log = ComponentLog::create(&dir, "agent", Source::Agent).unwrap();
         log.push(Stream::Stdout, b"one\n", &mut |_| ());
         assert!(next().ends_with(" one\n"));
-        // A piece that comes later, and half a line of it.
+        // A component that comes later, and half a line of it.
         let mut late = dir.create_log("late.jsonl").unwrap();
         late.write_all(b"{\"time\":\"2026-01-01T00:00:00.000Z\",\"te").unwrap();
         log.push(Stream::Stdout, b"two\n", &mut |_| ());

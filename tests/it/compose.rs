@@ -16,14 +16,14 @@ use serde_json::{Value, json};
 use crate::plan::{EGRESS, WORKSPACES, made};
 
 fn facts(plan: &Plan, workspace: &str, closed: Closed) -> Facts {
-    let pieces = || std::iter::once(AGENT).chain(plan.sidecars.iter().map(|s| s.piece.as_str())).map(str::to_owned);
+    let components = || std::iter::once(AGENT).chain(plan.sidecars.iter().map(|s| s.component.as_str())).map(str::to_owned);
     let state = PathBuf::from("/home/ada/.local/state/bottle/web/workspace");
     Facts {
         project: "bottle-web-0a1b2c3d".into(),
         owner: "0a1b2c3d4e5f6071".into(),
         runtime: "/run/user/1000/bottle/web".into(),
-        users: pieces().map(|piece| (piece, (1000, 1000))).collect(),
-        images: pieces().map(|piece| (piece.clone(), format!("sha256:{piece}"))).collect(),
+        users: components().map(|component| (component, (1000, 1000))).collect(),
+        images: components().map(|component| (component.clone(), format!("sha256:{component}"))).collect(),
         closed,
         subnets: [Subnet(Ipv4Addr::new(10, 208, 0, 0)), Subnet(Ipv4Addr::new(10, 208, 0, 16))],
         sandbox: None,
@@ -69,7 +69,7 @@ fn no_image_decides_what_a_service_is_and_no_service_has_a_privilege() {
         let project: Value = serde_json::from_str(&render(&plan, &facts)).unwrap();
         let services = project["services"].as_object().unwrap();
         assert_eq!(services.len(), plan.sidecars.len() + 1);
-        for (piece, service) in services {
+        for (component, service) in services {
             for (key, value) in [
                 ("read_only", json!(true)),
                 ("cap_drop", json!(["ALL"])),
@@ -81,12 +81,12 @@ fn no_image_decides_what_a_service_is_and_no_service_has_a_privilege() {
                 ("entrypoint", json!(["/run/bottle/init/bottle-init", "join", "/run/bottle/join/socket"])),
                 ("command", json!([])),
             ] {
-                assert_eq!(service[key], value, "{name}: {piece}: {key}");
+                assert_eq!(service[key], value, "{name}: {component}: {key}");
             }
-            assert!(service["pids_limit"].as_u64() > Some(0) && service["mem_limit"].as_u64() > Some(0), "{name}: {piece}");
+            assert!(service["pids_limit"].as_u64() > Some(0) && service["mem_limit"].as_u64() > Some(0), "{name}: {component}");
             assert_eq!((&service["environment"], &service["env_file"], &service["privileged"]), (&Value::Null, &Value::Null, &Value::Null));
             for volume in service["volumes"].as_array().unwrap() {
-                assert!(!volume["source"].as_str().unwrap().contains("docker.sock"), "{name}: {piece}");
+                assert!(!volume["source"].as_str().unwrap().contains("docker.sock"), "{name}: {component}");
             }
         }
     }
@@ -97,11 +97,11 @@ fn no_image_decides_what_a_service_is_and_no_service_has_a_privilege() {
 fn a_secret_is_a_file_in_memory_for_the_one_service_that_uses_it() {
     for (name, plan, facts) in every() {
         let project: Value = serde_json::from_str(&render(&plan, &facts)).unwrap();
-        for (piece, service) in project["services"].as_object().unwrap() {
+        for (component, service) in project["services"].as_object().unwrap() {
             let secret = |volume: &&Value| volume["target"] == "/run/bottle/secrets";
             let found: Vec<&Value> = service["volumes"].as_array().unwrap().iter().filter(secret).collect();
-            let uses = plan.sidecars.iter().any(|s| s.piece == *piece && !s.secrets.is_empty());
-            assert_eq!(found.len(), usize::from(uses), "{name}: {piece}");
+            let uses = plan.sidecars.iter().any(|s| s.component == *component && !s.secrets.is_empty());
+            assert_eq!(found.len(), usize::from(uses), "{name}: {component}");
             assert!(found.iter().all(|volume| volume["read_only"] == true && volume["source"].as_str().unwrap().starts_with("/run/user/")));
         }
     }
@@ -111,10 +111,10 @@ fn a_secret_is_a_file_in_memory_for_the_one_service_that_uses_it() {
 fn only_what_may_dial_out_is_on_a_network_that_leads_out() {
     for (name, plan, facts) in every() {
         let project: Value = serde_json::from_str(&render(&plan, &facts)).unwrap();
-        let out: BTreeMap<&str, bool> = plan.sidecars.iter().map(|s| (s.piece.as_str(), s.network == Network::Host)).collect();
-        for (piece, service) in project["services"].as_object().unwrap() {
+        let out: BTreeMap<&str, bool> = plan.sidecars.iter().map(|s| (s.component.as_str(), s.network == Network::Host)).collect();
+        for (component, service) in project["services"].as_object().unwrap() {
             let leads_out = service["networks"].get("egress").is_some();
-            assert_eq!(leads_out, out.get(piece.as_str()).copied().unwrap_or(false), "{name}: {piece}");
+            assert_eq!(leads_out, out.get(component.as_str()).copied().unwrap_or(false), "{name}: {component}");
         }
         assert_eq!(
             (&project["networks"]["internal"]["internal"], &project["networks"]["egress"]["internal"]),

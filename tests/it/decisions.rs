@@ -70,7 +70,7 @@ fn a_request_is_explained_from_whichever_bottle_has_it() {
     assert_eq!(text, expected);
     let (_, json) = ask("7-7", Some("web"), Format::Json).unwrap();
     let shown: Value = serde_json::from_str(&json).unwrap();
-    let summary: Vec<&Value> = ["bottle", "verdict", "piece", "reason", "rule", "place"].iter().map(|key| &shown[key]).collect();
+    let summary: Vec<&Value> = ["bottle", "verdict", "component", "reason", "rule", "place"].iter().map(|key| &shown[key]).collect();
     assert_eq!(json!(summary), json!(["web", "refused", "pipelock", "secret_detected", "github-pat", "body@1834"]));
     assert_eq!(shown["records"].as_array().unwrap().len(), 2);
     // Two bottles may have a request of one name: both are told.
@@ -129,7 +129,7 @@ fn a_request_is_judged_without_being_sent() {
         let (code, text) = scene.check(&[args, &["--agent", "a", "--format", "json"]].concat()).unwrap();
         let shown: Value = serde_json::from_str(&text).unwrap();
         assert!(!text.contains("acme_live_"), "{text}");
-        (code, format!("{} {} {}", shown["piece"], shown["reason"], shown["rule"]).replace('"', ""))
+        (code, format!("{} {} {}", shown["component"], shown["reason"], shown["rule"]).replace('"', ""))
     };
     assert_eq!(reason(&["https://api.test/v2"]), (1, "egress path_not_allowed api.test".into()));
     assert_eq!(reason(&["https://api.test/v1/", "--method", "DELETE"]), (1, "egress method_not_allowed api.test".into()));

@@ -21,10 +21,10 @@ pub(crate) const HEAD: &str = "version: 1\ntitle: A test\narchitectures: [amd64]
 pub(crate) struct Tool(pub(crate) PathBuf);
 
 impl image::Programs for Tool {
-    fn program(&self, piece: &str) -> Result<File> {
-        match piece {
+    fn program(&self, component: &str) -> Result<File> {
+        match component {
             "tool" => Ok(File::open(&self.0).unwrap()),
-            piece => Err(Error::failed(format!("no program `{piece}`"), "test", "test")),
+            component => Err(Error::failed(format!("no program `{component}`"), "test", "test")),
         }
     }
 

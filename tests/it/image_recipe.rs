@@ -134,15 +134,15 @@ fn a_program_decides_about_the_architecture() {
 #[test]
 fn each_sidecar_has_a_recipe_with_its_mount_points_and_runs_as_nobody_special() {
     let lab = Lab::new();
-    for piece in [names::EGRESS.0, names::PIPELOCK.0] {
-        let recipe = image::find(piece, &lab.layout().config).unwrap();
+    for component in [names::EGRESS.0, names::PIPELOCK.0] {
+        let recipe = image::find(component, &lab.layout().config).unwrap();
         assert_eq!((recipe.user, recipe.workdir.as_str()), (65532, "/"));
-        assert_eq!(recipe.entrypoint, [format!("/bottle-{piece}")]);
-        assert_eq!(recipe.programs().into_iter().collect::<Vec<_>>(), [piece]);
+        assert_eq!(recipe.entrypoint, [format!("/bottle-{component}")]);
+        assert_eq!(recipe.programs().into_iter().collect::<Vec<_>>(), [component]);
         let image::recipe::LayerRecipe::Made { tree, owner: 0, .. } = &recipe.layers[0] else { panic!("{recipe:?}") };
         let paths: Vec<String> = tree.entries().map(|(path, _)| format!("/{path}")).collect();
         for place in [names::CONFIG_DIR, names::CA_DIR, names::LINK_DIR] {
-            assert!(paths.iter().any(|path| path == place), "{piece}: {place}");
+            assert!(paths.iter().any(|path| path == place), "{component}: {place}");
         }
     }
     let known = image::names(&lab.layout().config).unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bottle::files::Dir;
-use bottle::logs::{Drops, Entry, PieceLog, Source, Stream};
+use bottle::logs::{ComponentLog, Drops, Entry, Source, Stream};
 use bottle_contract::event::{Event, Level};
 use serde_json::Value;
 
@@ -41,13 +41,13 @@ fn log(stream: Stream, source: Source, chunks: &[&[u8]]) -> (Vec<Value>, Vec<Eve
     let temp = tempfile::tempdir().unwrap();
     let mut events = Vec::new();
     let mut keep = |event: &Entry<'_>| events.push(serde_json::from_str(event.as_str()).unwrap());
-    let mut log = PieceLog::create(&Dir::open(temp.path()).unwrap(), "piece", source).unwrap();
+    let mut log = ComponentLog::create(&Dir::open(temp.path()).unwrap(), "component", source).unwrap();
     for chunk in chunks {
         log.push(stream, chunk, &mut keep);
     }
     let drops = log.finish(&mut keep);
-    assert_eq!(mode(&temp.path().join("piece.jsonl")), 0o600);
-    (records(&temp.path().join("piece.jsonl")), events, drops)
+    assert_eq!(mode(&temp.path().join("component.jsonl")), 0o600);
+    (records(&temp.path().join("component.jsonl")), events, drops)
 }
 
 // covers: O07 O15 O12
@@ -141,16 +141,16 @@ fn six_pieces_at_full_speed_lose_nothing() {
     let temp = tempfile::tempdir().unwrap();
     let dir = Dir::open(temp.path()).unwrap();
     std::thread::scope(|scope| {
-        for piece in 0..6 {
+        for component in 0..6 {
             let dir = &dir;
             scope.spawn(move || {
-                let mut log = PieceLog::create(dir, &format!("p{piece}"), Source::Sidecar).unwrap();
+                let mut log = ComponentLog::create(dir, &format!("p{component}"), Source::Sidecar).unwrap();
                 let mut input = Vec::new();
-                (0..20_000).for_each(|n| input.extend_from_slice(format!("piece {piece} line {n}\n").as_bytes()));
+                (0..20_000).for_each(|n| input.extend_from_slice(format!("component {component} line {n}\n").as_bytes()));
                 input.extend_from_slice(b"last");
-                input.chunks(4096 + piece).for_each(|chunk| log.push(Stream::Stdout, chunk, &mut |_| ()));
+                input.chunks(4096 + component).for_each(|chunk| log.push(Stream::Stdout, chunk, &mut |_| ()));
                 assert_eq!(log.finish(&mut |_| ()), Drops::default());
-                let records = records(&dir.path().join(format!("p{piece}.jsonl")));
+                let records = records(&dir.path().join(format!("p{component}.jsonl")));
                 assert_eq!((records.len(), bytes(&records, "stdout", true)), (20_001, input));
             });
         }
@@ -161,7 +161,7 @@ fn six_pieces_at_full_speed_lose_nothing() {
 #[test]
 fn past_its_bound_a_log_counts_what_it_drops() {
     let temp = tempfile::tempdir().unwrap();
-    let mut log = PieceLog::bounded(&Dir::open(temp.path()).unwrap(), "agent", Source::Agent, 10_000).unwrap();
+    let mut log = ComponentLog::bounded(&Dir::open(temp.path()).unwrap(), "agent", Source::Agent, 10_000).unwrap();
     let input: Vec<u8> = (0..1_000).flat_map(|n| format!("line {n:04}\n").into_bytes()).collect();
     input.chunks(100).for_each(|chunk| log.push(Stream::Stdout, chunk, &mut |_| ()));
     let drops = log.finish(&mut |_| ());
@@ -188,9 +188,9 @@ fn a_full_disk_leaves_whole_lines_and_a_true_count() {
 fn child_fills() {
     let dir = Dir::open(&place()).unwrap();
     dir.write_new("ballast", &[0; 16 * 1024], 0o600).unwrap();
-    let mut log = PieceLog::create(&dir, "agent", Source::Agent).unwrap();
+    let mut log = ComponentLog::create(&dir, "agent", Source::Agent).unwrap();
     let mut sent = 0;
-    let mut push = |log: &mut PieceLog, count: usize| {
+    let mut push = |log: &mut ComponentLog, count: usize| {
         for _ in 0..count {
             let line = format!("line {sent:06}\n");
             log.push(Stream::Stdout, line.as_bytes(), &mut |_| ());

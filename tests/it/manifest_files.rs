@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use bottle::manifest::model::Origin;
-use bottle::manifest::sources::{LARGEST, MOST};
+use bottle::manifest::sources::{MAX_MANIFEST_BYTES, MAX_MANIFESTS};
 use bottle::manifest::{Kind, Library, load};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
@@ -163,7 +163,7 @@ fn a_manifest_of_a_gigabyte_costs_a_quarter_of_a_megabyte() {
     let places = Places::new();
     let huge = fs::File::create(places.path("cfg/bottles/huge.md")).unwrap();
     huge.set_len(1 << 30).unwrap();
-    let full = format!("---\n---\n{}", "x".repeat(LARGEST as usize - 8));
+    let full = format!("---\n---\n{}", "x".repeat(MAX_MANIFEST_BYTES as usize - 8));
     places.file("cfg/bottles/full.md", &full).file("cfg/bottles/over.md", full + "x");
     for name in ["full", "huge", "over"] {
         places.file(&format!("cfg/agents/{name}.md"), AGENT.replace("offline", name));
@@ -249,12 +249,12 @@ fn a_file_whose_name_is_no_key_is_told_of_and_not_used() {
 #[test]
 fn a_directory_with_more_files_than_anyone_writes_is_refused() {
     let places = Places::new();
-    for number in 0..=MOST {
+    for number in 0..=MAX_MANIFESTS {
         places.file(&format!("repo/.bottle/agents/a{number}.md"), "");
     }
     assert_eq!(
         places.load().unwrap_err(),
-        format!("error: cannot read repo/.bottle/agents\ncause: more than {MOST} files in it\nhint:  remove what is no manifest")
+        format!("error: cannot read repo/.bottle/agents\ncause: more than {MAX_MANIFESTS} files in it\nhint:  remove what is no manifest")
     );
 }
 

@@ -28,10 +28,10 @@ fn closed() -> (tempfile::TempDir, PathBuf, String) {
     let temp = memory();
     let dir = Dir::open(temp.path()).unwrap();
     let mut timeline = Timeline::create(&dir, &OPENING).unwrap();
-    for piece in ["egress", "pipelock", "agent"] {
-        timeline.append(piece, &event("refused")).unwrap();
+    for component in ["egress", "pipelock", "agent"] {
+        timeline.append(component, &event("refused")).unwrap();
     }
-    // Words of a piece are not the supervisor's.
+    // Words of a component are not the supervisor's.
     timeline.append("egress", &event("end")).unwrap();
     let head = timeline.close(&BTreeMap::from([("agent".to_owned(), 12)])).unwrap();
     let path = temp.path().join(FILE);
@@ -67,7 +67,7 @@ fn a_closed_timeline_holds_and_tells_what_it_binds() {
     assert_eq!(mode(&path), 0o600);
     let records: Vec<Value> = lines(&path).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let members: Vec<&String> = records[1].as_object().unwrap().keys().collect();
-    assert_eq!(members, ["event", "hash", "level", "mono_us", "path", "piece", "prev", "reason", "seq", "time"]);
+    assert_eq!(members, ["event", "hash", "level", "mono_us", "path", "component", "prev", "reason", "seq", "time"]);
     assert_eq!(records[1]["path"], event("x").path.unwrap().as_str());
     assert_eq!(
         (&records[0]["event"], &records[0]["boot_id"], &records[5]["event"], &records[5]["records"]),
@@ -143,10 +143,10 @@ fn a_record_with_a_right_hash_still_has_to_fit() {
     let (_temp, path, _) = closed();
     let sealed = |body: &str| format!("{},\"hash\":\"{}\"}}\n", &body[..body.len() - 1], sha256_hex(body.as_bytes()));
     let zero = "0".repeat(64);
-    let first = format!(r#"{{"seq":0,"mono_us":5,"piece":"bottle","event":"start","bottle":"web","plan":"x","prev":"{zero}"}}"#);
+    let first = format!(r#"{{"seq":0,"mono_us":5,"component":"bottle","event":"start","bottle":"web","plan":"x","prev":"{zero}"}}"#);
     let head = sha256_hex(first.as_bytes());
     let end = |change: (&str, &str)| {
-        format!(r#"{{"seq":1,"mono_us":6,"piece":"bottle","event":"end","records":2,"dropped":{{}},"prev":"{head}"}}"#)
+        format!(r#"{{"seq":1,"mono_us":6,"component":"bottle","event":"end","records":2,"dropped":{{}},"prev":"{head}"}}"#)
             .replace(change.0, change.1)
     };
     let judge = |first: &str, second: &str| {
@@ -158,7 +158,7 @@ fn a_record_with_a_right_hash_still_has_to_fit() {
     assert_eq!(judge(&first, &end(("\"seq\":1", "\"seq\":2"))), Err(1));
     assert_eq!(judge(&first, &end(("\"mono_us\":6", "\"mono_us\":4"))), Err(1));
     assert_eq!(judge(&first, &end((&head, &zero))), Err(1));
-    assert_eq!(judge(&first, &end(("\"piece\":\"bottle\"", "\"piece\":\"egress\""))), Ok(false));
+    assert_eq!(judge(&first, &end(("\"component\":\"bottle\"", "\"component\":\"egress\""))), Ok(false));
     assert_eq!(judge(&first.replace("start", "begin"), &end(("", ""))), Err(0));
 }
 

@@ -106,7 +106,7 @@ pub struct Refusal {
     /// What the agent may do about it.
     pub hint: String,
     /// Which sidecar refused.
-    pub piece: String,
+    pub component: String,
     /// Names this request in the timeline (`bottle explain`).
     pub request_id: String,
 }

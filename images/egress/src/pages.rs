@@ -7,7 +7,7 @@ use bottle_wire::{Body, body};
 use http::{Response, header};
 use serde_json::{Value, json};
 
-use crate::PIECE;
+use crate::COMPONENT;
 use crate::table::Table;
 
 /// The page at `http://egress:9099{path}`.
@@ -22,7 +22,7 @@ pub(crate) fn page(live: &Live<Table>, host: &str, path: &str) -> Option<Respons
             "routes": table.config.routes.iter().map(shown).collect::<Vec<_>>(),
         }),
         "/_bottle/health" => json!({
-            "piece": PIECE,
+            "component": COMPONENT,
             "generation": table.config.generation,
             "reload_failed": live.trouble(),
         }),

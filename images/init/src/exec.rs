@@ -42,7 +42,7 @@ pub(crate) fn take_stdio(spec: &Spec, fds: &mut [Option<OwnedFd>]) -> Result<(),
     Ok(())
 }
 
-/// Enters the control groups of the piece. The kernel judges by who opened their files: the supervisor.
+/// Enters the control groups of the component. The kernel judges by who opened their files: the supervisor.
 pub(crate) fn enter_groups(spec: &Spec, fds: &mut [Option<OwnedFd>]) -> Result<(), Failure> {
     for &index in &spec.group_fds {
         let group = take_fd(fds, index)?;

@@ -1,4 +1,4 @@
-//! The root file system of a piece: an empty one in memory, filled in the order of the specification.
+//! The root file system of a component: an empty one in memory, filled in the order of the specification.
 //!
 //! Sources are opened before anything is covered, as detached mounts with their attributes set; targets are resolved
 //! inside the new root, so that a link in an image cannot lead a mount elsewhere.

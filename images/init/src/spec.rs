@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Everything about one piece. Numbers in `*_fd` fields index the descriptors that came with the message.
+/// Everything about one component. Numbers in `*_fd` fields index the descriptors that came with the message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// `agent`, `egress`, …
-    pub piece: String,
+    pub component: String,
     /// The UTS host name.
     pub hostname: String,
     /// Stay as pid 1, or become the program.
@@ -44,7 +44,7 @@ pub struct Spec {
     pub group_fds: Vec<usize>,
     /// Which system calls are refused.
     pub seccomp: SeccompProfile,
-    /// Paths below which landlock lets the piece write.
+    /// Paths below which landlock lets the component write.
     pub writable: Vec<PathBuf>,
 }
 

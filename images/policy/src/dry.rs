@@ -54,7 +54,7 @@ pub struct Allowed<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
     /// Which sidecar.
-    pub piece: &'static str,
+    pub component: &'static str,
     /// Its verdict.
     pub refused: Refused,
 }
@@ -63,7 +63,7 @@ impl<'a> Policies<'a> {
     /// Asks both, in the order in which a request meets them.
     pub fn ask(&self, wish: Wish<'_>) -> Result<Allowed<'a>, Denied> {
         let first = if self.routes.is_some() { names::EGRESS.0 } else { names::PIPELOCK.0 };
-        let at = |piece| move |refused| Denied { piece, refused };
+        let at = |component| move |refused| Denied { component, refused };
         let target = self.read(wish).map_err(at(first))?;
         let route = match self.routes {
             None => None,
@@ -172,7 +172,7 @@ mod tests {
     fn verdict(rows: Option<&[Route]>, method: &str, url: &str, body: Option<&[u8]>) -> Result<String, (&'static str, Reason)> {
         let table = table();
         let asked = Policies { routes: rows, table: &table, local: &[] }.ask(Wish { method, url, body });
-        asked.map(|allowed| allowed.target.url()).map_err(|denied| (denied.piece, denied.refused.reason))
+        asked.map(|allowed| allowed.target.url()).map_err(|denied| (denied.component, denied.refused.reason))
     }
 
     #[test]

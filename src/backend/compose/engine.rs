@@ -11,13 +11,13 @@ use crate::error::{Error, Result};
 use crate::render::compose::Closed;
 
 /// An engine that has not answered after this time hangs.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// `docker-compose` asks no engine for its version, but is a large Python program.
 const OWN_VERSION: Duration = Duration::from_secs(20);
 /// The first version whose bridges can be closed to the host (moby 28.0, `gateway_mode_ipv4=isolated`).
-const ISOLATES: u32 = 28;
+const MIN_ISOLATING_MAJOR: u32 = 28;
 /// The first version that was tried.
-const OLDEST: u32 = 20;
+const MIN_MAJOR: u32 = 20;
 
 /// An engine, and the compose that goes with it.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ pub fn read(info: &Info) -> Result<Abilities, String> {
     }
     let number = info.server_version.split(['.', '-', '+']).next().and_then(|major| major.parse::<u32>().ok());
     let Some(major) = number else { return Err("the daemon did not say its version".to_owned()) };
-    if major < OLDEST {
+    if major < MIN_MAJOR {
         return Err(format!("Engine {} is too old: 20.10 is the first that can be used", info.server_version));
     }
     if info.os_type != "linux" {
@@ -91,7 +91,7 @@ pub fn read(info: &Info) -> Result<Abilities, String> {
             return Err(format!("it maps users ({option}): a private key would have to be readable by others"));
         }
     }
-    let closed = if major >= ISOLATES { Closed::Isolated } else { Closed::WithoutAddress };
+    let closed = if major >= MIN_ISOLATING_MAJOR { Closed::Isolated } else { Closed::WithoutAddress };
     let mut notes = Vec::new();
     if info.runtimes.as_ref().is_some_and(|runtimes| runtimes.contains_key("runsc")) {
         notes.push("the engine offers gVisor (runsc), which is not used: descriptors cannot be handed out of it".to_owned());
@@ -122,7 +122,7 @@ impl Engine {
 
     /// The engine of a bottle that was started earlier, which need not be today's. No compose is needed to remove one.
     pub fn of(host: Option<&str>) -> Self {
-        let client = crate::programs::look_up("docker").map_or_else(|| "docker".into(), |program| program.found.into_os_string());
+        let client = crate::agent_program::look_up("docker").map_or_else(|| "docker".into(), |program| program.found.into_os_string());
         Self {
             client,
             compose: OsString::new(),
@@ -140,7 +140,7 @@ impl Engine {
 
     /// Asks the engine, and waits for the answer.
     pub fn ask<A: AsRef<OsStr>>(&self, arguments: &[A]) -> std::io::Result<String> {
-        self.ask_for(arguments, ANSWER)
+        self.ask_for(arguments, ANSWER_TIMEOUT)
     }
 
     /// The same, with more patience.
@@ -166,12 +166,12 @@ impl Engine {
 
 /// Docker with either compose; the error is a sentence.
 fn docker() -> Result<Engine, String> {
-    let client = crate::programs::look_up("docker").ok_or("no `docker` on PATH")?.found.into_os_string();
+    let client = crate::agent_program::look_up("docker").ok_or("no `docker` on PATH")?.found.into_os_string();
     let host = std::env::var("DOCKER_HOST").ok();
     if host.as_ref().is_some_and(|host| !host.starts_with("unix:")) {
         return Err("DOCKER_HOST names another machine, which shares neither files nor sockets with this one".to_owned());
     }
-    let asked = command::start(&client, &["info", "--format", "{{json .}}"], None).and_then(|running| running.finish(ANSWER));
+    let asked = command::start(&client, &["info", "--format", "{{json .}}"], None).and_then(|running| running.finish(ANSWER_TIMEOUT));
     let said = asked.map_err(|e| format!("docker: {e}"))?;
     let info: Info = serde_json::from_str(said.stdout.trim()).map_err(|_| format!("docker: {}", said.cause()))?;
     let silent = info.server_version.is_empty() && info.server_errors.is_none();
@@ -181,7 +181,7 @@ fn docker() -> Result<Engine, String> {
         // Executed itself: it then ends with its caller, not behind a client that was killed.
         Some((version, path)) => (format!("docker compose {}", version.trim_start_matches('v')), path.into()),
         None => {
-            let found = crate::programs::look_up("docker-compose");
+            let found = crate::agent_program::look_up("docker-compose");
             let program = found.ok_or("docker: neither a compose plugin nor `docker-compose` on PATH")?.found.into_os_string();
             let asked = command::start(&program, &["version", "--short"], None).and_then(|running| running.finish(OWN_VERSION));
             let version = asked.and_then(command::Finished::output).map_err(|e| format!("docker-compose: {e}"))?;
@@ -194,7 +194,7 @@ fn docker() -> Result<Engine, String> {
 
 /// Podman is found, and cannot be used.
 fn podman() -> String {
-    match crate::programs::look_up("podman") {
+    match crate::agent_program::look_up("podman") {
         None => "no `podman` on PATH".to_owned(),
         // netavark gives every bridge an address of the host's, also an internal one.
         Some(_) => "podman: its internal networks lead to the host's own services".to_owned(),

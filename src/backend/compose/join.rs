@@ -61,10 +61,10 @@ impl Awaited {
     }
 
     /// Takes the first process that connected, and nobody after it.
-    pub(super) fn accept(self, piece: &str, ids: Ids) -> Result<Joined> {
+    pub(super) fn accept(self, component: &str, ids: Ids) -> Result<Joined> {
         let failed = |cause: String| {
             Error::failed(
-                format!("cannot take over the container of `{piece}`"),
+                format!("cannot take over the container of `{component}`"),
                 cause,
                 "the engine must run on this machine, beside bottle: not in a virtual machine, not in another container",
             )

@@ -1,7 +1,7 @@
 //! The compose backend: the same plan on an engine that teams already run.
 //!
 //! One project for each bottle, rendered by [`crate::render::compose`]. The engine makes namespaces, roots and networks; everything that
-//! is said between the supervisor and a piece goes over the socket of [`join`], so that the pieces are told what to do, are watched, and
+//! is said between the supervisor and a component goes over the socket of [`join`], so that the components are told what to do, are watched, and
 //! end, exactly as in the embedded backend, whatever becomes of the daemon.
 
 pub mod command;
@@ -22,7 +22,7 @@ use bottle_init::spec::{Mount, Spec, Surroundings};
 
 use super::ids::{self, Ids};
 
-use super::{Applied, Archive, Backend, Cell, Ends, Given, host_tree, programs, provision, spec, workplace};
+use super::{Archive, Backend, BackendInput, Effect, Process, Stdio, host_tree, prepared_workspace, provision, sidecar_programs, spec};
 use crate::digest::sha256_hex;
 use crate::error::{Error, Result};
 use crate::files::{Dir, PRIVATE};
@@ -59,7 +59,7 @@ pub struct Compose<'p> {
 enum Pending {
     /// `compose up`.
     Up(Running),
-    /// The first process of a piece.
+    /// The first process of a component.
     Join(String),
 }
 
@@ -75,7 +75,7 @@ pub fn project(id: &str, owner: &str) -> String {
 
 impl<'p> Compose<'p> {
     /// For one start, on an engine that was found.
-    pub fn new(plan: &'p Plan, given: Given, engine: Engine) -> Self {
+    pub fn new(plan: &'p Plan, given: BackendInput, engine: Engine) -> Self {
         let operator = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         Self {
             plan,
@@ -94,13 +94,13 @@ impl<'p> Compose<'p> {
         }
     }
 
-    fn ids(&self, piece: &str) -> Ids {
-        ids::in_plan(self.operator, self.plan, piece)
+    fn ids(&self, component: &str) -> Ids {
+        ids::in_plan(self.operator, self.plan, component)
     }
 
-    fn pieces(&self) -> impl Iterator<Item = &'p str> + use<'p> {
+    fn components(&self) -> impl Iterator<Item = &'p str> + use<'p> {
         let plan = self.plan;
-        std::iter::once(AGENT).chain(plan.sidecars.iter().map(|s| s.piece.as_str()))
+        std::iter::once(AGENT).chain(plan.sidecars.iter().map(|s| s.component.as_str()))
     }
 
     /// The agent's working directory: an overlay that the engine mounts, with the changes in the same place and form as the embedded
@@ -119,7 +119,7 @@ impl<'p> Compose<'p> {
             mode => mode,
         };
         let ids = self.ids(AGENT);
-        let made = workplace::make(source, mode, ids.foreign.then_some(ids), claim)?;
+        let made = prepared_workspace::make(source, mode, ids.foreign.then_some(ids), claim)?;
         self.left_out.extend(made.left_out);
         self.workplace = match mode {
             WorkspaceMode::Overlay => Workplace::Overlay { lower: source.clone(), changes: made.directory },
@@ -129,7 +129,7 @@ impl<'p> Compose<'p> {
     }
 
     /// Everything that the containers will find, then the containers.
-    fn cage(&mut self, claim: &mut Claim) -> Result<Applied> {
+    fn cage(&mut self, claim: &mut Claim) -> Result<Effect> {
         let owner = owner(claim.state().path().parent().unwrap_or(Path::new("/")));
         let project = project(&self.plan.id, &owner);
         objects::refuse_taken(&self.engine, &self.plan.id, &project)?;
@@ -139,9 +139,9 @@ impl<'p> Compose<'p> {
         let runtime = claim.runtime()?;
         first_process(runtime)?;
         runtime.subdir("link")?;
-        for piece in self.pieces() {
-            let directory = runtime.subdir(piece)?.subdir("join")?;
-            self.awaited.insert(piece.to_owned(), Awaited::open(directory, self.ids(piece))?);
+        for component in self.components() {
+            let directory = runtime.subdir(component)?.subdir("join")?;
+            self.awaited.insert(component.to_owned(), Awaited::open(directory, self.ids(component))?);
         }
         let _lock = claim.lock_store()?;
         let mut facts = self.facts(&project, &owner, claim)?;
@@ -170,13 +170,16 @@ impl<'p> Compose<'p> {
             directory.write_new("hosts", text.as_bytes(), crate::files::PUBLIC)?;
             resolution.push(Bind::read_only(directory.path().join("hosts"), path));
         }
-        let users = self.pieces().map(|piece| (piece.to_owned(), self.ids(piece))).map(|(piece, ids)| (piece, (ids.uid, ids.gid)));
+        let users = self
+            .components()
+            .map(|component| (component.to_owned(), self.ids(component)))
+            .map(|(component, ids)| (component, (ids.uid, ids.gid)));
         Ok(Facts {
             project: project.to_owned(),
             owner: owner.to_owned(),
             runtime,
             users: users.collect(),
-            images: self.archives.iter().map(|(piece, archive)| (piece.clone(), archive.id.clone())).collect(),
+            images: self.archives.iter().map(|(component, archive)| (component.clone(), archive.id.clone())).collect(),
             closed: self.engine.closed,
             subnets,
             sandbox: None,
@@ -186,49 +189,48 @@ impl<'p> Compose<'p> {
         })
     }
 
-    fn up(&mut self, claim: &Claim, project: &str) -> Result<Applied> {
+    fn up(&mut self, claim: &Claim, project: &str) -> Result<Effect> {
         let file = claim.state().path().join(render::FILE).display().to_string();
         let arguments = ["--project-name", project, "--file", &file, "up", "--detach", "--no-build", "--no-color"];
         let running = self.engine.compose(&arguments).map_err(failed_at("cannot start compose"))?;
         let end = running.end().map_err(failed_at("cannot watch compose"))?;
         self.pending = Some(Pending::Up(running));
-        Ok(Applied::Waits(end))
+        Ok(Effect::Pending(end))
     }
 
-    fn join(&mut self, piece: &str) -> Result<Applied> {
-        let awaited = self
-            .awaited
-            .get(piece)
-            .ok_or_else(|| Error::failed(format!("nobody waits for `{piece}`"), "it was not prepared", "this is a fault of bottle"))?;
+    fn join(&mut self, component: &str) -> Result<Effect> {
+        let awaited = self.awaited.get(component).ok_or_else(|| {
+            Error::failed(format!("nobody waits for `{component}`"), "it was not prepared", "this is a bug in bottle: please report it")
+        })?;
         let fd = awaited.fd().try_clone_to_owned().map_err(failed_at("cannot wait for a container"))?;
-        self.pending = Some(Pending::Join(piece.to_owned()));
-        Ok(Applied::Waits(fd))
+        self.pending = Some(Pending::Join(component.to_owned()));
+        Ok(Effect::Pending(fd))
     }
 
-    /// The piece is there: it is told what to do.
-    fn joined(&mut self, piece: &str) -> Result<Applied> {
-        let Some(awaited) = self.awaited.remove(piece) else { return Ok(Applied::Done) };
-        let joined = awaited.accept(piece, self.ids(piece))?;
-        let failed = failed_at(&format!("cannot tell `{piece}` what to do"));
-        let (spec, fds, ends) = if piece == AGENT { self.agent(&failed)? } else { self.sidecar(piece, &failed)? };
+    /// The component is there: it is told what to do.
+    fn joined(&mut self, component: &str) -> Result<Effect> {
+        let Some(awaited) = self.awaited.remove(component) else { return Ok(Effect::Done) };
+        let joined = awaited.accept(component, self.ids(component))?;
+        let failed = failed_at(&format!("cannot tell `{component}` what to do"));
+        let (spec, fds, stdio) = if component == AGENT { self.agent(&failed)? } else { self.sidecar(component, &failed)? };
         join::set_up(&joined, &spec, &fds).map_err(&failed)?;
         let Joined { pid, pidfd, control } = joined;
-        Ok(Applied::Piece(Cell { piece: piece.to_owned(), pid, pidfd, control, held: true, ends }))
+        Ok(Effect::Spawned(Process { component: component.to_owned(), pid, pidfd, control, held: true, stdio }))
     }
 
-    fn agent(&mut self, failed: &dyn Fn(std::io::Error) -> Error) -> Result<(Spec, Vec<OwnedFd>, Ends)> {
+    fn agent(&mut self, failed: &dyn Fn(std::io::Error) -> Error) -> Result<(Spec, Vec<OwnedFd>, Stdio)> {
         let plan = self.plan;
         let mut fds = Vec::new();
         let mut spec = spec::agent(plan, &self.values, self.window, container(Vec::new()));
-        let ends = Ends::of_agent(&mut spec, &mut fds).map_err(failed)?;
+        let stdio = Stdio::of_agent(&mut spec, &mut fds).map_err(failed)?;
         let links = plan.agent.links.iter().map(|(target, to)| Mount::Symlink { to: to.clone(), target: target.clone() });
         let files = plan.agent.files.iter().map(|(target, text)| Mount::File { target: target.clone(), text: text.clone(), mode: 0o600 });
         spec.mounts = links.chain(files).collect();
-        Ok((spec, fds, ends))
+        Ok((spec, fds, stdio))
     }
 
-    fn sidecar(&mut self, piece: &str, failed: &dyn Fn(std::io::Error) -> Error) -> Result<(Spec, Vec<OwnedFd>, Ends)> {
-        let sidecar = provision::sidecar(self.plan, piece)?;
+    fn sidecar(&mut self, component: &str, failed: &dyn Fn(std::io::Error) -> Error) -> Result<(Spec, Vec<OwnedFd>, Stdio)> {
+        let sidecar = provision::sidecar(self.plan, component)?;
         let facts = self.facts.as_ref().ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
         // Order matters: what the first process opens comes before what it is passed.
         let (mut opened, mut passed, mut bind, mut sockets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -236,12 +238,12 @@ impl<'p> Compose<'p> {
             match &listener.dialled_by {
                 Dialler::Agent(port) => {
                     opened.push(listener.name.as_str());
-                    bind.push(SocketAddr::new(render::address(self.plan, piece, facts).into(), *port));
+                    bind.push(SocketAddr::new(render::address(self.plan, component, facts).into(), *port));
                 }
                 Dialler::Siblings(_) => {
-                    let socket = self.listeners.remove(&(piece.to_owned(), listener.name.clone())).ok_or_else(|| {
-                        let what = format!("`{piece}` has no socket `{}`", listener.name);
-                        Error::failed(what, "it was not opened", "this is a fault of bottle")
+                    let socket = self.listeners.remove(&(component.to_owned(), listener.name.clone())).ok_or_else(|| {
+                        let what = format!("`{component}` has no socket `{}`", listener.name);
+                        Error::failed(what, "it was not opened", "this is a bug in bottle: please report it")
                     })?;
                     passed.push(listener.name.as_str());
                     sockets.push(socket);
@@ -251,14 +253,14 @@ impl<'p> Compose<'p> {
         // It is not the first process, and cannot know its number.
         let mut handed = bottle_contract::handoff::environment(&[opened, passed].concat(), 0);
         handed.retain(|(name, _)| name != "LISTEN_PID");
-        let mut spec = spec::sidecar(sidecar, format!("/{}", programs::file_name(piece)), handed, container(bind));
+        let mut spec = spec::sidecar(sidecar, format!("/{}", sidecar_programs::file_name(component)), handed, container(bind));
         let mut fds = Vec::new();
-        let ends = Ends::of_sidecar(&mut spec, &mut fds, sockets).map_err(failed)?;
-        Ok((spec, fds, ends))
+        let stdio = Stdio::of_sidecar(&mut spec, &mut fds, sockets).map_err(failed)?;
+        Ok((spec, fds, stdio))
     }
 }
 
-/// The engine has made the namespaces, and put the piece into control groups.
+/// The engine has made the namespaces, and put the component into control groups.
 fn container(bind: Vec<SocketAddr>) -> Surroundings {
     Surroundings::Container { bind }
 }
@@ -293,7 +295,7 @@ impl Backend for Compose<'_> {
 
     fn check(&self) -> Result<Vec<String>> {
         for sidecar in &self.plan.sidecars {
-            programs::find(&sidecar.piece)?;
+            sidecar_programs::find(&sidecar.component)?;
         }
         if self.ids(AGENT).foreign && self.plan.workspace.mode == WorkspaceMode::Mount {
             return Err(Error::failed(
@@ -310,67 +312,69 @@ impl Backend for Compose<'_> {
         Ok(notes)
     }
 
-    fn apply(&mut self, step: &Step, claim: &mut Claim) -> Result<Applied> {
+    fn apply(&mut self, step: &Step, claim: &mut Claim) -> Result<Effect> {
         match step {
             Step::RuntimeDirectory => claim.runtime().map(drop)?,
-            Step::Authority(piece) => {
-                let certificate = provision::authority(piece, &self.plan.id, claim, self.ids(piece))?;
-                if self.plan.agent.trusts == *piece {
+            Step::Authority(component) => {
+                let certificate = provision::authority(component, &self.plan.id, claim, self.ids(component))?;
+                if self.plan.agent.trusts == *component {
                     self.agent_ca = certificate;
                 }
             }
-            Step::Configuration(piece) => {
-                provision::configuration(provision::sidecar(self.plan, piece)?, &self.values, claim, self.ids(piece))?;
+            Step::Configuration(component) => {
+                provision::configuration(provision::sidecar(self.plan, component)?, &self.values, claim, self.ids(component))?;
             }
-            Step::Secrets(piece, _) => provision::secrets(provision::sidecar(self.plan, piece)?, &self.values, claim, self.ids(piece))?,
+            Step::Secrets(component, _) => {
+                provision::secrets(provision::sidecar(self.plan, component)?, &self.values, claim, self.ids(component))?
+            }
             Step::Workspace(_) => self.workspace(claim)?,
             // They are in the project.
             Step::Limits => {}
             Step::Cage => return self.cage(claim),
-            Step::Listen(piece, Dialler::Siblings(socket)) => {
+            Step::Listen(component, Dialler::Siblings(socket)) => {
                 let link = claim.runtime()?.subdir("link")?;
-                let listener = provision::unix_listener(&link, socket, self.ids(piece).foreign)?;
-                let sidecar = provision::sidecar(self.plan, piece)?;
+                let listener = provision::unix_listener(&link, socket, self.ids(component).foreign)?;
+                let sidecar = provision::sidecar(self.plan, component)?;
                 let name = sidecar.listeners.iter().find(|l| matches!(&l.dialled_by, Dialler::Siblings(other) if other == socket));
-                self.listeners.insert((piece.clone(), name.map(|l| l.name.clone()).unwrap_or_default()), listener);
+                self.listeners.insert((component.clone(), name.map(|l| l.name.clone()).unwrap_or_default()), listener);
             }
             // The sidecar's first process opens it, in the network that it shares with the agent.
             Step::Listen(_, Dialler::Agent(_)) => {}
-            Step::Sidecar(piece) => return self.join(piece),
+            Step::Sidecar(component) => return self.join(component),
             Step::Release => {}
         }
-        Ok(Applied::Done)
+        Ok(Effect::Done)
     }
 
-    fn proceed(&mut self, _claim: &mut Claim) -> Result<Applied> {
+    fn resume(&mut self, _claim: &mut Claim) -> Result<Effect> {
         match self.pending.take() {
             Some(Pending::Up(running)) => {
                 let project = self.facts.as_ref().map(|facts| facts.project.clone()).unwrap_or_default();
-                objects::check_up(&self.engine, &project, self.pieces(), &self.archives, running)?;
+                objects::check_up(&self.engine, &project, self.components(), &self.archives, running)?;
                 self.join(AGENT)
             }
-            Some(Pending::Join(piece)) => self.joined(&piece),
-            None => Ok(Applied::Done),
+            Some(Pending::Join(component)) => self.joined(&component),
+            None => Ok(Effect::Done),
         }
     }
 
-    fn awaited(&mut self) -> Option<Error> {
+    fn pending_error(&mut self) -> Option<Error> {
         let hint = "`docker info` shows how the engine is; `--backend embedded` needs none";
         match self.pending.as_ref()? {
             Pending::Up(running) => {
                 Some(Error::failed("the engine did not make the containers in time", format!("`{}` still runs", running.line()), hint))
             }
-            Pending::Join(piece) => {
-                Some(Error::failed(format!("the container of `{piece}` did not call in time"), "it runs, and has not connected", hint))
+            Pending::Join(component) => {
+                Some(Error::failed(format!("the container of `{component}` did not call in time"), "it runs, and has not connected", hint))
             }
         }
     }
 
     fn listeners(&mut self, _sockets: Vec<OwnedFd>) -> Result<()> {
-        Err(Error::failed("a piece opened sockets", "in containers each opens its own", "this is a fault of bottle"))
+        Err(Error::failed("a component opened sockets", "in containers each opens its own", "this is a bug in bottle: please report it"))
     }
 
-    fn left_out(&mut self) -> Vec<String> {
+    fn notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.left_out)
     }
 

@@ -10,12 +10,12 @@ use super::command::Running;
 use super::engine::Engine;
 use crate::backend::Archive;
 use crate::error::{Error, Result};
-use crate::render::compose::{PIECE_LABEL, PROJECT_LABEL};
+use crate::render::compose::{COMPONENT_LABEL, PROJECT_LABEL};
 
 /// How long an engine may take to load the images of a bottle.
-const LOAD: Duration = Duration::from_secs(60);
+const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long `up` may take once it has ended its work: nothing more is waited for.
-const ENDED: Duration = Duration::from_secs(5);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An error of the engine, or on the way to it.
 pub(super) fn failed_at(what: &str) -> impl Fn(std::io::Error) -> Error + use<> {
@@ -52,7 +52,7 @@ pub(super) fn load(engine: &Engine, archives: &BTreeMap<String, Archive>) -> Res
         }
         let path = archive.path.display().to_string();
         let failed = failed_at("cannot load an image into the engine");
-        engine.ask_for(&["load", "--quiet", "--input", &path], LOAD).map_err(&failed)?;
+        engine.ask_for(&["load", "--quiet", "--input", &path], LOAD_TIMEOUT).map_err(&failed)?;
         let id = has().map_err(&failed)?;
         if id.trim() != archive.id {
             let cause = format!("{} was loaded as {}, and {} was meant", path, id.trim(), archive.id);
@@ -73,7 +73,7 @@ pub(super) fn networks(engine: &Engine) -> Result<Vec<String>> {
     let format = "{{range .IPAM.Config}}{{.Subnet}} {{end}}";
     let arguments: Vec<&str> = ["network", "inspect", "--format", format].into_iter().chain(ids).collect();
     // One may have gone meanwhile: the others are told all the same.
-    let finished = engine.start(&arguments).and_then(|running| running.finish(ENDED)).map_err(&failed)?;
+    let finished = engine.start(&arguments).and_then(|running| running.finish(EXIT_TIMEOUT)).map_err(&failed)?;
     Ok(finished.stdout.split_whitespace().map(str::to_owned).collect())
 }
 
@@ -81,30 +81,30 @@ pub(super) fn networks(engine: &Engine) -> Result<Vec<String>> {
 pub(super) fn check_up<'p>(
     engine: &Engine,
     project: &str,
-    pieces: impl Iterator<Item = &'p str>,
+    components: impl Iterator<Item = &'p str>,
     archives: &BTreeMap<String, Archive>,
     running: Running,
 ) -> Result<()> {
-    let finished = running.finish(ENDED).map_err(failed_at("compose did not end"))?;
+    let finished = running.finish(EXIT_TIMEOUT).map_err(failed_at("compose did not end"))?;
     let containers = containers(engine, project)?;
-    for piece in pieces {
-        let container = containers.iter().find(|c| c.config.labels.get(PIECE_LABEL).is_some_and(|label| label == piece));
+    for component in components {
+        let container = containers.iter().find(|c| c.config.labels.get(COMPONENT_LABEL).is_some_and(|label| label == component));
         let Some(container) = container else {
-            let what = format!("the engine did not make the container of `{piece}`");
+            let what = format!("the engine did not make the container of `{component}`");
             return Err(Error::failed(what, finished.cause(), "`docker info` shows how the engine is"));
         };
         if !container.state.running {
-            let words = engine.start(&["logs", "--tail", "1", &container.id]).and_then(|running| running.finish(ENDED));
+            let words = engine.start(&["logs", "--tail", "1", &container.id]).and_then(|running| running.finish(EXIT_TIMEOUT));
             let words = words.map(|said| format!("{}{}", said.stdout, said.stderr)).unwrap_or_default();
             let words = Untrusted::new(words.trim()).to_string();
             let State { exit_code, error, .. } = &container.state;
             let cause = format!("exit code {exit_code} {} {words}", Untrusted::new(error));
             let hint = "`docker info` shows how the engine is, `compose.log` in the state directory is kept";
-            return Err(Error::failed(format!("the container of `{piece}` does not run"), cause.trim(), hint));
+            return Err(Error::failed(format!("the container of `{component}` does not run"), cause.trim(), hint));
         }
-        if archives.get(piece).is_none_or(|archive| archive.id != container.image) {
+        if archives.get(component).is_none_or(|archive| archive.id != container.image) {
             let cause = format!("it was made of {}", container.image);
-            return Err(Error::failed(format!("the container of `{piece}` is of another image"), cause, "start it again"));
+            return Err(Error::failed(format!("the container of `{component}` is of another image"), cause, "start it again"));
         }
     }
     Ok(())

@@ -14,19 +14,19 @@ use serde::Deserialize;
 use super::engine::Engine;
 use crate::error::{Error, Result};
 use crate::files::{Dir, PRIVATE};
-use crate::render::compose::{PIECE_LABEL, PROJECT_LABEL, STATE_LABEL};
+use crate::render::compose::{COMPONENT_LABEL, PROJECT_LABEL, STATE_LABEL};
 use crate::store::{Claim, Phase};
 
 /// The name of the merged log in the state directory.
 pub const LOG: &str = "compose.log";
 /// How long an engine may take to give out the logs of one container: a gigabyte of them takes a tenth of it.
-const LOGS: Duration = Duration::from_secs(60);
+const LOGS_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long it may take to remove what there is.
-const REMOVAL: Duration = Duration::from_secs(15);
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(15);
 /// For this long after a start that was cut short, the engine may still make what it was asked for.
-const LATE: Duration = Duration::from_secs(3);
+const LATE_OBJECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often it is looked at in that time.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The kinds of objects, in the order in which they can be removed, with how they are listed and removed.
 const KINDS: [(&str, &[&str], &[&str]); 3] = [
@@ -42,7 +42,7 @@ pub fn project(project: &str, host: Option<&str>, claim: &mut Claim) -> Result<(
     let label = format!("label={PROJECT_LABEL}={project}");
     let cut_short = claim.metadata().phase == Phase::Starting;
     keep_logs(&engine, &label, claim.state())?;
-    let deadline = Instant::now() + LATE;
+    let deadline = Instant::now() + LATE_OBJECT_TIMEOUT;
     loop {
         let found = remove(&engine, &label).map_err(failed)?;
         if !cut_short || Instant::now() > deadline {
@@ -52,7 +52,7 @@ pub fn project(project: &str, host: Option<&str>, claim: &mut Claim) -> Result<(
             continue;
         }
         // There is no event to wait for: what an engine still has in hand, it tells nobody.
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -100,7 +100,7 @@ fn remove(engine: &Engine, label: &str) -> std::io::Result<usize> {
             }
         }
         let arguments: Vec<&str> = remove.iter().copied().chain(ids.iter().map(String::as_str)).collect();
-        if let Err(error) = engine.ask_for(&arguments, REMOVAL) {
+        if let Err(error) = engine.ask_for(&arguments, REMOVAL_TIMEOUT) {
             // What is gone meanwhile was to go.
             let left = listed(engine, list, label)?;
             if ids.iter().any(|id| left.contains(id)) {
@@ -138,15 +138,15 @@ fn keep_logs(engine: &Engine, label: &str, state: &Dir) -> Result<()> {
     let failed = |e: std::io::Error| {
         Error::failed("cannot keep the containers' logs", e, "free space, see that the engine answers, then `bottle cleanup` tries again")
     };
-    let format = format!("{{{{.ID}}}} {{{{.Label \"{PIECE_LABEL}\"}}}}");
+    let format = format!("{{{{.ID}}}} {{{{.Label \"{COMPONENT_LABEL}\"}}}}");
     let said = engine.ask(&["ps", "--all", "--no-trunc", "--filter", label, "--format", &format]).map_err(failed)?;
     let mut logs = Vec::new();
-    for (id, piece) in said.lines().filter_map(|line| line.trim().split_once(' ')) {
+    for (id, component) in said.lines().filter_map(|line| line.trim().split_once(' ')) {
         let file = unnamed(state).map_err(failed)?;
-        let finished = engine.start_into(&["logs", "--timestamps", id], &file).and_then(|running| running.finish(LOGS));
+        let finished = engine.start_into(&["logs", "--timestamps", id], &file).and_then(|running| running.finish(LOGS_TIMEOUT));
         // A container that was never started has no log, and says so.
         if finished.map_err(failed)?.status.success() {
-            logs.push((piece.to_owned(), file));
+            logs.push((component.to_owned(), file));
         }
     }
     if logs.is_empty() {
@@ -167,19 +167,19 @@ fn unnamed(state: &Dir) -> std::io::Result<File> {
 
 /// Merges logs whose lines begin with their time. A line without one belongs to the line before it.
 fn merge(logs: Vec<(String, File)>, merged: File) -> std::io::Result<()> {
-    let width = logs.iter().map(|(piece, _)| piece.len()).max().unwrap_or(0);
+    let width = logs.iter().map(|(component, _)| component.len()).max().unwrap_or(0);
     let mut out = BufWriter::new(merged);
     let mut readers = Vec::new();
-    for (piece, mut file) in logs {
+    for (component, mut file) in logs {
         file.rewind()?;
         let mut reader = BufReader::new(file);
         if let Some(line) = next(&mut reader)? {
-            readers.push((piece, reader, line));
+            readers.push((component, reader, line));
         }
     }
     while let Some(index) = (0..readers.len()).min_by(|a, b| readers[*a].2.cmp(&readers[*b].2)) {
-        let (piece, reader, line) = &mut readers[index];
-        write!(out, "{piece:<width$} | ")?;
+        let (component, reader, line) = &mut readers[index];
+        write!(out, "{component:<width$} | ")?;
         out.write_all(line)?;
         if line.last() != Some(&b'\n') {
             out.write_all(b"\n")?;

@@ -5,7 +5,7 @@
 //! though no packet can leave.
 
 pub mod cgroup;
-pub mod piece;
+pub mod process;
 pub mod root;
 mod sources;
 pub mod spawn;
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use bottle_init::spec::{Source, Surroundings};
 
 use super::ids::{self, Ids};
-use super::{Applied, Backend, Given, host_tree, programs, provision, spec, workplace};
+use super::{Backend, BackendInput, Effect, host_tree, prepared_workspace, provision, sidecar_programs, spec};
 use crate::error::{Error, Result};
 use crate::manifest::model::WorkspaceMode;
 use crate::plan::{Dialler, Plan, SidecarPlan, Step};
@@ -44,7 +44,7 @@ pub struct Embedded<'p> {
 
 impl<'p> Embedded<'p> {
     /// For one start.
-    pub fn new(plan: &'p Plan, values: Given) -> Result<Self> {
+    pub fn new(plan: &'p Plan, values: BackendInput) -> Result<Self> {
         let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
         let own_executable = rustix::fs::open("/proc/self/exe", flags, rustix::fs::Mode::empty())
             .map_err(|e| Error::failed("cannot find bottle's own program", format!("open /proc/self/exe: {e}"), "mount /proc"))?;
@@ -54,7 +54,7 @@ impl<'p> Embedded<'p> {
             .iter()
             .flat_map(|s| s.listeners.iter().map(move |l| (s, l)))
             .filter(|(_, l)| matches!(l.dialled_by, Dialler::Agent(_)))
-            .map(|(s, l)| (s.piece.clone(), l.name.clone()))
+            .map(|(s, l)| (s.component.clone(), l.name.clone()))
             .collect();
         Ok(Self {
             plan,
@@ -73,15 +73,15 @@ impl<'p> Embedded<'p> {
         })
     }
 
-    fn ids(&self, piece: &str) -> Ids {
-        ids::in_plan(self.operator, self.plan, piece)
+    fn ids(&self, component: &str) -> Ids {
+        ids::in_plan(self.operator, self.plan, component)
     }
 
-    fn sidecar(&self, piece: &str) -> Result<&'p SidecarPlan> {
-        provision::sidecar(self.plan, piece)
+    fn sidecar(&self, component: &str) -> Result<&'p SidecarPlan> {
+        provision::sidecar(self.plan, component)
     }
 
-    fn cage(&mut self, claim: &mut Claim) -> Result<Applied> {
+    fn cage(&mut self, claim: &mut Claim) -> Result<Effect> {
         let ports = self.plan.sidecars.iter().flat_map(|s| &s.listeners).filter_map(|l| match l.dialled_by {
             Dialler::Agent(port) => Some(port),
             Dialler::Siblings(_) => None,
@@ -95,34 +95,38 @@ impl<'p> Embedded<'p> {
         spec.rlimits.push((libc::RLIMIT_NPROC, self.plan.limits.pids));
         let ids = self.ids("agent");
         let mut fds = sources::detach(&mut spec, ids)?;
-        let cell = piece::start_agent(&mut spec, &mut fds, ids, self.own_executable.as_fd(), &self.groups, claim)?;
-        Ok(if spec.listen.is_empty() { Applied::Piece(cell) } else { Applied::PieceThenListeners(cell) })
+        let process = process::start_agent(&mut spec, &mut fds, ids, self.own_executable.as_fd(), &self.groups, claim)?;
+        Ok(if spec.listen.is_empty() { Effect::Spawned(process) } else { Effect::SpawnedThenListeners(process) })
     }
 
-    fn start_sidecar(&mut self, sidecar: &SidecarPlan, claim: &mut Claim) -> Result<Applied> {
+    fn start_sidecar(&mut self, sidecar: &SidecarPlan, claim: &mut Claim) -> Result<Effect> {
         let names: Vec<&str> = sidecar.listeners.iter().map(|l| l.name.as_str()).collect();
         let mut listeners = Vec::new();
         for name in &names {
-            let key = (sidecar.piece.clone(), (*name).to_owned());
+            let key = (sidecar.component.clone(), (*name).to_owned());
             let socket = self.listeners.remove(&key).ok_or_else(|| {
-                Error::failed(format!("`{}` has no socket `{name}`", sidecar.piece), "it was not opened", "this is a fault of bottle")
+                Error::failed(
+                    format!("`{}` has no socket `{name}`", sidecar.component),
+                    "it was not opened",
+                    "this is a bug in bottle: please report it",
+                )
             })?;
             listeners.push(socket);
         }
         let resolution = if sidecar.host_resolution { provision::resolution() } else { Vec::new() };
-        let program = programs::find(&sidecar.piece)?;
+        let program = sidecar_programs::find(&sidecar.component)?;
         let runtime = claim.runtime()?.path().to_owned();
         let handed = bottle_contract::handoff::environment(&names, 1);
-        let mut spec = spec::sidecar(sidecar, programs::file_name(&sidecar.piece), handed, Surroundings::Fresh);
+        let mut spec = spec::sidecar(sidecar, sidecar_programs::file_name(&sidecar.component), handed, Surroundings::Fresh);
         spec.mounts = root::sidecar(sidecar, &runtime, &resolution);
-        let ids = self.ids(&sidecar.piece);
+        let ids = self.ids(&sidecar.component);
         let mut fds = sources::detach(&mut spec, ids)?;
-        piece::start_sidecar(&mut spec, &mut fds, program, listeners, ids, self.own_executable.as_fd(), claim).map(Applied::Piece)
+        process::start_sidecar(&mut spec, &mut fds, program, listeners, ids, self.own_executable.as_fd(), claim).map(Effect::Spawned)
     }
 
-    fn authority(&mut self, piece: &str, claim: &Claim) -> Result<()> {
-        let certificate = provision::authority(piece, &self.plan.id, claim, self.ids(piece))?;
-        if self.plan.agent.trusts == piece {
+    fn authority(&mut self, component: &str, claim: &Claim) -> Result<()> {
+        let certificate = provision::authority(component, &self.plan.id, claim, self.ids(component))?;
+        if self.plan.agent.trusts == component {
             self.agent_ca = certificate;
         }
         Ok(())
@@ -133,7 +137,7 @@ impl<'p> Embedded<'p> {
         if matches!(mode, WorkspaceMode::None | WorkspaceMode::Mount) {
             return Ok(());
         }
-        let made = workplace::make(&self.plan.workspace.source, mode, None, claim)?;
+        let made = prepared_workspace::make(&self.plan.workspace.source, mode, None, claim)?;
         self.changes = if mode == WorkspaceMode::Overlay { made.directory } else { made.changes };
         self.left_out.extend(made.left_out);
         Ok(())
@@ -150,13 +154,13 @@ impl<'p> Embedded<'p> {
         })
     }
 
-    fn listen(&mut self, piece: &str, dialler: &Dialler, claim: &Claim) -> Result<()> {
+    fn listen(&mut self, component: &str, dialler: &Dialler, claim: &Claim) -> Result<()> {
         let Dialler::Siblings(socket) = dialler else { return Ok(()) };
         let link = claim.runtime()?.subdir("link")?;
-        let listener = provision::unix_listener(&link, socket, self.ids(piece).foreign)?;
-        let sidecar = self.sidecar(piece)?;
+        let listener = provision::unix_listener(&link, socket, self.ids(component).foreign)?;
+        let sidecar = self.sidecar(component)?;
         let name = sidecar.listeners.iter().find(|l| l.dialled_by == *dialler).map(|l| l.name.clone()).unwrap_or_default();
-        self.listeners.insert((piece.to_owned(), name), listener);
+        self.listeners.insert((component.to_owned(), name), listener);
         Ok(())
     }
 }
@@ -169,7 +173,7 @@ impl Backend for Embedded<'_> {
     fn check(&self) -> Result<Vec<String>> {
         let mut notes = Vec::new();
         for sidecar in &self.plan.sidecars {
-            programs::find(&sidecar.piece)?;
+            sidecar_programs::find(&sidecar.component)?;
         }
         if self.hierarchy == Hierarchy::Missing {
             if self.plan.limits.memory_is_required {
@@ -184,40 +188,40 @@ impl Backend for Embedded<'_> {
         Ok(notes)
     }
 
-    fn apply(&mut self, step: &Step, claim: &mut Claim) -> Result<Applied> {
+    fn apply(&mut self, step: &Step, claim: &mut Claim) -> Result<Effect> {
         match step {
             Step::RuntimeDirectory => claim.runtime().map(drop)?,
-            Step::Authority(piece) => self.authority(piece, claim)?,
-            Step::Configuration(piece) => provision::configuration(self.sidecar(piece)?, &self.values, claim, self.ids(piece))?,
-            Step::Secrets(piece, _) => provision::secrets(self.sidecar(piece)?, &self.values, claim, self.ids(piece))?,
+            Step::Authority(component) => self.authority(component, claim)?,
+            Step::Configuration(component) => provision::configuration(self.sidecar(component)?, &self.values, claim, self.ids(component))?,
+            Step::Secrets(component, _) => provision::secrets(self.sidecar(component)?, &self.values, claim, self.ids(component))?,
             Step::Workspace(_) => self.workspace(claim)?,
             Step::Limits => self.limits(claim)?,
             Step::Cage => return self.cage(claim),
-            Step::Listen(piece, dialler) => self.listen(piece, dialler, claim)?,
-            Step::Sidecar(piece) => return self.start_sidecar(self.sidecar(piece)?, claim),
+            Step::Listen(component, dialler) => self.listen(component, dialler, claim)?,
+            Step::Sidecar(component) => return self.start_sidecar(self.sidecar(component)?, claim),
             Step::Release => {}
         }
-        Ok(Applied::Done)
+        Ok(Effect::Done)
     }
 
-    fn proceed(&mut self, _claim: &mut Claim) -> Result<Applied> {
-        Err(Error::failed("the start cannot go on", "no step of this backend waits", "this is a fault of bottle"))
+    fn resume(&mut self, _claim: &mut Claim) -> Result<Effect> {
+        Err(Error::failed("the start cannot go on", "no step of this backend waits", "this is a bug in bottle: please report it"))
     }
 
-    fn awaited(&mut self) -> Option<Error> {
+    fn pending_error(&mut self) -> Option<Error> {
         None
     }
 
     fn listeners(&mut self, sockets: Vec<OwnedFd>) -> Result<()> {
         if sockets.len() != self.awaited.len() {
             let cause = format!("{} were expected, {} came", self.awaited.len(), sockets.len());
-            return Err(Error::failed("the agent's network did not open its sockets", cause, "this is a fault of bottle"));
+            return Err(Error::failed("the agent's network did not open its sockets", cause, "this is a bug in bottle: please report it"));
         }
         self.listeners.extend(self.awaited.drain(..).zip(sockets));
         Ok(())
     }
 
-    fn left_out(&mut self) -> Vec<String> {
+    fn notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.left_out)
     }
 

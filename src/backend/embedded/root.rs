@@ -1,4 +1,4 @@
-//! The mounts of each piece, from the plan and the facts. Pure.
+//! The mounts of each component, from the plan and the facts. Pure.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ pub fn agent_writable(plan: &Plan) -> Vec<PathBuf> {
 
 /// A sidecar's file system: its own directories, and nothing else.
 pub fn sidecar(sidecar: &SidecarPlan, runtime: &Path, resolution: &[(PathBuf, String)]) -> Vec<Mount> {
-    let own = runtime.join(&sidecar.piece);
+    let own = runtime.join(&sidecar.component);
     let mut mounts = vec![read_only(&own.join("config"), Path::new(names::CONFIG_DIR))];
     if sidecar.authority {
         mounts.push(read_only(&own.join("ca"), Path::new(names::CA_DIR)));

@@ -1,4 +1,4 @@
-//! Trees of the host that root hands to a piece which is somebody else: opened by root, seen under the piece's own
+//! Trees of the host that root hands to a component which is somebody else: opened by root, seen under the component's own
 //! number.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::sys::userns;
 
 /// Replaces the paths in a specification by detached mounts, and returns these in the order of their numbers, which
-/// start at 1. A piece that is the operator opens its paths itself.
+/// start at 1. A component that is the operator opens its paths itself.
 pub(super) fn detach(spec: &mut Spec, ids: Ids) -> Result<Vec<OwnedFd>> {
     let mut fds = Vec::new();
     if !ids.foreign {

@@ -1,4 +1,4 @@
-//! Starting the inside half of a piece: a child in new namespaces, mapped, told what to do, and named by its pidfd.
+//! Starting the inside half of a component: a child in new namespaces, mapped, told what to do, and named by its pidfd.
 
 use std::fs;
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, configure_capa
 use crate::backend::ids::{INSIDE, Ids};
 use crate::sys::clone::{ALL, ALL_BUT_NETWORK, Cloned, become_user, drop_groups, into_namespaces};
 
-/// A process that is pid 1 of a piece.
+/// A process that is pid 1 of a component.
 #[derive(Debug)]
 pub struct Spawned {
     /// Its number on the host.
@@ -29,7 +29,7 @@ pub struct Spawned {
 /// A byte that says: your identity is mapped, go on.
 const MAPPED: &[u8] = b"m";
 
-/// Starts a piece.
+/// Starts a component.
 pub fn spawn(own_executable: BorrowedFd<'_>, ids: Ids, share_network: bool) -> io::Result<Spawned> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     match into_namespaces(if share_network { ALL_BUT_NETWORK } else { ALL })? {
@@ -82,7 +82,7 @@ fn become_inside(own_executable: BorrowedFd<'_>, control: BorrowedFd<'_>, ids: I
 
 fn try_become_inside(own_executable: BorrowedFd<'_>, control: BorrowedFd<'_>, ids: Ids) -> io::Result<std::convert::Infallible> {
     bottle_init::sys::die_with_parent()?;
-    // A session of its own: what is typed at the operator's terminal does not signal the pieces.
+    // A session of its own: what is typed at the operator's terminal does not signal the components.
     rustix::process::setsid()?;
     // If the supervisor ended before the line above, this is the end of the socket.
     let mut byte = [0; 1];

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::yaml;
 
 /// A file at most: what the door itself reads.
-const LARGEST: u64 = 16 << 20;
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
 /// Reads the configuration, its authority and the certificates that it trusts.
 pub(super) fn read(path: &Path) -> Result<Table> {
@@ -70,8 +70,8 @@ fn inside(name: &str, config: &Path) -> PathBuf {
 
 fn bounded(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    io::Read::read_to_string(&mut io::Read::take(fs::File::open(path)?, LARGEST + 1), &mut text)?;
-    if text.len() as u64 > LARGEST { Err(io::Error::other("larger than 16 MiB")) } else { Ok(text) }
+    io::Read::read_to_string(&mut io::Read::take(fs::File::open(path)?, MAX_CONFIG_BYTES + 1), &mut text)?;
+    if text.len() as u64 > MAX_CONFIG_BYTES { Err(io::Error::other("larger than 16 MiB")) } else { Ok(text) }
 }
 
 /// What the configuration lets pass.

@@ -19,7 +19,7 @@ use crate::run::{AtTerminal, Collector, Ended, OnPipes};
 use crate::warden::Warden;
 
 /// Longer than any run of a test takes on a busy machine; a run that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a clean run may keep, below the state directory.
 const KEPT: [&str; 9] = [
@@ -74,7 +74,7 @@ impl Bottle {
             canaries: Vec::new(),
             kept: KEPT.map(str::to_owned).to_vec(),
             replaced: Vec::new(),
-            patience: PATIENCE,
+            patience: TIMEOUT,
         };
         for (variable, name) in
             [("HOME", "home"), ("XDG_CONFIG_HOME", "config"), ("XDG_STATE_HOME", "state"), ("XDG_CACHE_HOME", "cache"), ("TMPDIR", "tmp")]

@@ -17,7 +17,7 @@ use bottle_test_support::warden::Ending;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A shell in the place of `bottle`.
 fn shell() -> Bottle {
@@ -94,7 +94,7 @@ fn a_process_that_no_warden_knows_is_found_by_its_mark() {
         [Leftover::Process { pid, command }] if command == "sleep 300" => Some(*pid),
         _ => None,
     };
-    let pid = wait_until(PATIENCE, || is_it(residue.leftovers())).expect("the process is found");
+    let pid = wait_until(TIMEOUT, || is_it(residue.leftovers())).expect("the process is found");
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     residue.assert_empty_after();
 }
@@ -183,7 +183,7 @@ fn a_secret_is_found_in_output_in_files_and_in_processes() {
     let pid = i32::try_from(child.id()).unwrap();
     let places =
         |allowed: &[i32]| sweep(std::slice::from_ref(&canary), &[], allowed).into_iter().map(|found| found.place).collect::<Vec<_>>();
-    let seen = wait_until(PATIENCE, || Some(places(&[])).filter(|places| !places.is_empty())).unwrap();
+    let seen = wait_until(TIMEOUT, || Some(places(&[])).filter(|places| !places.is_empty())).unwrap();
     let allowed = places(&[pid]);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -226,12 +226,12 @@ fn the_operator_types_resizes_and_interrupts() {
     let bottle = shell();
     let script = "stty size; trap 'stty size' WINCH; read line; echo got:$line; echo ready; while :; do sleep 0.01; done";
     let mut run = bottle.at_terminal(["-c", script], 100, 30);
-    run.pty.wait_for("30 100", PATIENCE).unwrap();
+    run.pty.wait_for("30 100", TIMEOUT).unwrap();
     run.pty.send(b"hello\r").unwrap();
-    run.pty.wait_for("got:hello", PATIENCE).unwrap();
-    run.pty.wait_for("ready", PATIENCE).unwrap();
+    run.pty.wait_for("got:hello", TIMEOUT).unwrap();
+    run.pty.wait_for("ready", TIMEOUT).unwrap();
     run.pty.resize(120, 40).unwrap();
-    run.pty.wait_for("40 120", PATIENCE).unwrap();
+    run.pty.wait_for("40 120", TIMEOUT).unwrap();
     assert!(is_alive(run.pid()));
     run.pty.send(b"\x03").unwrap();
     let (ending, screen) = run.end();
@@ -248,9 +248,9 @@ fn what_is_not_seen_is_said() {
     let mut child = command.spawn().unwrap();
     drop(command);
     pty.leave();
-    let missing = pty.wait_for("wanted", PATIENCE).unwrap_err();
+    let missing = pty.wait_for("wanted", TIMEOUT).unwrap_err();
     assert_eq!(format!("{missing:?}"), "\"wanted\" was not seen when the terminal ended; instead: something else");
-    assert_eq!(pty.read_to_end(PATIENCE).unwrap(), b"something else");
+    assert_eq!(pty.read_to_end(TIMEOUT).unwrap(), b"something else");
     assert!(child.wait().unwrap().success());
 }
 

@@ -45,14 +45,15 @@ fn events(world: &World, n: u64, request: &[u8]) -> Result<Vec<Value>, &'static 
 
 /// The events of a whole response, its text in pieces.
 fn response(model: &str, text: Option<&str>, asked: usize, n: u64) -> Vec<Value> {
-    let id = format!("resp_{n:08}");
-    let item = |status: &str, content: Value| json!({"type": "message", "id": format!("msg_{n:08}"), "role": "assistant", "status": status, "content": content});
+    let (id, said) = (format!("resp_{n:08}"), format!("msg_{n:08}"));
+    let item =
+        |status: &str, content: Value| json!({"type": "message", "id": said, "role": "assistant", "status": status, "content": content});
     let opening = json!({"id": id, "object": "response", "status": "in_progress", "model": model, "output": []});
     let mut events = vec![json!({"type": "response.created", "response": opening})];
     let mut output = Vec::new();
     if let Some(text) = text {
         events.push(json!({"type": "response.output_item.added", "output_index": 0, "item": item("in_progress", json!([]))}));
-        let place = json!({"type": "response.output_text.delta", "item_id": format!("msg_{n:08}"), "output_index": 0, "content_index": 0});
+        let place = json!({"type": "response.output_text.delta", "item_id": said, "output_index": 0, "content_index": 0});
         for piece in model::pieces(text) {
             let mut delta = place.clone();
             delta["delta"] = piece.into();

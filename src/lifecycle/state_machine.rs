@@ -4,14 +4,14 @@
 //! |---|---|---|---|
 //! | starting | everyone serves | release the agent | running |
 //! | starting | a signal, a failure, an end, the deadline | kill everyone | reaping |
-//! | running | the agent ends | ask the sidecars to end | winding |
+//! | running | the agent ends | ask the sidecars to end | draining |
 //! | running | a signal | forward it | stopping |
 //! | running | a sidecar ends, a failure, the time limit | ask the agent to end | stopping |
-//! | stopping | the agent ends | ask the sidecars to end | winding |
+//! | stopping | the agent ends | ask the sidecars to end | draining |
 //! | stopping | an interrupt, the deadline | kill the agent | killing |
-//! | killing | the agent ends | ask the sidecars to end | winding |
-//! | winding | the deadline, an interrupt | kill the sidecars | reaping |
-//! | winding, reaping | nobody is left | | over |
+//! | killing | the agent ends | ask the sidecars to end | draining |
+//! | draining | the deadline, an interrupt | kill the sidecars | reaping |
+//! | draining, reaping | nobody is left | | over |
 //!
 //! Only a person's signal hurries (INT, QUIT): service managers, and two `bottle stop` at once, repeat TERM without meaning it.
 
@@ -29,7 +29,7 @@ pub enum State {
     /// The agent was killed.
     Killing,
     /// The agent has ended; the sidecars were asked to.
-    Winding,
+    Draining,
     /// Everyone was killed.
     Reaping,
     /// Nobody is left.
@@ -38,21 +38,21 @@ pub enum State {
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Happening {
+pub enum Event {
     /// Every sidecar serves, and the agent can start at once.
-    Served,
+    AllReady,
     /// The agent ended.
-    AgentEnded,
+    AgentExited,
     /// A sidecar ended.
-    SidecarEnded,
+    SidecarExited,
     /// The operator, or the system, asks for the end with this signal.
     Signal(i32),
     /// Bottle cannot go on.
     Failed,
     /// The time for this state has passed.
     Deadline,
-    /// No piece lives.
-    NobodyLeft,
+    /// No component lives.
+    AllExited,
 }
 
 /// What is to be done.
@@ -80,24 +80,24 @@ pub struct Times {
     /// For the agent to end by itself.
     pub grace: Duration,
     /// For the sidecars to end by themselves.
-    pub wind: Duration,
+    pub drain: Duration,
 }
 
 /// The next state, and what is done on the way.
-pub fn step(state: State, happening: &Happening) -> (State, Vec<Action>) {
+pub fn step(state: State, event: &Event) -> (State, Vec<Action>) {
     use Action::{Forward, KillAgent, KillSidecars, Release, StopSidecars};
-    use Happening as H;
+    use Event as E;
     use State as S;
-    match (state, happening) {
-        (S::Starting, H::Served) => (S::Running, vec![Release]),
-        (S::Starting, H::NobodyLeft) => (S::Over, vec![]),
+    match (state, event) {
+        (S::Starting, E::AllReady) => (S::Running, vec![Release]),
+        (S::Starting, E::AllExited) => (S::Over, vec![]),
         (S::Starting, _) => (S::Reaping, vec![KillAgent, KillSidecars]),
-        (S::Running | S::Stopping | S::Killing, H::AgentEnded) => (S::Winding, vec![StopSidecars]),
-        (S::Running, H::Signal(signal)) => (S::Stopping, vec![Forward(*signal)]),
-        (S::Running, H::SidecarEnded | H::Failed | H::Deadline) => (S::Stopping, vec![Forward(libc::SIGTERM)]),
-        (S::Stopping, H::Signal(libc::SIGINT | libc::SIGQUIT) | H::Deadline) => (S::Killing, vec![KillAgent]),
-        (S::Winding, H::Signal(libc::SIGINT | libc::SIGQUIT) | H::Deadline) => (S::Reaping, vec![KillSidecars]),
-        (S::Running | S::Stopping | S::Killing | S::Winding | S::Reaping, H::NobodyLeft) => (S::Over, vec![]),
+        (S::Running | S::Stopping | S::Killing, E::AgentExited) => (S::Draining, vec![StopSidecars]),
+        (S::Running, E::Signal(signal)) => (S::Stopping, vec![Forward(*signal)]),
+        (S::Running, E::SidecarExited | E::Failed | E::Deadline) => (S::Stopping, vec![Forward(libc::SIGTERM)]),
+        (S::Stopping, E::Signal(libc::SIGINT | libc::SIGQUIT) | E::Deadline) => (S::Killing, vec![KillAgent]),
+        (S::Draining, E::Signal(libc::SIGINT | libc::SIGQUIT) | E::Deadline) => (S::Reaping, vec![KillSidecars]),
+        (S::Running | S::Stopping | S::Killing | S::Draining | S::Reaping, E::AllExited) => (S::Over, vec![]),
         (state, _) => (state, vec![]),
     }
 }
@@ -108,7 +108,7 @@ pub fn limit(state: State, times: &Times) -> Option<Duration> {
         State::Starting => Some(times.start),
         State::Running => times.run,
         State::Stopping => Some(times.grace),
-        State::Winding => Some(times.wind),
+        State::Draining => Some(times.drain),
         // The kernel ends a killed namespace by itself.
         State::Killing | State::Reaping | State::Over => None,
     }
@@ -118,53 +118,53 @@ pub fn limit(state: State, times: &Times) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    const HAPPENINGS: [Happening; 7] = [
-        Happening::Served,
-        Happening::AgentEnded,
-        Happening::SidecarEnded,
-        Happening::Signal(libc::SIGTERM),
-        Happening::Failed,
-        Happening::Deadline,
-        Happening::NobodyLeft,
+    const EVENTS: [Event; 7] = [
+        Event::AllReady,
+        Event::AgentExited,
+        Event::SidecarExited,
+        Event::Signal(libc::SIGTERM),
+        Event::Failed,
+        Event::Deadline,
+        Event::AllExited,
     ];
 
     #[test]
     fn two_interrupts_end_an_agent_that_ignores_the_first() {
-        let (state, actions) = step(State::Running, &Happening::Signal(libc::SIGINT));
+        let (state, actions) = step(State::Running, &Event::Signal(libc::SIGINT));
         assert_eq!((state, actions), (State::Stopping, vec![Action::Forward(libc::SIGINT)]));
-        let (state, actions) = step(state, &Happening::Signal(libc::SIGINT));
+        let (state, actions) = step(state, &Event::Signal(libc::SIGINT));
         assert_eq!((state, actions), (State::Killing, vec![Action::KillAgent]));
-        let (state, actions) = step(state, &Happening::AgentEnded);
-        assert_eq!((state, actions), (State::Winding, vec![Action::StopSidecars]));
-        assert_eq!(step(state, &Happening::Signal(libc::SIGINT)), (State::Reaping, vec![Action::KillSidecars]));
+        let (state, actions) = step(state, &Event::AgentExited);
+        assert_eq!((state, actions), (State::Draining, vec![Action::StopSidecars]));
+        assert_eq!(step(state, &Event::Signal(libc::SIGINT)), (State::Reaping, vec![Action::KillSidecars]));
     }
 
     #[test]
     fn a_repeated_request_to_end_does_not_shorten_the_grace() {
-        for state in [State::Stopping, State::Winding] {
+        for state in [State::Stopping, State::Draining] {
             for signal in [libc::SIGTERM, libc::SIGHUP] {
-                assert_eq!(step(state, &Happening::Signal(signal)), (state, vec![]));
+                assert_eq!(step(state, &Event::Signal(signal)), (state, vec![]));
             }
         }
     }
 
     #[test]
     fn nothing_that_happens_before_the_release_lets_the_agent_start() {
-        for happening in &HAPPENINGS[1..] {
-            let (state, actions) = step(State::Starting, happening);
-            assert!(matches!(state, State::Reaping | State::Over) && !actions.contains(&Action::Release), "{happening:?}");
+        for event in &EVENTS[1..] {
+            let (state, actions) = step(State::Starting, event);
+            assert!(matches!(state, State::Reaping | State::Over) && !actions.contains(&Action::Release), "{event:?}");
         }
     }
 
     #[test]
     fn no_state_goes_back_and_every_state_can_end() {
-        let order = [State::Starting, State::Running, State::Stopping, State::Killing, State::Winding, State::Reaping, State::Over];
+        let order = [State::Starting, State::Running, State::Stopping, State::Killing, State::Draining, State::Reaping, State::Over];
         let rank = |state: State| order.iter().position(|s| *s == state);
         for state in order {
-            for happening in &HAPPENINGS {
-                assert!(rank(step(state, happening).0) >= rank(state), "{state:?} {happening:?}");
+            for event in &EVENTS {
+                assert!(rank(step(state, event).0) >= rank(state), "{state:?} {event:?}");
             }
-            assert_eq!(step(state, &Happening::NobodyLeft).0, State::Over, "{state:?}");
+            assert_eq!(step(state, &Event::AllExited).0, State::Over, "{state:?}");
         }
     }
 }

@@ -11,13 +11,13 @@ use crate::image::Programs;
 pub const DIRECTORY: &str = "BOTTLE_LIBEXEC";
 
 /// The name of a sidecar's program.
-pub fn file_name(piece: &str) -> String {
-    format!("bottle-{piece}")
+pub fn file_name(component: &str) -> String {
+    format!("bottle-{component}")
 }
 
 /// Opens the program of a sidecar. It is executed by this descriptor, so that nothing can come between.
-pub fn find(piece: &str) -> Result<OwnedFd> {
-    let name = file_name(piece);
+pub fn find(component: &str) -> Result<OwnedFd> {
+    let name = file_name(component);
     let mut tried = Vec::new();
     for directory in directories() {
         let path = directory.join(&name);
@@ -27,7 +27,7 @@ pub fn find(piece: &str) -> Result<OwnedFd> {
         }
     }
     Err(Error::failed(
-        format!("the program of `{piece}` is not installed"),
+        format!("the program of `{component}` is not installed"),
         tried.join("; "),
         format!("run `make build`, or set {DIRECTORY} to the directory that has `{name}`"),
     ))
@@ -38,13 +38,13 @@ pub fn find(piece: &str) -> Result<OwnedFd> {
 pub struct Installed;
 
 impl Programs for Installed {
-    fn program(&self, piece: &str) -> Result<File> {
-        find(piece).map(File::from)
+    fn program(&self, component: &str) -> Result<File> {
+        find(component).map(File::from)
     }
 
-    fn materials(&self, piece: &str) -> Option<File> {
+    fn materials(&self, component: &str) -> Option<File> {
         // Beside the program that is found, and only there.
-        let name = file_name(piece);
+        let name = file_name(component);
         let directory = directories().into_iter().find(|directory| directory.join(&name).exists())?;
         File::open(directory.join(format!("{name}.cdx.json"))).ok()
     }

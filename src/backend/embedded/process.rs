@@ -1,4 +1,4 @@
-//! One piece: its descriptors, its files on the host, its start and its end.
+//! One component: its descriptors, its files on the host, its start and its end.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,14 +8,14 @@ use bottle_init::spec::Spec;
 use rustix::process::{PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
 use super::{cgroup, spawn};
-use crate::backend::Cell;
-use crate::backend::ends::{Ends, add};
+use crate::backend::Process;
 use crate::backend::ids::Ids;
+use crate::backend::stdio::{Stdio, add};
 use crate::error::{Error, Result};
 use crate::store::{Claim, Object};
 
-fn failed(piece: &str, what: &str) -> impl Fn(io::Error) -> Error + use<> {
-    let what = format!("cannot start `{piece}`: {what}");
+fn failed(component: &str, what: &str) -> impl Fn(io::Error) -> Error + use<> {
+    let what = format!("cannot start `{component}`: {what}");
     move |error| Error::failed(&what, error, "`bottle doctor` shows what this host allows")
 }
 
@@ -27,11 +27,11 @@ pub(super) fn start_agent(
     own: BorrowedFd<'_>,
     groups: &[PathBuf],
     claim: &mut Claim,
-) -> Result<Cell> {
-    let ends = Ends::of_agent(spec, fds).map_err(failed("agent", "make its pipes"))?;
+) -> Result<Process> {
+    let stdio = Stdio::of_agent(spec, fds).map_err(failed("agent", "make its pipes"))?;
     let entrances = cgroup::entrances(groups).map_err(failed("agent", "open its control groups"))?;
     spec.group_fds = entrances.into_iter().map(|fd| add(fds, fd)).collect();
-    start(spec, fds, ids, own, claim, ends)
+    start(spec, fds, ids, own, claim, stdio)
 }
 
 /// Starts a sidecar.
@@ -43,23 +43,23 @@ pub(super) fn start_sidecar(
     ids: Ids,
     own: BorrowedFd<'_>,
     claim: &mut Claim,
-) -> Result<Cell> {
-    let ends = Ends::of_sidecar(spec, fds, listeners).map_err(failed(&spec.piece, "make its pipes"))?;
+) -> Result<Process> {
+    let stdio = Stdio::of_sidecar(spec, fds, listeners).map_err(failed(&spec.component, "make its pipes"))?;
     spec.exec.program_fd = Some(add(fds, program));
-    start(spec, fds, ids, own, claim, ends)
+    start(spec, fds, ids, own, claim, stdio)
 }
 
-fn start(spec: &mut Spec, fds: &mut Vec<OwnedFd>, ids: Ids, own: BorrowedFd<'_>, claim: &mut Claim, ends: Ends) -> Result<Cell> {
-    let supervisor = pidfd_open(getpid(), PidfdFlags::empty()).map_err(|e| failed(&spec.piece, "name this process to it")(e.into()))?;
+fn start(spec: &mut Spec, fds: &mut Vec<OwnedFd>, ids: Ids, own: BorrowedFd<'_>, claim: &mut Claim, stdio: Stdio) -> Result<Process> {
+    let supervisor = pidfd_open(getpid(), PidfdFlags::empty()).map_err(|e| failed(&spec.component, "name this process to it")(e.into()))?;
     spec.supervisor_fd = Some(add(fds, supervisor));
-    let spawned = spawn::spawn(own, ids, !spec.own_network).map_err(failed(&spec.piece, "make its namespaces"))?;
+    let spawned = spawn::spawn(own, ids, !spec.own_network).map_err(failed(&spec.component, "make its namespaces"))?;
     let pid = spawned.pid.as_raw_nonzero().get().unsigned_abs();
     let start_time = crate::store::start_time(pid).unwrap_or_default();
-    claim.record(Object::Process { piece: spec.piece.clone(), pid, start_time })?;
+    claim.record(Object::Process { component: spec.component.clone(), pid, start_time })?;
     let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-    spawn::set_up(&spawned, spec, &borrowed).map_err(failed(&spec.piece, "tell it what to do"))?;
+    spawn::set_up(&spawned, spec, &borrowed).map_err(failed(&spec.component, "tell it what to do"))?;
     let spawn::Spawned { pid, pidfd, control } = spawned;
-    Ok(Cell { piece: spec.piece.clone(), pid, pidfd, control, held: false, ends })
+    Ok(Process { component: spec.component.clone(), pid, pidfd, control, held: false, stdio })
 }
 
 /// Ends a process that a supervisor left, if it is still the same one.

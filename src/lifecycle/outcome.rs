@@ -4,7 +4,7 @@ use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND};
 
 /// How the agent ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AgentEnd {
+pub enum AgentExit {
     /// By itself, with this code.
     Exited(u8),
     /// By this signal.
@@ -17,16 +17,16 @@ pub enum AgentEnd {
 
 /// Why a bottle ended: the first cause counts.
 #[derive(Debug, Default)]
-pub struct Ending {
-    agent: Option<AgentEnd>,
+pub struct Outcome {
+    agent: Option<AgentExit>,
     failure: Option<Error>,
     signal: Option<i32>,
     killed: bool,
 }
 
-impl Ending {
+impl Outcome {
     /// The agent ended.
-    pub fn agent(&mut self, end: AgentEnd) {
+    pub fn agent(&mut self, end: AgentExit) {
         self.agent.get_or_insert(end);
     }
 
@@ -53,8 +53,8 @@ impl Ending {
     /// The signal that ended the agent, if one did.
     pub fn agent_signal(&self) -> Option<i32> {
         match self.agent {
-            Some(AgentEnd::Signaled(signal)) => Some(signal),
-            Some(AgentEnd::Lost) if self.killed => Some(libc::SIGKILL),
+            Some(AgentExit::Signaled(signal)) => Some(signal),
+            Some(AgentExit::Lost) if self.killed => Some(libc::SIGKILL),
             _ => None,
         }
     }
@@ -65,11 +65,11 @@ impl Ending {
             return error.code;
         }
         match self.agent {
-            Some(AgentEnd::Exited(code)) => code,
-            Some(AgentEnd::Signaled(signal)) => from_signal(signal),
-            Some(AgentEnd::NotExecuted(libc::ENOENT | libc::ENOTDIR)) => NOT_FOUND,
-            Some(AgentEnd::NotExecuted(_)) => NOT_EXECUTABLE,
-            Some(AgentEnd::Lost) => from_signal(libc::SIGKILL),
+            Some(AgentExit::Exited(code)) => code,
+            Some(AgentExit::Signaled(signal)) => from_signal(signal),
+            Some(AgentExit::NotExecuted(libc::ENOENT | libc::ENOTDIR)) => NOT_FOUND,
+            Some(AgentExit::NotExecuted(_)) => NOT_EXECUTABLE,
+            Some(AgentExit::Lost) => from_signal(libc::SIGKILL),
             None => self.signal.map_or(FAILED, from_signal),
         }
     }
@@ -77,7 +77,7 @@ impl Ending {
     /// A sentence for the operator, where the code alone does not tell; `program` is the agent's.
     pub fn sentence(&self, program: &str) -> Option<Error> {
         let (what, cause, hint) = match self.agent? {
-            AgentEnd::NotExecuted(number) => {
+            AgentExit::NotExecuted(number) => {
                 let cause = std::io::Error::from_raw_os_error(number).to_string();
                 let missing = matches!(number, libc::ENOENT | libc::ENOTDIR);
                 let what = if missing { "is not in the bottle" } else { "cannot be executed in the bottle" };
@@ -87,18 +87,18 @@ impl Ending {
                     "it sees the host's /usr and /opt; `tools:` in the bottle's manifest adds directories",
                 )
             }
-            AgentEnd::Signaled(signal) => {
+            AgentExit::Signaled(signal) => {
                 (format!("the agent was ended by {}", name(signal)), format!("signal {signal}"), "its log is kept: `bottle logs`")
             }
-            AgentEnd::Lost if self.killed => {
+            AgentExit::Lost if self.killed => {
                 ("the agent did not end in time and was killed".to_owned(), "SIGKILL".to_owned(), "`--grace` gives it more time")
             }
-            AgentEnd::Lost => (
+            AgentExit::Lost => (
                 "the agent's namespace was killed from outside".to_owned(),
                 "SIGKILL".to_owned(),
                 "look for the kernel's out-of-memory killer, or raise `limits.memory`",
             ),
-            AgentEnd::Exited(_) => return None,
+            AgentExit::Exited(_) => return None,
         };
         Some(Error { what, cause, hint: hint.to_owned(), code: self.code() })
     }
@@ -119,28 +119,28 @@ mod tests {
 
     #[test]
     fn the_code_says_whose_doing_it_was() {
-        let code = |set: &dyn Fn(&mut Ending)| {
-            let mut ending = Ending::default();
-            set(&mut ending);
-            ending.code()
+        let code = |set: &dyn Fn(&mut Outcome)| {
+            let mut outcome = Outcome::default();
+            set(&mut outcome);
+            outcome.code()
         };
-        assert_eq!(code(&|e| e.agent(AgentEnd::Exited(7))), 7);
-        assert_eq!(code(&|e| e.agent(AgentEnd::Signaled(libc::SIGSEGV))), 139);
-        assert_eq!(code(&|e| e.agent(AgentEnd::NotExecuted(libc::ENOENT))), 127);
-        assert_eq!(code(&|e| e.agent(AgentEnd::NotExecuted(libc::EACCES))), 126);
-        assert_eq!(code(&|e| e.agent(AgentEnd::NotExecuted(libc::ENOEXEC))), 126);
+        assert_eq!(code(&|e| e.agent(AgentExit::Exited(7))), 7);
+        assert_eq!(code(&|e| e.agent(AgentExit::Signaled(libc::SIGSEGV))), 139);
+        assert_eq!(code(&|e| e.agent(AgentExit::NotExecuted(libc::ENOENT))), 127);
+        assert_eq!(code(&|e| e.agent(AgentExit::NotExecuted(libc::EACCES))), 126);
+        assert_eq!(code(&|e| e.agent(AgentExit::NotExecuted(libc::ENOEXEC))), 126);
         assert_eq!(code(&|e| e.signal(libc::SIGTERM)), 143);
         assert_eq!(
             code(&|e| {
                 e.signal(libc::SIGTERM);
-                e.agent(AgentEnd::Exited(0));
+                e.agent(AgentExit::Exited(0));
             }),
             0
         );
         assert_eq!(
             code(&|e| {
                 e.failure(Error::failed("a", "b", "c"));
-                e.agent(AgentEnd::Exited(0));
+                e.agent(AgentExit::Exited(0));
             }),
             125
         );

@@ -1,4 +1,4 @@
-//! The descriptors between the supervisor and a piece: theirs go into the piece's specification, ours are watched.
+//! The descriptors between the supervisor and a component: theirs go into the component's specification, ours are watched.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -9,7 +9,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 /// Our ends.
 #[derive(Debug, Default)]
-pub struct Ends {
+pub struct Stdio {
     /// What it prints: a name for the log, and the end to read from.
     pub outputs: Vec<(&'static str, OwnedFd)>,
     /// Where its standard input is written to.
@@ -18,7 +18,7 @@ pub struct Ends {
     pub ready: Option<OwnedFd>,
 }
 
-impl Ends {
+impl Stdio {
     /// An agent's: three pipes; none if it has a terminal, which its first process opens.
     pub(super) fn of_agent(spec: &mut Spec, fds: &mut Vec<OwnedFd>) -> io::Result<Self> {
         if spec.terminal {

@@ -1,12 +1,12 @@
-//! The start: step after step, until every piece serves and the agent may run.
+//! The start: step after step, until every component serves and the agent may run.
 
 use bottle_contract::event::Level;
 use bottle_init::control::ToInit;
 
-use super::cells::Live;
-use super::table::State;
+use super::processes::WatchedProcess;
+use super::state_machine::State;
 use super::watch::Watch;
-use crate::backend::Applied;
+use crate::backend::Effect;
 use crate::error::{Error, Result};
 use crate::plan::Step;
 use crate::store::Phase;
@@ -28,25 +28,25 @@ impl Watch<'_> {
     }
 
     /// Takes what a step has started; false if the start has failed.
-    fn applied(&mut self, applied: Result<Applied>) -> bool {
+    fn applied(&mut self, applied: Result<Effect>) -> bool {
         match applied {
-            Ok(Applied::Done) => {}
-            Ok(Applied::Piece(cell)) => self.cells.push(Live::new(cell)),
-            Ok(Applied::PieceThenListeners(cell)) => {
-                self.cells.push(Live::new(cell));
+            Ok(Effect::Done) => {}
+            Ok(Effect::Spawned(process)) => self.processes.push(WatchedProcess::new(process)),
+            Ok(Effect::SpawnedThenListeners(process)) => {
+                self.processes.push(WatchedProcess::new(process));
                 self.waits_for_listeners = true;
             }
-            Ok(Applied::Waits(fd)) => self.waiting = Some(fd),
+            Ok(Effect::Pending(fd)) => self.waiting = Some(fd),
             Err(error) => {
                 self.fail(error);
                 return false;
             }
         }
-        for sentence in self.backend.left_out() {
+        for sentence in self.backend.notes() {
             self.operator.stderr.push(format!("note: {sentence}\n").as_bytes());
             self.records.note("left_out", Level::Warn, Some(sentence));
         }
-        if let Some(Err(error)) = self.cells.last().map(|live| self.records.open(&live.cell.piece)) {
+        if let Some(Err(error)) = self.processes.last().map(|watched| self.records.open(&watched.handle.component)) {
             self.fail(error);
             return false;
         }
@@ -54,13 +54,13 @@ impl Watch<'_> {
     }
 
     /// The step that waited goes on.
-    pub(super) fn proceed(&mut self) {
+    pub(super) fn resume(&mut self) {
         self.waiting = None;
         if self.state == State::Starting {
-            let applied = self.backend.proceed(self.claim);
+            let applied = self.backend.resume(self.claim);
             if self.applied(applied) {
                 self.advance();
-                self.check_served();
+                self.check_ready();
             }
         }
     }
@@ -80,6 +80,6 @@ impl Watch<'_> {
         if let Err(e) = bottle_init::sys::set_undumpable() {
             return self.fail(Error::failed("cannot protect bottle's memory", e, "see if another security module forbids prctl"));
         }
-        self.cells.iter().filter(|live| live.is_agent()).for_each(|live| live.tell(&ToInit::Start));
+        self.processes.iter().filter(|watched| watched.is_agent()).for_each(|watched| watched.send(&ToInit::Start));
     }
 }

@@ -67,7 +67,7 @@ fn same_mode(source: &Path, view: &Path) {
     }
 }
 
-/// Gives a tree that this process has just made to a piece.
+/// Gives a tree that this process has just made to a component.
 fn own_tree(top: &Path, ids: Ids) -> io::Result<()> {
     let mut ahead: Vec<PathBuf> = vec![top.to_owned()];
     while let Some(path) = ahead.pop() {

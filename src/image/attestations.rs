@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::files::PRIVATE;
 
 /// Bytes of a bill of materials at most.
-const LARGEST: u64 = 16 << 20;
+const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// The name of a document beside an archive.
 pub(super) fn file_name(digest: &str, suffix: &str) -> String {
@@ -64,7 +64,7 @@ pub(super) struct Materials {
 /// Reads a bill of materials; `None` if it was made for another program, or is none.
 pub(super) fn materials(file: File, program: &[u8]) -> Option<Materials> {
     let mut text = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut text).ok().filter(|size| *size as u64 <= LARGEST)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text).ok().filter(|size| *size as u64 <= MAX_FILE_BYTES)?;
     let bill: Bill = serde_json::from_slice(&text).ok()?;
     let own = sha256_hex(program);
     bill.metadata.component.hashes.iter().find(|hash| hash.alg == "SHA-256" && hash.content == own)?;
@@ -186,13 +186,13 @@ pub(super) fn write(recipe: &Recipe, inputs: &Inputs, epoch: Epoch, image: (&str
 }
 
 fn is(store: &Store, name: &str, text: &[u8]) -> bool {
-    store.directory().read_bounded(name, LARGEST).is_ok_and(|found| found == text)
+    store.directory().read_bounded(name, MAX_FILE_BYTES).is_ok_and(|found| found == text)
 }
 
 /// What is wrong beside an archive, in words.
 pub(super) fn check(recipe: &Recipe, inputs: &Inputs, epoch: Epoch, archive: &Archive, store: &Store) -> Vec<String> {
     let expected = documents(recipe, inputs, epoch, (&archive.digest, &archive.config_digest));
-    let wrong = |(name, text): (String, Vec<u8>)| match store.directory().read_bounded(&name, LARGEST) {
+    let wrong = |(name, text): (String, Vec<u8>)| match store.directory().read_bounded(&name, MAX_FILE_BYTES) {
         Ok(found) if found == text => None,
         Ok(_) => Some(format!("{name} does not say what the image was made from")),
         Err(error) => Some(format!("{name} is missing: {}", error.cause)),

@@ -1,4 +1,4 @@
-//! The pieces that run: their descriptors as the loop polls them, and what each of them has to say.
+//! The components that run: their descriptors as the loop polls them, and what each of them has to say.
 
 use std::os::fd::OwnedFd;
 use std::time::Instant;
@@ -8,8 +8,8 @@ use bottle_init::control::{FromInit, ToInit};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
-use super::end::AgentEnd;
-use crate::backend::Cell;
+use super::outcome::AgentExit;
+use crate::backend::Process;
 use crate::plan::agent::AGENT;
 
 /// What is known of whether a sidecar answers.
@@ -23,11 +23,11 @@ pub enum Health {
     Silent,
 }
 
-/// A piece under watch.
+/// A component under watch.
 #[derive(Debug)]
-pub struct Live {
-    /// The piece; its descriptors close as they end.
-    pub cell: Cell,
+pub struct WatchedProcess {
+    /// The component; its descriptors close as they end.
+    pub handle: Process,
     /// Its process has not been reaped.
     pub alive: bool,
     /// It talks to us.
@@ -37,18 +37,18 @@ pub struct Live {
     /// Whether it answers.
     pub health: Health,
     /// How its program ended, if its first process said so.
-    pub end: Option<AgentEnd>,
+    pub end: Option<AgentExit>,
 }
 
-impl Live {
-    /// Watches a piece.
-    pub fn new(cell: Cell) -> Self {
-        Self { cell, alive: true, talks: true, served: false, health: Health::Unknown, end: None }
+impl WatchedProcess {
+    /// Watches a component.
+    pub fn new(handle: Process) -> Self {
+        Self { handle, alive: true, talks: true, served: false, health: Health::Unknown, end: None }
     }
 
-    /// The agent is the only piece that does not serve.
+    /// The agent is the only component that does not serve.
     pub fn is_agent(&self) -> bool {
-        self.cell.piece == AGENT
+        self.handle.component == AGENT
     }
 
     /// When it must have told that it answers.
@@ -60,8 +60,8 @@ impl Live {
     }
 
     /// What the first process says, if it says something.
-    pub fn hear(&mut self) -> Option<(FromInit, Vec<OwnedFd>)> {
-        match self.cell.control.receive::<FromInit>() {
+    pub fn receive(&mut self) -> Option<(FromInit, Vec<OwnedFd>)> {
+        match self.handle.control.receive::<FromInit>() {
             Ok((message, fds)) => Some((message, fds.into_iter().flatten().collect())),
             Err(_) => {
                 self.talks = false;
@@ -71,14 +71,14 @@ impl Live {
     }
 
     /// Tells the first process something; one that is gone is told nothing.
-    pub fn tell(&self, message: &ToInit) {
-        let _ = self.cell.control.send(message);
+    pub fn send(&self, message: &ToInit) {
+        let _ = self.handle.control.send(message);
     }
 
     /// Asks a sidecar to end.
     pub fn stop(&self) {
-        if self.cell.held {
-            self.tell(&ToInit::Signal(libc::SIGTERM));
+        if self.handle.held {
+            self.send(&ToInit::Signal(libc::SIGTERM));
         } else {
             self.signal(Signal::TERM);
         }
@@ -87,9 +87,9 @@ impl Live {
     /// Ends everyone in its pid namespace.
     pub fn kill(&self) {
         self.signal(Signal::KILL);
-        if self.cell.held {
+        if self.handle.held {
             // Whoever may not signal it can still leave it: the end of the conversation is its end.
-            let _ = rustix::net::shutdown(&self.cell.control, rustix::net::Shutdown::Both);
+            let _ = rustix::net::shutdown(&self.handle.control, rustix::net::Shutdown::Both);
         }
     }
 
@@ -97,7 +97,7 @@ impl Live {
     fn signal(&self, signal: Signal) {
         if self.alive {
             // The process may be gone already; its end is heard by its descriptor.
-            let _ = pidfd_send_signal(&self.cell.pidfd, signal);
+            let _ = pidfd_send_signal(&self.handle.pidfd, signal);
         }
     }
 
@@ -105,15 +105,15 @@ impl Live {
     pub fn reap(&mut self) -> String {
         self.alive = false;
         match self.end {
-            Some(AgentEnd::Exited(code)) => return format!("it exited with code {code}"),
-            Some(AgentEnd::Signaled(signal)) => return format!("it was ended by {}", super::end::name(signal)),
-            Some(AgentEnd::NotExecuted(number)) => return std::io::Error::from_raw_os_error(number).to_string(),
-            Some(AgentEnd::Lost) | None => {}
+            Some(AgentExit::Exited(code)) => return format!("it exited with code {code}"),
+            Some(AgentExit::Signaled(signal)) => return format!("it was ended by {}", super::outcome::name(signal)),
+            Some(AgentExit::NotExecuted(number)) => return std::io::Error::from_raw_os_error(number).to_string(),
+            Some(AgentExit::Lost) | None => {}
         }
-        match waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(&self.cell.pidfd)), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+        match waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(&self.handle.pidfd)), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
             Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
                 (Some(code), _) => format!("it exited with code {code}"),
-                (_, Some(signal)) => format!("it was ended by {}", super::end::name(signal)),
+                (_, Some(signal)) => format!("it was ended by {}", super::outcome::name(signal)),
                 _ => "it ended".to_owned(),
             },
             _ => "it ended".to_owned(),
@@ -122,7 +122,7 @@ impl Live {
 
     /// Reads what is there of an output; `None` at its end.
     pub fn read(&mut self, name: &str, buffer: &mut [u8]) -> Option<usize> {
-        let (_, fd) = self.cell.ends.outputs.iter().find(|(other, _)| *other == name)?;
+        let (_, fd) = self.handle.stdio.outputs.iter().find(|(other, _)| *other == name)?;
         match rustix::io::read(fd, &mut *buffer) {
             // The other side of a terminal whose last user is gone answers with EIO.
             Ok(0) => None,
@@ -134,6 +134,6 @@ impl Live {
 
     /// Reads an output no more.
     pub fn close(&mut self, name: &str) {
-        self.cell.ends.outputs.retain(|(other, _)| *other != name);
+        self.handle.stdio.outputs.retain(|(other, _)| *other != name);
     }
 }

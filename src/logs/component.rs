@@ -1,4 +1,4 @@
-//! The log of one piece: raw bytes in, lines of JSON out, and the events among them to whoever keeps the timeline.
+//! The log of one component: raw bytes in, lines of JSON out, and the events among them to whoever keeps the timeline.
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::files::Dir;
 
 /// The most bytes of one log, unless another bound is set: an agent that prints without end must not fill the disk.
-const MOST: u64 = 1 << 30;
+const MAX_LOG_BYTES: u64 = 1 << 30;
 
 /// Whose words are believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,17 +47,17 @@ impl Stream {
 /// What is missing in a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drops {
-    /// Bytes of the piece's output.
+    /// Bytes of the component's output.
     pub bytes: u64,
     /// Why.
     pub cause: Option<String>,
 }
 
-/// The log of one piece. Writing it never fails: a full disk must not stop the proxies, so that what is lost is counted instead, marked
+/// The log of one component. Writing it never fails: a full disk must not stop the proxies, so that what is lost is counted instead, marked
 /// in the log as soon as there is room, and told at the end.
 #[derive(Debug)]
-pub struct PieceLog {
-    piece: String,
+pub struct ComponentLog {
+    component: String,
     source: Source,
     sink: Sink,
     stdout: Splitter,
@@ -66,22 +66,23 @@ pub struct PieceLog {
     terminal: Vec<u8>,
 }
 
-impl PieceLog {
-    /// A new log `<piece>.jsonl`, 0600, in the directory of logs.
-    pub fn create(logs: &Dir, piece: &str, source: Source) -> Result<Self> {
-        Self::bounded(logs, piece, source, MOST)
+impl ComponentLog {
+    /// A new log `<component>.jsonl`, 0600, in the directory of logs.
+    pub fn create(logs: &Dir, component: &str, source: Source) -> Result<Self> {
+        Self::bounded(logs, component, source, MAX_LOG_BYTES)
     }
 
     /// The same with another bound, in bytes of the file.
-    pub fn bounded(logs: &Dir, piece: &str, source: Source, most: u64) -> Result<Self> {
-        let file = logs.create_log(format!("{piece}{EXTENSION}"))?;
+    pub fn bounded(logs: &Dir, component: &str, source: Source, most: u64) -> Result<Self> {
+        let file = logs.create_log(format!("{component}{EXTENSION}"))?;
         let (stdout, stderr) = Default::default();
-        Ok(Self { piece: piece.to_owned(), source, sink: Sink::new(file, most), stdout, stderr, terminal: Vec::new() })
+        Ok(Self { component: component.to_owned(), source, sink: Sink::new(file, most), stdout, stderr, terminal: Vec::new() })
     }
 
     /// Takes the next bytes of a stream, in any chunking. All lines that they complete are in the file when it returns, in one write.
     pub fn push(&mut self, stream: Stream, bytes: &[u8], on_event: &mut dyn FnMut(&Entry<'_>)) {
-        let mut writer = Writer { piece: &self.piece, source: self.source, sink: &mut self.sink, stream, time: String::new(), on_event };
+        let mut writer =
+            Writer { component: &self.component, source: self.source, sink: &mut self.sink, stream, time: String::new(), on_event };
         match stream {
             Stream::Stdout => self.stdout.push(bytes, &mut |part| writer.part(part)),
             Stream::Stderr => self.stderr.push(bytes, &mut |part| writer.part(part)),
@@ -103,7 +104,7 @@ impl PieceLog {
     pub fn finish(mut self, on_event: &mut dyn FnMut(&Entry<'_>)) -> Drops {
         for stream in [Stream::Stdout, Stream::Stderr, Stream::Terminal] {
             let mut writer =
-                Writer { piece: &self.piece, source: self.source, sink: &mut self.sink, stream, time: String::new(), on_event };
+                Writer { component: &self.component, source: self.source, sink: &mut self.sink, stream, time: String::new(), on_event };
             match stream {
                 Stream::Stdout => self.stdout.finish(&mut |part| writer.part(part)),
                 Stream::Stderr => self.stderr.finish(&mut |part| writer.part(part)),
@@ -113,7 +114,7 @@ impl PieceLog {
         }
         self.sink.flush();
         if let Some((dropped, cause)) = self.sink.gap() {
-            let mark = json(&Gap { time: &clock::now(), piece: &self.piece, stream: "log", dropped, cause });
+            let mark = json(&Gap { time: &clock::now(), component: &self.component, stream: "log", dropped, cause });
             self.sink.mark(&mark);
             self.sink.flush();
         }
@@ -133,7 +134,7 @@ fn incomplete(bytes: &[u8]) -> bool {
 }
 
 struct Writer<'l> {
-    piece: &'l str,
+    component: &'l str,
     source: Source,
     sink: &'l mut Sink,
     stream: Stream,
@@ -168,7 +169,7 @@ impl Writer<'_> {
         let time = self.time().to_owned();
         let (text, base64) = lossless(part.bytes);
         let Part { part, more, unterminated, .. } = part;
-        let record = Wrapped { time: &time, piece: self.piece, stream: self.stream.name(), text, base64, part, more, unterminated };
+        let record = Wrapped { time: &time, component: self.component, stream: self.stream.name(), text, base64, part, more, unterminated };
         self.sink.line(&json(&record), covered);
     }
 
@@ -179,7 +180,7 @@ impl Writer<'_> {
         }
         let time = self.time().to_owned();
         if let Some((dropped, cause)) = self.sink.gap() {
-            let mark = json(&Gap { time: &time, piece: self.piece, stream: "log", dropped, cause });
+            let mark = json(&Gap { time: &time, component: self.component, stream: "log", dropped, cause });
             self.sink.mark(&mark);
         }
     }
