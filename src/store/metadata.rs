@@ -69,7 +69,8 @@ pub enum Object {
     Cgroup(PathBuf),
     /// A process.
     Process {
-        /// Which component it is.
+        /// Which component it is. Older records call it `piece`.
+        #[serde(alias = "piece")]
         component: String,
         /// The process.
         pid: u32,

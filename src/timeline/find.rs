@@ -19,7 +19,8 @@ const MAX_RECORDS: usize = 64;
 pub struct Record {
     /// Its number.
     pub seq: u64,
-    /// Who wrote it.
+    /// Who wrote it. Older records call it `piece`.
+    #[serde(alias = "piece")]
     pub component: String,
     /// What it says.
     #[serde(flatten)]

@@ -64,6 +64,8 @@ struct Record {
     mono_us: u64,
     prev: String,
     event: String,
+    /// Older records call it `piece`.
+    #[serde(alias = "piece")]
     component: String,
     bottle: Option<String>,
     plan: Option<String>,

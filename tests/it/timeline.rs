@@ -67,7 +67,7 @@ fn a_closed_timeline_holds_and_tells_what_it_binds() {
     assert_eq!(mode(&path), 0o600);
     let records: Vec<Value> = lines(&path).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let members: Vec<&String> = records[1].as_object().unwrap().keys().collect();
-    assert_eq!(members, ["event", "hash", "level", "mono_us", "path", "component", "prev", "reason", "seq", "time"]);
+    assert_eq!(members, ["component", "event", "hash", "level", "mono_us", "path", "prev", "reason", "seq", "time"]);
     assert_eq!(records[1]["path"], event("x").path.unwrap().as_str());
     assert_eq!(
         (&records[0]["event"], &records[0]["boot_id"], &records[5]["event"], &records[5]["records"]),
@@ -159,6 +159,10 @@ fn a_record_with_a_right_hash_still_has_to_fit() {
     assert_eq!(judge(&first, &end(("\"mono_us\":6", "\"mono_us\":4"))), Err(1));
     assert_eq!(judge(&first, &end((&head, &zero))), Err(1));
     assert_eq!(judge(&first, &end(("\"component\":\"bottle\"", "\"component\":\"egress\""))), Ok(false));
+    // Records of earlier versions say `piece` where today's say `component`.
+    let old = first.replace("component", "piece");
+    let old_end = end(("component", "piece")).replace(&head, &sha256_hex(old.as_bytes()));
+    assert_eq!(judge(&old, &old_end), Ok(true));
     assert_eq!(judge(&first.replace("start", "begin"), &end(("", ""))), Err(0));
 }
 
