@@ -36,7 +36,7 @@ impl Forward for Egress {
     async fn forward(&self, asked: Asked, mut request: Request<Body>) -> Result<Response<Body>, Refused> {
         let table = self.live.table();
         asked.notes.note(|noted| noted.generation = Some(table.config.generation));
-        let route = routes::judge(&table.config.routes, &asked, request.method().as_str())?;
+        let route = routes::judge(&table.config.routes, &asked, request.method().as_str(), request.headers())?;
         asked.notes.note(|noted| noted.rule = Some(route.host.text()));
 
         let configured = table.credential(route);

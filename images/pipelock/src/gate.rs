@@ -31,7 +31,7 @@ use crate::origin::Origins;
 use crate::origin::connect::plain;
 use crate::origin::dial::Door;
 use bottle_policy::table::Table;
-use bottle_policy::{head, routes};
+use bottle_policy::{head, push};
 
 /// What is in force: a table and the connections that were made under it.
 struct InForce {
@@ -105,8 +105,8 @@ impl Gate {
         let rule = table.listed(&asked.host, asked.port)?;
         asked.notes.note(|noted| noted.rule = Some(rule));
         let (parts, body) = request.into_parts();
-        if !self.sibling && routes::is_git_push(&parts.uri) {
-            return Err(Refused::new(Reason::GitPushBypass, "a push over HTTPS would go around git-gate"));
+        if !self.sibling {
+            push::refuse(parts.method.as_str(), parts.uri.path(), parts.uri.query().unwrap_or_default(), &parts.headers)?;
         }
         let mut headers = parts.headers;
         let injected = take_injected(&mut headers)?;

@@ -8,12 +8,12 @@ use bottle_contract::reason::Reason;
 use bottle_contract::route::Route;
 use http::request::Parts;
 use http::uri::Scheme;
-use http::{HeaderValue, Method, Request, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 
 use crate::refused::Refused;
 use crate::table::{Table, Way};
 use crate::target::{Channel, Named, Target, connect_target, named, own_name, self_request};
-use crate::{Leak, head, routes};
+use crate::{Leak, head, push, routes};
 
 /// The policies of one bottle.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ impl<'a> Policies<'a> {
         let route = match self.routes {
             None => None,
             Some(rows) => {
-                let route = routes::judge(rows, &target, wish.method).map_err(at(first))?;
+                let route = routes::judge(rows, &target, wish.method, &HeaderMap::new()).map_err(at(first))?;
                 Some((route, route.credential(target.https).is_some()))
             }
         };
@@ -112,8 +112,8 @@ impl<'a> Policies<'a> {
         let listed = self.table.listed(&target.host, target.port)?;
         let unclear = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place("path");
         let uri: Uri = Uri::try_from(target.url()).map_err(unclear)?;
-        if self.routes.is_none() && routes::is_git_push(&uri) {
-            return Err(Refused::new(Reason::GitPushBypass, "a push over HTTPS would go around git-gate"));
+        if self.routes.is_none() {
+            push::refuse(wish.method, uri.path(), uri.query().unwrap_or_default(), &HeaderMap::new())?;
         }
         let request = parts(Method::from_bytes(wish.method.as_bytes()).unwrap_or(Method::GET), uri, Some(&host_field(target)))?;
         head::scan(&self.table.scanner, &request.method, &request.uri, &request.headers, None)?;

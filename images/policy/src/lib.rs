@@ -3,7 +3,7 @@
 //! Both proxies ask this code about each request, and so does `bottle check`, which sends nothing:
 //!
 //! 1. [`target`] reads what a request names in the one way there is, or refuses.
-//! 2. [`routes`] is `egress`'s verdict: route, method, canonical path.
+//! 2. [`routes`] is `egress`'s verdict: route, method, canonical path. [`push`] keeps pushes to git-gate.
 //! 3. [`table`] is `pipelock`'s: allowlist, ports, and the way to a host. [`guard`] judges the addresses it leads to.
 //! 4. [`head`] scans everything before the body; bodies are scanned by `bottle_scan` itself.
 //!
@@ -16,6 +16,7 @@ pub mod authority;
 pub mod dry;
 pub mod guard;
 pub mod head;
+pub mod push;
 pub mod refused;
 pub mod routes;
 pub mod table;

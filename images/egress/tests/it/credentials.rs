@@ -52,7 +52,7 @@ fn the_real_credential_takes_the_place_of_the_agents() {
     assert_eq!((event.injected.as_deref(), event.status, event.received), (Some("authorization"), Some(200), Some(5)));
 }
 
-// covers: S12
+// covers: S12 A02
 #[test]
 fn no_credential_goes_where_its_route_does_not_lead() {
     let bound = json!({
@@ -74,6 +74,13 @@ fn no_credential_goes_where_its_route_does_not_lead() {
         ("403", "self_request", &["http://localhost:22/"]),
         ("403", "git_push_bypass", &["https://open.test/a.git/info/refs?service=git-receive-pack"]),
         ("403", "git_push_bypass", &["-X", "POST", "https://open.test/a.git/git-receive-pack"]),
+        ("403", "git_push_bypass", &["-X", "POST", "https://open.test/a.git/git-receive-pack;x=1"]),
+        ("403", "git_push_bypass", &["-X", "POST", "--http2", "https://open.test/a.git/git-receive-pack%3Bx"]),
+        (
+            "403",
+            "git_push_bypass",
+            &["--http2", "-d", "0000", "-H", "content-type: application/x-git-receive-pack-request", "https://open.test/x"],
+        ),
     ] {
         let (got, refusal) = egress.refusal(arguments);
         assert_eq!((got.as_str(), refusal.reason.slug(), refusal.piece.as_str()), (status, reason, "egress"), "{arguments:?}");

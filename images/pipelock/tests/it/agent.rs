@@ -54,6 +54,7 @@ async fn inside(pipelock: &Pipelock, authority: &str, request: &str) -> String {
     String::from_utf8(answer).unwrap()
 }
 
+// covers: A02
 #[tokio::test]
 async fn what_the_agent_says_inside_tls_is_judged_and_scanned() {
     let origin = Origin::start(true, |_| async { Response::new(text("fine")) }).await;
@@ -72,9 +73,20 @@ async fn what_the_agent_says_inside_tls_is_judged_and_scanned() {
     assert_eq!(told(&event), ("refused", Some(422), Some("secret_detected"), Some("header:authorization")));
     assert_ne!(event.request_id.as_deref(), Some("forged"));
 
-    let answer = inside(&pipelock, &pem, &request("GET /acme/app.git/info/refs?service=git-receive-pack", "")).await;
-    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("git_push_bypass"), "{answer}");
-    assert_eq!(origin.count(), 1);
+    for (line, fields) in [
+        ("GET /acme/app.git/info/refs?service=git-receive-pack", ""),
+        ("GET /acme/app.git/info/refs?x;%73ervice=git%2Dreceive-pack", ""),
+        ("POST /acme/app.git/git-receive-pack;x=1", "Content-Length: 0\r\n"),
+        ("POST /acme/app.git/git-receive-pack%3Bx", "Content-Length: 0\r\n"),
+        ("POST /x", "Content-Type: text/plain, Application/x-git-receive-pack-request\r\nContent-Length: 0\r\n"),
+    ] {
+        let answer = inside(&pipelock, &pem, &request(line, fields)).await;
+        assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("git_push_bypass"), "{line}: {answer}");
+        assert!(answer.contains("http://git-gate:9420/"), "{answer}");
+    }
+    let answer = inside(&pipelock, &pem, &request("GET /search?q=git-receive-pack", "")).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(origin.count(), 2);
 }
 
 // covers: N15 H11
