@@ -7,7 +7,7 @@ mod corpus;
 mod support;
 
 use bottle_scan::BOTTLE_SECRET;
-use corpus::{benign, encodings, tokens};
+use corpus::{benign, encodings, keys, tokens};
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::BodyExt;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -118,14 +118,30 @@ fn evasions() -> Vec<Trial> {
     cases
 }
 
+/// Private keys as tools print them.
+fn private_keys() -> Vec<Trial> {
+    let rules = "private-key|private-key-lines|private-key-head|openssh-private-key";
+    let kinds = keys::all(29);
+    let frames = keys::FRAMES.iter().enumerate();
+    let cases = frames.map(|(number, (frame, around))| {
+        let key = &kinds[number % kinds.len()];
+        let framed = around(&key.pem);
+        let content_type = if framed.starts_with('{') { "application/json" } else { "text/plain" };
+        let request = post(content_type, framed.into_bytes());
+        case(format!("evasion: private key, {}, {frame}", key.name), move || refused(rules, request))
+    });
+    cases.collect()
+}
+
 fn harmless() -> Vec<Trial> {
     benign::all(5).into_iter().map(|(name, message)| case(format!("harmless: {name}"), || passed(message))).collect()
 }
 
-// covers: D01 D02 D09 Y07
+// covers: D01 D02 D09 Y07 A01
 fn main() {
     let (mut cases, harmless) = (evasions(), harmless());
     assert!(cases.len() >= FEWEST && harmless.len() >= FEWEST, "only {} and {}", cases.len(), harmless.len());
+    cases.extend(private_keys());
     cases.extend(harmless);
     libtest_mimic::run(&Arguments::from_args(), cases).exit();
 }

@@ -143,7 +143,7 @@ mod tests {
     fn the_built_in_rules_that_could_match_anywhere_are_few() {
         let rules = Rules::built_in().unwrap();
         let anywhere: Vec<&str> = rules.rules.iter().filter(|rule| around_stretch(rule).is_none()).map(|rule| rule.id.as_str()).collect();
-        let expected = "azure-client-secret azure-sas planetscale-token neon-token terraform-cloud-token private-key putty-private-key \
+        let expected = "azure-client-secret azure-sas planetscale-token neon-token terraform-cloud-token private-key private-key-lines putty-private-key \
                         slack-cookie teams-webhook npmrc-credential docker-config-auth card-number iban \
                         frameio-token database-url bitcoin-wif";
         assert_eq!(anywhere.join(" "), expected);

@@ -165,6 +165,69 @@ const KINDS: &[Kind] = &[
             "The file must begin with -----BEGIN OPENSSH PRIVATE KEY----- and end with -----END OPENSSH PRIVATE KEY-----. For RSA it is\n-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----\n",
         )
     }),
+    ("numbered placeholder of a private key", |_| {
+        chat(
+            "     1\u{2192}-----BEGIN RSA PRIVATE KEY-----\n     2\u{2192}MIIEpAIBAAKCAQEA...\n     3\u{2192}<your key goes here>\n     4\u{2192}-----END RSA PRIVATE KEY-----\n",
+        )
+    }),
+    ("shortened private key", |_| {
+        chat("1\t-----BEGIN PRIVATE KEY-----\n2\tMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ...\n3\t-----END PRIVATE KEY-----\n")
+    }),
+    ("placeholder of one letter", |_| {
+        chat(&format!("1\t-----BEGIN RSA PRIVATE KEY-----\n2\tMIIEpAIBAAKCAQEA{0}\n3\t{1}\n4\t{1}\n", "x".repeat(48), "x".repeat(64)))
+    }),
+    ("private key header, then a signature", |d| {
+        let signature = String::from_utf8(base64(&d.bytes(420), false, true)).unwrap();
+        serde_json::json!({ "role": "assistant", "content": [
+            { "type": "text", "text": "It must begin with -----BEGIN OPENSSH PRIVATE KEY----- or -----BEGIN PRIVATE KEY-----." },
+            { "type": "thinking", "thinking": "The key must be read from its file.", "signature": signature }] })
+        .to_string()
+        .into_bytes()
+    }),
+    ("private key header, then checksums", |d| {
+        let sum = |d: &mut Dice, bytes| String::from_utf8(base64(&d.bytes(bytes), false, true)).unwrap();
+        format!(
+            "     1\u{2192}-----BEGIN OPENSSH PRIVATE KEY-----\n$ ssh-keygen -l\n256 SHA256:{} ann@host\n256 SHA256:{} bob@host\n\
+             ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{} ann@host\nssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{} bob@host\n\
+             golang.org/x/mod v0.1.0 h1:{}\ngolang.org/x/net v0.1.0 h1:{}\n{}\n{}\n\"integrity\": \"sha512-{}\"\n\"integrity\": \"sha512-{}\"\n\
+             <link integrity=\"sha384-{}\">\n<link integrity=\"sha384-{}\">\n",
+            d.text(ALNUM, 43),
+            d.text(ALNUM, 43),
+            d.text(ALNUM, 43),
+            d.text(ALNUM, 43),
+            sum(d, 32),
+            sum(d, 32),
+            d.text(HEX, 64),
+            d.text(HEX, 64),
+            sum(d, 64),
+            sum(d, 64),
+            sum(d, 48),
+            sum(d, 48),
+        )
+        .into_bytes()
+    }),
+    ("code that looks for private keys", |_| {
+        chat(
+            "    12\u{2192}    if (text.startsWith(\"-----BEGIN PRIVATE KEY-----\")) {\n    13\u{2192}        return parsePkcs8EncodedPrivateKeySpecificationVersion1(text);\n    14\u{2192}        return parsePkcs1EncodedPrivateKeySpecificationVersion2(text);\nsrc/main/java/org/example/security/KeyReader2/PemPrivateKeyFileParser.java\nsrc/main/java/org/example/security/KeyReader2/PemPrivateKeyFileWriter.java\n",
+        )
+    }),
+    ("numbered certificates, requests and public keys", |d| {
+        let mut text = String::from("-----BEGIN PRIVATE KEY-----\n(not shown)\n-----END PRIVATE KEY-----\n");
+        for (label, head) in [
+            ("CERTIFICATE", &b"\x30\x82\x03\x77\x30\x82\x02\x5f\xa0\x03\x02\x01\x02\x02\x04"[..]),
+            ("CERTIFICATE REQUEST", b"\x30\x82\x02\xbc\x30\x82\x01\xa4\x02\x01\x00\x30"),
+            ("PUBLIC KEY", b"\x30\x82\x01\x22\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00\x03\x82\x01\x0f\x00\x30\x82\x01\x0a\x02\x82\x01\x01\x00"),
+            ("RSA PUBLIC KEY", b"\x30\x82\x01\x0a\x02\x82\x01\x01\x00"),
+            ("PGP PUBLIC KEY BLOCK", b"\x99\x01\x0d\x04"),
+            ("PKCS7", b"\x30\x82\x03\x77\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"),
+        ] {
+            let body = base64(&[head, &d.bytes(700)].concat(), false, true);
+            let lines = body.chunks(64).map(|line| String::from_utf8_lossy(line).into_owned());
+            let lines = std::iter::once(format!("-----BEGIN {label}-----")).chain(lines).chain([format!("-----END {label}-----")]);
+            text.extend(lines.enumerate().map(|(i, line)| format!("{:>6}\u{2192}{line}\n", i + 1)));
+        }
+        chat(&text)
+    }),
     ("certificate", |d| {
         format!(
             "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",

@@ -6,5 +6,6 @@
 pub(crate) mod benign;
 pub(crate) mod dice;
 pub(crate) mod encodings;
+pub(crate) mod keys;
 pub(crate) mod positions;
 pub(crate) mod tokens;

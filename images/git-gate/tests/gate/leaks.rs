@@ -22,7 +22,21 @@ fn head(tree: &Tree, message: &str) -> String {
     "HEAD".into()
 }
 
-// covers: G04 G21
+/// A private key as Claude Code's Read tool prints it: its first bytes are those of a real one, the rest is noise.
+fn numbered_private_key() -> String {
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut state = 7u64;
+    let mut digit = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(alphabet[(state >> 58) as usize])
+    };
+    let body: String = "MIIEowIBAAKCAQEA".chars().chain((0..1576).map(|_| digit())).collect();
+    let lines = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap());
+    let lines = ["-----BEGIN RSA PRIVATE KEY-----"].into_iter().chain(lines).chain(["-----END RSA PRIVATE KEY-----"]);
+    lines.enumerate().map(|(i, line)| format!("{:>6}\u{2192}{line}\n", i + 1)).collect()
+}
+
+// covers: G04 G21 A01
 #[test]
 fn a_secret_is_found_wherever_a_commit_carries_it() {
     let world = World::new();
@@ -72,6 +86,10 @@ fn a_secret_is_found_wherever_a_commit_carries_it() {
     refused(&world, "attributes", ".gitattributes:1", |tree| {
         tree.write(".gitattributes", format!("*.x filter={secret}\n"));
         head(tree, "attributes")
+    });
+    refused(&world, "numbered", "notes.md:2", |tree| {
+        tree.write("notes.md", format!("what Read showed:\n{}", numbered_private_key()));
+        head(tree, "a key as a tool prints it")
     });
     refused(&world, "utf16", "wide.txt", |tree| {
         tree.write("wide.txt", format!("key={secret}\r\n").encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>());

@@ -1,6 +1,7 @@
 //! Rules as data: gitleaks' TOML shape, read into what the engine needs.
 
 mod file;
+mod private_key;
 mod stretch;
 pub(crate) mod validate;
 
@@ -145,10 +146,11 @@ impl Rule {
     /// The rule's judgement of one match.
     pub(crate) fn holds(&self, found: &Match<'_>) -> bool {
         let secret = &found.bytes[found.secret.0..found.secret.1];
-        if !self.boundary_holds(found) || self.validate.is_some_and(|check| !check.holds(secret)) {
+        let behind = &found.bytes[found.secret.1..found.bytes.len().min(found.secret.1 + REACH)];
+        if !self.boundary_holds(found) || self.validate.is_some_and(|check| !check.holds(secret, behind)) {
             return false;
         }
-        let confirmed = self.confirm.is_some_and(|check| check.holds(secret));
+        let confirmed = self.confirm.is_some_and(|check| check.holds(secret, behind));
         (confirmed || self.entropy.is_none_or(|least| validate::entropy(secret) >= least))
             && !self.allow.iter().any(|allow| allow.holds(found))
     }

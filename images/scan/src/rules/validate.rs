@@ -2,6 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+use super::private_key;
+
 /// A check that a rule file names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Check {
@@ -23,6 +25,10 @@ pub(crate) enum Check {
     Basic,
     /// Upper case, lower case and digits, as a generator makes them and a sentence does not.
     Mixed,
+    /// The first base64 digits of a private key (see [`private_key`]).
+    EncodedKey,
+    /// The lines behind the BEGIN line of a private key, with anything around them.
+    KeyBody,
 }
 
 impl Check {
@@ -38,12 +44,14 @@ impl Check {
             "bech32" => Self::Bech32,
             "basic" => Self::Basic,
             "mixed" => Self::Mixed,
+            "encoded_key" => Self::EncodedKey,
+            "key_body" => Self::KeyBody,
             _ => return None,
         })
     }
 
-    /// True when `value` satisfies it.
-    pub(crate) fn holds(self, value: &[u8]) -> bool {
+    /// True when `value`, with `behind` following it, satisfies it.
+    pub(crate) fn holds(self, value: &[u8], behind: &[u8]) -> bool {
         match self {
             Self::Luhn => luhn(value),
             Self::Mod97 => mod97(value),
@@ -58,6 +66,8 @@ impl Check {
             Self::Mixed => {
                 value.iter().any(u8::is_ascii_digit) && value.iter().any(u8::is_ascii_uppercase) && value.iter().any(u8::is_ascii_lowercase)
             }
+            Self::EncodedKey => private_key::is_encoded_key(value),
+            Self::KeyBody => private_key::is_key_body(behind),
         }
     }
 }
@@ -187,8 +197,8 @@ mod tests {
     #[test]
     fn base58check_takes_the_published_sample_key() {
         // The sample of the wallet import format's own description.
-        assert!(Check::Wif.holds(b"5HueCGU8rMjxEXxiPuD5BDku4MkFqeZyd4dZ1jvhTVqvbTLvyTJ"));
-        assert!(!Check::Wif.holds(b"5HueCGU8rMjxEXxiPuD5BDku4MkFqeZyd4dZ1jvhTVqvbTLvyTK"));
+        assert!(Check::Wif.holds(b"5HueCGU8rMjxEXxiPuD5BDku4MkFqeZyd4dZ1jvhTVqvbTLvyTJ", b""));
+        assert!(!Check::Wif.holds(b"5HueCGU8rMjxEXxiPuD5BDku4MkFqeZyd4dZ1jvhTVqvbTLvyTK", b""));
     }
 
     #[test]
