@@ -12,6 +12,7 @@ use crate::commands::{
 use crate::error::{Result, USAGE};
 use crate::manifest;
 use crate::store::Layout;
+use crate::terminal::Messages;
 
 /// Run a coding agent as if it were already compromised, and lose nothing when it is
 #[derive(Debug, Parser)]
@@ -61,7 +62,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     match run(&cli.command, &mut out) {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "{error}");
+            match cli.command {
+                // It hears signals only while it looks for them, so it must not hang in a message.
+                Command::Start(_) => Messages::default().write(&format!("{error}\n")),
+                _ => drop(writeln!(std::io::stderr(), "{error}")),
+            }
             error.code
         }
     }

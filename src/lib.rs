@@ -49,6 +49,7 @@ pub mod store;
 pub mod suggest;
 #[expect(clippy::disallowed_methods, reason = "effect island: system calls")]
 pub mod sys;
+#[expect(clippy::disallowed_methods, reason = "effect island: the operator's terminal")]
 pub mod terminal;
 pub mod timeline;
 pub mod values;

@@ -8,7 +8,7 @@ use signal_hook::consts::signal::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIG
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
-use crate::sys::disposition;
+use crate::sys::{disposition, interrupt};
 
 /// What the loop acts on.
 const HEARD: [i32; 9] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH, SIGUSR1, SIGUSR2];
@@ -26,7 +26,8 @@ impl Signals {
         // Whoever started us may have blocked them.
         nix::sys::signal::SigSet::all().thread_unblock()?;
         let heard = HEARD.into_iter().filter(|signal| *signal != SIGHUP || !disposition::is_ignored(*signal));
-        let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+        interrupt::prepare()?;
+        let real_time = (libc::SIGRTMIN()..=libc::SIGRTMAX()).filter(|signal| *signal != interrupt::signal());
         let (read, write) = UnixStream::pair()?;
         Ok(Self(SignalDelivery::with_pipe(read, write, SignalOnly, heard.chain(real_time))?))
     }

@@ -29,7 +29,7 @@ use crate::plan::{Plan, plan};
 use crate::render::preflight;
 use crate::signals::Signals;
 use crate::store::{Claim, Exit, Id, Layout, Object, Phase};
-use crate::terminal::Answer;
+use crate::terminal::{Answer, Messages};
 use crate::timeline::{Opening, Timeline};
 use crate::{agent_program, clock, image, limits, terminal, values, workspace};
 
@@ -143,13 +143,15 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         Err(error) => {
             // Nothing was started: the failure itself is all there is to keep.
             let errors = backend::undo::objects(&mut claim);
-            errors.iter().for_each(report);
+            let mut messages = Messages::default();
+            errors.iter().for_each(|error| report(error, &mut messages));
             claim.remove()?;
             return Err(error);
         }
     };
-    tell(&plan, &outcome, &troubles);
-    tell_changes(&mut claim);
+    let mut messages = Messages::default();
+    tell(&plan, &outcome, &troubles, &mut messages);
+    tell_changes(&mut claim, &mut messages);
     Ok(outcome.code())
 }
 
@@ -228,26 +230,27 @@ fn dry_run(args: &Args, kind: Kind, plan: &Plan, out: &mut dyn Write) -> Result<
 /// Shows the summary, and asks unless the operator has said yes already.
 fn confirm(args: &Args, kind: Kind, plan: &Plan, notes: &[String], signals: &mut Signals) -> Result<()> {
     let asks = !args.yes && !args.headless;
-    let mut messages = io::stderr().lock();
-    if asks || terminal::messages_are_seen() {
-        let _ = messages.write_all(preflight::preflight(plan, kind.name(), notes).as_bytes());
-    }
+    let mut messages = Messages::default();
+    let summary = || preflight::preflight(plan, kind.name(), notes);
     if !asks {
+        if terminal::messages_are_seen() {
+            messages.write(&summary());
+        }
         return Ok(());
     }
+    let hint = "answer `y`, or add --yes";
+    messages.ask(&summary(), signals).map_err(|signal| interrupted(signal, hint))?;
     if !terminal::is_interactive() {
         return Err(Error::usage("nobody can be asked whether to start", "standard input or output is not a terminal", "add --yes"));
     }
     terminal::drop_typed();
-    let _ = write!(messages, "start? [y/N] ");
-    let _ = messages.flush();
-    let hint = "answer `y`, or add --yes";
+    messages.ask("start? [y/N] ", signals).map_err(|signal| interrupted(signal, hint))?;
     match terminal::answer(signals) {
         Answer::Line(line) if matches!(line.trim_ascii(), b"y" | b"Y" | b"yes") => Ok(()),
         Answer::Line(_) => Err(Error::failed("not started", "the answer was not yes", hint)),
         Answer::Signal(signal) => {
             // The cursor stands behind the question.
-            let _ = writeln!(messages);
+            messages.write("\n");
             Err(interrupted(signal, hint))
         }
     }
@@ -291,6 +294,11 @@ fn live(
         let what = format!("{bytes} bytes of the log of {component} are missing");
         troubles.push(Error::failed(what, "the disk or the log's limit was full", "free space before the next start"));
     }
+    if outcome.unread_bytes() > 0 {
+        let what = format!("{} bytes of the agent's output were not taken", outcome.unread_bytes());
+        let hint = format!("`bottle logs {} agent` shows them", plan.id);
+        troubles.push(Error::failed(what, "whoever reads bottle's output stood still", hint));
+    }
     let exit = Exit {
         code: outcome.code(),
         signal: outcome.agent_signal(),
@@ -308,18 +316,18 @@ fn live(
 }
 
 /// What the operator reads at the end: nothing, unless there is something to say.
-fn tell(plan: &Plan, outcome: &Outcome, troubles: &[Error]) {
+fn tell(plan: &Plan, outcome: &Outcome, troubles: &[Error], messages: &mut Messages) {
     let program = plan.agent.argv.first().map_or("", String::as_str);
     if let Some(error) = outcome.error() {
-        report(error);
+        report(error, messages);
     } else if let Some(sentence) = outcome.sentence(program) {
-        report(&sentence);
+        report(&sentence, messages);
     }
-    troubles.iter().for_each(report);
+    troubles.iter().for_each(|error| report(error, messages));
 }
 
 /// What the agent did to its working directory. Without changes nothing of it is kept.
-fn tell_changes(claim: &mut Claim) {
+fn tell_changes(claim: &mut Claim, messages: &mut Messages) {
     let Some(place) = claim.metadata().workspace.clone() else { return };
     let result = workspace::changes(&place).and_then(|changes| {
         if changes.list.is_empty() && changes.skipped.is_empty() {
@@ -331,15 +339,14 @@ fn tell_changes(claim: &mut Claim) {
         }
         let id = claim.id();
         let text = format!("{}`bottle diff {id}` shows it, `bottle apply {id}` brings it here\n", workspace::summary(&changes));
-        let _ = io::stderr().write_all(text.as_bytes());
+        messages.write(&text);
         Ok(())
     });
     if let Err(error) = result {
-        report(&error);
+        report(&error, messages);
     }
 }
 
-fn report(error: &Error) {
-    // Whoever reads our messages may be gone; the exit code still tells.
-    let _ = writeln!(io::stderr(), "{error}");
+fn report(error: &Error, messages: &mut Messages) {
+    messages.write(&format!("{error}\n"));
 }

@@ -8,6 +8,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::relay::Relay;
 use super::watch::CHUNK;
+use crate::terminal::output::Output;
 use crate::terminal::{self, Raw};
 
 /// The operator's standard descriptors, and the agent's terminal if it has one.
@@ -28,8 +29,8 @@ impl Operator {
     /// With `feed`, standard input goes to the agent.
     pub fn new(feed: bool) -> Self {
         Self {
-            stdout: Relay::to(terminal::without_blocking(stdout())),
-            stderr: Relay::to(terminal::without_blocking(stderr())),
+            stdout: Relay::to(Output::to(stdout())),
+            stderr: Relay::to(Output::to(stderr())),
             agent: Relay::default(),
             stdin_open: feed,
             raw: None,
@@ -55,7 +56,7 @@ impl Operator {
     /// Passes on what was typed.
     pub fn feed(&mut self) {
         let mut buffer = [0; CHUNK];
-        match rustix::io::read(stdin(), &mut buffer) {
+        match terminal::typed(&mut buffer) {
             Ok(0) | Err(Errno::IO) => {
                 self.stdin_open = false;
                 if self.master.is_none() {
@@ -74,7 +75,7 @@ impl Operator {
         if let Some(output) = &output {
             let _ = rustix::io::ioctl_fionbio(output, true);
         }
-        self.agent = Relay::to(copy(&master));
+        self.agent = Relay::to(copy(&master).map(Output::nonblocking));
         self.master = master;
         // The window may have changed since the specification was written.
         self.resize();
@@ -84,7 +85,7 @@ impl Operator {
     /// The agent has a pipe.
     pub fn take_input(&mut self, input: OwnedFd) {
         let _ = rustix::io::ioctl_fionbio(&input, true);
-        self.agent = Relay::to(Some(input));
+        self.agent = Relay::to(Some(Output::nonblocking(input)));
         if !self.stdin_open {
             self.agent.end();
         }
@@ -117,8 +118,8 @@ impl Operator {
         }
     }
 
-    /// Bytes still wait for a slow reader.
-    pub fn waits(&self) -> bool {
-        [&self.stdout, &self.stderr].iter().any(|relay| relay.blocked_on().is_some())
+    /// How many bytes still wait for a slow reader.
+    pub fn waiting(&self) -> usize {
+        [&self.stdout, &self.stderr].iter().map(|relay| relay.waiting()).sum()
     }
 }

@@ -22,6 +22,8 @@ pub struct Outcome {
     failure: Option<Error>,
     signal: Option<i32>,
     killed: bool,
+    unread: usize,
+    time_is_up: bool,
 }
 
 impl Outcome {
@@ -38,6 +40,26 @@ impl Outcome {
     /// A signal asked for the end.
     pub fn signal(&mut self, signal: i32) {
         self.signal.get_or_insert(signal);
+    }
+
+    /// Whoever reads our output has not taken this many bytes of it.
+    pub fn unread(&mut self, bytes: usize) {
+        self.unread = bytes;
+    }
+
+    /// How many bytes of output were given up.
+    pub fn unread_bytes(&self) -> usize {
+        self.unread
+    }
+
+    /// The agent's time was up.
+    pub fn time_is_up(&mut self) {
+        self.time_is_up = true;
+    }
+
+    /// True if a signal or the time limit asked for the end.
+    pub fn was_asked(&self) -> bool {
+        self.signal.is_some() || self.time_is_up
     }
 
     /// Bottle killed the agent.

@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::watch::{Token, Watch};
+use crate::terminal::{self, EXIT_REPORT_NANOS};
 
-/// How long a reader of our output that stands still may hold up the end.
+/// How long a program that reads our output may take nothing of it until it is given up.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the last bytes may take altogether once the end was asked for.
+const ASKED: Duration = Duration::from_secs(5);
 
 impl Watch<'_> {
     pub(super) fn output(&mut self, index: usize, name: &'static str) {
@@ -48,14 +51,24 @@ impl Watch<'_> {
         self.buffer = buffer;
     }
 
-    /// Every process is gone, and what was read may still wait for a slow reader.
+    /// Every process is gone, and what was read may still wait for a slow reader: as long as it takes something.
     pub(super) fn drain(&mut self) {
         for index in 0..self.processes.len() {
             self.drain_output(index);
         }
         self.processes.clear();
-        let deadline = Instant::now() + DRAIN_TIMEOUT;
-        while self.operator.waits() && Instant::now() < deadline {
+        let asked = self.outcome.was_asked();
+        // A terminal that is stopped stays so until somebody types; a program may only be busy.
+        let patience = if asked || terminal::messages_are_seen() { EXIT_REPORT_NANOS } else { DRAIN_TIMEOUT };
+        let end = asked.then(|| Instant::now() + ASKED);
+        let mut left = self.operator.waiting();
+        let mut since = Instant::now();
+        while left > 0 {
+            let deadline = end.into_iter().fold(since + patience, Instant::min);
+            if Instant::now() >= deadline {
+                self.outcome.unread(left);
+                break;
+            }
             for token in self.ready(Some(deadline)) {
                 match token {
                     Token::Stdout => self.operator.stdout.pump(),
@@ -64,6 +77,10 @@ impl Watch<'_> {
                     Token::Signals if !self.signals.take().is_empty() => return self.operator.leave_raw(),
                     _ => {}
                 }
+            }
+            let now_left = self.operator.waiting();
+            if now_left < left {
+                (left, since) = (now_left, Instant::now());
             }
         }
         self.operator.leave_raw();

@@ -1,9 +1,11 @@
 //! One direction of a conversation: bytes wait here, bounded, until the other side takes them.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
+
+use crate::terminal::output::Output;
 
 /// Bytes that may wait before the source is no longer read: the sender then feels the slow reader.
 const MAX_BUFFERED_BYTES: usize = 256 * 1024;
@@ -11,14 +13,14 @@ const MAX_BUFFERED_BYTES: usize = 256 * 1024;
 /// A destination that may be slow, and bytes on the way to it.
 #[derive(Debug, Default)]
 pub struct Relay {
-    target: Option<OwnedFd>,
+    target: Option<Output>,
     waiting: VecDeque<u8>,
     outcome: bool,
 }
 
 impl Relay {
-    /// To a descriptor; without one everything is dropped.
-    pub fn to(target: Option<OwnedFd>) -> Self {
+    /// To an output; without one everything is dropped.
+    pub fn to(target: Option<Output>) -> Self {
         Self { target, waiting: VecDeque::new(), outcome: false }
     }
 
@@ -37,6 +39,11 @@ impl Relay {
         self.target.as_ref().filter(|_| !self.waiting.is_empty()).map(AsFd::as_fd)
     }
 
+    /// How many bytes wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Takes bytes, and passes on what the destination takes now.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.target.is_some() {
@@ -48,14 +55,20 @@ impl Relay {
     /// Passes on what the destination takes now.
     pub fn pump(&mut self) {
         while let (Some(target), false) = (&self.target, self.waiting.is_empty()) {
-            match rustix::io::write(target, self.waiting.as_slices().0) {
-                Ok(count) => drop(self.waiting.drain(..count)),
+            let long = target.may_take_long();
+            match target.write(self.waiting.as_slices().0) {
+                Ok(count) => {
+                    drop(self.waiting.drain(..count));
+                    if long {
+                        break;
+                    }
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
                 Err(_) => self.close(),
             }
         }
-        if self.outcome {
+        if self.outcome && self.waiting.is_empty() {
             self.close();
         }
     }
@@ -79,7 +92,7 @@ mod tests {
     #[test]
     fn a_slow_reader_loses_nothing_and_stops_the_source() {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
-        let mut relay = Relay::to(Some(writer));
+        let mut relay = Relay::to(Some(Output::nonblocking(writer)));
         let mut sent = Vec::new();
         let mut n = 0u32;
         while relay.has_room() {
@@ -107,7 +120,7 @@ mod tests {
     fn a_reader_that_is_gone_closes_the_relay() {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         drop(reader);
-        let mut relay = Relay::to(Some(writer));
+        let mut relay = Relay::to(Some(Output::nonblocking(writer)));
         relay.push(b"x");
         assert!(relay.is_closed() && relay.blocked_on().is_none());
     }

@@ -214,6 +214,7 @@ impl Watch<'_> {
             };
             self.outcome.failure(error.unwrap_or_else(|| Error::failed(what, passed, "its log is kept: `bottle logs`")));
         } else if self.state == State::Running {
+            self.outcome.time_is_up();
             self.records.note("time_limit", Level::Warn, None);
         }
         self.dispatch(&Event::Deadline);

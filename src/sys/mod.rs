@@ -3,5 +3,6 @@
 pub mod child;
 pub mod clone;
 pub mod disposition;
+pub mod interrupt;
 pub mod kernel;
 pub mod userns;

@@ -19,6 +19,7 @@ mod life_secrets;
 mod life_sidecars;
 mod life_support;
 mod life_terminal;
+mod life_unread;
 mod net_claude;
 mod net_clients;
 mod net_codex;

@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("ca", &["error"]),
-    ("cli", &["commands", "error", "manifest", "store"]),
+    ("cli", &["commands", "error", "manifest", "store", "terminal"]),
     ("clock", &[]),
     (
         "commands",
@@ -70,7 +70,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["clock", "digest", "error", "files", "manifest"]),
     ("suggest", &[]),
     ("sys", &[]),
-    ("terminal", &["error", "signals"]),
+    ("terminal", &["error", "signals", "sys"]),
     ("timeline", &["clock", "digest", "error", "files", "logs"]),
     ("values", &["error", "manifest", "plan"]),
     ("workspace", &["clock", "error", "files", "manifest", "store"]),

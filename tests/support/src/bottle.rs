@@ -170,22 +170,42 @@ impl Bottle {
 
     /// The same, with a standard input.
     pub fn start_with<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>, stdin: Stdio) -> OnPipes<'_> {
+        let (stdout, to_stdout) = std::io::pipe().expect("a pipe");
+        self.on_pipes(arguments, stdin, to_stdout.into(), Collector::of(stdout))
+    }
+
+    /// The same, with a standard output that is the caller's to read, or to leave alone.
+    pub fn start_into<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>, stdout: Stdio) -> OnPipes<'_> {
+        self.on_pipes(arguments, Stdio::null(), stdout, Collector::of(std::io::empty()))
+    }
+
+    fn on_pipes<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+        stdin: Stdio,
+        to_stdout: Stdio,
+        stdout: Collector,
+    ) -> OnPipes<'_> {
         let mut residue = self.residue(None);
         let mut command = self.command(arguments, false);
-        let [(stdout, to_stdout), (stderr, to_stderr)] = [(); 2].map(|()| std::io::pipe().expect("a pipe"));
+        let (stderr, to_stderr) = std::io::pipe().expect("a pipe");
         command.stdin(stdin).stdout(to_stdout).stderr(to_stderr);
         let warden = Warden::watch(&mut command).expect("bottle starts");
         // It holds the pipes' other ends, and a reader waits for the last of them.
         drop(command);
         residue.below(&warden);
-        OnPipes { bottle: self, warden, residue, stdout: Collector::of(stdout), stderr: Collector::of(stderr) }
+        OnPipes { bottle: self, warden, residue, stdout, stderr: Collector::of(stderr) }
     }
 
     /// A run at an operator's terminal. End it with [`AtTerminal::end`].
     pub fn at_terminal<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>, columns: u16, rows: u16) -> AtTerminal<'_> {
-        let mut pty = Pty::open(columns, rows).expect("a terminal");
+        self.at(Pty::open(columns, rows).expect("a terminal"), true, arguments)
+    }
+
+    /// The same at this terminal, which need not be the one that controls the run's session.
+    pub fn at<A: AsRef<OsStr>>(&self, mut pty: Pty, controls: bool, arguments: impl IntoIterator<Item = A>) -> AtTerminal<'_> {
         let mut residue = self.residue(Some(pty.terminal().expect("a terminal")));
-        let mut command = self.command(arguments, true);
+        let mut command = self.command(arguments, controls);
         command.env("TERM", "xterm-256color");
         pty.attach(&mut command).expect("the terminal is free");
         let warden = Warden::watch(&mut command).expect("bottle starts");

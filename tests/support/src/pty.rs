@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
-use nix::sys::termios::{Termios, tcgetattr};
+use nix::sys::termios::{FlowArg, Termios, tcflow, tcgetattr};
 use nix::unistd::setsid;
 
 /// ioctl_tty(2).
@@ -31,6 +31,8 @@ pub struct Pty {
     /// Kept only until the command has its own, so that the terminal's end is seen.
     slave: Option<OwnedFd>,
     screen: Arc<Screen>,
+    /// What nobody reads yet.
+    unread: Option<File>,
     /// How much of what was seen has been waited for.
     read: usize,
 }
@@ -50,19 +52,38 @@ struct Seen {
 impl Pty {
     /// A terminal of this size, with the kernel's usual modes.
     pub fn open(columns: u16, rows: u16) -> io::Result<Self> {
+        let mut pty = Self::unread(columns, rows)?;
+        pty.look();
+        Ok(pty)
+    }
+
+    /// The same, which nobody looks at: it takes a few kilobytes and no more.
+    pub fn unread(columns: u16, rows: u16) -> io::Result<Self> {
         // Close-on-exec from the first instant (openpty's are not): a process that another test's thread starts meanwhile would
         // keep the terminal from ending.
         let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
         grantpt(&master)?;
         unlockpt(&master)?;
         let slave = File::options().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(ptsname_r(&master)?)?;
-        let screen = Arc::new(Screen::default());
         let master = File::from(OwnedFd::from(master));
-        let (reader, watched) = (master.try_clone()?, screen.clone());
-        thread::spawn(move || watch(reader, &watched));
-        let pty = Self { master, slave: Some(slave.into()), screen, read: 0 };
+        let unread = Some(master.try_clone()?);
+        let pty = Self { master, slave: Some(slave.into()), screen: Arc::default(), unread, read: 0 };
         pty.resize(columns, rows)?;
         Ok(pty)
+    }
+
+    /// Looks at what is there, and at all that comes.
+    pub fn look(&mut self) {
+        if let Some(reader) = self.unread.take() {
+            let screen = self.screen.clone();
+            thread::spawn(move || watch(reader, &screen));
+        }
+    }
+
+    /// Stops the terminal, as Ctrl-S does: it takes nothing until it is started again.
+    pub fn stop(&self) -> io::Result<()> {
+        tcflow(self.slave.as_ref().ok_or_else(|| io::Error::other("the terminal was left"))?, FlowArg::TCOOFF)?;
+        Ok(())
     }
 
     /// Makes the terminal the standard streams of `command`.

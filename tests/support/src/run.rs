@@ -58,6 +58,7 @@ impl AtTerminal<'_> {
             panic!("bottle did not end within {patience:?}; on the screen: {}", self.pty.seen().escape_ascii())
         };
         self.residue.assert_empty_after();
+        self.pty.look();
         let screen = self.pty.read_to_end(patience).expect("the terminal ends with its last process");
         let mut spilled = self.bottle.spilled(&[self.warden.id()]);
         spilled.extend(self.bottle.spilled_in(&[("screen", &screen)]));

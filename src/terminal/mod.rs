@@ -1,17 +1,22 @@
 //! The operator's terminal: raw while an agent has it, and restored on every path.
 
-use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
-
 use bottle_contract::Untrusted;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::process::getpgrp;
 use rustix::stdio::{stderr, stdin, stdout};
-use rustix::termios::{LocalModes, OptionalActions, QueueSelector, Termios, isatty, tcflush, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, QueueSelector, Termios, isatty, tcflush, tcgetattr, tcgetpgrp, tcgetsid, tcgetwinsize, tcsetattr,
+};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::signals::Signals;
+
+mod messages;
+pub mod output;
+
+pub use messages::{LAST_WORDS, Messages};
 
 /// The rows and columns that an agent sees when the operator's terminal does not tell: the VT100's.
 const FALLBACK: (u16, u16) = (24, 80);
@@ -19,7 +24,8 @@ const FALLBACK: (u16, u16) = (24, 80);
 /// A terminal gives no longer line (N_TTY_BUF_SIZE).
 const LONGEST_ANSWER: usize = 4096;
 
-/// A terminal in raw mode; dropping it restores what was there.
+/// A terminal in raw mode; dropping it restores what was there. Modes are set at once, not once the output is taken (`Drain`): a terminal
+/// may be stopped, or another process be about to write to it, and that wait has no end.
 #[derive(Debug)]
 pub struct Raw {
     before: Termios,
@@ -31,7 +37,7 @@ impl Raw {
         let before = tcgetattr(stdin()).ok()?;
         let mut raw = before.clone();
         raw.make_raw();
-        tcsetattr(stdin(), OptionalActions::Drain, &raw).ok()?;
+        tcsetattr(stdin(), OptionalActions::Now, &raw).ok()?;
         Some(Self { before })
     }
 
@@ -47,8 +53,17 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // The terminal may be gone; then there is nothing to restore.
-        let _ = tcsetattr(stdin(), OptionalActions::Drain, &self.before);
+        restore(&self.before);
+    }
+}
+
+/// Puts modes back. Whoever has the terminal now has modes of its own, and a process in the background that changes them is stopped. The
+/// terminal may be gone; then there is nothing to restore.
+fn restore(before: &Termios) {
+    let in_front = tcgetpgrp(stdin()).is_ok_and(|group| group == getpgrp());
+    // No session has a terminal in front that does not control it: nobody else's modes are in force.
+    if in_front || tcgetsid(stdin()).is_err() {
+        let _ = tcsetattr(stdin(), OptionalActions::Now, before);
     }
 }
 
@@ -71,17 +86,22 @@ pub fn answer(signals: &mut Signals) -> Answer {
             let polled = poll(&mut fds, None);
             polled.is_ok() && !fds[0].revents().is_empty()
         };
-        let ends = |signal: &i32| !matches!(*signal, libc::SIGWINCH | libc::SIGCONT | libc::SIGTSTP | libc::SIGUSR1 | libc::SIGUSR2);
-        if let Some(signal) = signals.take().into_iter().find(ends) {
+        if let Some(signal) = asks_to_end(signals) {
             return Answer::Signal(signal);
         }
         let mut byte = [0];
-        match ready.then(|| rustix::io::read(stdin(), &mut byte)) {
-            None | Some(Err(rustix::io::Errno::INTR)) => {}
+        match ready.then(|| output::read(stdin(), &mut byte)) {
+            None | Some(Err(Errno::AGAIN)) => {}
             Some(Ok(1)) if byte[0] != b'\n' && line.len() < LONGEST_ANSWER => line.push(byte[0]),
             Some(_) => return Answer::Line(line),
         }
     }
+}
+
+/// The first of the signals that have come that asks for the end.
+fn asks_to_end(signals: &mut Signals) -> Option<i32> {
+    let ends = |signal: &i32| !matches!(*signal, libc::SIGWINCH | libc::SIGCONT | libc::SIGTSTP | libc::SIGUSR1 | libc::SIGUSR2);
+    signals.take().into_iter().find(ends)
 }
 
 /// Drops what was typed before a question: it is no answer to it.
@@ -94,7 +114,7 @@ struct Silent(Termios);
 
 impl Drop for Silent {
     fn drop(&mut self) {
-        let _ = tcsetattr(stdin(), OptionalActions::Drain, &self.0);
+        restore(&self.0);
     }
 }
 
@@ -105,14 +125,13 @@ pub fn secret(prompt: &str, signals: &mut Signals) -> Result<Zeroizing<String>> 
     let mut without_echo = before.clone();
     without_echo.local_modes.remove(LocalModes::ECHO);
     let silent = Silent(before);
-    tcsetattr(stdin(), OptionalActions::Drain, &without_echo).map_err(|e| failed(&e))?;
+    tcsetattr(stdin(), OptionalActions::Now, &without_echo).map_err(|e| failed(&e))?;
     drop_typed();
-    let mut messages = std::io::stderr().lock();
-    let _ = write!(messages, "{}: ", Untrusted::new(prompt));
-    let _ = messages.flush();
-    let answer = answer(signals);
+    let mut messages = Messages::default();
+    let asked = messages.ask(&format!("{}: ", Untrusted::new(prompt)), signals);
+    let answer = asked.map_or_else(Answer::Signal, |()| answer(signals));
     drop(silent);
-    let _ = writeln!(messages);
+    messages.write("\n");
     match answer {
         Answer::Line(line) => {
             let line = Zeroizing::new(line);
@@ -131,6 +150,11 @@ pub fn is_interactive() -> bool {
     isatty(stdin()) && isatty(stdout())
 }
 
+/// Reads what was typed, without waiting.
+pub fn typed(buffer: &mut [u8]) -> rustix::io::Result<usize> {
+    output::read(stdin(), buffer)
+}
+
 /// Bottle's own messages go to a terminal.
 pub fn messages_are_seen() -> bool {
     isatty(stderr())
@@ -142,20 +166,4 @@ pub fn window() -> (u16, u16) {
         Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row, size.ws_col),
         _ => FALLBACK,
     }
-}
-
-/// A way to write to one of our standard outputs that never blocks. The mode belongs to the open file, which is shared
-/// with whoever started us; so a terminal or pipe is opened anew. A regular file never blocks, and a socket, which
-/// cannot be opened, is used as it is.
-pub fn without_blocking(output: impl AsFd) -> Option<OwnedFd> {
-    let stat = rustix::fs::fstat(&output).ok()?;
-    let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
-    if kind.is_fifo() || kind.is_char_device() {
-        let number = std::os::fd::AsRawFd::as_raw_fd(&output.as_fd());
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        if let Ok(own) = open(format!("/proc/self/fd/{number}"), flags, Mode::empty()) {
-            return Some(own);
-        }
-    }
-    rustix::io::fcntl_dupfd_cloexec(output, 3).ok()
 }
