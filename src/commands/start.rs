@@ -67,6 +67,9 @@ pub struct Args {
     /// Seconds that the agent has to end after it was asked
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_GRACE_SECONDS)]
     pub grace: u64,
+    /// Let the agent print what acts on more than the terminal's screen: its clipboard, notifications, queries
+    #[arg(long)]
+    pub unfiltered: bool,
     /// What makes the bottle; without it, $BOTTLE_BACKEND, then what the manifest says
     #[arg(long, value_enum)]
     pub backend: Option<Kind>,
@@ -284,7 +287,7 @@ fn live(
     let mut timeline = Timeline::create(claim.state(), &opening)?;
     let start = if backend.name() == Kind::Compose.name() { ENGINE_START_TIMEOUT } else { START_TIMEOUT };
     let times = Times { start, run: plan.limits.time, grace: Duration::from_secs(args.grace), drain: DRAIN_TIMEOUT };
-    let options = RunOptions { times, feed: !args.headless };
+    let options = RunOptions { times, feed: !args.headless, filter: !args.unfiltered };
     let (mut outcome, dropped) = lifecycle::run(plan, &mut *backend, claim, &mut timeline, signals, options)?;
     let mut troubles = backend.undo(claim);
     if let Err(error) = timeline.close(&dropped) {

@@ -8,8 +8,12 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::relay::Relay;
 use super::watch::CHUNK;
+use crate::terminal::filter::Filter;
 use crate::terminal::output::Output;
 use crate::terminal::{self, Raw};
+
+/// Gives up a sequence that is not whole (CAN, ST): the next one counts.
+const GIVEN_UP: &[u8] = b"\x18\x1b\\";
 
 /// The operator's standard descriptors, and the agent's terminal if it has one.
 #[derive(Debug)]
@@ -18,6 +22,10 @@ pub struct Operator {
     pub stdout: Relay,
     /// To standard error.
     pub stderr: Relay,
+    /// What an agent's output passes on its way to each, if that is a terminal.
+    filters: [Option<Filter>; 2],
+    /// Both are terminals and go one way: two writers could make one sequence of the halves of two.
+    is_one: bool,
     /// To the agent.
     pub agent: Relay,
     stdin_open: bool,
@@ -26,9 +34,12 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// With `feed`, standard input goes to the agent.
-    pub fn new(feed: bool) -> Self {
+    /// With `feed`, standard input goes to the agent; with `filter`, its output obeys nobody but the operator's terminal.
+    pub fn new(feed: bool, filter: bool) -> Self {
+        let seen = [terminal::output_is_seen(), terminal::messages_are_seen()];
         Self {
+            filters: seen.map(|seen| (seen && filter).then(Filter::default)),
+            is_one: seen == [true, true],
             stdout: Relay::to(Output::to(stdout())),
             stderr: Relay::to(Output::to(stderr())),
             agent: Relay::default(),
@@ -38,14 +49,46 @@ impl Operator {
         }
     }
 
+    /// True if this output of the agent goes to our standard error.
+    fn is_error(&self, output: &str) -> bool {
+        output == "stderr" && !self.is_one
+    }
+
     /// Where an output of the agent goes.
-    pub fn relay(&mut self, output: &str) -> &mut Relay {
-        if output == "stderr" { &mut self.stderr } else { &mut self.stdout }
+    pub fn relay(&self, output: &str) -> &Relay {
+        if self.is_error(output) { &self.stderr } else { &self.stdout }
     }
 
     /// True while an output of the agent may be read.
     pub fn has_room(&self, output: &str) -> bool {
-        if output == "stderr" { self.stderr.has_room() } else { self.stdout.has_room() }
+        self.relay(output).has_room()
+    }
+
+    /// Passes on what the agent has printed.
+    pub fn print(&mut self, output: &str, bytes: &[u8]) {
+        let is_error = self.is_error(output);
+        let relay = if is_error { &mut self.stderr } else { &mut self.stdout };
+        match &mut self.filters[usize::from(is_error)] {
+            Some(filter) => relay.push(&filter.pass(bytes)),
+            None => relay.push(bytes),
+        }
+    }
+
+    /// Puts the modes back that the agent has set. What still waits for the terminal is in front of it.
+    pub fn restore_modes(&mut self) {
+        for (filter, relay) in self.filters.iter_mut().zip([&mut self.stdout, &mut self.stderr]) {
+            relay.push(&filter.as_mut().map(Filter::restore).unwrap_or_default());
+        }
+    }
+
+    /// The same, and forgets what nobody has taken.
+    pub fn give_up(&mut self) {
+        for (filter, relay) in self.filters.iter_mut().zip([&mut self.stdout, &mut self.stderr]) {
+            if relay.forget() && filter.is_some() {
+                relay.push(GIVEN_UP);
+            }
+            relay.push(&filter.as_mut().map(Filter::restore).unwrap_or_default());
+        }
     }
 
     /// Standard input, while somebody takes what is read there.

@@ -30,7 +30,7 @@ impl Watch<'_> {
 
     fn take(&mut self, index: usize, name: &str, is_agent: bool, bytes: &[u8]) {
         if is_agent {
-            self.operator.relay(name).push(bytes);
+            self.operator.print(name, bytes);
         }
         self.records.take(&self.processes[index].handle.component, name, bytes);
     }
@@ -65,24 +65,32 @@ impl Watch<'_> {
         let mut since = Instant::now();
         while left > 0 {
             let deadline = end.into_iter().fold(since + patience, Instant::min);
-            if Instant::now() >= deadline {
+            // A second signal hurries.
+            if Instant::now() >= deadline || !self.pump_until(deadline) {
                 self.outcome.unread(left);
                 break;
-            }
-            for token in self.ready(Some(deadline)) {
-                match token {
-                    Token::Stdout => self.operator.stdout.pump(),
-                    Token::Stderr => self.operator.stderr.pump(),
-                    // A second signal hurries.
-                    Token::Signals if !self.signals.take().is_empty() => return self.operator.leave_raw(),
-                    _ => {}
-                }
             }
             let now_left = self.operator.waiting();
             if now_left < left {
                 (left, since) = (now_left, Instant::now());
             }
         }
+        self.operator.give_up();
+        let deadline = Instant::now() + EXIT_REPORT_NANOS;
+        while self.operator.waiting() > 0 && Instant::now() < deadline && self.pump_until(deadline) {}
         self.operator.leave_raw();
+    }
+
+    /// Passes on what is taken now; false if a signal has come.
+    fn pump_until(&mut self, deadline: Instant) -> bool {
+        for token in self.ready(Some(deadline)) {
+            match token {
+                Token::Stdout => self.operator.stdout.pump(),
+                Token::Stderr => self.operator.stderr.pump(),
+                Token::Signals if !self.signals.take().is_empty() => return false,
+                _ => {}
+            }
+        }
+        true
     }
 }

@@ -73,6 +73,13 @@ impl Relay {
         }
     }
 
+    /// Forgets what waits; true if there was anything.
+    pub fn forget(&mut self) -> bool {
+        let waited = !self.waiting.is_empty();
+        self.waiting.clear();
+        waited
+    }
+
     /// Closes the destination once it has taken everything.
     pub fn end(&mut self) {
         self.outcome = true;

@@ -33,6 +33,8 @@ pub struct RunOptions {
     pub times: Times,
     /// The operator's standard input goes to the agent.
     pub feed: bool,
+    /// What the agent prints is made harmless for the operator's terminal.
+    pub filter: bool,
 }
 
 /// Runs a bottle from its first step until nobody is left.
@@ -51,7 +53,7 @@ pub fn run(
         backend,
         claim,
         records: Records::new(timeline, logs),
-        operator: Operator::new(options.feed),
+        operator: Operator::new(options.feed, options.filter),
         signals,
         options,
         processes: Vec::new(),

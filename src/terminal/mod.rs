@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Result};
 use crate::signals::Signals;
 
+pub mod filter;
 mod messages;
 pub mod output;
 
@@ -153,6 +154,11 @@ pub fn is_interactive() -> bool {
 /// Reads what was typed, without waiting.
 pub fn typed(buffer: &mut [u8]) -> rustix::io::Result<usize> {
     output::read(stdin(), buffer)
+}
+
+/// The agent's output goes to a terminal.
+pub fn output_is_seen() -> bool {
+    isatty(stdout())
 }
 
 /// Bottle's own messages go to a terminal.

@@ -180,7 +180,7 @@ fn every_byte(length: usize) -> Vec<u8> {
 fn ten_megabytes_go_through_the_terminal_both_ways_unchanged(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.bottle();
     let bytes = every_byte(10_000_000);
-    let mut run = bottle.at_terminal(start("stty raw -echo; echo rea''dy; exec head -c 10000000"), 80, 24);
+    let mut run = bottle.at_terminal(start_with(&["--unfiltered"], "stty raw -echo; echo rea''dy; exec head -c 10000000"), 80, 24);
     run.pty.wait_for("ready\n", TIMEOUT).unwrap();
     run.pty.send(&bytes).unwrap();
     let (ending, screen) = run.end();
@@ -235,4 +235,78 @@ fn the_terminal_is_as_before_after_every_kind_of_end(
         _ => 137,
     };
     assert_eq!(run.end().0, Ending::Code(expected));
+}
+
+/// Sets modes, a title, the clipboard, and asks for what is typed as an answer.
+const PRINTS: &str = "printf '\\033]52;c;eA==\\a\\033]777;notify;a;b\\a\\033P$qm\\033\\134\\033[?1049h\\033[?1000h\\033[?25l\\033[?2004h\\033[31mx\\033]2;t\\a'";
+/// What of it passes, and what puts it back.
+const PASSED: &[u8] = b"\x1b[?1049h\x1b[?1000h\x1b[?25l\x1b[?2004h\x1b[31mx\x1b[22;0t\x1b]2;t\x07";
+const RESTORED: &[u8] = b"\x1b[?25h\x1b[?1000l\x1b[?2004l\x1b[?1049l\x1b[m\x1b[23;0t";
+
+#[track_caller]
+fn shows(screen: &[u8], wanted: &[u8]) {
+    assert!(screen.windows(wanted.len()).any(|window| window == wanted), "{}", screen.escape_ascii());
+}
+
+// covers: I07
+#[rstest]
+fn what_an_agent_prints_acts_on_the_screen_alone_and_its_modes_go_with_it(
+    #[values(User::Caller, User::Ordinary)] user: User,
+    #[values("exit 6", "kill -KILL $$", "TERM", "INT INT")] end: &str,
+) {
+    let bottle = user.bottle();
+    let script = match end {
+        "TERM" | "INT INT" => format!("trap '' INT; {PRINTS}; echo rea''dy; while :; do sleep 0.05; done"),
+        _ => format!("{PRINTS}; {end}"),
+    };
+    let mut run = bottle.at_terminal(start(&script), 80, 24);
+    if !script.ends_with(end) {
+        run.pty.wait_for("ready", TIMEOUT).unwrap();
+    }
+    match end {
+        "TERM" => send(run.pid(), libc::SIGTERM),
+        "INT INT" => {
+            send(run.pid(), libc::SIGINT);
+            // Keys make signals again once the end was asked for.
+            wait_until(TIMEOUT, || run.pty.modes().unwrap().local_flags.contains(LocalFlags::ISIG).then_some(())).unwrap();
+            run.pty.send(b"\x03").unwrap();
+        }
+        _ => {}
+    }
+    let (ending, screen) = run.end();
+    let expected = match end {
+        "exit 6" => 6,
+        "TERM" => 143,
+        _ => 137,
+    };
+    assert_eq!(ending, Ending::Code(expected), "{}", screen.escape_ascii());
+    if script.ends_with(end) {
+        shows(&screen, &[PASSED, RESTORED].concat());
+    } else {
+        shows(&screen, PASSED);
+        shows(&screen, RESTORED);
+    }
+    assert!(![&b"\x1b]52"[..], b"\x1b]777", b"\x1bP"].iter().any(|text| screen.windows(text.len()).any(|window| window == *text)));
+}
+
+// covers: I07
+#[rstest]
+fn an_agent_without_a_terminal_of_its_own_is_filtered_at_the_operators_too(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = user.bottle();
+    let run = bottle.at_terminal(start_with(&["--headless"], &format!("{PRINTS} >&2; {PRINTS}; exit 6")), 80, 24);
+    let (ending, screen) = run.end();
+    assert_eq!(ending, Ending::Code(6));
+    assert!(!screen.windows(4).any(|window| window == b"\x1b]52"), "{}", screen.escape_ascii());
+    assert!(screen.ends_with(RESTORED), "{}", screen.escape_ascii());
+}
+
+// covers: I07
+#[rstest]
+fn what_an_agent_prints_passes_unchanged_if_the_operator_says_so(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = user.bottle();
+    let run = bottle.at_terminal(start_with(&["--unfiltered"], &format!("{PRINTS}; exit 6")), 80, 24);
+    let (ending, screen) = run.end();
+    assert_eq!(ending, Ending::Code(6));
+    assert!(screen.ends_with(b"\x1b]2;t\x07"), "{}", screen.escape_ascii());
+    shows(&screen, b"\x1b]52;c;eA==\x07");
 }
