@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::compose;
-use super::embedded::{cgroup, process};
+use super::embedded::cgroup;
 use crate::error::Error;
-use crate::store::{Claim, Object};
+use crate::store::{Claim, Object, end_process};
 
 /// How long the kernel may take to let go of a control group.
 const LET_GO: Duration = Duration::from_secs(2);
@@ -22,7 +22,7 @@ pub fn objects(claim: &mut Claim) -> Vec<Error> {
                 Error::failed(format!("cannot remove the control group {}", path.display()), e, "`bottle cleanup` tries again")
             }),
             Object::RuntimeDir(_) => claim.remove_runtime(),
-            Object::Process { pid, start_time, .. } => process::end(*pid, *start_time),
+            Object::Process { pid, start_time, .. } => end_process(*pid, *start_time),
             // Kept for `bottle diff` and `bottle apply`.
             Object::WorkspaceDir(_) => continue,
             Object::ComposeProject { project, host } => compose::undo::project(project, host.as_deref(), claim),

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use bottle_contract::Untrusted;
 
-use super::{NO, named, output, workspace};
+use super::{NO, left, named, output, workspace};
 use crate::error::{Error, Result};
 use crate::files::Dir;
 use crate::store::{Layout, Status};
@@ -25,7 +25,12 @@ pub struct Args {
 
 /// Applies, and says of each path what became of it.
 pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
-    if named(layout, &args.id)?.status == Status::Running {
+    let entry = named(layout, &args.id)?;
+    if !entry.remains().is_empty() {
+        let what = format!("bottle `{}` has not ended", args.id);
+        return Err(Error::usage(what, left(&entry), "`bottle cleanup` ends it, then apply"));
+    }
+    if entry.status == Status::Running {
         let hint = "wait until it ends, or `bottle stop` it";
         return Err(Error::usage(format!("bottle `{}` runs", args.id), "its agent may still write", hint));
     }

@@ -31,7 +31,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         let crashed = match entry.status {
             Status::Running => continue,
             Status::Ended => false,
-            Status::Crashed | Status::Unreadable(_) => true,
+            Status::Crashed | Status::Held(_) | Status::Unreadable(_) => true,
         };
         if !crashed && !args.all {
             continue;
@@ -42,7 +42,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
             writeln!(out, "would remove {what} {}", entry.id).map_err(super::cannot_write)?;
             continue;
         }
-        match clean(layout, &entry.id, crashed && !args.all) {
+        match entry.end_remains().and_then(|()| clean(layout, &entry.id, crashed && !args.all)) {
             Ok(()) => writeln!(out, "removed {what} {}", entry.id).map_err(super::cannot_write)?,
             Err(error) => {
                 let _ = writeln!(std::io::stderr(), "{error}");

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use bottle_contract::Untrusted;
 use serde::Serialize;
 
-use super::{Format, output};
+use super::{Format, left, output};
 use crate::error::Result;
 use crate::store::{Bottles, Entry, Exit, Layout, Metadata, Phase, Status};
 
@@ -48,7 +48,8 @@ fn row(entry: &Entry) -> Row<'_> {
     let (status, reason) = match &entry.status {
         Status::Running => ("running", metadata.and_then(silent)),
         Status::Ended => ("ended", None),
-        Status::Crashed => ("crashed", None),
+        Status::Crashed => ("crashed", remains(entry)),
+        Status::Held(_) => ("held", remains(entry)),
         Status::Unreadable(reason) => ("unreadable", Some(reason.into())),
     };
     Row {
@@ -62,6 +63,11 @@ fn row(entry: &Entry) -> Row<'_> {
         phase: metadata.map(|m| m.phase),
         exit: metadata.and_then(|m| m.exit.as_ref()),
     }
+}
+
+/// Who is left of a bottle whose supervisor is gone.
+fn remains(entry: &Entry) -> Option<Cow<'static, str>> {
+    (!entry.remains().is_empty()).then(|| format!("{}: `bottle cleanup` ends what is left", left(entry)).into())
 }
 
 /// Who of a bottle that runs does not answer.

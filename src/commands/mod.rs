@@ -47,6 +47,13 @@ fn named(layout: &Layout, id: &str) -> Result<Entry> {
     })
 }
 
+/// That the supervisor is gone and others are not, as a sentence.
+fn left(entry: &Entry) -> String {
+    let pids: Vec<String> = entry.remains().iter().map(u32::to_string).collect();
+    let who = if pids.len() > 1 { format!("processes {} are", pids.join(", ")) } else { format!("process {} is", pids.join("")) };
+    format!("its supervisor has ended, and {who} left")
+}
+
 /// The workspace of the bottle that the operator named.
 fn workspace(layout: &Layout, id: &str) -> Result<Workspace> {
     let entry = named(layout, id)?;

@@ -18,7 +18,7 @@ use crate::backend::embedded::cgroup::Hierarchy;
 use crate::backend::ids::{INSIDE, for_piece};
 use crate::backend::{embedded::spawn, sidecar_programs as sidecars};
 use crate::store::Layout;
-use crate::sys::clone::{ALL, Cloned, become_user, into_namespaces};
+use crate::sys::clone::{ALL, Cloned, become_user, exit, into_namespaces};
 use crate::sys::kernel;
 
 /// Settings that forbid user namespaces to ordinary users, and the value at which they do.
@@ -50,8 +50,9 @@ fn finding(need: Need, result: io::Result<()>, detail: &str) -> Finding {
 }
 
 fn plain_clone() -> io::Result<()> {
-    match into_namespaces(0)? {
-        Cloned::Child => std::process::exit(0),
+    let (lifeline, _ours) = io::pipe()?;
+    match into_namespaces(0, lifeline.as_fd(), &[])? {
+        Cloned::Child => exit(0),
         Cloned::Parent { pidfd, .. } => {
             waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)?;
             Ok(())
@@ -93,12 +94,10 @@ fn asked_in_child() -> io::Result<String> {
     let (go_on, mut mapped) = io::pipe()?;
     let operator = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let ids = for_piece(operator, "doctor", 0);
-    match into_namespaces(ALL)? {
+    match into_namespaces(ALL, go_on.as_fd(), &[to_answers.as_fd()])? {
         Cloned::Child => {
-            drop(mapped);
-            drop(answers);
             let _ = inside(go_on, to_answers);
-            std::process::exit(0)
+            exit(0)
         }
         Cloned::Parent { pid, pidfd } => {
             drop((go_on, to_answers));

@@ -1,7 +1,9 @@
 //! All bottles of this operator, read without trusting what lies in the state directory.
 
+use super::holder::{self, Holder};
 use super::lock::{self, Sharing};
-use super::{Id, Layout, Metadata, Phase, boot_id};
+use super::process::{self, lives};
+use super::{Id, Layout, Metadata, Object, Phase, boot_id};
 use crate::error::Result;
 use crate::files::{Dir, entries};
 
@@ -31,8 +33,38 @@ pub enum Status {
     Ended,
     /// Its supervisor is gone, but it was not torn down.
     Crashed,
+    /// Its supervisor is gone, and these keep its lock.
+    Held(Vec<Holder>),
     /// What lies there cannot be read as a bottle, for this reason.
     Unreadable(String),
+}
+
+impl Entry {
+    /// Processes that are still there though the supervisor is gone: who keeps its lock, and recorded ones.
+    pub fn remains(&self) -> Vec<u32> {
+        match &self.status {
+            Status::Held(holders) => holders.iter().map(|holder| holder.pid).collect(),
+            _ => self.recorded().filter(|(pid, start)| lives(*pid, *start)).map(|(pid, _)| pid).collect(),
+        }
+    }
+
+    /// Ends these processes, and waits for their end. One that is not certainly ours is an error.
+    pub fn end_remains(&self) -> Result<()> {
+        match &self.status {
+            Status::Held(holders) => holders.iter().try_for_each(Holder::end),
+            _ => self.recorded().try_for_each(|(pid, start)| process::end(pid, start)),
+        }
+    }
+
+    /// The processes in the record of a bottle whose supervisor is gone.
+    fn recorded(&self) -> impl Iterator<Item = (u32, u64)> {
+        let counts = self.same_boot && matches!(self.status, Status::Crashed);
+        let objects = self.metadata.iter().filter(move |_| counts).flat_map(|metadata| &metadata.objects);
+        objects.filter_map(|object| match object {
+            Object::Process { pid, start_time, .. } => Some((*pid, *start_time)),
+            _ => None,
+        })
+    }
 }
 
 impl Bottles {
@@ -63,18 +95,31 @@ fn look(store: &Dir, id: Id, boot: &str) -> Entry {
         let dir = store.open_subdir(id.as_str())?;
         // The lock is looked at first: what is read afterwards cannot be older than the answer.
         let held = lock::is_held(&dir)?;
-        Ok((held, Metadata::read(&dir, &id)))
+        Ok((held.then_some(dir.open_file(lock::OF_BOTTLE)?), Metadata::read(&dir, &id)))
     };
     match read() {
-        Ok((true, metadata)) => entry(id, Status::Running, metadata.ok(), boot),
-        Ok((false, Ok(metadata))) => {
+        Ok((Some(lock), metadata)) => {
+            let metadata = metadata.ok();
+            let status = held(&lock, metadata.as_ref(), boot);
+            entry(id, status, metadata, boot)
+        }
+        Ok((None, Ok(metadata))) => {
             // A bottle may have ended with something left that could not be removed.
             let whole = metadata.exit.is_some() && metadata.phase == Phase::Ended;
             let status = if whole { Status::Ended } else { Status::Crashed };
             entry(id, status, Some(metadata), boot)
         }
-        Ok((false, Err(e))) | Err(e) => entry(id, Status::Unreadable(format!("{}: {}", e.what, e.cause)), None, boot),
+        Ok((None, Err(e))) | Err(e) => entry(id, Status::Unreadable(format!("{}: {}", e.what, e.cause)), None, boot),
     }
+}
+
+/// A lock that is held belongs to a bottle that runs, unless it is certain that only others keep it.
+fn held(lock: &std::fs::File, metadata: Option<&Metadata>, boot: &str) -> Status {
+    if metadata.is_some_and(|m| m.boot_id == boot && lives(m.supervisor.pid, m.supervisor.start_time)) {
+        return Status::Running;
+    }
+    let holders = holder::copies(lock);
+    if holders.is_empty() { Status::Running } else { Status::Held(holders) }
 }
 
 fn entry(id: Id, status: Status, metadata: Option<Metadata>, boot: &str) -> Entry {

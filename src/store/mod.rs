@@ -4,6 +4,7 @@
 //! whoever finds it can tell whether it lives (the lock is held) and what must be undone (its metadata).
 
 mod claim;
+mod holder;
 mod id;
 mod layout;
 mod list;
@@ -12,8 +13,9 @@ mod metadata;
 mod process;
 
 pub use claim::{Claim, Takeover};
+pub use holder::Holder;
 pub use id::Id;
 pub use layout::{Facts, Layout};
 pub use list::{Bottles, Entry, Status};
 pub use metadata::{Exit, Metadata, Object, Phase, Supervisor, Workspace};
-pub use process::{boot_id, start_time};
+pub use process::{boot_id, end as end_process, start_time};

@@ -1,17 +1,58 @@
 //! Naming a process so that another one with the same pid is not taken for it.
 
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
 use crate::error::{Error, Result};
+
+/// How long the kernel may take to end a process that was killed.
+const DEATH: Duration = Duration::from_secs(2);
 
 /// When the process started, in clock ticks since boot: field 22 of proc_pid_stat(5). `None` if there is no such process.
 pub fn start_time(pid: u32) -> Option<u64> {
+    stat(pid).map(|(_, start)| start)
+}
+
+/// Its state, a letter, and when it started.
+fn stat(pid: u32) -> Option<(u8, u64)> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     parse(&stat)
 }
 
+/// True while this process lives, and not another one with its number. One that has ended may wait for its parent for ever.
+pub fn lives(pid: u32, start: u64) -> bool {
+    stat(pid).is_some_and(|(state, started)| started == start && !matches!(state, b'Z' | b'X'))
+}
+
+/// Ends a process, if it is still the same one, and waits until it has ended.
+pub fn end(pid: u32, start: u64) -> Result<()> {
+    let Some(number) = i32::try_from(pid).ok().filter(|n| *n > 1).and_then(Pid::from_raw) else { return Ok(()) };
+    let Ok(pidfd) = pidfd_open(number, PidfdFlags::empty()) else { return Ok(()) };
+    // The descriptor names whoever has the number now; only then is it looked at.
+    if !lives(pid, start) {
+        return Ok(());
+    }
+    let failed = |cause: &dyn std::fmt::Display| Error::failed(format!("cannot end process {pid}"), cause, "`bottle cleanup` tries again");
+    match pidfd_send_signal(&pidfd, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(e) => return Err(failed(&e)),
+    }
+    let patience = Timespec::try_from(DEATH).unwrap_or_default();
+    match rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience))) {
+        Ok(1..) => Ok(()),
+        Ok(0) => Err(failed(&format_args!("it has not ended within {DEATH:?} of SIGKILL"))),
+        Err(e) => Err(failed(&e)),
+    }
+}
+
 /// The name in field 2 may hold anything, parentheses too; it ends with the last one.
-fn parse(stat: &[u8]) -> Option<u64> {
+fn parse(stat: &[u8]) -> Option<(u8, u64)> {
     let behind_name = stat.iter().rposition(|&b| b == b')')? + 1;
-    std::str::from_utf8(&stat[behind_name..]).ok()?.split_ascii_whitespace().nth(19)?.parse().ok()
+    let mut fields = std::str::from_utf8(&stat[behind_name..]).ok()?.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
 }
 
 /// Names this boot of the machine: pids and start times of another one mean nothing.
@@ -30,7 +71,7 @@ mod tests {
     #[test]
     fn a_process_whose_name_looks_like_fields_is_read_right() {
         let stat = b"7 (a) R 1 (x 9) S 1 7 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 98765 100 200";
-        assert_eq!(parse(stat), Some(98765));
+        assert_eq!(parse(stat), Some((b'S', 98765)));
         assert_eq!(parse(b""), None);
         assert_eq!(parse(b"7 (x) S"), None);
         assert!(start_time(std::process::id()).is_some());

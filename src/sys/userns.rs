@@ -6,16 +6,16 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
-use super::clone::{Cloned, USER, into_namespaces};
+use super::clone::{Cloned, USER, exit, into_namespaces};
 
 /// A user namespace in which the owner `inside` of files stands for `outside`, that one for `inside`, and everybody
 /// else for themselves.
 pub fn with_owner(inside: (u32, u32), outside: (u32, u32)) -> io::Result<OwnedFd> {
-    let Cloned::Parent { pid, pidfd } = into_namespaces(USER)? else {
-        // The child only keeps the namespace alive until its descriptor is open.
-        loop {
-            let _ = rustix::thread::nanosleep(&rustix::thread::Timespec { tv_sec: 60, tv_nsec: 0 });
-        }
+    let (lifeline, _ours) = io::pipe()?;
+    let Cloned::Parent { pid, pidfd } = into_namespaces(USER, lifeline.as_fd(), &[])? else {
+        // The child only keeps the namespace alive until its descriptor is open. Nothing is ever written: this waits for the end.
+        let _ = rustix::io::retry_on_intr(|| rustix::io::read(&lifeline, &mut [0; 1]));
+        exit(0)
     };
     let pid = pid.as_raw_nonzero();
     let namespace = fs::write(format!("/proc/{pid}/uid_map"), exchange(inside.0, outside.0))

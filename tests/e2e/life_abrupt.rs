@@ -112,6 +112,34 @@ fn after_a_kill_at_any_instant_no_process_is_left_and_cleanup_removes_the_rest(#
     });
 }
 
+// covers: I03
+#[rstest]
+fn after_a_kill_at_any_call_no_process_is_left_and_the_lock_is_free(#[values(User::Caller, User::Ordinary)] user: User) {
+    let starts = [("clone3", 1..=6), ("write", 1..=36), ("waitid", 1..=4), ("sendmsg", 1..=2)];
+    let doctors = [("clone3", 1..=2), ("write", 1..=6), ("waitid", 1..=2), ("read", 1..=12)];
+    let points = |command: &'static str, calls: [(&'static str, std::ops::RangeInclusive<usize>); 4]| {
+        calls.into_iter().flat_map(move |(call, times)| times.map(move |nth| (command, call, nth)))
+    };
+    on_threads(points("start", starts).chain(points("doctor", doctors)).collect(), |(command, call, nth)| {
+        let bottle = user.shell();
+        let at = format!("{command} killed at {call} {nth}");
+        let script = format!("exec strace -qq -o /dev/null -e trace={call} -e inject={call}:signal=KILL:when={nth} \"$0\" \"$@\"");
+        let arguments = if command == "start" { start("exit 0") } else { vec!["doctor".into()] };
+        let mut run = bottle.start(through(&script, arguments));
+        let ended = run.wait(TIMEOUT);
+        assert!(ended.is_some(), "{at}: {:#?}", run.processes());
+        let left = wait_until(GONE, || run.processes().is_empty().then_some(()));
+        assert!(left.is_some(), "{at}: {:#?}", run.processes());
+        if let Ok(lock) = fs::File::open(bottle.path().join("state/bottle/shell/lock")) {
+            rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap_or_else(|e| panic!("{at}: {e}"));
+        }
+        let cleaned = bottle.beside(program(), ["cleanup"]).output().unwrap();
+        assert!(cleaned.status.success(), "{at}: {cleaned:?}");
+        assert_eq!(self::command(&bottle, &["cleanup"]), (Some(0), "nothing to do\n".to_owned()), "{at}");
+        run.end_killed();
+    });
+}
+
 /// Whether a process that is traced stands still in this system call.
 fn stands_in(pid: i32, call: i64) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

@@ -26,6 +26,7 @@ mod plan;
 mod programs;
 mod store;
 mod store_damage;
+mod store_holder;
 mod support;
 mod tidy;
 mod timeline;

@@ -76,11 +76,12 @@ pub fn join(socket: &std::path::Path) -> u8 {
     }
 }
 
-/// An error if the supervisor has ended: its pidfd can be read then.
-fn find_supervisor(spec: &Spec, fds: &mut [Option<OwnedFd>]) -> Result<(), Failure> {
+/// An error if the supervisor has ended: its pidfd can be read then. The control socket hangs up a moment earlier, before the kernel looks
+/// for whom to signal.
+fn find_supervisor(channel: &Channel, spec: &Spec, fds: &mut [Option<OwnedFd>]) -> Result<(), Failure> {
     let Some(index) = spec.supervisor_fd else { return Ok(()) };
     let pidfd = spec::take_fd(fds, index)?;
-    let mut asked = [PollFd::new(&pidfd, PollFlags::IN)];
+    let mut asked = [PollFd::new(&pidfd, PollFlags::IN), PollFd::new(channel, PollFlags::empty())];
     match retry_on_intr(|| poll(&mut asked, Some(&Timespec::default()))) {
         Ok(0) => Ok(()),
         Ok(_) => Err(Failure::new("find its supervisor", "it has ended")),
@@ -112,7 +113,7 @@ fn run(channel: &Channel) -> Result<u8, Failure> {
     let terminal = if spec.terminal { Some(terminal::open_for(channel, &spec)?) } else { None };
     privileges::drop_all(&spec)?;
     // From the line above on this process is killed with its supervisor, unless that had ended before.
-    find_supervisor(&spec, &mut fds)?;
+    find_supervisor(channel, &spec, &mut fds)?;
     landlock_rules::restrict(&spec, &fds)?;
     seccomp::install(spec.seccomp)?;
     let program = exec::Program::prepare(&spec, &mut fds, terminal)?;

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use bottle_init::spec::Spec;
-use rustix::process::{PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use super::{cgroup, spawn};
 use crate::backend::Process;
@@ -60,18 +60,4 @@ fn start(spec: &mut Spec, fds: &mut Vec<OwnedFd>, ids: Ids, own: BorrowedFd<'_>,
     spawn::set_up(&spawned, spec, &borrowed).map_err(failed(&spec.component, "tell it what to do"))?;
     let spawn::Spawned { pid, pidfd, control } = spawned;
     Ok(Process { component: spec.component.clone(), pid, pidfd, control, held: false, stdio })
-}
-
-/// Ends a process that a supervisor left, if it is still the same one.
-pub(in crate::backend) fn end(pid: u32, start_time: u64) -> Result<()> {
-    let Some(number) = i32::try_from(pid).ok().filter(|n| *n > 1).and_then(rustix::process::Pid::from_raw) else { return Ok(()) };
-    let Ok(pidfd) = pidfd_open(number, PidfdFlags::empty()) else { return Ok(()) };
-    // The descriptor names whoever has the number now; only then is it looked at.
-    if crate::store::start_time(pid) != Some(start_time) {
-        return Ok(());
-    }
-    match pidfd_send_signal(&pidfd, Signal::KILL) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(e) => Err(Error::failed(format!("cannot end process {pid}"), e, "`bottle cleanup` tries again")),
-    }
 }

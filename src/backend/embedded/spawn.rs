@@ -13,7 +13,7 @@ use rustix::process::Pid;
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set, set_capabilities};
 
 use crate::backend::ids::{INSIDE, Ids};
-use crate::sys::clone::{ALL, ALL_BUT_NETWORK, Cloned, become_user, drop_groups, into_namespaces};
+use crate::sys::clone::{ALL, ALL_BUT_NETWORK, Cloned, become_user, drop_groups, exit, into_namespaces};
 
 /// A process that is pid 1 of a component.
 #[derive(Debug)]
@@ -32,13 +32,11 @@ const MAPPED: &[u8] = b"m";
 /// Starts a component.
 pub fn spawn(own_executable: BorrowedFd<'_>, ids: Ids, share_network: bool) -> io::Result<Spawned> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-    match into_namespaces(if share_network { ALL_BUT_NETWORK } else { ALL })? {
+    match into_namespaces(if share_network { ALL_BUT_NETWORK } else { ALL }, theirs.as_fd(), &[own_executable])? {
         Cloned::Child => {
-            // Otherwise this copy would keep the socket from ending with the supervisor.
-            drop(ours);
             let error = become_inside(own_executable, theirs.as_fd(), ids);
             // The supervisor hears of it by the end of the socket; there is no other way to say more.
-            std::process::exit(error.raw_os_error().unwrap_or(1));
+            exit(error.raw_os_error().unwrap_or(1))
         }
         Cloned::Parent { pid, pidfd } => {
             drop(theirs);
@@ -81,10 +79,8 @@ fn become_inside(own_executable: BorrowedFd<'_>, control: BorrowedFd<'_>, ids: I
 }
 
 fn try_become_inside(own_executable: BorrowedFd<'_>, control: BorrowedFd<'_>, ids: Ids) -> io::Result<std::convert::Infallible> {
-    bottle_init::sys::die_with_parent()?;
     // A session of its own: what is typed at the operator's terminal does not signal the components.
     rustix::process::setsid()?;
-    // If the supervisor ended before the line above, this is the end of the socket.
     let mut byte = [0; 1];
     if rustix::io::read(control, &mut byte)? != 1 {
         return Err(io::ErrorKind::UnexpectedEof.into());
