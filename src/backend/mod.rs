@@ -103,6 +103,14 @@ pub trait Backend {
     fn undo(&mut self, claim: &mut Claim) -> Vec<Error>;
 }
 
+/// Removes a bottle's workspace, with the agent's changes. On an engine, root may have a part in it.
+pub fn remove_workspace(claim: &Claim) -> Result<()> {
+    match claim.metadata().backend == Kind::Compose.name() {
+        true => compose::emptier::workspace(claim),
+        false => claim.state().remove_tree("workspace"),
+    }
+}
+
 /// What a step has started.
 #[derive(Debug)]
 pub enum Effect {

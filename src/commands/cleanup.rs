@@ -1,9 +1,11 @@
 //! `bottle cleanup`: removes what bottles left whose supervisor was killed. What lives is not touched.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
+use crate::backend::compose::emptier;
 use crate::backend::{self, Kind};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::{Bottles, Claim, Layout, Status, Takeover};
 
 /// Remove what killed bottles left
@@ -22,10 +24,14 @@ pub struct Args {
 
 /// Cleans up. Liveness is the lock that a supervisor holds, never a number in a file.
 pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
-    if !args.dry_run {
-        Claim::sweep_unfinished(layout)?;
-    }
     let mut first = None;
+    let mut tell = |error: Error| {
+        let _ = writeln!(std::io::stderr(), "{error}");
+        first.get_or_insert(error);
+    };
+    if !args.dry_run {
+        unfinished(layout)?.into_iter().for_each(&mut tell);
+    }
     let mut count = 0;
     for entry in Bottles::list(layout)? {
         let crashed = match entry.status {
@@ -44,20 +50,30 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         }
         match entry.end_remains().and_then(|()| clean(layout, &entry.id, crashed && !args.all)) {
             Ok(()) => writeln!(out, "removed {what} {}", entry.id).map_err(super::cannot_write)?,
-            Err(error) => {
-                let _ = writeln!(std::io::stderr(), "{error}");
-                first.get_or_insert(error);
-            }
+            Err(error) => tell(error),
         }
     }
     if args.backend == Some(Kind::Compose) {
         count += strays(args, layout, out)?;
     }
-    if count == 0 {
+    if count == 0 && first.is_none() {
         writeln!(out, "nothing to do").map_err(super::cannot_write)?;
     }
     // Each error was told above; the code says that there was one.
     Ok(first.map_or(0, |error| error.code))
+}
+
+/// Removes half a bottle that a killed start or removal left. An engine empties what its root has made; what is left then is an error each,
+/// and nobody else's affair.
+fn unfinished(layout: &Layout) -> Result<Vec<Error>> {
+    let stuck = Claim::sweep_unfinished(layout)?;
+    if stuck.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut why: BTreeMap<_, _> = stuck.into_iter().filter_map(|(path, e)| Some((path.clone(), emptier::stray(&path, e).err()?))).collect();
+    // What is empty now goes.
+    let left = Claim::sweep_unfinished(layout)?;
+    Ok(left.into_iter().map(|(path, error)| why.remove(&path).unwrap_or(error)).collect())
 }
 
 /// Projects that carry this state directory's label, and that no bottle in it accounts for: somebody has removed its directory.
@@ -91,6 +107,7 @@ fn clean(layout: &Layout, id: &crate::store::Id, keep_logs: bool) -> Result<()> 
         return Err(error);
     }
     if damaged || !keep_logs {
+        backend::remove_workspace(&claim)?;
         return claim.remove();
     }
     crate::timeline::seal(claim.state(), &Default::default())?;

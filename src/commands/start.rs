@@ -148,7 +148,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
             let errors = backend::undo::objects(&mut claim);
             let mut messages = Messages::default();
             errors.iter().for_each(|error| report(error, &mut messages));
-            claim.remove()?;
+            claim.remove().unwrap_or_else(|error| report(&error, &mut messages));
             return Err(error);
         }
     };
@@ -334,7 +334,7 @@ fn tell_changes(claim: &mut Claim, messages: &mut Messages) {
     let Some(place) = claim.metadata().workspace.clone() else { return };
     let result = workspace::changes(&place).and_then(|changes| {
         if changes.list.is_empty() && changes.skipped.is_empty() {
-            claim.state().remove_tree("workspace")?;
+            backend::remove_workspace(claim)?;
             return claim.update(|m| {
                 m.workspace = None;
                 m.objects.retain(|object| !matches!(object, Object::WorkspaceDir(_)));

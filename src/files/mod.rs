@@ -29,7 +29,7 @@ use crate::error::Result;
 pub(crate) use explain::failed;
 pub(crate) use name::component;
 pub(crate) use read::{entries, kind};
-use write::TEMPORARY;
+pub(crate) use write::TEMPORARY;
 pub(crate) use write::random_hex;
 
 /// Mode of what only the operator may read: keys, secrets, logs, state.

@@ -71,14 +71,16 @@ impl Dir {
         opened.map(std::fs::File::from).map_err(|e| failed("create", &self.path.join(name), "openat2", e))
     }
 
-    /// Removes what a crash left unfinished in this directory.
+    /// Removes what a crash left unfinished in this directory. Goes on after an error and reports the first.
     pub fn sweep_unfinished(&self) -> Result<()> {
-        for name in super::entries(self)? {
-            if name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) {
-                self.remove_tree(&name)?;
-            }
-        }
-        Ok(())
+        self.sweep(TEMPORARY).into_iter().map(|(_, error)| Err(error)).collect()
+    }
+
+    /// Removes everything whose name starts so; what is left of it, each with its error.
+    pub(crate) fn sweep(&self, prefix: &str) -> Vec<(OsString, crate::error::Error)> {
+        let names = super::entries(self).unwrap_or_default().into_iter();
+        let unfinished = names.filter(|name| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
+        unfinished.filter_map(|name| self.remove_tree(&name).err().map(|error| (name, error))).collect()
     }
 
     fn put(&self, name: &OsStr, bytes: &[u8], mode: u32, existing: Existing, durability: Durability) -> Result<()> {

@@ -61,7 +61,8 @@ impl Claim {
         let pid = std::process::id();
         let supervisor = Supervisor { pid, start_time: start_time(pid).unwrap_or_default() };
         let _store_lock = lock::store(&store, Sharing::Alone)?;
-        sweep(&store)?;
+        // A tree that cannot be removed is told by `bottle cleanup`, and keeps nobody from starting.
+        sweep(&store);
         let runtimes = layout.existing_runtimes();
         let id = free(&store, &runtimes, &wanted, pinned.is_some())?;
         let objects = vec![Object::RuntimeDir(memory.path().join(id.as_str()))];
@@ -104,11 +105,11 @@ impl Claim {
         Ok(Takeover::Dead(Box::new(Self { id: id.clone(), state, runtime, metadata, damage, store, runtimes, lock })))
     }
 
-    /// Removes what killed claims and removals left unfinished.
-    pub fn sweep_unfinished(layout: &Layout) -> Result<()> {
-        let Some(store) = Dir::open_private(&layout.state)? else { return Ok(()) };
+    /// Removes what killed claims and removals left unfinished. What cannot be removed, each with its error.
+    pub fn sweep_unfinished(layout: &Layout) -> Result<Vec<(PathBuf, Error)>> {
+        let Some(store) = Dir::open_private(&layout.state)? else { return Ok(Vec::new()) };
         let _store_lock = lock::store(&store, Sharing::Alone)?;
-        sweep(&store)
+        Ok(sweep(&store))
     }
 
     /// Keeps other starts from giving out ids, or anything else that all bottles share, until the value is dropped.
@@ -263,13 +264,9 @@ fn appear(store: &Dir, memory: &Dir, hidden: &str, metadata: &Metadata) -> Resul
 }
 
 /// Removes what claims and removals left unfinished. The store's lock is held alone, so none of them is under way.
-fn sweep(store: &Dir) -> Result<()> {
-    for name in crate::files::entries(store)? {
-        if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
-            store.remove_tree(&name)?;
-        }
-    }
-    store.sweep_unfinished()
+fn sweep(store: &Dir) -> Vec<(PathBuf, Error)> {
+    let left = [UNFINISHED, crate::files::TEMPORARY].map(|prefix| store.sweep(prefix));
+    left.into_iter().flatten().map(|(name, error)| (store.path().join(name), error)).collect()
 }
 
 fn hidden_name() -> Result<String> {

@@ -75,6 +75,51 @@ fn a_bottle_whose_supervisor_is_killed_ends_at_once_and_cleanup_removes_the_rest
     }
 }
 
+/// The bottle's own directory.
+fn state(bottle: &Bottle) -> PathBuf {
+    bottle.path().join("state/bottle/shell")
+}
+
+/// Runs bottle as its user, without giving that user what somebody else has made: see [`Bottle::beside`].
+#[track_caller]
+fn beside(bottle: &Bottle, arguments: &[&str]) -> String {
+    let said = bottle.beside(program(), arguments).output().unwrap();
+    assert!(said.status.success() && said.stderr.is_empty(), "{arguments:?}: {said:?}");
+    String::from_utf8(said.stdout).unwrap()
+}
+
+// covers: I04
+#[test]
+fn what_the_engines_root_made_in_the_workspace_is_gone_with_the_bottle() {
+    for engine in engines() {
+        for kill in [false, true] {
+            let bottle = bottle(engine);
+            fs::write(bottle.path().join("work/old"), "old").unwrap();
+            fs::write(bottle.path().join("work/other"), "old").unwrap();
+            // To delete a file is what leaves a node of root's.
+            let mut run = bottle.start(start("rm old; echo new >other; echo rea''dy; while :; do sleep 0.1; done"));
+            run.said("ready\n");
+            send(run.pid(), if kill { libc::SIGKILL } else { libc::SIGTERM });
+            run.wait(TIMEOUT);
+            let ended = run.end_killed();
+            if kill {
+                assert!(state(&bottle).join("workspace/work/work").exists(), "{}: the test has lost its point", engine.name);
+                assert_eq!(beside(&bottle, &["cleanup"]), "removed what is left of shell\n");
+            } else {
+                assert!(!ended.stderr.contains("cannot"), "{}: {}", engine.name, ended.stderr);
+            }
+            assert!(!state(&bottle).join("workspace/work").exists(), "{} {kill}", engine.name);
+            is_gone(Some(engine), &bottle);
+            let changes = beside(&bottle, &["diff", "shell"]);
+            assert!(changes.contains("old") && changes.contains("other"), "{changes}");
+            beside(&bottle, &["cleanup", "--all"]);
+            assert!(!state(&bottle).exists());
+            assert_eq!(beside(&bottle, &["cleanup"]), "nothing to do\n");
+            bottle.run(start("exit 4")).expect(4, "", "");
+        }
+    }
+}
+
 // covers: C09
 #[test]
 fn what_no_bottle_accounts_for_is_found_by_its_label() {

@@ -211,6 +211,39 @@ fn command(bottle: &Bottle, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap())
 }
 
+// covers: I04
+#[test]
+#[expect(clippy::print_stderr, reason = "a skip says what is missing")]
+fn a_tree_that_cannot_be_removed_keeps_nobody_from_starting_and_is_told_by_name() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can make what its user cannot remove");
+        return;
+    }
+    let bottle = User::Ordinary.bottle();
+    let mut killed = bottle.start(start_with(&["--name", "dead"], "echo ready; sleep 1000"));
+    killed.said("ready\n");
+    send(killed.pid(), libc::SIGKILL);
+    killed.wait(TIMEOUT);
+    // As a removal leaves it that was killed. A run through the harness would give it to its user.
+    let stuck = bottle.path().join("state/bottle/.new-0123456789abcdef");
+    fs::create_dir_all(stuck.join("work")).unwrap();
+    fs::write(stuck.join("work/node"), "").unwrap();
+    std::os::unix::fs::chown(&stuck, Some(bottle.user().unwrap()), None).unwrap();
+    assert_eq!(command(&bottle, &["start", "shell", "--yes", "--", "sh", "-c", "exit 6"]), (Some(6), String::new()));
+    let (code, text) = command(&bottle, &["cleanup"]);
+    assert_eq!(code, Some(125), "{text}");
+    let path = stuck.display().to_string();
+    assert!(text.starts_with("removed what is left of dead\n"), "{text}");
+    assert!(
+        text.contains(&format!("error: cannot remove `{path}/work")) && text.contains("EACCES") || text.contains("Permission denied"),
+        "{text}"
+    );
+    assert!(text.contains(&format!("hint:  `sudo rm -r {path}` removes it; other bottles are not concerned\n")), "{text}");
+    fs::remove_dir_all(&stuck).unwrap();
+    assert_eq!(command(&bottle, &["cleanup"]), (Some(0), "nothing to do\n".to_owned()));
+    killed.end_killed();
+}
+
 // covers: L29
 #[rstest]
 fn two_stops_at_once_are_one(#[values(User::Caller, User::Ordinary)] user: User) {

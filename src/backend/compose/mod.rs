@@ -5,6 +5,7 @@
 //! end, exactly as in the embedded backend, whatever becomes of the daemon.
 
 pub mod command;
+pub mod emptier;
 pub mod engine;
 mod join;
 mod objects;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use super::emptier;
 use super::engine::Engine;
 use crate::error::{Error, Result};
 use crate::files::{Dir, PRIVATE};
@@ -47,13 +48,17 @@ pub fn project(project: &str, host: Option<&str>, claim: &mut Claim) -> Result<(
         let found = remove(&engine, &label).map_err(failed)?;
         if !cut_short || Instant::now() > deadline {
             if found == 0 {
-                return Ok(());
+                break;
             }
             continue;
         }
         // There is no event to wait for: what an engine still has in hand, it tells nobody.
         std::thread::sleep(POLL_INTERVAL);
     }
+    // Its container carries the label, too. One that was killed is left for the next attempt: the project is still recorded.
+    let emptied = emptier::work_directory(&engine, project, claim);
+    while remove(&engine, &label).map_err(failed)? > 0 {}
+    emptied
 }
 
 /// Projects of this state directory that no bottle accounts for: `known` are those that do.

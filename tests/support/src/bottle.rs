@@ -124,6 +124,11 @@ impl Bottle {
         self
     }
 
+    /// Who runs it, if that is somebody else than the test.
+    pub fn user(&self) -> Option<u32> {
+        self.user
+    }
+
     /// Runs in this directory instead of an empty one.
     pub fn in_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = directory.into();
