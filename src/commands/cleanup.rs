@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use bottle_contract::Untrusted;
+
 use crate::backend::compose::emptier;
 use crate::backend::{self, Kind};
 use crate::error::{Error, Result};
@@ -49,7 +51,8 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
             continue;
         }
         match entry.end_remains().and_then(|()| clean(layout, &entry.id, crashed && !args.all)) {
-            Ok(()) => writeln!(out, "removed {what} {}", entry.id).map_err(super::cannot_write)?,
+            Ok(None) => writeln!(out, "removed {what} {}", entry.id).map_err(super::cannot_write)?,
+            Ok(Some(kept)) => writeln!(out, "{kept}").map_err(super::cannot_write)?,
             Err(error) => tell(error),
         }
     }
@@ -96,19 +99,24 @@ fn strays(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<usize> {
     Ok(strays.len())
 }
 
-/// Undoes what a dead bottle made; its logs stay unless it is removed as a whole.
-fn clean(layout: &Layout, id: &crate::store::Id, keep_logs: bool) -> Result<()> {
-    let Takeover::Dead(mut claim) = Claim::take_over(layout, id)? else { return Ok(()) };
+/// Undoes what a dead bottle made; its logs and the agent's work stay unless it is removed as a whole. What was kept for want of a record,
+/// as a sentence.
+fn clean(layout: &Layout, id: &crate::store::Id, keep_logs: bool) -> Result<Option<String>> {
+    let Takeover::Dead(mut claim) = Claim::take_over(layout, id)? else { return Ok(None) };
     // Its supervisor may have been killed while it replaced a file. Nobody else writes here: the claim is ours.
     claim.state().sweep_unfinished()?;
-    let damaged = claim.damage().is_some();
+    let damage = claim.damage().map(|error| error.cause.clone());
     let errors = backend::undo::objects(&mut claim);
     if let Some(error) = errors.into_iter().next() {
         return Err(error);
     }
-    if damaged || !keep_logs {
+    if let (Some(damage), Some(work), true) = (&damage, claim.work(), keep_logs) {
+        let work = Untrusted::new(work.as_os_str().as_encoded_bytes());
+        return Ok(Some(format!("kept the agent's work of {id} in {work}: its metadata cannot be read ({damage})")));
+    }
+    if damage.is_some() || !keep_logs {
         backend::remove_workspace(&claim)?;
-        return claim.remove();
+        return claim.remove().map(|()| None);
     }
     crate::timeline::seal(claim.state(), &Default::default())?;
     claim.update(|m| {
@@ -119,5 +127,6 @@ fn clean(layout: &Layout, id: &crate::store::Id, keep_logs: bool) -> Result<()> 
             message: Some("its supervisor was killed".into()),
             ended: crate::clock::now(),
         });
-    })
+    })?;
+    Ok(None)
 }

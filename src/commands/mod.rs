@@ -60,7 +60,11 @@ fn workspace(layout: &Layout, id: &str) -> Result<Workspace> {
     let metadata = match (entry.metadata, entry.status) {
         (Some(metadata), _) => metadata,
         (None, Status::Unreadable(why)) => {
-            return Err(Error::failed(format!("bottle `{id}` cannot be read"), why, "`bottle cleanup` removes what is left of it"));
+            return Err(Error::failed(
+                format!("bottle `{id}` cannot be read"),
+                why,
+                "the agent's work is in `workspace` below its state directory",
+            ));
         }
         (None, _) => return Err(Error::failed(format!("bottle `{id}` cannot be read"), "it is just starting", "try again")),
     };

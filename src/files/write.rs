@@ -19,10 +19,14 @@ enum Existing {
     Replace,
 }
 
-/// Whether the call returns before or after the bytes are on the disk.
+/// What is on the disk when the call returns.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Durability {
+    /// The file and its name.
     Synced,
+    /// The file, so that its name can never lead to half of it.
+    Whole,
+    /// Perhaps nothing.
     Buffered,
 }
 
@@ -41,6 +45,11 @@ impl Dir {
     /// Like [`Dir::replace`], but a power cut may lose it: for what means nothing after a reboot. A crash of the program loses nothing.
     pub fn replace_unsynced(&self, name: impl AsRef<OsStr>, bytes: &[u8], mode: u32) -> Result<()> {
         self.put(name.as_ref(), bytes, mode, Existing::Replace, Durability::Buffered)
+    }
+
+    /// Like [`Dir::replace`], but a power cut may bring the old file back. It never leaves an empty one.
+    pub fn replace_whole(&self, name: impl AsRef<OsStr>, bytes: &[u8], mode: u32) -> Result<()> {
+        self.put(name.as_ref(), bytes, mode, Existing::Replace, Durability::Whole)
     }
 
     /// Like [`Dir::replace`], with the bytes of a reader.
@@ -95,7 +104,7 @@ impl Dir {
         }
         match durability {
             Durability::Synced => self.sync(),
-            Durability::Buffered => Ok(()),
+            Durability::Whole | Durability::Buffered => Ok(()),
         }
     }
 
@@ -140,7 +149,7 @@ fn fill(fd: &OwnedFd, mut bytes: &[u8], mode: u32, durability: Durability) -> Re
     }
     rustix::fs::fchmod(fd, Mode::from_raw_mode(mode)).map_err(|e| ("fchmod", e))?;
     match durability {
-        Durability::Synced => rustix::fs::fsync(fd).map_err(|e| ("fsync", e)),
+        Durability::Synced | Durability::Whole => rustix::fs::fsync(fd).map_err(|e| ("fsync", e)),
         Durability::Buffered => Ok(()),
     }
 }

@@ -153,6 +153,14 @@ impl Claim {
         self.state.subdir(LOGS)
     }
 
+    /// Where the agent's work is, if there is a trace of any. It is asked for where the record cannot tell.
+    pub fn work(&self) -> Option<PathBuf> {
+        let workspace = self.state.open_subdir("workspace").ok()?;
+        let has_some =
+            |name: &&str| workspace.open_subdir(name).and_then(|dir| crate::files::entries(&dir)).is_ok_and(|names| !names.is_empty());
+        ["upper", "copy"].iter().find(has_some).map(|name| workspace.path().join(name))
+    }
+
     /// What is recorded.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
@@ -173,11 +181,14 @@ impl Claim {
         self.update(|metadata| metadata.objects.retain(|other| other != object))
     }
 
-    /// Changes what is recorded; a reader sees all of the change or nothing.
+    /// Changes what is recorded; a reader sees all of the change or nothing. A damaged record stays as it is: it may be all that leads to
+    /// the agent's work.
     pub fn update(&mut self, change: impl FnOnce(&mut Metadata)) -> Result<()> {
         let mut changed = self.metadata.clone();
         change(&mut changed);
-        changed.write(&self.state)?;
+        if self.damage.is_none() {
+            changed.write(&self.state)?;
+        }
         self.metadata = changed;
         Ok(())
     }

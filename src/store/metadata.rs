@@ -164,19 +164,26 @@ impl Metadata {
         Self::parse(&dir.read_bounded(FILE, MAX_METADATA_BYTES)?, id)
     }
 
-    /// Replaces the file. Not synced: after a crash of the program the kernel still has it, and after a crash of the machine nothing that
-    /// it names exists.
+    /// Replaces the file. Not synced while the bottle starts: after a crash of the program the kernel still has it, and after a crash of
+    /// the machine nothing that it names exists. From then on it leads to the agent's work.
     pub(super) fn write(&self, dir: &Dir) -> Result<()> {
         let mut text = serde_json::to_vec_pretty(self)
             .map_err(|e| Error::failed("cannot record what is made for this bottle", e, "use paths that are plain UTF-8 text"))?;
         text.push(b'\n');
-        dir.replace_unsynced(FILE, &text, PRIVATE)
+        match self.phase {
+            Phase::Starting => dir.replace_unsynced(FILE, &text, PRIVATE),
+            Phase::Running | Phase::Stopping | Phase::Ended => dir.replace_whole(FILE, &text, PRIVATE),
+        }
     }
 
     /// Reads metadata of the bottle `id` from text.
     pub fn parse(text: &[u8], id: &Id) -> Result<Self> {
         let broken = |cause: String| {
-            Error::failed(format!("the metadata of `{id}` is unreadable"), cause, "`bottle cleanup` removes what is left of it")
+            Error::failed(
+                format!("the metadata of `{id}` is unreadable"),
+                cause,
+                "`bottle cleanup` removes what is left of it, and keeps the agent's work",
+            )
         };
         let versioned: Versioned = serde_json::from_slice(text).map_err(|e| broken(e.to_string()))?;
         if versioned.version != VERSION {

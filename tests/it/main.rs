@@ -27,6 +27,7 @@ mod programs;
 mod store;
 mod store_damage;
 mod store_holder;
+mod store_work;
 mod support;
 mod tidy;
 mod timeline;

@@ -1,0 +1,94 @@
+//! The agent's work outlives whatever becomes of its record, the disk and the state directory.
+
+use std::fs;
+use std::process::Command;
+
+use bottle::commands::cleanup;
+use bottle::manifest::model::WorkspaceMode;
+use bottle::store::{Claim, Phase, Status, Workspace};
+
+use crate::store::Home;
+use crate::support::{has, layout, place, said};
+
+/// Cleans up: its code, and what it said on its output.
+pub(crate) fn clean(home: &Home, arguments: &cleanup::Args) -> (u8, String) {
+    let mut out = Vec::new();
+    let code = cleanup::run(arguments, &home.layout, &mut out).unwrap();
+    (code, String::from_utf8(out).unwrap())
+}
+
+pub(crate) const PLAIN: cleanup::Args = cleanup::Args { dry_run: false, all: false, backend: None };
+pub(crate) const ALL: cleanup::Args = cleanup::Args { dry_run: false, all: true, backend: None };
+
+/// A bottle that was killed while its agent worked: in an overlay, `made` is its work.
+pub(crate) fn killed_at_work(home: &Home, name: &str) {
+    let mut claim = home.claim(name);
+    let source = home.disk.path().join("tree");
+    fs::create_dir_all(&source).unwrap();
+    let upper = home.state(name).join("workspace/upper");
+    fs::create_dir_all(&upper).unwrap();
+    fs::write(upper.join("made"), "work").unwrap();
+    let workspace = Workspace { mode: WorkspaceMode::Overlay, source, dir: upper, since: 0, copied: 0 };
+    claim.update(|m| (m.workspace, m.phase) = (Some(workspace), Phase::Running)).unwrap();
+}
+
+// covers: I15
+#[test]
+fn a_broken_record_does_not_cost_the_agents_work() {
+    for broken in ["", "{", "garbage"] {
+        let home = Home::new();
+        killed_at_work(&home, "web");
+        let record = home.state("web").join("metadata.json");
+        fs::write(&record, broken).unwrap();
+        let upper = home.state("web").join("workspace/upper");
+        // Again and again: it is not forgotten, either.
+        for _ in 0..2 {
+            let (code, text) = clean(&home, &PLAIN);
+            let sentence = format!("kept the agent's work of web in {}: its metadata cannot be read (", upper.display());
+            assert!(code == 0 && text.starts_with(&sentence), "{text}");
+            assert_eq!(fs::read_to_string(upper.join("made")).unwrap(), "work");
+            assert_eq!(fs::read_to_string(&record).unwrap(), broken);
+        }
+        assert!(matches!(&home.statuses()[..], [(name, Status::Unreadable(_))] if name == "web"));
+        assert!(crate::support::names(home.layout.open_runtime().unwrap().path()).is_empty());
+    }
+}
+
+// covers: I15
+#[test]
+fn a_broken_record_without_work_is_removed() {
+    let home = Home::new();
+    drop(home.claim("web"));
+    fs::write(home.state("web").join("metadata.json"), "").unwrap();
+    assert_eq!(clean(&home, &PLAIN), (0, "removed what is left of web\n".to_owned()));
+    assert_eq!(home.statuses(), []);
+}
+
+// covers: I15
+#[test]
+fn the_record_of_a_bottle_at_work_is_on_the_disk_before_it_has_its_name() {
+    if !has("strace") {
+        return;
+    }
+    let home = Home::new();
+    let traced = Command::new("strace")
+        .args(["-f", "-qq", "-y", "-e", "trace=fsync,rename,renameat,renameat2", "-o", "/dev/stdout"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "store_work::child_works", "--ignored"])
+        .env("BOTTLE_TEST_PLACE", home.disk.path())
+        .env("BOTTLE_TEST_MEMORY", home.memory.path())
+        .output()
+        .unwrap();
+    let text = said(&traced);
+    let calls: Vec<&str> = text.lines().filter(|line| line.contains(".unfinished-")).collect();
+    let last = calls.iter().rposition(|line| line.contains("rename") && line.contains("metadata.json")).expect(&text);
+    assert!(last > 0 && calls[last - 1].contains("fsync("), "{text}");
+}
+
+#[test]
+#[ignore = "run by the_record_of_a_bottle_at_work_is_on_the_disk_before_it_has_its_name"]
+fn child_works() {
+    let memory = std::path::PathBuf::from(std::env::var_os("BOTTLE_TEST_MEMORY").unwrap());
+    let mut claim = Claim::new(&layout(&place(), &memory), "web", None).unwrap();
+    claim.update(|m| m.phase = Phase::Running).unwrap();
+}
