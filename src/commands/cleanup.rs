@@ -6,6 +6,7 @@ use std::io::Write;
 use bottle_contract::Untrusted;
 
 use crate::backend::compose::emptier;
+use crate::backend::undo::Directory;
 use crate::backend::{self, Kind};
 use crate::error::{Error, Result};
 use crate::store::{Bottles, Claim, Layout, Status, Takeover};
@@ -106,7 +107,9 @@ fn clean(layout: &Layout, id: &crate::store::Id, keep_logs: bool) -> Result<Opti
     // Its supervisor may have been killed while it replaced a file. Nobody else writes here: the claim is ours.
     claim.state().sweep_unfinished()?;
     let damage = claim.damage().map(|error| error.cause.clone());
-    let errors = backend::undo::objects(&mut claim);
+    // What a broken record leads to is not known before it is undone.
+    let directory = if keep_logs { Directory::Kept } else { Directory::Removed };
+    let errors = backend::undo::objects(&mut claim, directory);
     if let Some(error) = errors.into_iter().next() {
         return Err(error);
     }

@@ -145,7 +145,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         Ok(ended) => ended,
         Err(error) => {
             // Nothing was started: the failure itself is all there is to keep.
-            let errors = backend::undo::objects(&mut claim);
+            let errors = backend::undo::objects(&mut claim, backend::undo::Directory::Removed);
             let mut messages = Messages::default();
             errors.iter().for_each(|error| report(error, &mut messages));
             claim.remove().unwrap_or_else(|error| report(&error, &mut messages));

@@ -210,10 +210,14 @@ impl Claim {
         let _store_lock = lock::store(&self.store, Sharing::Alone)?;
         let hidden = hidden_name()?;
         // Renamed first: nobody finds half a bottle, and what a crash leaves here is swept by the next claim.
-        rustix::fs::renameat(&self.store, self.id.as_str(), &self.store, &hidden)
-            .map_err(|e| failed("remove", &self.store.path().join(self.id.as_str()), "renameat", e))?;
+        let name = match rustix::fs::renameat(&self.store, self.id.as_str(), &self.store, &hidden) {
+            Ok(()) => hidden.as_str(),
+            // A longer name can need a block of its own: rather half a bottle for a moment than none removed.
+            Err(Errno::NOSPC | Errno::DQUOT) => self.id.as_str(),
+            Err(e) => return Err(failed("remove", &self.store.path().join(self.id.as_str()), "renameat", e)),
+        };
         drop(self.lock);
-        self.store.remove_tree(&hidden)
+        self.store.remove_tree(name)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The agent's work outlives whatever becomes of its record, the disk and the state directory.
 
 use std::fs;
+use std::io::Write;
 use std::process::Command;
 
 use bottle::commands::cleanup;
@@ -8,7 +9,7 @@ use bottle::manifest::model::WorkspaceMode;
 use bottle::store::{Claim, Phase, Status, Workspace};
 
 use crate::store::Home;
-use crate::support::{has, layout, place, said};
+use crate::support::{has, layout, memory, names, on_small_tmpfs, place, said};
 
 /// Cleans up: its code, and what it said on its output.
 pub(crate) fn clean(home: &Home, arguments: &cleanup::Args) -> (u8, String) {
@@ -50,7 +51,7 @@ fn a_broken_record_does_not_cost_the_agents_work() {
             assert_eq!(fs::read_to_string(&record).unwrap(), broken);
         }
         assert!(matches!(&home.statuses()[..], [(name, Status::Unreadable(_))] if name == "web"));
-        assert!(crate::support::names(home.layout.open_runtime().unwrap().path()).is_empty());
+        assert!(names(home.layout.open_runtime().unwrap().path()).is_empty());
     }
 }
 
@@ -91,4 +92,53 @@ fn child_works() {
     let memory = std::path::PathBuf::from(std::env::var_os("BOTTLE_TEST_MEMORY").unwrap());
     let mut claim = Claim::new(&layout(&place(), &memory), "web", None).unwrap();
     claim.update(|m| m.phase = Phase::Running).unwrap();
+}
+
+// covers: I13
+#[test]
+fn a_full_disk_does_not_stand_in_the_way_of_a_removal() {
+    for test in ["store_work::child_removes_all", "store_work::child_removes_the_rest"] {
+        let disk = memory();
+        let output = on_small_tmpfs(test, "size=512k", disk.path());
+        assert!(output.status.success(), "{}", said(&output));
+    }
+}
+
+/// Takes all the room that there is.
+fn fill(place: &std::path::Path) {
+    let mut file = fs::File::create(place.join("filler")).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    assert!(fs::write(place.join("more"), [1; 4096]).is_err());
+}
+
+/// A home on the small disk, with a bottle that was killed.
+fn full() -> Home {
+    let (disk, memory) = (tempfile::Builder::new().tempdir_in(place()).unwrap(), memory());
+    let layout = layout(disk.path(), memory.path());
+    let home = Home { disk, memory, layout };
+    killed_at_work(&home, "web");
+    fill(&place());
+    home
+}
+
+#[test]
+#[ignore = "run by a_full_disk_does_not_stand_in_the_way_of_a_removal"]
+fn child_removes_all() {
+    let home = full();
+    assert_eq!(clean(&home, &ALL), (0, "removed what is left of web\n".to_owned()));
+    assert_eq!(names(&home.layout.state), [".lock"]);
+    assert!(names(home.layout.open_runtime().unwrap().path()).is_empty());
+}
+
+#[test]
+#[ignore = "run by a_full_disk_does_not_stand_in_the_way_of_a_removal"]
+fn child_removes_the_rest() {
+    let home = full();
+    // Its end cannot be recorded, but its keys go.
+    assert_eq!(clean(&home, &PLAIN), (125, String::new()));
+    assert!(names(home.layout.open_runtime().unwrap().path()).is_empty());
+    fs::remove_file(place().join("filler")).unwrap();
+    assert_eq!(clean(&home, &PLAIN), (0, "removed what is left of web\n".to_owned()));
+    assert_eq!(home.statuses(), [("web".into(), Status::Ended)]);
+    assert_eq!(fs::read_to_string(home.state("web").join("workspace/upper/made")).unwrap(), "work");
 }

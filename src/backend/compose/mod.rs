@@ -392,7 +392,7 @@ impl Backend for Compose<'_> {
             // Nothing is under way at the engine.
             errors.extend(claim.update(|m| m.phase = crate::store::Phase::Stopping).err());
         }
-        errors.extend(super::undo::objects(claim));
+        errors.extend(super::undo::objects(claim, super::undo::Directory::Kept));
         errors
     }
 }

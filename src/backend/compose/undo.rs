@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::emptier;
 use super::engine::Engine;
+use crate::backend::undo::Directory;
 use crate::error::{Error, Result};
 use crate::files::{Dir, PRIVATE};
 use crate::render::compose::{COMPONENT_LABEL, PROJECT_LABEL, STATE_LABEL};
@@ -36,13 +37,15 @@ const KINDS: [(&str, &[&str], &[&str]); 3] = [
     ("volume", &["volume", "ls", "--quiet"], &["volume", "rm", "--force"]),
 ];
 
-/// Removes a project, once its logs are kept.
-pub fn project(project: &str, host: Option<&str>, claim: &mut Claim) -> Result<()> {
+/// Removes a project, once its logs are kept where they are to stay.
+pub fn project(project: &str, host: Option<&str>, claim: &mut Claim, directory: Directory) -> Result<()> {
     let engine = Engine::of(host);
     let failed = |e: std::io::Error| unreachable(project, &e);
     let label = format!("label={PROJECT_LABEL}={project}");
     let cut_short = claim.metadata().phase == Phase::Starting;
-    keep_logs(&engine, &label, claim.state())?;
+    if directory == Directory::Kept {
+        keep_logs(&engine, &label, claim.state())?;
+    }
     let deadline = Instant::now() + LATE_OBJECT_TIMEOUT;
     loop {
         let found = remove(&engine, &label).map_err(failed)?;

@@ -231,6 +231,6 @@ impl Backend for Embedded<'_> {
 
     fn undo(&mut self, claim: &mut Claim) -> Vec<Error> {
         self.listeners.clear();
-        super::undo::objects(claim)
+        super::undo::objects(claim, super::undo::Directory::Kept)
     }
 }
