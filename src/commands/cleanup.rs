@@ -9,7 +9,7 @@ use crate::backend::compose::emptier;
 use crate::backend::undo::Directory;
 use crate::backend::{self, Kind};
 use crate::error::{Error, Result};
-use crate::store::{Bottles, Claim, Layout, Status, Takeover};
+use crate::store::{Bottles, Claim, Forgotten, Layout, Status, Takeover};
 
 /// Remove what killed bottles left
 #[derive(Clone, Debug, clap::Args)]
@@ -54,6 +54,17 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         match entry.end_remains().and_then(|()| clean(layout, &entry.id, crashed && !args.all)) {
             Ok(None) => writeln!(out, "removed {what} {}", entry.id).map_err(super::cannot_write)?,
             Ok(Some(kept)) => writeln!(out, "{kept}").map_err(super::cannot_write)?,
+            Err(error) => tell(error),
+        }
+    }
+    for forgotten in Forgotten::list(layout)? {
+        count += 1;
+        if args.dry_run {
+            writeln!(out, "would remove what is in memory of {}", forgotten.id).map_err(super::cannot_write)?;
+            continue;
+        }
+        match forgotten.remove() {
+            Ok(()) => writeln!(out, "removed what was in memory of {}", forgotten.id).map_err(super::cannot_write)?,
             Err(error) => tell(error),
         }
     }

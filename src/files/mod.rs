@@ -119,6 +119,12 @@ impl Dir {
         Self { path, ..self }
     }
 
+    /// The same directory once more.
+    pub(crate) fn again(&self) -> Result<Self> {
+        let fd = rustix::io::fcntl_dupfd_cloexec(&self.fd, 0).map_err(|e| failed("open", &self.path, "fcntl", e))?;
+        Ok(Self { fd, path: self.path.clone() })
+    }
+
     /// Where it was when it was opened.
     pub fn path(&self) -> &Path {
         &self.path

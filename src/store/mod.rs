@@ -9,6 +9,7 @@ mod id;
 mod layout;
 mod list;
 mod lock;
+mod memory;
 mod metadata;
 mod process;
 
@@ -17,5 +18,6 @@ pub use holder::Holder;
 pub use id::Id;
 pub use layout::{Facts, Layout};
 pub use list::{Bottles, Entry, Status};
+pub use memory::Forgotten;
 pub use metadata::{Exit, Metadata, Object, Phase, Supervisor, Workspace};
 pub use process::{boot_id, end as end_process, start_time};

@@ -142,3 +142,38 @@ fn child_removes_the_rest() {
     assert_eq!(home.statuses(), [("web".into(), Status::Ended)]);
     assert_eq!(fs::read_to_string(home.state("web").join("workspace/upper/made")).unwrap(), "work");
 }
+
+// covers: I14
+#[test]
+fn keys_in_memory_are_found_without_the_state_directory() {
+    for all in [false, true] {
+        let home = Home::new();
+        let claim = home.claim("web");
+        claim.runtime().unwrap().write_new("key.pem", b"key", 0o600).unwrap();
+        drop((claim, home.claim("other")));
+        // By hand: one bottle's directory, or that of all.
+        fs::remove_dir_all(if all { home.layout.state.clone() } else { home.state("web") }).unwrap();
+        let dry = cleanup::Args { dry_run: true, ..PLAIN };
+        let of = |verb: &str| {
+            let other = if all { format!("{verb} in memory of other\n") } else { format!("{} left of other\n", verb.replace("was", "is")) };
+            let web = format!("{verb} in memory of web\n");
+            (0, other + &web)
+        };
+        assert_eq!(clean(&home, &dry), of("would remove what is"));
+        assert_eq!(clean(&home, &PLAIN), of("removed what was"));
+        assert_eq!(names(home.layout.open_runtime().unwrap().path()), Vec::<String>::new());
+        assert_eq!(clean(&home, &PLAIN), (0, "nothing to do\n".to_owned()));
+    }
+}
+
+// covers: I14
+#[test]
+fn keys_of_a_bottle_that_runs_without_its_state_directory_stay() {
+    let home = Home::new();
+    let claim = home.claim("web");
+    fs::remove_dir_all(home.state("web")).unwrap();
+    assert_eq!(clean(&home, &PLAIN), (125, String::new()));
+    assert!(claim.runtime().unwrap().path().is_dir());
+    drop(claim);
+    assert_eq!(clean(&home, &PLAIN), (0, "removed what was in memory of web\n".to_owned()));
+}
