@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use rustix::fs::Mode;
 
 use crate::commands::{
     apply, audit, check, cleanup, completions, diff, doctor, explain, images, info, init, list, logs, man, schema, start, stop,
@@ -51,6 +52,7 @@ pub fn definition() -> clap::Command {
 
 /// Runs bottle, and returns its exit code. Only this function prints errors.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    keep_own_rights();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -70,6 +72,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
             error.code
         }
     }
+}
+
+/// A umask that takes the owner's own rights would make what bottle itself cannot read again. What others may do is left to it.
+fn keep_own_rights() {
+    let mask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    rustix::process::umask(mask - Mode::RWXU);
 }
 
 fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {

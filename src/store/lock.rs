@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::files::{Dir, PRIVATE, failed};
+use crate::files::{Dir, PRIVATE, chmod_by_descriptor, failed};
 
 /// The lock of a bottle, in its state directory; held for its life.
 pub(super) const OF_BOTTLE: &str = "lock";
@@ -60,20 +60,49 @@ pub(super) fn fresh(bottle: &Dir) -> Result<File> {
 
 /// Takes the lock of a bottle, if nobody holds it. Hold the store's lock alone, or a reader may be taken for the holder.
 pub(super) fn take(bottle: &Dir) -> Result<Option<File>> {
+    make_readable(bottle, OF_BOTTLE);
     let file = bottle.open_file(OF_BOTTLE)?;
     Ok(attempt(bottle, OF_BOTTLE, &file, FlockOperation::NonBlockingLockExclusive)?.then_some(file))
 }
 
 /// True when somebody holds the lock of a bottle. Hold the store's lock with the readers.
 pub(super) fn is_held(bottle: &Dir) -> Result<bool> {
+    make_readable(bottle, OF_BOTTLE);
     let file = bottle.open_file(OF_BOTTLE)?;
     Ok(!attempt(bottle, OF_BOTTLE, &file, FlockOperation::NonBlockingLockShared)?)
 }
 
+/// Opens the lock, and makes it if it is missing: with its mode under any umask.
 fn open(dir: &Dir, name: &str) -> Result<File> {
-    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NONBLOCK;
-    let opened = dir.beneath(name.as_ref(), flags, Mode::from_raw_mode(PRIVATE));
-    opened.map(File::from).map_err(|e| failed("open", &dir.path().join(name), "openat2", e))
+    let failed = |e| failed("open", &dir.path().join(name), "openat2", e);
+    let opened = |flags| dir.beneath(name.as_ref(), flags | OFlags::RDWR | OFlags::NONBLOCK, Mode::from_raw_mode(PRIVATE));
+    loop {
+        match opened(OFlags::CREATE | OFlags::EXCL) {
+            Ok(file) => {
+                rustix::fs::fchmod(&file, Mode::from_raw_mode(PRIVATE)).map_err(failed)?;
+                return Ok(file.into());
+            }
+            Err(Errno::EXIST) => {}
+            Err(e) => return Err(failed(e)),
+        }
+        make_readable(dir, name);
+        match opened(OFlags::empty()) {
+            // Removed meanwhile.
+            Err(Errno::NOENT) => {}
+            opened => return opened.map(File::from).map_err(failed),
+        }
+    }
+}
+
+/// Gives a lock its mode that was made under a umask which takes the owner's own rights, or is being made so. What is no file of ours is
+/// left as it is: opening it tells why.
+fn make_readable(dir: &Dir, name: &str) {
+    let Ok(held) = dir.beneath(name.as_ref(), OFlags::PATH, Mode::empty()) else { return };
+    let Ok(stat) = rustix::fs::fstat(&held) else { return };
+    let is_ours = stat.st_uid == rustix::process::geteuid().as_raw();
+    if is_ours && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_mode & PRIVATE != PRIVATE {
+        let _ = chmod_by_descriptor(&held, PRIVATE);
+    }
 }
 
 fn attempt(dir: &Dir, name: &str, file: &File, operation: FlockOperation) -> Result<bool> {

@@ -38,6 +38,36 @@ fn nothing_of_the_launch_reaches_the_agent(#[values(User::Caller, User::Ordinary
     });
 }
 
+// covers: I16
+#[rstest]
+fn what_is_made_under_any_umask_can_be_used_under_any_other(
+    #[values(User::Caller, User::Ordinary)] user: User,
+    #[values(("777", "022"), ("777", "777"), ("700", "022"))] masks: (&str, &str),
+) {
+    let bottle = user.shell();
+    let run = |mask: &str, arguments: &[&str]| {
+        let words = arguments.iter().map(Into::into).collect();
+        bottle.run(through(&format!("umask {mask}; exec \"$0\" \"$@\""), words))
+    };
+    let started = run(masks.0, &["start", "shell", "--yes", "--", "sh", "-c", "mkdir dir && echo made >dir/file"]);
+    assert_eq!(started.ending, Ending::Code(0), "{}", started.stderr);
+    for arguments in [
+        &["list"][..],
+        &["logs", "shell"],
+        &["diff", "shell"],
+        &["audit", "verify", "shell"],
+        &["apply", "shell"],
+        &["cleanup"],
+        &["start", "shell", "--yes", "--", "cat", "dir/file"],
+        &["cleanup", "--all"],
+    ] {
+        let ended = run(masks.1, arguments);
+        assert_eq!((ended.ending, ended.stderr.as_str()), (Ending::Code(0), ""), "{masks:?} {arguments:?}: {}", ended.stdout);
+    }
+    let left = fs::read_dir(bottle.path().join("state/bottle")).unwrap().filter_map(Result::ok).map(|entry| entry.file_name());
+    assert_eq!(left.collect::<Vec<_>>(), [".lock"]);
+}
+
 // covers: L20
 #[rstest]
 fn a_parent_that_ignores_the_ends_of_children_changes_nothing(#[values(User::Caller, User::Ordinary)] user: User) {

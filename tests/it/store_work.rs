@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use bottle::commands::cleanup;
@@ -176,4 +177,18 @@ fn keys_of_a_bottle_that_runs_without_its_state_directory_stay() {
     assert!(claim.runtime().unwrap().path().is_dir());
     drop(claim);
     assert_eq!(clean(&home, &PLAIN), (0, "removed what was in memory of web\n".to_owned()));
+}
+
+// covers: I16
+#[test]
+fn a_lock_that_a_umask_has_closed_is_opened_again() {
+    let home = Home::new();
+    killed_at_work(&home, "web");
+    for lock in [home.layout.state.join(".lock"), home.state("web").join("lock")] {
+        fs::set_permissions(&lock, fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    // Root opens anything: the modes are asked for.
+    assert_eq!(home.statuses(), [("web".into(), Status::Crashed)]);
+    assert_eq!([".lock", "web/lock"].map(|name| crate::support::mode(&home.layout.state.join(name))), [0o600; 2]);
+    assert_eq!(clean(&home, &PLAIN), (0, "removed what is left of web\n".to_owned()));
 }
