@@ -63,7 +63,13 @@ pub struct Layout {
     pub images: PathBuf,
     /// Where secrets and keys may live, best first: the first that is in memory and safe is taken.
     pub runtime: Vec<PathBuf>,
+    /// The last of these is below it, in a directory where anybody may take a name first. One of ours beside it, with a dot and random
+    /// digits behind, serves as well.
+    pub shared: Option<PathBuf>,
 }
+
+/// Random digits behind a name that is taken: no more fit before the path of a socket, and making a directory is exclusive.
+const DIGITS: usize = 6;
 
 impl Layout {
     /// The layout that `facts` lead to.
@@ -93,13 +99,14 @@ impl Layout {
         if facts.uid == 0 {
             bases.push(PathBuf::from("/run/bottle"));
         }
-        bases.push(PathBuf::from(format!("/dev/shm/bottle-{}", facts.uid)));
+        let shared = PathBuf::from(format!("/dev/shm/bottle-{}", facts.uid));
+        bases.push(shared.clone());
         bases.dedup();
         // Two state directories never share a runtime directory: the same id in both is two bottles.
         // Short, for the paths of sockets; with a dot, so that it is no id.
         let own = format!("s.{}", &sha256_hex(state.as_os_str().as_encoded_bytes())[..8]);
         let runtime = bases.into_iter().map(|base| base.join(&own)).collect();
-        Ok(Self { config, state, images, runtime })
+        Ok(Self { config, state, images, runtime, shared: Some(shared) })
     }
 
     /// The layout of this process' environment.
@@ -116,8 +123,8 @@ impl Layout {
     /// missing. Never a directory on a disk.
     pub fn open_runtime(&self) -> Result<Dir> {
         let mut refused = Vec::new();
-        for path in &self.runtime {
-            match usable(path) {
+        for path in self.runtime.iter().cloned().chain(self.places_of_ours()).chain(self.new_place()) {
+            match usable(&path) {
                 Ok(dir) => return Ok(dir),
                 Err(why) => refused.push(format!("{}: {why}", Untrusted::new(path.as_os_str().as_encoded_bytes()))),
             }
@@ -131,7 +138,30 @@ impl Layout {
 
     /// Where the runtime directory of `id` may be, for whoever looks for what a crash left.
     pub(super) fn existing_runtimes(&self) -> Vec<Dir> {
-        self.runtime.iter().filter_map(|path| Dir::open_private(path).ok().flatten()).collect()
+        self.runtime.iter().cloned().chain(self.places_of_ours()).filter_map(|path| Dir::open_private(&path).ok().flatten()).collect()
+    }
+
+    /// The directories that an earlier start made because the shared name was taken.
+    fn places_of_ours(&self) -> Vec<PathBuf> {
+        let (Some(shared), Some(own)) = (&self.shared, self.runtime.last().and_then(|path| path.file_name())) else { return Vec::new() };
+        let (Some(parent), Some(name)) = (shared.parent(), shared.file_name()) else { return Vec::new() };
+        let begins = format!("{}.", name.to_string_lossy());
+        let is_ours = |path: &PathBuf| {
+            let uid = rustix::process::geteuid().as_raw();
+            std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir() && std::os::unix::fs::MetadataExt::uid(&meta) == uid)
+        };
+        let entries = std::fs::read_dir(parent).into_iter().flatten().filter_map(Result::ok);
+        let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&begins)).map(|entry| entry.path());
+        let mut places: Vec<PathBuf> = named.filter(is_ours).map(|path| path.join(own)).collect();
+        places.sort();
+        places
+    }
+
+    /// A name beside the shared one that nobody has taken yet.
+    fn new_place(&self) -> Option<PathBuf> {
+        let own = self.runtime.last()?.file_name()?;
+        let digits = crate::files::random_hex().ok()?;
+        Some(PathBuf::from(format!("{}.{}", self.shared.as_ref()?.to_str()?, &digits[..DIGITS])).join(own))
     }
 }
 

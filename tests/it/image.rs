@@ -56,7 +56,7 @@ impl Lab {
 
     fn layout(&self) -> Layout {
         let at = |name: &str| self.directory.path().join(name);
-        Layout { config: at("config"), state: at("state"), images: at("images"), runtime: Vec::new() }
+        Layout { config: at("config"), state: at("state"), images: at("images"), runtime: Vec::new(), shared: None }
     }
 
     /// An archive as `docker save` writes it; `lie` is what the configuration says of the first layer's digest.

@@ -55,7 +55,7 @@ impl Lab {
 
     pub(crate) fn layout(&self) -> Layout {
         let at = |name: &str| self.directory.path().join(name);
-        Layout { config: at("config"), state: at("state"), images: at("images"), runtime: Vec::new() }
+        Layout { config: at("config"), state: at("state"), images: at("images"), runtime: Vec::new(), shared: None }
     }
 
     /// The recipe with these layers, as a user's own beside `self.files()`.

@@ -81,7 +81,8 @@ fn build_in_a_process_of_its_own() {
     let place = place();
     let recipe = bottle::image::find("test", &place.join("config")).unwrap();
     let at = |name: &str| place.join(name);
-    let layout = bottle::store::Layout { config: at("config"), state: at("state"), images: at("images"), runtime: Vec::new() };
+    let layout =
+        bottle::store::Layout { config: at("config"), state: at("state"), images: at("images"), runtime: Vec::new(), shared: None };
     let built = bottle::image::build(&recipe, &Tool(place.join("program")), Epoch::default(), &layout).unwrap();
     fs::write(place.join(format!("built-{}", std::process::id())), built.digest).unwrap();
 }

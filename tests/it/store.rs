@@ -106,7 +106,7 @@ fn an_environment_without_a_place_is_a_clear_error() {
 #[test]
 fn keys_live_in_memory_in_a_directory_short_enough_for_sockets() {
     let (disk, memory) = (tempfile::tempdir().unwrap(), memory());
-    let with = |runtime: Vec<PathBuf>| Layout { runtime, ..layout(disk.path(), memory.path()) };
+    let with = |runtime: Vec<PathBuf>| Layout { runtime, shared: None, ..layout(disk.path(), memory.path()) };
     let deep = memory.path().join("d".repeat(60));
     let good = memory.path().join("bottle/state.x");
     let fine = with(vec![disk.path().join("bottle/state.x"), deep.join("bottle/state.x"), good.clone()]);
@@ -118,6 +118,28 @@ fn keys_live_in_memory_in_a_directory_short_enough_for_sockets() {
     // The longest id's socket can be bound there.
     let bottle = dir.subdir("a".repeat(41)).unwrap().subdir("link").unwrap();
     std::os::unix::net::UnixListener::bind(bottle.path().join("pipelock.sock")).unwrap();
+}
+
+// covers: I26
+#[test]
+fn a_name_in_memory_that_somebody_else_has_taken_keeps_nobody_from_starting() {
+    let (disk, memory) = (tempfile::tempdir().unwrap(), memory());
+    let shared = memory.path().join("bottle-1000");
+    // As another user's directory is to us: not one that can be made.
+    std::fs::write(&shared, "").unwrap();
+    let home = layout(disk.path(), memory.path());
+    let taken = Layout { runtime: vec![shared.join(home.runtime[0].file_name().unwrap())], shared: Some(shared.clone()), ..home };
+    drop(Claim::new(&taken, "web", None).unwrap());
+    let place = taken.open_runtime().unwrap();
+    let base = place.path().parent().unwrap();
+    assert!(base.to_str().unwrap().starts_with(&format!("{}.", shared.display())), "{base:?}");
+    assert_eq!([mode(base), mode(place.path())], [0o700; 2]);
+    assert_eq!(names(place.path()), ["web"]);
+    // The next start finds it, and so does whoever removes what a crash left.
+    let Takeover::Dead(claim) = Claim::take_over(&taken, &id("web")).unwrap() else { panic!() };
+    claim.remove().unwrap();
+    assert_eq!(names(place.path()), Vec::<String>::new());
+    assert_eq!(names(memory.path()).len(), 2);
 }
 
 #[test]
