@@ -80,6 +80,7 @@ pub struct WorkspacePlan {
     /// How.
     pub mode: WorkspaceMode,
     /// The operator's directory.
+    #[serde(with = "bottle_init::host_path")]
     pub source: PathBuf,
     /// The same inside.
     pub target: PathBuf,

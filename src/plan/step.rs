@@ -20,7 +20,7 @@ pub enum Step {
     /// A sidecar's secrets, by the names of their slots.
     Secrets(String, Vec<String>),
     /// The agent's working directory.
-    Workspace(PathBuf),
+    Workspace(#[serde(serialize_with = "bottle_init::host_path::serialize")] PathBuf),
     /// Control groups.
     Limits,
     /// The agent's namespaces and root file system, with pid 1 waiting.

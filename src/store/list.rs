@@ -1,7 +1,7 @@
 //! All bottles of this operator, read without trusting what lies in the state directory.
 
 use super::holder::{self, Holder};
-use super::lock::{self, Sharing};
+use super::lock;
 use super::process::{self, lives};
 use super::{Id, Layout, Metadata, Object, Phase, boot_id};
 use crate::error::Result;
@@ -72,7 +72,7 @@ impl Bottles {
     pub fn list(layout: &Layout) -> Result<Vec<Entry>> {
         let Some(store) = Dir::open_private(&layout.state)? else { return Ok(Vec::new()) };
         let boot = boot_id()?;
-        let _store_lock = lock::store(&store, Sharing::WithReaders)?;
+        let _store_lock = lock::readers(&store)?;
         let names = entries(&store)?;
         let ids = names.iter().filter_map(|name| name.to_str()?.parse::<Id>().ok());
         Ok(ids.map(|id| look(&store, id, &boot)).collect())
@@ -85,7 +85,7 @@ impl Bottles {
             return Ok(None);
         }
         let boot = boot_id()?;
-        let _store_lock = lock::store(&store, Sharing::WithReaders)?;
+        let _store_lock = lock::readers(&store)?;
         Ok(Some(look(&store, id.clone(), &boot)))
     }
 }

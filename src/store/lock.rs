@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FileType, FlockOperation, Mode, OFlags, flock};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, StatVfsMountFlags, flock};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
@@ -25,6 +25,12 @@ pub(super) enum Sharing {
     Alone,
     /// Locks of bottles are looked at, for a moment.
     WithReaders,
+}
+
+/// Locks the store for a look at it. Where nobody can write, nobody is about to change it.
+pub(super) fn readers(state: &Dir) -> Result<Option<File>> {
+    let is_read_only = || rustix::fs::fstatvfs(state).is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::RDONLY));
+    if is_read_only() { Ok(None) } else { store(state, Sharing::WithReaders).map(Some) }
 }
 
 /// Locks the store.

@@ -95,6 +95,7 @@ pub struct Workspace {
     /// How the agent sees it.
     pub mode: WorkspaceMode,
     /// The operator's directory.
+    #[serde(with = "bottle_init::host_path")]
     pub source: PathBuf,
     /// What the agent wrote: the upper directory of an overlay, or the copy.
     pub dir: PathBuf,

@@ -1,6 +1,8 @@
 //! Odd circumstances of a launch, and starts that cannot be.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
 use bottle_test_support::canary::Canary;
@@ -66,6 +68,27 @@ fn what_is_made_under_any_umask_can_be_used_under_any_other(
     }
     let left = fs::read_dir(bottle.path().join("state/bottle")).unwrap().filter_map(Result::ok).map(|entry| entry.file_name());
     assert_eq!(left.collect::<Vec<_>>(), [".lock"]);
+}
+
+// covers: I27
+#[rstest]
+fn a_working_directory_whose_path_is_not_text_works(
+    #[values(User::Caller, User::Ordinary)] user: User,
+    #[values("overlay", "copy", "mount")] mode: &str,
+) {
+    let bottle = user.bottle();
+    let odd = bottle.path().join("work").join(OsStr::from_bytes(b"odd \xff\xfe"));
+    fs::create_dir(&odd).unwrap();
+    fs::write(odd.join("old"), "old").unwrap();
+    let bottle = bottle.bottle("odd", &format!("workspace: {mode}")).agent("odd", "bottle: odd\nprovider: shell", "").in_directory(&odd);
+    let ended = bottle.run(["start", "odd", "--yes", "--", "sh", "-c", "cat old && echo new >made"]);
+    assert_eq!((ended.ending, ended.stdout.as_str()), (Ending::Code(0), "old"), "{}", ended.stderr);
+    if mode != "mount" {
+        assert!(!odd.join("made").exists());
+        let ended = bottle.run(["apply", "odd"]);
+        assert_eq!((ended.ending, ended.stderr.as_str()), (Ending::Code(0), ""), "{}", ended.stdout);
+    }
+    assert_eq!(fs::read_to_string(odd.join("made")).unwrap(), "new\n");
 }
 
 // covers: L20

@@ -192,3 +192,35 @@ fn a_lock_that_a_umask_has_closed_is_opened_again() {
     assert_eq!([".lock", "web/lock"].map(|name| crate::support::mode(&home.layout.state.join(name))), [0o600; 2]);
     assert_eq!(clean(&home, &PLAIN), (0, "removed what is left of web\n".to_owned()));
 }
+
+// covers: I27
+#[test]
+fn a_list_of_a_read_only_state_is_a_list() {
+    let home = Home::new();
+    killed_at_work(&home, "web");
+    for missing in [false, true] {
+        if missing {
+            fs::remove_file(home.layout.state.join(".lock")).unwrap();
+        }
+        let output = crate::support::in_mount_namespace("mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\"", home.disk.path())
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "store_work::child_lists", "--ignored", "--nocapture"])
+            .env("BOTTLE_TEST_PLACE", home.disk.path())
+            .env("BOTTLE_TEST_MEMORY", home.memory.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+    }
+}
+
+#[test]
+#[ignore = "run by a_list_of_a_read_only_state_is_a_list"]
+fn child_lists() {
+    let memory = std::path::PathBuf::from(std::env::var_os("BOTTLE_TEST_MEMORY").unwrap());
+    let layout = layout(&place(), &memory);
+    assert!(fs::write(layout.state.join("new"), "").is_err());
+    let list: Vec<_> =
+        bottle::store::Bottles::list(&layout).unwrap().into_iter().map(|entry| (entry.id.to_string(), entry.status)).collect();
+    assert_eq!(list, [("web".into(), Status::Crashed)]);
+    assert!(bottle::store::Bottles::find(&layout, &"web".parse().unwrap()).unwrap().is_some());
+}

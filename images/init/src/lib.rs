@@ -17,6 +17,7 @@
 mod container;
 pub mod control;
 mod exec;
+pub mod host_path;
 mod landlock_rules;
 mod network;
 mod pid1;

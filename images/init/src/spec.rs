@@ -164,7 +164,7 @@ pub enum Mount {
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// A path that this process can open itself.
-    Path(PathBuf),
+    Path(#[serde(with = "crate::host_path")] PathBuf),
     /// A detached mount, made by a supervisor that is root.
     Fd(usize),
 }

@@ -305,6 +305,13 @@ impl Backend for Compose<'_> {
                 "write `workspace: overlay`, or start bottle as the owner of the directory",
             ));
         }
+        if self.plan.workspace.mode == WorkspaceMode::Mount && self.plan.workspace.source.to_str().is_none() {
+            return Err(Error::failed(
+                "an engine cannot show this directory to an agent",
+                "its path is not UTF-8 text",
+                "write `workspace: overlay`, which copies it, or use `--backend embedded`",
+            ));
+        }
         let mut notes = vec![format!("runs on {}", self.engine.name)];
         notes.extend(self.engine.notes.iter().cloned());
         if self.ids(AGENT).foreign && self.plan.workspace.mode == WorkspaceMode::Overlay {
