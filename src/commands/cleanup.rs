@@ -9,7 +9,8 @@ use crate::backend::compose::emptier;
 use crate::backend::undo::Directory;
 use crate::backend::{self, Kind};
 use crate::error::{Error, Result};
-use crate::store::{Bottles, Claim, Forgotten, Layout, Status, Takeover};
+use crate::store::{Bottles, Claim, Forgotten, Layout, Metadata, Phase, Status, Takeover};
+use crate::workspace;
 
 /// Remove what killed bottles left
 #[derive(Clone, Debug, clap::Args)]
@@ -17,9 +18,12 @@ pub struct Args {
     /// Only say what would be removed
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Remove ended bottles too, with their logs
+    /// Remove ended bottles too, with their logs, unless they hold changes that were not applied
     #[arg(long)]
     pub all: bool,
+    /// With --all: remove changes that were not applied, too
+    #[arg(long, requires = "all")]
+    pub force: bool,
     /// Ask this backend, too, for what no bottle here accounts for
     #[arg(long, value_enum)]
     pub backend: Option<Kind>,
@@ -48,10 +52,17 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         count += 1;
         let what = if crashed { "what is left of" } else { "the logs of" };
         if args.dry_run {
-            writeln!(out, "would remove {what} {}", entry.id).map_err(super::cannot_write)?;
+            let held = args.all && !args.force && entry.metadata.as_ref().is_some_and(|m| unapplied(m).is_some());
+            let verb = if held { "would not remove" } else { "would remove" };
+            writeln!(out, "{verb} {what} {}", entry.id).map_err(super::cannot_write)?;
             continue;
         }
-        match entry.end_remains().and_then(|()| clean(layout, &entry.id, crashed && !args.all)) {
+        let extent = match (args.all, args.force) {
+            (false, _) => Extent::Rest,
+            (true, false) => Extent::AllButWork,
+            (true, true) => Extent::All,
+        };
+        match entry.end_remains().and_then(|()| clean(layout, &entry.id, extent)) {
             Ok(None) => writeln!(out, "removed {what} {}", entry.id).map_err(super::cannot_write)?,
             Ok(Some(kept)) => writeln!(out, "{kept}").map_err(super::cannot_write)?,
             Err(error) => tell(error),
@@ -111,13 +122,58 @@ fn strays(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<usize> {
     Ok(strays.len())
 }
 
-/// Undoes what a dead bottle made; its logs and the agent's work stay unless it is removed as a whole. What was kept for want of a record,
-/// as a sentence.
-fn clean(layout: &Layout, id: &crate::store::Id, keep_logs: bool) -> Result<Option<String>> {
+/// How much of a bottle that has ended is removed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// What its supervisor would have removed: its logs and the agent's work stay.
+    Rest,
+    /// Everything, if the agent's work is not in it.
+    AllButWork,
+    /// Everything.
+    All,
+}
+
+/// What of the agent's work is in no tree of the operator's, in a few words. Work that cannot be compared counts as such.
+fn unapplied(metadata: &Metadata) -> Option<String> {
+    let changes = match workspace::changes(metadata.workspace.as_ref()?) {
+        Ok(changes) => changes.list.len() + changes.skipped.len(),
+        Err(error) => return Some(error.cause),
+    };
+    match changes {
+        0 => None,
+        1 => Some("1 change is in no tree of yours".to_owned()),
+        count => Some(format!("{count} changes are in no tree of yours")),
+    }
+}
+
+/// Refuses to remove a bottle with the agent's work.
+fn refuse_work(claim: &Claim) -> Result<()> {
+    let id = claim.id();
+    let (cause, hint) = match (claim.damage(), claim.work()) {
+        (Some(damage), Some(work)) => {
+            let work = Untrusted::new(work.as_os_str().as_encoded_bytes());
+            (damage.cause.clone(), format!("look into {work}; `bottle cleanup --all --force` removes it"))
+        }
+        _ => match unapplied(claim.metadata()) {
+            None => return Ok(()),
+            Some(cause) => (cause, format!("`bottle apply {id}` takes them, `bottle cleanup --all --force` removes them")),
+        },
+    };
+    Err(Error::failed(format!("bottle `{id}` is kept: it holds the agent's work"), cause, hint))
+}
+
+/// Undoes what a dead bottle made. What was kept for want of a record, as a sentence.
+fn clean(layout: &Layout, id: &crate::store::Id, extent: Extent) -> Result<Option<String>> {
     let Takeover::Dead(mut claim) = Claim::take_over(layout, id)? else { return Ok(None) };
     // Its supervisor may have been killed while it replaced a file. Nobody else writes here: the claim is ours.
     claim.state().sweep_unfinished()?;
     let damage = claim.damage().map(|error| error.cause.clone());
+    let refused = if extent == Extent::AllButWork { refuse_work(&claim) } else { Ok(()) };
+    let metadata = claim.metadata();
+    if refused.is_err() && metadata.phase == Phase::Ended && metadata.exit.is_some() {
+        return refused.map(|()| None);
+    }
+    let keep_logs = extent == Extent::Rest || refused.is_err();
     // What a broken record leads to is not known before it is undone.
     let directory = if keep_logs { Directory::Kept } else { Directory::Removed };
     let errors = backend::undo::objects(&mut claim, directory);
@@ -125,6 +181,7 @@ fn clean(layout: &Layout, id: &crate::store::Id, keep_logs: bool) -> Result<Opti
         return Err(error);
     }
     if let (Some(damage), Some(work), true) = (&damage, claim.work(), keep_logs) {
+        refused?;
         let work = Untrusted::new(work.as_os_str().as_encoded_bytes());
         return Ok(Some(format!("kept the agent's work of {id} in {work}: its metadata cannot be read ({damage})")));
     }
@@ -134,7 +191,7 @@ fn clean(layout: &Layout, id: &crate::store::Id, keep_logs: bool) -> Result<Opti
     }
     crate::timeline::seal(claim.state(), &Default::default())?;
     claim.update(|m| {
-        m.phase = crate::store::Phase::Ended;
+        m.phase = Phase::Ended;
         m.exit.get_or_insert(crate::store::Exit {
             code: crate::error::FAILED,
             signal: None,
@@ -142,5 +199,5 @@ fn clean(layout: &Layout, id: &crate::store::Id, keep_logs: bool) -> Result<Opti
             ended: crate::clock::now(),
         });
     })?;
-    Ok(None)
+    refused.map(|()| None)
 }

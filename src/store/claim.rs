@@ -249,12 +249,12 @@ fn free(store: &Dir, runtimes: &[Dir], wanted: &Id, pinned: bool) -> Result<Id> 
             return Err(Error::failed(
                 what,
                 "a bottle of this name runs, or its logs are kept",
-                "`bottle list` shows it, `bottle cleanup` removes what has ended",
+                "`bottle list` shows it, `bottle cleanup --all` removes what has ended",
             ));
         }
     }
     let cause = format!("{MAX_CLAIMS} bottles are called `{wanted}`");
-    Err(Error::failed("there is no free name", cause, "`bottle cleanup` removes what has ended"))
+    Err(Error::failed("there is no free name", cause, "`bottle cleanup --all` removes what has ended"))
 }
 
 /// Makes a bottle that appears complete: locked and described before it has its name.

@@ -112,7 +112,7 @@ fn what_the_engines_root_made_in_the_workspace_is_gone_with_the_bottle() {
             is_gone(Some(engine), &bottle);
             let changes = beside(&bottle, &["diff", "shell"]);
             assert!(changes.contains("old") && changes.contains("other"), "{changes}");
-            beside(&bottle, &["cleanup", "--all"]);
+            beside(&bottle, &["cleanup", "--all", "--force"]);
             assert!(!state(&bottle).exists());
             assert_eq!(beside(&bottle, &["cleanup"]), "nothing to do\n");
             bottle.run(start("exit 4")).expect(4, "", "");

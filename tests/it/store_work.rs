@@ -19,8 +19,10 @@ pub(crate) fn clean(home: &Home, arguments: &cleanup::Args) -> (u8, String) {
     (code, String::from_utf8(out).unwrap())
 }
 
-pub(crate) const PLAIN: cleanup::Args = cleanup::Args { dry_run: false, all: false, backend: None };
-pub(crate) const ALL: cleanup::Args = cleanup::Args { dry_run: false, all: true, backend: None };
+pub(crate) const PLAIN: cleanup::Args = cleanup::Args { dry_run: false, all: false, force: false, backend: None };
+pub(crate) const ALL: cleanup::Args = cleanup::Args { dry_run: false, all: true, force: false, backend: None };
+
+pub(crate) const FORCED: cleanup::Args = cleanup::Args { force: true, ..ALL };
 
 /// A bottle that was killed while its agent worked: in an overlay, `made` is its work.
 pub(crate) fn killed_at_work(home: &Home, name: &str) {
@@ -126,7 +128,7 @@ fn full() -> Home {
 #[ignore = "run by a_full_disk_does_not_stand_in_the_way_of_a_removal"]
 fn child_removes_all() {
     let home = full();
-    assert_eq!(clean(&home, &ALL), (0, "removed what is left of web\n".to_owned()));
+    assert_eq!(clean(&home, &FORCED), (0, "removed what is left of web\n".to_owned()));
     assert_eq!(names(&home.layout.state), [".lock"]);
     assert!(names(home.layout.open_runtime().unwrap().path()).is_empty());
 }
@@ -223,4 +225,37 @@ fn child_lists() {
         bottle::store::Bottles::list(&layout).unwrap().into_iter().map(|entry| (entry.id.to_string(), entry.status)).collect();
     assert_eq!(list, [("web".into(), Status::Crashed)]);
     assert!(bottle::store::Bottles::find(&layout, &"web".parse().unwrap()).unwrap().is_some());
+}
+
+// covers: W08
+#[test]
+fn work_that_was_not_applied_is_removed_only_by_force() {
+    let home = Home::new();
+    killed_at_work(&home, "web");
+    killed_at_work(&home, "done");
+    fs::remove_file(home.state("done").join("workspace/upper/made")).unwrap();
+    drop(home.claim("plain"));
+    let dry = cleanup::Args { dry_run: true, ..ALL };
+    let would = "would remove what is left of done\nwould remove what is left of plain\nwould not remove what is left of web\n";
+    assert_eq!(clean(&home, &dry), (0, would.to_owned()));
+    // The others go all the same.
+    assert_eq!(clean(&home, &ALL), (125, "removed what is left of done\nremoved what is left of plain\n".to_owned()));
+    assert_eq!(home.statuses(), [("web".into(), Status::Ended)]);
+    assert_eq!(clean(&home, &ALL), (125, String::new()));
+    assert_eq!(fs::read_to_string(home.state("web").join("workspace/upper/made")).unwrap(), "work");
+    // What is in the operator's tree is nobody's loss.
+    fs::write(home.disk.path().join("tree/made"), "work").unwrap();
+    assert_eq!(clean(&home, &ALL), (0, "removed the logs of web\n".to_owned()));
+}
+
+// covers: W08 I15
+#[test]
+fn work_without_a_readable_record_is_removed_only_by_force() {
+    let home = Home::new();
+    killed_at_work(&home, "web");
+    fs::write(home.state("web").join("metadata.json"), "").unwrap();
+    assert_eq!(clean(&home, &ALL), (125, String::new()));
+    assert_eq!(fs::read_to_string(home.state("web").join("workspace/upper/made")).unwrap(), "work");
+    assert_eq!(clean(&home, &FORCED), (0, "removed what is left of web\n".to_owned()));
+    assert_eq!(home.statuses(), []);
 }
