@@ -1,7 +1,7 @@
 //! What a component is told in every backend; each adds how it reaches networks and files.
 
 use bottle_contract::names;
-use bottle_init::spec::{Exec, Mode, SeccompProfile, Spec, Surroundings};
+use bottle_init::spec::{Exec, Mode, SeccompProfile, Spec, Surroundings, UnixSockets};
 
 use super::embedded::root;
 use super::provision;
@@ -25,6 +25,13 @@ pub(super) fn agent(plan: &Plan, values: &Values, window: (u16, u16), surroundin
             WorkspaceMode::Mount => SeccompProfile::AgentOnHostTree,
             // Changes are taken over without setuid bits.
             WorkspaceMode::Overlay | WorkspaceMode::Copy | WorkspaceMode::None => SeccompProfile::Agent,
+        },
+        sockets: match (plan.workspace.mode, &surroundings) {
+            // Whatever is written reaches the host's own tree, in which the host may listen.
+            (WorkspaceMode::Mount, Surroundings::Fresh) => UnixSockets::Judged,
+            // An engine leaves no process there the privilege to judge them.
+            (WorkspaceMode::Mount, Surroundings::Container { .. }) => UnixSockets::Pairs,
+            (WorkspaceMode::Overlay | WorkspaceMode::Copy | WorkspaceMode::None, _) => UnixSockets::All,
         },
         writable: root::agent_writable(plan),
         ..blank(AGENT, &plan.id, Mode::Agent, surroundings)
@@ -63,6 +70,7 @@ fn blank(component: &str, hostname: &str, mode: Mode, surroundings: Surroundings
         exec: Exec { program_fd: None, argv: Vec::new(), env: Vec::new(), cwd: "/".into() },
         rlimits: vec![(libc::RLIMIT_CORE, 0)],
         seccomp: SeccompProfile::Sidecar,
+        sockets: UnixSockets::All,
         writable: Vec::new(),
     }
 }

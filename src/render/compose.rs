@@ -93,6 +93,16 @@ impl Bind {
     }
 }
 
+/// A directory of the host that the agent sees through an overlay: a socket or FIFO of the host is in it by name only, as the kernel finds
+/// both by their inodes, and an overlay's are its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tree {
+    /// On the host; it can be an option of a mount.
+    pub source: PathBuf,
+    /// In the component.
+    pub target: PathBuf,
+}
+
 /// Where the agent's working directory comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Workplace {
@@ -128,7 +138,11 @@ pub struct Facts {
     pub subnets: [Subnet; 2],
     /// The runtime of the agent's container, if it is not the engine's own.
     pub sandbox: Option<String>,
-    /// What the agent sees of the host.
+    /// The directories that the agent sees of the host.
+    pub trees: Vec<Tree>,
+    /// An empty directory: an overlay without changes needs two layers.
+    pub empty: PathBuf,
+    /// The files that it sees of the host, and its own.
     pub agent: Vec<Bind>,
     /// Files of the host that a sidecar needs to resolve names as the host does.
     pub resolution: Vec<Bind>,
@@ -165,17 +179,34 @@ pub fn render(plan: &Plan, facts: &Facts) -> String {
         network(EGRESS, facts.subnets[1], false, json!({"com.docker.network.bridge.enable_icc": "false"}));
     }
     let mut project = json!({"services": services, "networks": networks});
-    if let Workplace::Overlay { lower, changes } = &facts.workplace {
-        let layers = format!(
-            "lowerdir={},upperdir={},workdir={},userxattr,nodev,nosuid",
-            lower.display(),
-            changes.join("upper").display(),
-            changes.join("work").display()
-        );
-        let options = json!({"type": "overlay", "device": "overlay", "o": layers});
-        project["volumes"] = json!({"workspace": {"driver": "local", "driver_opts": options, "labels": labels(plan, facts, None)}});
+    let volumes = volumes(plan, facts);
+    if !volumes.is_empty() {
+        project["volumes"] = Value::Object(volumes);
     }
     format!("{:#}\n", literal(project))
+}
+
+/// The overlays that the engine mounts.
+fn volumes(plan: &Plan, facts: &Facts) -> serde_json::Map<String, Value> {
+    let overlay = |layers: String| {
+        let options = json!({"type": "overlay", "device": "overlay", "o": format!("{layers},userxattr,nodev,nosuid")});
+        json!({"driver": "local", "driver_opts": options, "labels": labels(plan, facts, None)})
+    };
+    let trees = facts.trees.iter().enumerate();
+    let mut volumes: serde_json::Map<String, Value> = trees
+        .map(|(place, tree)| (volume(place), overlay(format!("lowerdir={}:{}", tree.source.display(), facts.empty.display()))))
+        .collect();
+    if let Workplace::Overlay { lower, changes } = &facts.workplace {
+        let [upper, work] = ["upper", "work"].map(|name| changes.join(name));
+        let layers = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+        volumes.insert("workspace".to_owned(), overlay(layers));
+    }
+    volumes
+}
+
+/// The name of the volume of a tree.
+fn volume(place: usize) -> String {
+    format!("tree-{place}")
 }
 
 fn labels(plan: &Plan, facts: &Facts, component: Option<&str>) -> Value {
@@ -228,6 +259,10 @@ fn agent(plan: &Plan, facts: &Facts) -> Value {
     ];
     let target = plan.workspace.target.display().to_string();
     let mut volumes: Vec<Value> = own(facts, AGENT).iter().chain(&facts.agent).map(bind).collect();
+    volumes.extend(facts.trees.iter().enumerate().map(|(place, tree)| {
+        let target = tree.target.display().to_string();
+        json!({"type": "volume", "source": volume(place), "target": target, "read_only": true, "volume": {"nocopy": true}})
+    }));
     match &facts.workplace {
         Workplace::Directory(source) => {
             volumes.push(bind(&Bind { source: source.clone(), target: plan.workspace.target.clone(), writable: true }));

@@ -8,6 +8,7 @@ mod compose_images;
 mod compose_life;
 mod compose_network;
 mod git_gate;
+mod host_sockets;
 mod life_abrupt;
 mod life_bounds;
 mod life_exit;

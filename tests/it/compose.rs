@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use bottle::plan::agent::AGENT;
 use bottle::plan::agent::Run;
 use bottle::plan::{Network, Plan};
-use bottle::render::compose::{Bind, Closed, Facts, Subnet, Workplace, render};
+use bottle::render::compose::{Bind, Closed, Facts, Subnet, Tree, Workplace, render};
 use serde_json::{Value, json};
 
 use crate::plan::{EGRESS, WORKSPACES, made};
@@ -27,7 +27,9 @@ fn facts(plan: &Plan, workspace: &str, closed: Closed) -> Facts {
         closed,
         subnets: [Subnet(Ipv4Addr::new(10, 208, 0, 0)), Subnet(Ipv4Addr::new(10, 208, 0, 16))],
         sandbox: None,
-        agent: vec![Bind::read_only("/usr", "/usr"), Bind::read_only("/run/user/1000/bottle/web/agent/etc/hosts", "/etc/hosts")],
+        trees: vec![Tree { source: "/usr".into(), target: "/usr".into() }],
+        empty: "/run/user/1000/bottle/web/empty".into(),
+        agent: vec![Bind::read_only("/run/user/1000/bottle/web/agent/etc/hosts", "/etc/hosts")],
         resolution: vec![Bind::read_only("/run/user/1000/bottle/web/resolution/hosts", "/etc/hosts")],
         workplace: match workspace {
             "overlay" => Workplace::Overlay { lower: "/home/ada/web".into(), changes: state },

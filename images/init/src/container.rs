@@ -33,10 +33,10 @@ pub(crate) fn run(channel: &Channel, spec: &Spec, bind: &[SocketAddr], mut fds: 
         Mode::Agent => {
             let terminal = if spec.terminal { Some(terminal::open_for(channel, spec)?) } else { None };
             landlock_rules::restrict(spec, &fds)?;
-            seccomp::install(spec.seccomp)?;
+            seccomp::install(spec.seccomp, spec.sockets)?;
             let program = exec::Program::prepare(spec, &mut fds, terminal)?;
             drop(fds);
-            pid1::run(channel, pid1::Child { program, starts_when_told: true, confine: None, words: None })
+            pid1::run(channel, pid1::Child { program, starts_when_told: true, confine: None, judged: None, words: None })
         }
         Mode::Sidecar => {
             let failed = |e: io::Error| Failure::new("prepare the sidecar", e);
@@ -50,8 +50,8 @@ pub(crate) fn run(channel: &Channel, spec: &Spec, bind: &[SocketAddr], mut fds: 
             drop(fds);
             let words = pid1::Words { source, targets: vec![supervisor.into(), engine.into()] };
             // Pid 1 itself must still start a process; the sidecar must not.
-            let confine = || landlock_rules::restrict(spec, &[]).and_then(|()| seccomp::install(spec.seccomp));
-            pid1::run(channel, pid1::Child { program, starts_when_told: false, confine: Some(&confine), words: Some(words) })
+            let confine = || landlock_rules::restrict(spec, &[]).and_then(|()| seccomp::install(spec.seccomp, spec.sockets));
+            pid1::run(channel, pid1::Child { program, starts_when_told: false, confine: Some(&confine), judged: None, words: Some(words) })
         }
     }
 }

@@ -20,10 +20,13 @@ mod exec;
 pub mod host_path;
 mod landlock_rules;
 mod network;
+mod notify;
 mod pid1;
 mod privileges;
 pub mod root;
 mod seccomp;
+mod shown;
+mod sockets;
 pub mod spec;
 pub mod sys;
 mod terminal;
@@ -33,7 +36,7 @@ use std::os::fd::OwnedFd;
 use control::{Channel, FromInit, ToInit};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
-use spec::{Failure, Spec, Surroundings};
+use spec::{Failure, SeccompProfile, Spec, Surroundings, UnixSockets};
 
 /// The descriptor on which the control socket is handed over.
 pub const CONTROL_FD: i32 = 3;
@@ -110,13 +113,19 @@ fn run(channel: &Channel) -> Result<u8, Failure> {
     // From here on its groups are the top of what it sees.
     sys::own_cgroup_namespace().map_err(|e| Failure::new("make a cgroup namespace", e))?;
     rustix::system::sethostname(spec.hostname.as_bytes()).map_err(|e| Failure::new("set the host name", e))?;
-    root::build(&spec, &fds)?;
+    let is_bare = root::build(&spec, &fds)?;
+    let sockets = if is_bare && spec.sockets == UnixSockets::All { UnixSockets::Judged } else { spec.sockets };
+    let judges = sockets == UnixSockets::Judged;
     let terminal = if spec.terminal { Some(terminal::open_for(channel, &spec)?) } else { None };
-    privileges::drop_all(&spec)?;
+    privileges::drop_all(&spec, judges)?;
     // From the line above on this process is killed with its supervisor, unless that had ended before.
     find_supervisor(channel, &spec, &mut fds)?;
     landlock_rules::restrict(&spec, &fds)?;
-    seccomp::install(spec.seccomp)?;
+    if judges {
+        seccomp::install(SeccompProfile::Judge, UnixSockets::All)?;
+    } else {
+        seccomp::install(spec.seccomp, sockets)?;
+    }
     let program = exec::Program::prepare(&spec, &mut fds, terminal)?;
     match spec.mode {
         spec::Mode::Sidecar => {
@@ -126,7 +135,12 @@ fn run(channel: &Channel) -> Result<u8, Failure> {
         }
         spec::Mode::Agent => {
             drop(fds);
-            pid1::run(channel, pid1::Child { program, starts_when_told: true, confine: None, words: None })
+            if !judges {
+                return pid1::run(channel, pid1::Child { program, starts_when_told: true, confine: None, judged: None, words: None });
+            }
+            let (ours, theirs) = control::pair().map_err(|e| Failure::new("prepare to watch the agent's sockets", e))?;
+            let confine = || sockets::hand_over(&theirs, spec.seccomp);
+            pid1::run(channel, pid1::Child { program, starts_when_told: true, confine: Some(&confine), judged: Some(ours), words: None })
         }
     }
 }

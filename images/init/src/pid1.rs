@@ -12,6 +12,7 @@ use rustix::process::{Pid, WaitOptions, wait};
 
 use crate::control::{Channel, FromInit, ToInit};
 use crate::exec::Program;
+use crate::sockets::Judge;
 use crate::spec::Failure;
 use crate::sys;
 
@@ -23,6 +24,8 @@ pub(crate) struct Child<'s> {
     pub(crate) starts_when_told: bool,
     /// What the child alone gives up before it becomes the program.
     pub(crate) confine: Option<&'s dyn Fn() -> Result<(), Failure>>,
+    /// Where the child hands over the calls that this process judges.
+    pub(crate) judged: Option<Channel>,
     /// What the program prints passes through here.
     pub(crate) words: Option<Words>,
 }
@@ -30,7 +33,7 @@ pub(crate) struct Child<'s> {
 /// Waits for the start, runs the program to its end, and reports how it ended.
 pub(crate) fn run(channel: &Channel, child: Child<'_>) -> Result<u8, Failure> {
     let told = |e: std::io::Error| Failure::new("talk to the supervisor", e);
-    let Child { program, starts_when_told, confine, mut words } = child;
+    let Child { program, starts_when_told, confine, judged, mut words } = child;
     if starts_when_told {
         channel.send(&FromInit::Prepared).map_err(told)?;
         match channel.receive::<ToInit>() {
@@ -47,16 +50,23 @@ pub(crate) fn run(channel: &Channel, child: Child<'_>) -> Result<u8, Failure> {
             return Ok(0);
         }
     };
+    let mut judge = judged.map(take_over).transpose()?;
     loop {
         let mut fds = vec![PollFd::new(channel, PollFlags::IN), PollFd::new(&children, PollFlags::IN)];
         fds.extend(words.as_ref().map(|words| PollFd::new(&words.source, PollFlags::IN)));
+        let calls = fds.len();
+        fds.extend(judge.as_ref().map(|judge| PollFd::new(judge, PollFlags::IN)));
         match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(Failure::new("wait for the program", e)),
         }
         let is_ready = |index: usize| fds.get(index).is_some_and(|fd: &PollFd<'_>| !fd.revents().is_empty());
-        let (asked, reaped, spoken) = (is_ready(0), is_ready(1), is_ready(2));
+        let (asked, reaped, called) = (is_ready(0), is_ready(1), is_ready(calls));
+        let spoken = words.is_some() && is_ready(2);
         drop(fds);
+        if called && judge.as_mut().is_some_and(|judge| judge.serve().is_err()) {
+            judge = None;
+        }
         if spoken && !words.as_mut().is_some_and(Words::pass) {
             words = None;
         }
@@ -80,6 +90,15 @@ pub(crate) fn run(channel: &Channel, child: Child<'_>) -> Result<u8, Failure> {
             }
         }
     }
+}
+
+/// The calls of the child, which it has handed over before it became the program.
+fn take_over(judged: Channel) -> Result<Judge, Failure> {
+    let failed = |e: std::io::Error| Failure::new("watch the agent's sockets", e);
+    rustix::io::ioctl_fionbio(&judged, true).map_err(|e| failed(e.into()))?;
+    let ((), mut fds) = judged.receive().map_err(failed)?;
+    let listener = fds.pop().flatten().ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
+    Ok(Judge::new(listener))
 }
 
 fn child_signals() -> Result<SignalFd, Failure> {

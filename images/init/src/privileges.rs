@@ -9,9 +9,14 @@ use rustix::thread::{
 use crate::spec::{Failure, Spec};
 use crate::sys;
 
+/// What it takes to look into the agent's processes and to find the file of a socket.
+const JUDGE: CapabilitySet = CapabilitySet::SYS_PTRACE.union(CapabilitySet::NET_ADMIN);
+
 /// Order matters: nested user namespaces are forbidden while `/proc/sys` may still be written, the bounding set is
 /// cleared while CAP_SETPCAP is still there, the capability sets go last.
-pub(crate) fn drop_all(spec: &Spec) -> Result<(), Failure> {
+///
+/// Pid 1 of an agent whose sockets it judges keeps what that takes, over the bottle's own namespaces only; whatever it starts does not.
+pub(crate) fn drop_all(spec: &Spec, judges: bool) -> Result<(), Failure> {
     set_limits(spec)?;
     set_no_new_privs(true).map_err(|e| Failure::new("forbid new privileges", e))?;
     clear_ambient_capability_set().map_err(|e| Failure::new("clear the ambient capabilities", e))?;
@@ -24,11 +29,21 @@ pub(crate) fn drop_all(spec: &Spec) -> Result<(), Failure> {
         | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
         | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
     set_capabilities_secure_bits(locked).map_err(|e| Failure::new("lock the security bits", e))?;
-    let none = CapabilitySets { effective: CapabilitySet::empty(), permitted: CapabilitySet::empty(), inheritable: CapabilitySet::empty() };
-    set_capabilities(None, none).map_err(|e| Failure::new("drop the capabilities", e))?;
+    keep(if judges { JUDGE } else { CapabilitySet::empty() })?;
     sys::set_undumpable().map_err(|e| Failure::new("forbid core dumps", e))?;
     // A change of credentials has cleared it.
     sys::die_with_parent().map_err(|e| Failure::new("bind this process to its supervisor", e))
+}
+
+/// Drops the capabilities that pid 1 has kept.
+pub(crate) fn drop_rest() -> Result<(), Failure> {
+    keep(CapabilitySet::empty())
+}
+
+/// Drops every capability but these.
+fn keep(kept: CapabilitySet) -> Result<(), Failure> {
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets).map_err(|e| Failure::new("drop the capabilities", e))
 }
 
 /// In a container: the engine was asked to give none, and a process without privileges can only look whether it did.

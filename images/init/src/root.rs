@@ -13,11 +13,12 @@ use rustix::mount::{
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree, unmount,
 };
 
-use crate::spec::{Failure, Mount, Source, Spec};
+use crate::shown;
+use crate::spec::{Failure, Mode as PieceMode, Mount, Source, Spec};
 use crate::sys::{self, MountAttributes};
 
 /// A directory that every Linux system has; the new root is put on it for the moment before it becomes `/`.
-const STAGE: &str = "/tmp";
+pub(crate) const STAGE: &str = "/tmp";
 /// Kernel files that tell about the host or act on it; covered by an empty device.
 const MASKED: [&str; 9] = ["kcore", "keys", "key-users", "sysrq-trigger", "timer_list", "latency_stats", "sched_debug", "kallsyms", "kmsg"];
 /// Kernel trees that may be read, not written.
@@ -27,14 +28,16 @@ const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Bytes of `/dev/shm`.
 const SHM_SIZE: u64 = 256 << 20;
 
-/// Builds the root and makes it `/`.
-pub(crate) fn build(spec: &Spec, fds: &[Option<OwnedFd>]) -> Result<(), Failure> {
+/// Builds the root and makes it `/`. True if a tree of the host is in it in which sockets of the host can be found.
+pub(crate) fn build(spec: &Spec, fds: &[Option<OwnedFd>]) -> Result<bool, Failure> {
     let failed = |what: &'static str| move |e: Errno| Failure::new(what, e);
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).map_err(failed("make the mounts private"))?;
-    let sources = spec.mounts.iter().map(|mount| open_sources(mount, fds)).collect::<Result<Vec<_>, _>>()?;
+    let mut sources = spec.mounts.iter().map(|mount| open_sources(mount, fds)).collect::<Result<Vec<_>, _>>()?;
     let devices = if spec.mounts.contains(&Mount::Dev) || spec.mounts.contains(&Mount::Proc) { open_devices()? } else { Vec::new() };
 
     let image = spec.image.as_ref().map(|source| open_source(source, true, fds)).transpose()?;
+    // A sidecar is shown only what bottle itself made, and among that are the sockets of other sidecars.
+    let is_bare = spec.mode == PieceMode::Agent && shown::cover(&spec.mounts, &mut sources)?;
     let mut root = tmpfs("size=16777216,mode=0755", MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)
         .map_err(failed("make an empty root"))?;
     attach(root.as_fd(), CWD, STAGE).map_err(failed("attach the new root"))?;
@@ -49,7 +52,8 @@ pub(crate) fn build(spec: &Spec, fds: &[Option<OwnedFd>]) -> Result<(), Failure>
     rustix::process::fchdir(&root).map_err(failed("enter the new root"))?;
     rustix::process::pivot_root(".", ".").map_err(failed("switch to the new root"))?;
     unmount(".", UnmountFlags::DETACH).map_err(failed("leave the old root"))?;
-    rustix::process::chdir("/").map_err(failed("enter the new root"))
+    rustix::process::chdir("/").map_err(failed("enter the new root"))?;
+    Ok(is_bare)
 }
 
 fn target_of(mount: &Mount) -> &Path {
@@ -127,7 +131,9 @@ fn apply(root: impl AsFd + Copy, mount: &Mount, sources: Vec<OwnedFd>, devices: 
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => attach_to(sources[0].as_fd(), directory(root, target, 0o755)?)?,
                 FileType::RegularFile if !writable && stat.st_size <= COPIED => copy(root, target, sources[0].as_fd())?,
-                _ => attach_to(sources[0].as_fd(), file(root, target, "", 0o644)?)?,
+                FileType::RegularFile => attach_to(sources[0].as_fd(), file(root, target, "", 0o644)?)?,
+                // A socket or FIFO of the host would answer here; nothing else of the host is needed.
+                _ => return Err(std::io::Error::other("it is neither a directory nor a regular file")),
             }
         }
         Mount::Tmpfs { target, size, mode, executable } => {
@@ -176,7 +182,7 @@ pub(crate) fn furnish(spec: &Spec) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tmpfs(options: &str, attributes: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn tmpfs(options: &str, attributes: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
     let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     for option in options.split(',') {
         let (key, value) = option.split_once('=').unwrap_or((option, ""));
@@ -186,7 +192,7 @@ fn tmpfs(options: &str, attributes: MountAttrFlags) -> rustix::io::Result<OwnedF
     fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-fn attach(tree: impl AsFd, base: impl AsFd, path: &str) -> rustix::io::Result<()> {
+pub(crate) fn attach(tree: impl AsFd, base: impl AsFd, path: &str) -> rustix::io::Result<()> {
     move_mount(tree, "", base, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 

@@ -6,7 +6,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch, apply_filter,
 };
 
-use crate::spec::{Failure, SeccompProfile};
+use crate::spec::{Failure, SeccompProfile, UnixSockets};
 use crate::sys;
 
 /// The highest number of a system call that this list was written with in mind (`mseal`, Linux 6.10). What is newer
@@ -77,7 +77,6 @@ const ATTACK_SURFACE: &[libc::c_long] = &[
     libc::SYS_keyctl,
     libc::SYS_fanotify_init,
     libc::SYS_kcmp,
-    libc::SYS_pidfd_getfd,
     libc::SYS_mbind,
     libc::SYS_migrate_pages,
     libc::SYS_move_pages,
@@ -99,6 +98,11 @@ const SIDECAR_ONLY: &[libc::c_long] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_vfork,
 ];
+
+/// Types of unix sockets that send to an address without being connected to it. The kernel takes a raw one for a datagram socket.
+const UNCONNECTED: [i32; 2] = [libc::SOCK_DGRAM, libc::SOCK_RAW];
+/// The bits of a socket's type; those above are flags.
+const SOCKET_TYPE: u64 = 0xf;
 
 /// How files get their modes: the system call, and the number of the argument that holds the mode.
 const MODES: &[(libc::c_long, u8)] = &[
@@ -135,13 +139,16 @@ const CLONE_NAMESPACES: u64 = (libc::CLONE_NEWUSER
 const FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
 /// Installs the filters. They apply to all that this process starts, for good.
-pub(crate) fn install(profile: SeccompProfile) -> Result<(), Failure> {
+pub(crate) fn install(profile: SeccompProfile, sockets: UnixSockets) -> Result<(), Failure> {
     let failed = |e: &dyn std::fmt::Display| Failure::new("install the system call filter", e);
     let mut refused = Rules::default();
     refused.always(NAMESPACES);
     refused.always(ADMINISTRATION);
     refused.always(ATTACK_SURFACE);
-    refused.arguments(profile).map_err(|e| failed(&e))?;
+    refused.arguments(profile, sockets).map_err(|e| failed(&e))?;
+    if profile != SeccompProfile::Judge {
+        refused.always(&[libc::SYS_pidfd_getfd]);
+    }
     if profile == SeccompProfile::Sidecar {
         refused.always(SIDECAR_ONLY);
     }
@@ -170,7 +177,7 @@ impl Rules {
 
     /// Calls that are refused for some arguments only. Arguments that the kernel reads as 32 bits are compared as
     /// 32 bits: high bits must not hide a value.
-    fn arguments(&mut self, profile: SeccompProfile) -> Result<(), seccompiler::BackendError> {
+    fn arguments(&mut self, profile: SeccompProfile, sockets: UnixSockets) -> Result<(), seccompiler::BackendError> {
         use SeccompCmpArgLen::{Dword, Qword};
         let mut namespaces = Vec::new();
         for bit in (0..64).map(|n| 1u64 << n).filter(|bit| CLONE_NAMESPACES & bit != 0) {
@@ -190,7 +197,23 @@ impl Rules {
             SeccompCondition::new(0, Dword, SeccompCmpOp::Eq, u64::from(libc::AF_NETLINK.unsigned_abs()))?,
             SeccompCondition::new(2, Dword, SeccompCmpOp::Ne, u64::from(libc::NETLINK_ROUTE.unsigned_abs()))?,
         ];
-        self.0.insert(libc::SYS_socket, vec![SeccompRule::new(other_family)?, SeccompRule::new(other_netlink)?]);
+        let mut refused = vec![SeccompRule::new(other_family)?, SeccompRule::new(other_netlink)?];
+        let unix = || SeccompCondition::new(0, Dword, SeccompCmpOp::Eq, u64::from(libc::AF_UNIX.unsigned_abs()));
+        let mut pairs = Vec::new();
+        if sockets != UnixSockets::All {
+            for kind in UNCONNECTED {
+                let kind = SeccompCondition::new(1, Dword, SeccompCmpOp::MaskedEq(SOCKET_TYPE), u64::from(kind.unsigned_abs()))?;
+                pairs.push(SeccompRule::new(vec![unix()?, kind.clone()])?);
+                refused.push(SeccompRule::new(vec![unix()?, kind])?);
+            }
+        }
+        if sockets == UnixSockets::Pairs {
+            refused.push(SeccompRule::new(vec![unix()?])?);
+        }
+        self.0.insert(libc::SYS_socket, refused);
+        if !pairs.is_empty() {
+            self.0.insert(libc::SYS_socketpair, pairs);
+        }
         // Typing into the operator's terminal.
         let ioctl = |request: u64| SeccompCondition::new(1, Dword, SeccompCmpOp::Eq, request).and_then(|c| SeccompRule::new(vec![c]));
         self.0.insert(libc::SYS_ioctl, vec![ioctl(libc::TIOCSTI)?, ioctl(libc::TIOCLINUX)?]);

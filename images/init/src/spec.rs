@@ -44,6 +44,8 @@ pub struct Spec {
     pub group_fds: Vec<usize>,
     /// Which system calls are refused.
     pub seccomp: SeccompProfile,
+    /// Which unix sockets there are inside.
+    pub sockets: UnixSockets,
     /// Paths below which landlock lets the component write.
     pub writable: Vec<PathBuf>,
 }
@@ -95,6 +97,20 @@ pub enum SeccompProfile {
     AgentOnHostTree,
     /// For a sidecar: in addition, no new processes and no tracing.
     Sidecar,
+    /// For pid 1 of an agent whose sockets it judges: it takes descriptors from the agent's processes, which they may not.
+    Judge,
+}
+
+/// Which unix sockets there are inside: one of the host in a tree that is shown must not be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnixSockets {
+    /// All: no file of a socket of the host is in the root.
+    All,
+    /// Those that are connected to what somebody inside listens on; none for datagrams.
+    Judged,
+    /// Pairs, which have no name: nobody is there who could judge others.
+    Pairs,
 }
 
 /// One step of building the root. Targets are absolute paths in the new root; what is missing of them is made.

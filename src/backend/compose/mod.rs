@@ -171,6 +171,7 @@ impl<'p> Compose<'p> {
             directory.write_new("hosts", text.as_bytes(), crate::files::PUBLIC)?;
             resolution.push(Bind::read_only(directory.path().join("hosts"), path));
         }
+        let tools = view::tools(self.plan, &host_tree::read())?;
         let users = self
             .components()
             .map(|component| (component.to_owned(), self.ids(component)))
@@ -184,7 +185,9 @@ impl<'p> Compose<'p> {
             closed: self.engine.closed,
             subnets,
             sandbox: None,
-            agent: view::tools(self.plan, &host_tree::read()),
+            trees: tools.trees,
+            empty: claim.runtime()?.subdir("empty")?.path().to_owned(),
+            agent: tools.files,
             resolution,
             workplace: self.workplace.clone(),
         })
@@ -313,6 +316,9 @@ impl Backend for Compose<'_> {
             ));
         }
         let mut notes = vec![format!("runs on {}", self.engine.name)];
+        if self.plan.workspace.mode == WorkspaceMode::Mount {
+            notes.push("the agent has no unix sockets, as the working directory itself is mounted".to_owned());
+        }
         notes.extend(self.engine.notes.iter().cloned());
         if self.ids(AGENT).foreign && self.plan.workspace.mode == WorkspaceMode::Overlay {
             notes.push("as root, the working directory is copied".to_owned());

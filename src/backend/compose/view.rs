@@ -1,33 +1,87 @@
 //! What the agent sees of the host, as mounts of its container: the same tools as in the embedded backend, and files of its own in `/etc`.
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use super::is_plain_option;
 use crate::backend::etc;
 use crate::backend::host_tree::Entry;
 use crate::backend::ids::Ids;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files::{Dir, PUBLIC};
 use crate::manifest::model::Rootfs;
 use crate::plan::Plan;
-use crate::render::compose::Bind;
+use crate::render::compose::{Bind, Tree};
+
+/// The host's tools: directories are seen through overlays, files as they are.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Tools {
+    pub(super) trees: Vec<Tree>,
+    pub(super) files: Vec<Bind>,
+}
 
 /// The host's tools. A link in the host's root is shown as what it leads to: an engine makes no links.
-pub(super) fn tools(plan: &Plan, host: &[Entry]) -> Vec<Bind> {
-    let mut binds = Vec::new();
-    if plan.rootfs == Rootfs::Host {
-        for entry in host {
-            let at = match entry {
-                Entry::Tree(path) => path,
-                Entry::Link { at, .. } => at,
-            };
-            if let Ok(source) = std::fs::canonicalize(at) {
-                binds.push(Bind::read_only(source, at));
-            }
+pub(super) fn tools(plan: &Plan, host: &[Entry]) -> Result<Tools> {
+    let mounted = mount_points(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+    let mut tools = Tools::default();
+    let entries = host.iter().filter(|_| plan.rootfs == Rootfs::Host).map(|entry| match entry {
+        Entry::Tree(path) | Entry::Link { at: path, .. } => path,
+    });
+    for at in entries {
+        if let Ok(source) = fs::canonicalize(at) {
+            tools.add(&source, at, &mounted)?;
         }
     }
-    binds.extend(plan.tools.iter().map(|path| Bind::read_only(path, path)));
-    binds
+    for path in &plan.tools {
+        tools.add(path, path, &mounted)?;
+    }
+    Ok(tools)
+}
+
+impl Tools {
+    /// Shows a directory with what is mounted below it, or a file.
+    fn add(&mut self, source: &Path, target: &Path, mounted: &[PathBuf]) -> Result<()> {
+        self.show(source, target)?;
+        for point in mounted.iter().filter(|point| *point != source) {
+            if let Ok(below) = point.strip_prefix(source)
+                && point.exists()
+            {
+                self.show(point, &target.join(below))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, source: &Path, target: &Path) -> Result<()> {
+        let refused = |cause: &str| {
+            let hint = "remove it from `tools`, or use the embedded backend";
+            Err(Error::failed(format!("cannot show `{}` to an agent in a container", source.display()), cause, hint))
+        };
+        let kind = fs::metadata(source).map(|meta| meta.file_type());
+        if kind.as_ref().is_ok_and(fs::FileType::is_file) {
+            self.files.push(Bind::read_only(source, target));
+        } else if kind.is_ok_and(|kind| !kind.is_dir()) {
+            // Somebody on the host may listen there.
+            return refused("it is neither a directory nor a regular file");
+        } else if !is_plain_option(source) {
+            return refused("a comma, a colon, a quote or a backslash in a path cannot be an option of a mount");
+        } else {
+            self.trees.push(Tree { source: source.to_owned(), target: target.to_owned() });
+        }
+        Ok(())
+    }
+}
+
+/// Where something is mounted, from the table of mounts (proc_pid_mountinfo(5)): each place once.
+fn mount_points(table: &str) -> Vec<PathBuf> {
+    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    let plain = |point: &str| escapes.iter().fold(point.to_owned(), |point, (escape, character)| point.replace(escape, character));
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4));
+    let mut points: Vec<PathBuf> = points.map(|point| plain(point).into()).collect();
+    points.sort();
+    points.dedup();
+    points
 }
 
 /// Writes the agent's own files of `/etc` below `directory`, and shows them in their places. They do not change while it runs, so that a
@@ -48,4 +102,15 @@ pub(super) fn etc(plan: &Plan, ca_pem: &str, ids: Ids, directory: &Dir, address:
     let links = etc::LINKS.iter().filter(|(_, to)| to.ends_with("ca-certificates.crt"));
     binds.extend(links.map(|(target, _)| Bind::read_only(&certificates, *target)));
     Ok(binds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mount_points;
+
+    #[test]
+    fn each_mount_point_is_named_once_and_as_it_is() {
+        let table = "1 0 8:1 / / rw - ext4 a rw\n2 1 0:5 / /a\\040b ro - ext4 a rw\n3 2 0:6 / /a\\040b ro - tmpfs t rw\n";
+        assert_eq!(mount_points(table), ["/", "/a b"].map(std::path::PathBuf::from));
+    }
 }
