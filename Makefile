@@ -15,7 +15,7 @@ SIDECARS := $(patsubst images/%/image.yaml,%,$(wildcard images/*/image.yaml))
 
 CI_TOOLS := nixfmt_rs@0.5.3 deadnix@1.3.1
 
-.PHONY: help ci ci-rest ci-programs ci-tools nix nix-programs build run test e2e engines lint cases fuzz bench images images-check images-digests profile install clean
+.PHONY: help ci ci-rest ci-programs ci-tools nix nix-programs build run test e2e engines lint cases fuzz bench images images-check images-digests install clean
 
 help: ## list what can be done
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | column -t -s @
@@ -92,13 +92,6 @@ images-check: $(BUILD) ## build the sidecars again, elsewhere, and compare to th
 images-digests: build ## write images/digests
 	images/digests.sh $(RELEASE) >$(IMAGES).digests
 	mv $(IMAGES).digests images/digests
-
-# Of programs that note what they do, and where they note it.
-NOTING := $(CURDIR)/target/profile
-profile: build ## let the proxies work, and keep what they did as the profile that they are compiled with (needs root and LLVM's profdata)
-	rm -rf $(NOTING)/notes
-	CARGO_TARGET_DIR=$(NOTING) BOTTLE_PROFILE=$(NOTING)/notes images/programs.sh --bin bottle-egress --bin bottle-pipelock
-	BOTTLE_PROFILE=$(NOTING)/notes tests/bench/train $(RELEASE) $(NOTING)/$(TARGET)/release images/proxies.profdata.gz
 
 install: build ## install to PREFIX (/usr/local): programs, completions, manual pages
 	install -Dm755 $(RELEASE)/bottle $(DESTDIR)$(PREFIX)/bin/bottle

@@ -20,26 +20,6 @@ rust() { printf '"--remap-path-prefix=%s=%s"' "$1" "$2"; }
 # The last prefix that fits counts.
 flags="$(rust "$root" /bottle), $(rust "$(rustc --print sysroot)" /rust), $(rust "$home" /cargo), $(rust "$deps" /deps)"
 flags="$flags, $(rust "${CARGO_TARGET_DIR:-$root/target}" /target)"
-# A profile of the proxies at work says what is to be fast and what small (rustc's book, "Profile-guided Optimization"). It is made by
-# `make profile`, with programs that note in the directory BOTTLE_PROFILE what they did.
-if [ -n "${BOTTLE_PROFILE:-}" ]; then
-    mkdir -p "$BOTTLE_PROFILE"
-    # Noting keeps functions that nothing calls, and a static libc lacks some that these name: here they are, and lead nowhere.
-    for name in cfgetispeed cfgetospeed cfsetispeed cfsetospeed cfsetspeed; do
-        printf '.globl no_%s\nno_%s: .byte 0\n.symver no_%s, %s@GLIBC_2.2.5\n' "$name" "$name" "$name" "$name"
-    done | cc -c -x assembler -o "$BOTTLE_PROFILE/lacking.o" -
-    flags="$flags, \"-Cprofile-generate=$BOTTLE_PROFILE\", \"-Clink-arg=$BOTTLE_PROFILE/lacking.o\""
-else
-    # Named by what is in it, and written once: cargo compiles all of it again for another name, and for a newer time of the file.
-    profile=${CARGO_TARGET_DIR:-$root/target}/$(sha256sum <images/proxies.profdata.gz | cut -c 1-16).profdata
-    if [ ! -e "$profile" ]; then
-        mkdir -p "${profile%/*}"
-        gzip -dc images/proxies.profdata.gz >"$profile.$$"
-        mv "$profile.$$" "$profile"
-    fi
-    # A function that has changed since is compiled without it.
-    flags="$flags, \"-Cprofile-use=$profile\", \"-Cllvm-args=-no-pgo-warn-mismatch\""
-fi
 # Quotes keep a space in a path together; the `cc` crate then reads the flags as a shell would.
 export CC_SHELL_ESCAPED_FLAGS=1
 # The day on which C code believes to be compiled (SOURCE_DATE_EPOCH of reproducible-builds.org): the allocator names it in its version.

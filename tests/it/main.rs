@@ -23,7 +23,6 @@ mod manifest_files;
 mod manifest_fuzz;
 mod manifest_refusals;
 mod plan;
-mod programs;
 mod store;
 mod store_damage;
 mod store_holder;
