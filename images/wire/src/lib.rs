@@ -40,7 +40,6 @@ pub mod fuzzing;
 mod intercept;
 mod memory;
 mod onward;
-mod program;
 mod seat;
 mod serve;
 

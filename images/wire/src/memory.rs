@@ -4,8 +4,6 @@ use std::alloc::{GlobalAlloc, Layout};
 
 use libmimalloc_sys::{mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned};
 
-use crate::program;
-
 /// Many short-lived allocations of a few sizes are what a proxy does between two system calls.
 #[global_allocator]
 static ALLOCATOR: Mimalloc = Mimalloc;
@@ -53,7 +51,6 @@ unsafe impl GlobalAlloc for Mimalloc {
 pub(crate) fn give_back() {
     // SAFETY: it takes no pointer, and any thread may call it at any time.
     unsafe { libmimalloc_sys::mi_collect(true) };
-    program::forget();
 }
 
 #[cfg(test)]
