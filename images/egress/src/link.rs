@@ -7,7 +7,6 @@ use std::time::Duration;
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
 use bottle_wire::headers::{HTTP_2, INJECTED, REQUEST_ID};
-use bottle_wire::local::LocalStream;
 use bottle_wire::pool::{Address, Failure, Pool};
 use bottle_wire::{Asked, Body, Refused};
 use http::{HeaderName, HeaderValue, Request, Response};
@@ -50,11 +49,10 @@ impl Link {
         Ok(response)
     }
 
-    async fn dial(&self) -> Result<(LocalStream, Address), Failure> {
+    async fn dial(&self) -> Result<(UnixStream, Address), Failure> {
         let gone =
             |why: &str| Failure::Refused(Refused::new(Reason::SidecarGone, format!("pipelock cannot be reached: {why}")).place("upstream"));
-        let connected = async { LocalStream::new(UnixStream::connect(&self.socket).await?) };
-        match tokio::time::timeout(self.connect, connected).await {
+        match tokio::time::timeout(self.connect, UnixStream::connect(&self.socket)).await {
             Ok(Ok(stream)) => Ok((stream, None)),
             Ok(Err(error)) => Err(gone(&error.kind().to_string())),
             Err(_) => Err(gone("no answer in time")),

@@ -20,7 +20,6 @@ pub mod body;
 pub mod events;
 pub mod headers;
 pub mod live;
-pub mod local;
 pub mod notes;
 pub mod pool;
 pub mod refusal;

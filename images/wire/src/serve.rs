@@ -19,7 +19,6 @@ use crate::Forward;
 use crate::authority::LeafAuthority;
 use crate::events::Events;
 use crate::exchange::RequestIds;
-use crate::local::LocalStream;
 use crate::refusal::{Refused, refusal_bytes};
 use crate::seat::{Seat, Seats, Slot};
 use crate::stop::Stop;
@@ -135,7 +134,7 @@ pub async fn serve(listener: OwnedFd, serving: Serving, forward: impl Forward) -
 
 enum Accepted {
     Tcp(tokio::net::TcpStream),
-    Unix(LocalStream),
+    Unix(tokio::net::UnixStream),
 }
 
 async fn accept(listener: &Listener) -> io::Result<Accepted> {
@@ -146,7 +145,7 @@ async fn accept(listener: &Listener) -> io::Result<Accepted> {
             let _ = stream.set_nodelay(true);
             Ok(Accepted::Tcp(stream))
         }
-        Listener::Unix(listener) => Ok(Accepted::Unix(LocalStream::new(listener.accept().await?.0)?)),
+        Listener::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
     }
 }
 
