@@ -60,7 +60,7 @@ impl<T: Generation> Live<T> {
         *self.trouble.write().unwrap_or_else(PoisonError::into_inner) = trouble;
         events.write(&event);
         drop(old);
-        crate::memory::give_back();
+        crate::memory::release_unused();
     }
 }
 

@@ -65,7 +65,7 @@ pub struct Ready(Option<OwnedFd>);
 impl Ready {
     /// The listeners are served from now on.
     pub fn say(self) -> Result<(), String> {
-        memory::give_back();
+        memory::release_unused();
         let Some(fd) = self.0 else { return Ok(()) };
         let mut file = std::fs::File::from(fd);
         file.write_all(READY).map_err(|error| format!("cannot say ready: {error}"))?;
