@@ -68,7 +68,7 @@ where
     let stop = shared.serving.stop.clone();
     let listened = tokio::select! {
         listened = tokio::time::timeout(patience, first::listen(stream)) => listened,
-        () = stop.stopped() => return,
+        () = stop.cancelled() => return,
     };
     // Neither silence nor a reset is worth an event: nothing was asked.
     let Ok(Ok((speaks, stream))) = listened else { return };
@@ -145,7 +145,7 @@ where
         .with_upgrades();
     Box::pin(async move {
         let mut ceases = pin!(context.slot.ceases(patience));
-        let mut stopped = pin!(context.shared.serving.stop.stopped());
+        let mut stopped = pin!(context.shared.serving.stop.cancelled());
         let mut stopping = false;
         let end = loop {
             tokio::select! {
@@ -209,7 +209,7 @@ where
         .serve_connection(TokioIo::new(Budgeted::new(stream)), service_fn(move |request| answer(asked.clone(), request)));
     Box::pin(async move {
         let ends = async {
-            tokio::select! { () = context.slot.ceases(patience) => {}, () = context.shared.serving.stop.stopped() => {} }
+            tokio::select! { () = context.slot.ceases(patience) => {}, () = context.shared.serving.stop.cancelled() => {} }
         };
         let end = tokio::select! {
             biased;

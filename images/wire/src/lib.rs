@@ -25,7 +25,6 @@ pub mod pool;
 pub mod refusal;
 pub mod run;
 pub mod secret;
-pub mod stop;
 pub mod tls;
 pub mod tunnel;
 
@@ -54,7 +53,6 @@ pub use events::Events;
 pub use notes::{Noted, Notes};
 pub use refusal::{Refused, refusal_response};
 pub use serve::{Facing, Serving, serve};
-pub use stop::Stop;
 
 /// What a proxy does with what passed the checks of this crate.
 pub trait Forward: Clone + Send + Sync + 'static {

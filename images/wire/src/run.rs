@@ -14,11 +14,11 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 use crate::events::Events;
 use crate::live::{Generation, Live};
 use crate::memory;
-use crate::stop::Stop;
 
 /// Exit status for wrong use.
 const WRONG_USE: u8 = 2;
@@ -44,8 +44,8 @@ pub struct Sidecar {
     pub ca: PathBuf,
     /// Where to say "ready".
     pub ready: Ready,
-    /// Given on SIGTERM and SIGINT.
-    pub stop: Stop,
+    /// Cancelled on SIGTERM and SIGINT.
+    pub stop: CancellationToken,
     /// Given on each SIGHUP.
     pub reload: Reload,
 }
@@ -207,12 +207,12 @@ where
         let on = |kind| signal(kind).map_err(|error| format!("signals cannot be awaited: {error}"));
         let (mut term, mut int, reload) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?);
         tokio::spawn(events.clone().keep_writing());
-        let (stopper, stop) = Stop::pair();
-        let log = events.clone();
+        let stop = CancellationToken::new();
+        let (log, signalled) = (events.clone(), stop.clone());
         tokio::spawn(async move {
             tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
             log.write(&Events::event(Level::Info, "stopping"));
-            stopper.stop();
+            signalled.cancel();
         });
         let Directories { config, secrets, ca } = directories;
         let ready = Ready(handoff.ready);

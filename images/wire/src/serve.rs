@@ -14,6 +14,7 @@ use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::Forward;
 use crate::authority::LeafAuthority;
@@ -21,7 +22,6 @@ use crate::events::Events;
 use crate::exchange::RequestIds;
 use crate::refusal::{Refused, refusal_bytes};
 use crate::seat::{Seat, Seats, Slot};
-use crate::stop::Stop;
 
 /// Descriptors that are not connections: standard streams, listeners, epoll, the link, files being read.
 const RESERVED_DESCRIPTORS: u64 = 32;
@@ -57,7 +57,7 @@ pub struct Serving {
     /// Where events go.
     pub events: Events,
     /// When to stop.
-    pub stop: Stop,
+    pub stop: CancellationToken,
 }
 
 /// What every connection of a listener shares.
@@ -93,7 +93,7 @@ pub async fn serve(listener: OwnedFd, serving: Serving, forward: impl Forward) -
     let mut seats = Seats::default();
     let shared = Arc::new(Shared { ids: RequestIds::new()?, serving, forward });
     let stop = shared.serving.stop.clone();
-    let stopped = stop.stopped();
+    let stopped = stop.cancelled();
     tokio::pin!(stopped);
     loop {
         let accepted = tokio::select! {

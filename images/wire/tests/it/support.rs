@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use bottle_contract::event::Event;
-use bottle_wire::stop::Stopper;
-use bottle_wire::{Asked, Body, Events, Facing, Forward, Host, LeafAuthority, Limits, Reason, Refused, Serving, Stop, body};
+use bottle_wire::{Asked, Body, Events, Facing, Forward, Host, LeafAuthority, Limits, Reason, Refused, Serving, body};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -17,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long anything may take before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -90,7 +90,7 @@ pub(crate) struct Lab {
     pub(crate) ca: String,
     recorder: Recorder,
     events: Mutex<mpsc::Receiver<Event>>,
-    _stopper: Stopper,
+    _stop: DropGuard,
 }
 
 pub(crate) struct Setup {
@@ -119,12 +119,12 @@ impl Lab {
         let (ca, key) = authority();
         let authority = Arc::new(LeafAuthority::from_pem(&ca, &key).unwrap());
         let (events, received) = Events::captured();
-        let (stopper, stop) = Stop::pair();
+        let stop = CancellationToken::new();
         let Setup { facing, limits, script } = setup;
-        let serving = Serving { piece: "egress", facing, authority: Some(authority.clone()), limits, events, stop };
+        let serving = Serving { piece: "egress", facing, authority: Some(authority.clone()), limits, events, stop: stop.clone() };
         let recorder = Recorder { forwarded: Arc::default(), script };
         tokio::spawn(bottle_wire::serve(listener.into(), serving, recorder.clone()));
-        Self { address, authority, ca, recorder, events: Mutex::new(received), _stopper: stopper }
+        Self { address, authority, ca, recorder, events: Mutex::new(received), _stop: stop.drop_guard() }
     }
 
     pub(crate) fn forwarded(&self) -> Vec<Forwarded> {

@@ -17,9 +17,9 @@ use bottle_pipelock::origin::resolve::{Lookup, Resolve};
 use bottle_policy::guard::interfaces;
 use bottle_policy::table::Table;
 use bottle_scan::Fingerprints;
-use bottle_wire::stop::Stopper;
-use bottle_wire::{Events, Facing, LeafAuthority, Serving, Stop, serve};
+use bottle_wire::{Events, Facing, LeafAuthority, Serving, serve};
 use tempfile::TempDir;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(crate) use origin::Origin;
 pub(crate) use sibling::Sibling;
@@ -60,7 +60,7 @@ pub(crate) struct Pipelock {
     pub(crate) gate: Gate,
     _directory: TempDir,
     events: Receiver<Event>,
-    _stopper: Stopper,
+    _stop: DropGuard,
 }
 
 impl Pipelock {
@@ -85,12 +85,12 @@ impl Pipelock {
             own: Arc::new([agent]),
         };
         let gate = Gate::new(Table::new(config).unwrap(), door, events.clone()).unwrap();
-        let (stopper, stop) = Stop::pair();
+        let stop = CancellationToken::new();
         let serving =
             |facing, authority| Serving { piece: "pipelock", facing, authority, limits, events: events.clone(), stop: stop.clone() };
         tokio::spawn(serve(OwnedFd::from(link), serving(Facing::Sibling, None), gate.clone()));
         tokio::spawn(serve(OwnedFd::from(tcp), serving(Facing::Agent, authority.map(Arc::new)), gate.facing_agent()));
-        Self { socket, agent, gate, _directory: directory, events: received, _stopper: stopper }
+        Self { socket, agent, gate, _directory: directory, events: received, _stop: stop.drop_guard() }
     }
 
     /// The next event, which must come.
