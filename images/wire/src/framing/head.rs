@@ -67,12 +67,8 @@ fn request_line(line: &[u8]) -> Result<(&[u8], bool), Violation> {
     if !plain || method.len() > 32 {
         return Err(Violation::Method);
     }
-    if target.is_empty() || !every(target, |b| b.is_ascii_graphic() && b != b'#') {
-        return Err(Violation::Target);
-    }
-    // What hyper's own parser would refuse, it would refuse without a word.
-    let parses = if target[0] == b'/' { is_path(target) } else { is_plain_url(target) || http::Uri::try_from(target).is_ok() };
-    if !parses {
+    // hyper would drop a connection whose target its own parser rejects, without an answer.
+    if !target.iter().all(|&b| b.is_ascii_graphic() && b != b'#') || http::Uri::try_from(target).is_err() {
         return Err(Violation::Target);
     }
     match version {
@@ -82,38 +78,9 @@ fn request_line(line: &[u8]) -> Result<(&[u8], bool), Violation> {
     }
 }
 
-/// Whether a path holds none of the characters that RFC 3986 never allows; the visible ones of ASCII are known to be there alone.
-fn is_path(path: &[u8]) -> bool {
-    every(path, |b| !matches!(b, b'"' | b'<' | b'>' | b'`' | b'^'))
-}
-
-/// Whether a target in absolute form has a name, no port, and such a path: it needs no closer look.
-fn is_plain_url(target: &[u8]) -> bool {
-    let Some(after) = target.strip_prefix(b"https://").or_else(|| target.strip_prefix(b"http://")) else { return false };
-    let Some(slash) = memchr::memchr(b'/', after) else { return false };
-    let (name, path) = after.split_at(slash);
-    !name.is_empty() && every(name, |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-')) && is_path(path)
-}
-
-/// The characters of a token (RFC 9110, section 5.6.2).
-const TOKEN: [bool; 256] = {
-    let mut token = [false; 256];
-    let mut b = 0;
-    while b < 128 {
-        token[b] = (b as u8).is_ascii_alphanumeric();
-        b += 1;
-    }
-    let mut marks: &[u8] = b"!#$%&'*+-.^_`|~";
-    while let [mark, rest @ ..] = marks {
-        token[*mark as usize] = true;
-        marks = rest;
-    }
-    token
-};
-
-/// Whether all bytes are. Without a way out in the middle, the compiler looks at many at once.
-fn every(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
-    bytes.iter().fold(true, |all, &b| all & is(b))
+/// A character of a token (RFC 9110, section 5.6.2).
+fn is_token(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 
 fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Violation> {
@@ -122,10 +89,10 @@ fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Violation> {
     }
     let colon = memchr::memchr(b':', line).ok_or(Violation::FieldName)?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
-    if name.is_empty() || !every(name, |b| TOKEN[usize::from(b)]) {
+    if name.is_empty() || !name.iter().all(|&b| is_token(b)) {
         return Err(Violation::FieldName);
     }
-    if !every(value, |b| b == b'\t' || (b >= b' ' && b != 0x7f)) {
+    if !value.iter().all(|&b| b == b'\t' || (b >= b' ' && b != 0x7f)) {
         return Err(Violation::FieldValue);
     }
     Ok((name, value.trim_ascii()))
@@ -264,6 +231,10 @@ mod tests {
             ("GET /é HTTP/1.1", Err(Violation::Target)),
             ("GET /#x HTTP/1.1", Err(Violation::Target)),
             ("GET /?\" HTTP/1.1", Err(Violation::Target)),
+            ("GET https://a.test:x/ HTTP/1.1", Err(Violation::Target)),
+            // Browsers do not escape these in a query (WHATWG URL, "query percent-encode set").
+            ("GET /?a=^`{|} HTTP/1.1", Ok(Body::Length(0))),
+            ("GET https://a.test/?a=^`{|} HTTP/1.1", Ok(Body::Length(0))),
             ("GET / HTTP/1.2", Err(Violation::Version)),
             ("GET / HTTP/0.9", Err(Violation::Version)),
             ("GET / HTTP/2.0", Err(Violation::Version)),
@@ -272,36 +243,6 @@ mod tests {
             ("", Err(Violation::RequestLine)),
         ] {
             assert_eq!(judge(&format!("{line}\r\nHost: a.test\r\n\r\n")), verdict, "{line:?}");
-        }
-    }
-
-    #[test]
-    fn a_target_that_gets_no_closer_look_is_one_that_hyper_reads() {
-        let starts = [
-            "",
-            "/",
-            "/x",
-            "/?",
-            "http://",
-            "https://",
-            "https://a",
-            "https://a.test",
-            "https://a.test/",
-            "https://a.test/x?",
-            "httpx://a/",
-        ];
-        let visible = || b'!'..=b'~';
-        let ends = || visible().flat_map(|a| visible().map(move |b| [a, b])).chain(visible().map(|a| [a, a]));
-        let mut taken = 0;
-        for target in starts.iter().flat_map(|start| ends().map(|end| [start.as_bytes(), &end].concat())) {
-            if !target.contains(&b'#') && (is_plain_url(&target) || (target[0] == b'/' && is_path(&target))) {
-                taken += 1;
-                assert!(http::Uri::try_from(&target[..]).is_ok(), "{}", String::from_utf8_lossy(&target));
-            }
-        }
-        assert!(taken > 30_000, "{taken}");
-        for other in ["https:///x", "https://a.test:443/x", "https://u@a.test/x", "https://a.test", "https://a.test?x/", "a.test/x"] {
-            assert!(!is_plain_url(other.as_bytes()), "{other}");
         }
     }
 
