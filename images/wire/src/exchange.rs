@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bottle_contract::Untrusted;
 use bottle_contract::event::{Event, Level};
@@ -49,10 +49,8 @@ impl RequestIds {
 /// The event of an exchange, written when the exchange is over.
 pub(crate) struct Record {
     events: Events,
-    /// Without its time, which is `since`.
     event: Event,
     notes: Notes,
-    since: SystemTime,
     started: Instant,
     silent: bool,
     _beat: Option<Beat>,
@@ -60,9 +58,9 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn new(events: Events, id: &str, notes: Notes, beat: Option<Beat>) -> Self {
-        let mut event = Event::new(String::new(), Level::Info, "request");
+        let mut event = Events::event(Level::Info, "request");
         event.request_id = Some(id.to_owned());
-        Self { events, event, notes, since: SystemTime::now(), started: Instant::now(), silent: false, _beat: beat }
+        Self { events, event, notes, started: Instant::now(), silent: false, _beat: beat }
     }
 
     fn named(&mut self, method: &str, origin: String, path: String) {
@@ -146,8 +144,7 @@ impl Drop for Record {
         event.sent = Some(self.notes.sent());
         event.received = Some(self.notes.received());
         event.micros = Some(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX));
-        let whole = std::mem::replace(event, Event::new(String::new(), Level::Info, ""));
-        self.events.write_behind(self.since, whole);
+        self.events.write(event);
     }
 }
 

@@ -133,7 +133,7 @@ fn close_to_others() -> Result<(), String> {
 fn abort_on_panic(events: Events) {
     std::panic::set_hook(Box::new(move |info| {
         let place = info.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
-        events.write_last(&Events::sentence(Level::Error, "error", format!("internal error at {place}")));
+        events.say(Level::Error, "error", format!("internal error at {place}"));
         std::process::abort();
     }));
 }
@@ -206,7 +206,6 @@ where
     let outcome = runtime.block_on(async {
         let on = |kind| signal(kind).map_err(|error| format!("signals cannot be awaited: {error}"));
         let (mut term, mut int, reload) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?);
-        tokio::spawn(events.clone().keep_writing());
         let stop = CancellationToken::new();
         let (log, signalled) = (events.clone(), stop.clone());
         tokio::spawn(async move {
@@ -220,7 +219,6 @@ where
     });
     // Connections that outlived the grace end here, and with them their exchanges: each is recorded as it is dropped.
     runtime.shutdown_timeout(LAST_RECORDS);
-    events.write_waiting();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => failed(FAILED, message),
