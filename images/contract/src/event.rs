@@ -1,5 +1,7 @@
 //! Events: one JSON object per line on a sidecar's standard error, the raw material of logs and timeline.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use serde::{Deserialize, Serialize};
 
 use crate::reason::Reason;
@@ -134,35 +136,13 @@ impl Event {
     }
 }
 
-/// A moment as RFC 3339 in UTC with milliseconds, from seconds and milliseconds since 1970 (Howard Hinnant's
-/// days-from-civil arithmetic, inverted; valid through the year 9999).
+/// The last second of the year 9999.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// A moment since 1970 as RFC 3339 in UTC with milliseconds, through the year 9999.
 pub fn rfc3339(seconds: u64, millis: u32) -> String {
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let day_of_era = z % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let mut text = *b"0000-00-00T00:00:00.000Z";
-    // Each request has a moment, and formatting machinery would take longer than all of the arithmetic.
-    let mut write = |from: usize, digits: usize, mut number: u64| {
-        for place in text[from..from + digits].iter_mut().rev() {
-            *place = b'0' + (number % 10) as u8;
-            number /= 10;
-        }
-    };
-    write(0, 4, year);
-    write(5, 2, month);
-    write(8, 2, day);
-    write(11, 2, second / 3600);
-    write(14, 2, second / 60 % 60);
-    write(17, 2, second % 60);
-    write(20, 3, u64::from(millis));
-    text.iter().copied().map(char::from).collect()
+    let since = Duration::from_secs(seconds.min(LAST_SECOND)) + Duration::from_millis(u64::from(millis));
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }
 
 #[cfg(test)]
