@@ -1,6 +1,7 @@
 //! Everything of a request that comes before its body, as one text to scan, with the place of each part.
 
 use http::{HeaderMap, HeaderName, Method, Uri};
+use percent_encoding::percent_decode_str;
 
 use bottle_scan::Scanner;
 
@@ -106,27 +107,7 @@ fn is_ordinary(method: &Method) -> bool {
 
 /// `%41` is `A`, `+` is a space; a `%` that is no escape stays.
 fn percent_decoded(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let digit = |i: usize| bytes.get(i).and_then(|b| char::from(*b).to_digit(16));
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            (b'+', ..) => {
-                out.push(b' ');
-                at += 1;
-            }
-            (byte, ..) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    out
+    percent_decode_str(&text.replace('+', " ")).collect()
 }
 
 #[cfg(test)]

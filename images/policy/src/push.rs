@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use bottle_contract::reason::Reason;
 use http::{HeaderMap, HeaderName};
+use percent_encoding::percent_decode_str;
 
 use crate::refused::Refused;
 
@@ -61,33 +62,13 @@ const MAX_ROUNDS: usize = 8;
 pub(crate) fn decoded(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     for _ in 0..MAX_ROUNDS {
-        let Some(shorter) = decoded_once(text.as_bytes()) else { break };
+        let Cow::Owned(shorter) = Cow::from(percent_decode_str(&text)) else { break };
         text = Cow::Owned(String::from_utf8_lossy(&shorter).into_owned());
     }
     if text.bytes().any(|b| b.is_ascii_uppercase()) {
         text = Cow::Owned(text.to_ascii_lowercase());
     }
     text
-}
-
-/// The text with its escapes decoded, if it has any.
-fn decoded_once(bytes: &[u8]) -> Option<Vec<u8>> {
-    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            (byte, ..) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    (out.len() < bytes.len()).then_some(out)
 }
 
 #[cfg(test)]
