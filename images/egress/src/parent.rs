@@ -6,21 +6,18 @@ use std::time::Duration;
 use bottle_contract::Untrusted;
 use bottle_contract::host::Host;
 use bottle_contract::pipelock::Limits;
-use bottle_contract::reason::{HEADER, Reason};
+use bottle_contract::reason::Reason;
+use bottle_wire::client::connect::connect_through;
 use bottle_wire::pool::{Address, Failure, Pool};
 use bottle_wire::tunnel::Duplex;
 use bottle_wire::{Asked, Body, Refused, tls};
 use http::{Request, Response, Uri};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::upstream::{FRESH, refused};
-
-/// The head of an answer to `CONNECT`.
-const MOST_HEAD: usize = 16 * 1024;
 
 /// The parent proxy.
 pub(crate) struct Parent {
@@ -69,7 +66,7 @@ impl Parent {
     async fn dial(&self, target: &Target) -> Result<(Box<dyn Duplex>, Address), Failure> {
         let fail = |reason, message: String| Failure::Refused(Refused::new(reason, message).place("upstream"));
         let unreachable = |why: &str| fail(Reason::UpstreamUnreachable, format!("the parent proxy cannot be reached: {why}"));
-        let stream = match tokio::time::timeout(self.connect, TcpStream::connect(&self.address)).await {
+        let mut stream = match tokio::time::timeout(self.connect, TcpStream::connect(&self.address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(unreachable(&error.kind().to_string())),
             Err(_) => return Err(unreachable("no answer in time")),
@@ -86,7 +83,8 @@ impl Parent {
             Host::Ip(address) => ServerName::from(*address),
         };
         let secured = async {
-            let stream = tunnel(stream, target).await.map_err(Failure::Refused)?;
+            let (host, port) = (&target.host, target.port);
+            connect_through(&mut stream, host, port, "the parent proxy", Reason::UpstreamUnreachable).await.map_err(Failure::Refused)?;
             let secured = self.tls.connect(name, stream).await;
             secured
                 .map_err(|error| fail(Reason::UpstreamTls, format!("TLS with the origin failed: {}", Untrusted::new(&error.to_string()))))
@@ -96,37 +94,6 @@ impl Parent {
             Err(_) => Err(unreachable("no tunnel in time")),
         }
     }
-}
-
-/// Asks for a tunnel.
-async fn tunnel(mut stream: TcpStream, target: &Target) -> Result<TcpStream, Refused> {
-    let broke =
-        |why: &str| Refused::new(Reason::UpstreamUnreachable, format!("the parent proxy opened no tunnel: {why}")).place("upstream");
-    let Target { host, port, .. } = target;
-    let asked = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
-    stream.write_all(asked.as_bytes()).await.map_err(|error| broke(&error.kind().to_string()))?;
-    let mut head = Vec::with_capacity(512);
-    // Byte by byte: what follows the head belongs to TLS.
-    while !head.ends_with(b"\r\n\r\n") {
-        if head.len() == MOST_HEAD {
-            return Err(broke("its answer is too long"));
-        }
-        head.push(stream.read_u8().await.map_err(|error| broke(&error.kind().to_string()))?);
-    }
-    let text = String::from_utf8_lossy(&head);
-    let mut lines = text.split("\r\n");
-    let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.")).and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
-    if status == "200" {
-        return Ok(stream);
-    }
-    // A sibling over TCP says why.
-    let named =
-        lines.filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case(HEADER)).map(|(_, slug)| slug.trim());
-    let reason = Reason::ALL.iter().copied().find(|reason| named == Some(reason.slug()));
-    Err(match reason {
-        Some(reason) => Refused::new(reason, "the parent proxy refused the tunnel").place("upstream"),
-        None => broke(&format!("status {}", Untrusted::new(status))),
-    })
 }
 
 fn roots(ca: Option<&str>) -> Result<RootCertStore, String> {

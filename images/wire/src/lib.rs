@@ -17,6 +17,7 @@ pub mod again;
 pub mod asked;
 pub mod authority;
 pub mod body;
+pub mod client;
 pub mod events;
 pub mod headers;
 pub mod live;

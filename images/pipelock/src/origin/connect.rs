@@ -12,6 +12,7 @@ use std::time::Duration;
 use bottle_contract::Reason;
 use bottle_contract::host::Host;
 use bottle_wire::Refused;
+use bottle_wire::client::connect::connect_through;
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
@@ -24,8 +25,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::dial::Door;
-use super::{parent, tls};
+use super::tls;
 use bottle_policy::table::Table;
+
+/// The parent, in messages.
+const PARENT: &str = "the parent proxy";
 
 /// What is known of a connection. It rides in the extensions of a response that hyper-util's pool brings.
 #[derive(Clone, Debug)]
@@ -65,8 +69,8 @@ pub async fn plain(table: &Table, door: &Door, host: &Host, port: u16) -> Result
     let mut dialled = door.open(table, host, port).await?;
     if dialled.by_parent {
         let handshake = Duration::from_millis(table.limits.handshake_ms);
-        let asked = timeout(handshake, parent::connect(&mut dialled.stream, host, port)).await;
-        asked.map_err(|_| slow("the parent proxy"))??;
+        let connect = connect_through(&mut dialled.stream, host, port, PARENT, Reason::UpstreamUnreachable);
+        timeout(handshake, connect).await.map_err(|_| slow(PARENT))??;
     }
     Ok((dialled.stream, dialled.address))
 }

@@ -4,7 +4,6 @@ mod any;
 pub mod connect;
 pub mod dial;
 mod note;
-mod parent;
 pub mod resolve;
 pub mod tls;
 

@@ -1,0 +1,3 @@
+//! The way to the next hop: a tunnel through a proxy.
+
+pub mod connect;
