@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
+use bottle_wire::client::sender::{Dialled, Protocol};
 use bottle_wire::headers::{HTTP_2, INJECTED, REQUEST_ID};
-use bottle_wire::pool::{Address, Failure, Pool};
+use bottle_wire::pool::{Failure, Pool};
 use bottle_wire::{Asked, Body, Refused};
 use http::{HeaderName, HeaderValue, Request, Response};
 use tokio::net::UnixStream;
@@ -42,18 +43,17 @@ impl Link {
         if let Some(name) = injected {
             headers.insert(&INJECTED, HeaderValue::try_from(name.as_str()).unwrap_or(HeaderValue::from_static("authorization")));
         }
-        // hyper sends the URI as it is: absolute.
         let sent = self.pool.send((), request, &asked.notes, async || self.dial().await).await;
         let response = sent.map_err(|failure| refused(failure, Reason::SidecarGone, "pipelock does not answer"))?;
         asked.notes.answered_by_sibling();
         Ok(response)
     }
 
-    async fn dial(&self) -> Result<(UnixStream, Address), Failure> {
+    async fn dial(&self) -> Result<Dialled<UnixStream>, Failure> {
         let gone =
             |why: &str| Failure::Refused(Refused::new(Reason::SidecarGone, format!("pipelock cannot be reached: {why}")).place("upstream"));
         match tokio::time::timeout(self.connect, UnixStream::connect(&self.socket)).await {
-            Ok(Ok(stream)) => Ok((stream, None)),
+            Ok(Ok(stream)) => Ok(Dialled { stream, address: None, protocol: Protocol::Http1Proxy }),
             Ok(Err(error)) => Err(gone(&error.kind().to_string())),
             Err(_) => Err(gone("no answer in time")),
         }

@@ -8,10 +8,11 @@ use bottle_contract::host::Host;
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
 use bottle_wire::client::connect::connect_through;
-use bottle_wire::pool::{Address, Failure, Pool};
+use bottle_wire::client::sender::{Dialled, Protocol};
+use bottle_wire::pool::{Failure, Pool};
 use bottle_wire::tunnel::Duplex;
 use bottle_wire::{Asked, Body, Refused, tls};
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -52,18 +53,13 @@ impl Parent {
         })
     }
 
-    pub(crate) async fn send(&self, asked: &Asked, mut request: Request<Body>) -> Result<Response<Body>, Refused> {
+    pub(crate) async fn send(&self, asked: &Asked, request: Request<Body>) -> Result<Response<Body>, Refused> {
         let target = Target { https: asked.https, host: asked.host.clone(), port: asked.port };
-        if asked.https {
-            // Inside the tunnel stands the origin, not a proxy.
-            *request.uri_mut() = Uri::try_from(asked.path_and_query())
-                .map_err(|_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place("path"))?;
-        }
         let sent = self.pool.send(target.clone(), request, &asked.notes, async || self.dial(&target).await).await;
         sent.map_err(|failure| refused(failure, Reason::UpstreamUnreachable, "the origin ended the connection without an answer"))
     }
 
-    async fn dial(&self, target: &Target) -> Result<(Box<dyn Duplex>, Address), Failure> {
+    async fn dial(&self, target: &Target) -> Result<Dialled<Box<dyn Duplex>>, Failure> {
         let fail = |reason, message: String| Failure::Refused(Refused::new(reason, message).place("upstream"));
         let unreachable = |why: &str| fail(Reason::UpstreamUnreachable, format!("the parent proxy cannot be reached: {why}"));
         let mut stream = match tokio::time::timeout(self.connect, TcpStream::connect(&self.address)).await {
@@ -74,7 +70,7 @@ impl Parent {
         // It fails only on a socket that is closed already.
         let _ = stream.set_nodelay(true);
         if !target.https {
-            return Ok((Box::new(stream), None));
+            return Ok(Dialled { stream: Box::new(stream), address: None, protocol: Protocol::Http1Proxy });
         }
         let name = match &target.host {
             Host::Name(name) => {
@@ -90,7 +86,8 @@ impl Parent {
                 .map_err(|error| fail(Reason::UpstreamTls, format!("TLS with the origin failed: {}", Untrusted::new(&error.to_string()))))
         };
         match tokio::time::timeout(self.connect + self.handshake, secured).await {
-            Ok(secured) => Ok((Box::new(secured?), None)),
+            // Inside the tunnel stands the origin, not a proxy.
+            Ok(secured) => Ok(Dialled { stream: Box::new(secured?), address: None, protocol: Protocol::Http1 }),
             Err(_) => Err(unreachable("no tunnel in time")),
         }
     }

@@ -1,4 +1,4 @@
-//! Idle HTTP/1.1 connections to a next hop, kept for the next request.
+//! Connections to next hops: unused ones of HTTP/1.1 are kept for the next request, one of HTTP/2 is shared.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,45 +12,35 @@ use http::{Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::TrySendError;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::again::{self, Again, lost};
 use crate::body::{self, Body, BodyError};
+use crate::client::sender::{Dialled, Sender};
 use crate::notes::Notes;
 use crate::refusal::Refused;
 
-/// Connections kept for one target: an agent that runs that many tools at once is busy.
-const KEPT: usize = 256;
-/// Targets for which connections are kept.
-const TARGETS: usize = 256;
-/// What hyper reads ahead of a slow agent.
-const READ_AHEAD: usize = 64 << 10;
+/// Unused connections to one target: an agent that runs that many tools at once is busy.
+const MAX_UNUSED: usize = 256;
+/// Targets to which unused connections are kept.
+const MAX_TARGETS: usize = 256;
 
 /// Connections by target. `B` is the body of requests; its default is an empty one.
 pub struct Pool<K, B> {
-    idle: Mutex<Kept<K, B>>,
-    /// An unused connection is kept for so long.
-    fresh: Duration,
+    unused: Mutex<Unused<K, B>>,
+    /// A connection that is unused for so long is closed.
+    idle_timeout: Duration,
 }
 
-struct Kept<K, B> {
+struct Unused<K, B> {
     by_target: HashMap<K, Vec<Idle<B>>>,
-    /// A task closes what is kept too long.
+    /// A task closes what is unused too long.
     swept: bool,
 }
 
-/// What a connection ends at, if that is worth a note.
-pub type Address = Option<Arc<str>>;
-
-struct Connection<B> {
-    sender: SendRequest<B>,
-    address: Address,
-}
-
 struct Idle<B> {
-    connection: Connection<B>,
+    sender: Sender<B>,
     since: Instant,
 }
 
@@ -80,139 +70,138 @@ where
     K: Clone + Eq + Hash + Send + Sync + Unpin + 'static,
     B: http_body::Body<Data = Bytes, Error = BodyError> + Default + Send + Unpin + 'static,
 {
-    /// Of connections that stay usable for `fresh` when they are not used. The other end should keep them for longer.
-    pub fn new(fresh: Duration) -> Arc<Self> {
-        Arc::new(Self { idle: Mutex::new(Kept { by_target: HashMap::new(), swept: false }), fresh })
+    /// A pool that closes connections when they are unused for `idle_timeout`. The other end should keep them for longer.
+    pub fn new(idle_timeout: Duration) -> Arc<Self> {
+        Arc::new(Self { unused: Mutex::new(Unused { by_target: HashMap::new(), swept: false }), idle_timeout })
     }
 
-    /// Sends a request over a connection to `target`: one that is idle, else one that `dial` makes. `notes` learns the address of the
-    /// connection before the request is on its way, and that a request was sent again.
+    /// Sends a request over a connection to `target`: an open one, else one that `dial` makes. The request's URI is whole; it is sent in the
+    /// form that the connection's protocol wants. `notes` learns the address of the connection before the request is on its way, and
+    /// that a request was retried.
     pub async fn send<S, D>(self: &Arc<Self>, target: K, mut request: Request<B>, notes: &Notes, dial: D) -> Result<Response<Body>, Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        D: AsyncFnOnce() -> Result<(S, Address), Failure>,
+        D: AsyncFnOnce() -> Result<Dialled<S>, Failure>,
     {
         let bodyless = request.body().is_end_stream();
         let again = Again::of(&request);
-        while let Some(mut connection) = self.take(&target) {
-            if connection.sender.ready().await.is_err() {
+        let uri = request.uri().clone();
+        while let Some(mut sender) = self.take(&target) {
+            if sender.ready().await.is_err() {
                 continue;
             }
-            connection.note(notes);
-            match connection.sender.try_send_request(request).await {
-                Ok(response) => return Ok(self.pooled(target, response, connection, bodyless)),
-                // It had been closed before anything was sent: nobody has seen the request.
+            sender.note_address(notes);
+            let had_answered = sender.has_answered();
+            match sender.send(request, &uri).await {
+                Ok(response) => return Ok(self.pooled(target, response, sender, bodyless)),
                 Err(mut error) => match error.take_message() {
+                    // The connection had been closed before anything was sent: nobody has seen the request.
                     Some(unsent) => {
+                        self.forget_shared(&target);
                         request = unsent;
                         notes.note(|noted| noted.dialled = None);
                     }
                     None => {
                         let error = error.into_error();
-                        let Some(again) = again.filter(|_| lost(&error)) else { return Err(error.into()) };
+                        let Some(again) = again.filter(|_| had_answered && lost(&error)) else { return Err(error.into()) };
                         again::told(notes);
                         request = again.request(B::default());
-                        // The others may be as old.
+                        // The other connections may be as old.
                         break;
                     }
                 },
             }
         }
         // A connection is made for the first of many requests; its future is large.
-        let mut connection = Box::pin(connect(dial)).await?;
-        connection.note(notes);
-        let response = connection.sender.send_request(request).await?;
-        Ok(self.pooled(target, response, connection, bodyless))
+        let mut sender = Box::pin(async { Ok::<_, Failure>(Sender::open(dial().await?).await?) }).await?;
+        if let Some(shared) = sender.shared() {
+            self.put(target.clone(), shared);
+        }
+        sender.note_address(notes);
+        let response = sender.send(request, &uri).await.map_err(TrySendError::into_error)?;
+        Ok(self.pooled(target, response, sender, bodyless))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept<K, B>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Unused<K, B>> {
+        self.unused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, target: &K) -> Option<Connection<B>> {
-        let mut idle = self.lock();
-        let kept = idle.by_target.get_mut(target)?;
-        while let Some(last) = kept.pop() {
-            if last.is_usable(self.fresh) {
-                return Some(last.connection);
+    fn take(&self, target: &K) -> Option<Sender<B>> {
+        let mut unused = self.lock();
+        let idle = unused.by_target.get_mut(target)?;
+        while let Some(mut last) = idle.pop() {
+            if last.is_usable(self.idle_timeout) {
+                let Some(shared) = last.sender.shared() else { return Some(last.sender) };
+                last.since = Instant::now();
+                idle.push(last);
+                return Some(shared);
             }
         }
         None
     }
 
-    fn put(self: &Arc<Self>, target: K, connection: Connection<B>) {
-        if connection.sender.is_closed() {
+    fn put(self: &Arc<Self>, target: K, sender: Sender<B>) {
+        if sender.is_closed() {
             return;
         }
-        let mut idle = self.lock();
-        if !idle.swept {
-            idle.swept = true;
-            tokio::spawn(sweep(Arc::downgrade(self), self.fresh));
+        let mut unused = self.lock();
+        if !unused.swept {
+            unused.swept = true;
+            tokio::spawn(sweep(Arc::downgrade(self), self.idle_timeout));
         }
-        let idle = &mut idle.by_target;
-        if idle.len() >= TARGETS && !idle.contains_key(&target) {
-            idle.clear();
+        let by_target = &mut unused.by_target;
+        if by_target.len() >= MAX_TARGETS && !by_target.contains_key(&target) {
+            by_target.clear();
         }
-        let kept = idle.entry(target).or_default();
-        if kept.len() < KEPT {
-            kept.push(Idle { connection, since: Instant::now() });
+        let idle = by_target.entry(target).or_default();
+        // Of those that were dialled at the same time, one is enough to share.
+        let surplus = sender.is_shared() && idle.iter().any(|idle| idle.sender.is_shared() && idle.is_usable(self.idle_timeout));
+        if idle.len() < MAX_UNUSED && !surplus {
+            idle.push(Idle { sender, since: Instant::now() });
         }
     }
 
-    fn pooled(self: &Arc<Self>, target: K, response: Response<Incoming>, connection: Connection<B>, bodyless: bool) -> Response<Body> {
+    /// A shared connection that takes no request is not used again.
+    fn forget_shared(&self, target: &K) {
+        if let Some(idle) = self.lock().by_target.get_mut(target) {
+            idle.retain(|idle| !idle.sender.is_shared());
+        }
+    }
+
+    fn pooled(self: &Arc<Self>, target: K, response: Response<Incoming>, sender: Sender<B>, bodyless: bool) -> Response<Body> {
+        if sender.is_shared() {
+            return response.map(body::incoming);
+        }
         response.map(|body| {
-            let mut body = Pooled { body, loan: Some(Loan { pool: self.clone(), target, connection, bodyless }) };
+            let mut body = Pooled { body, loan: Some(Loan { pool: self.clone(), target, sender, bodyless }) };
             body.settle();
             if body.loan.is_none() && body.body.is_end_stream() { body::empty() } else { body.boxed() }
         })
     }
 }
 
-impl<B> Connection<B> {
-    fn note(&self, notes: &Notes) {
-        if let Some(address) = &self.address {
-            notes.note(|noted| noted.dialled = Some(address.as_ref().to_owned()));
-        }
-    }
-}
-
 impl<B> Idle<B> {
-    fn is_usable(&self, fresh: Duration) -> bool {
-        self.since.elapsed() < fresh && !self.connection.sender.is_closed()
+    fn is_usable(&self, idle_timeout: Duration) -> bool {
+        self.since.elapsed() < idle_timeout && !self.sender.is_closed()
     }
-}
-
-async fn connect<B, S, D>(dial: D) -> Result<Connection<B>, Failure>
-where
-    B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    D: AsyncFnOnce() -> Result<(S, Address), Failure>,
-{
-    let (stream, address) = dial().await?;
-    let (sender, connection) = Builder::new().max_buf_size(READ_AHEAD).handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(async move {
-        // Its error reaches whoever waits for an answer.
-        let _ = connection.with_upgrades().await;
-    });
-    Ok(Connection { sender, address })
 }
 
 /// Closes what nobody has used for long, until nothing is kept.
-async fn sweep<K, B>(pool: Weak<Pool<K, B>>, fresh: Duration)
+async fn sweep<K, B>(pool: Weak<Pool<K, B>>, idle_timeout: Duration)
 where
     K: Clone + Eq + Hash + Send + Sync + Unpin + 'static,
     B: http_body::Body<Data = Bytes, Error = BodyError> + Default + Send + Unpin + 'static,
 {
     loop {
-        tokio::time::sleep(fresh / 4).await;
+        tokio::time::sleep(idle_timeout / 4).await;
         let Some(pool) = pool.upgrade() else { return };
-        let mut idle = pool.lock();
-        idle.by_target.retain(|_, kept| {
-            kept.retain(|idle| idle.is_usable(fresh));
-            !kept.is_empty()
+        let mut unused = pool.lock();
+        unused.by_target.retain(|_, idle| {
+            idle.retain(|idle| idle.is_usable(idle_timeout));
+            !idle.is_empty()
         });
-        if idle.by_target.is_empty() {
-            idle.swept = false;
+        if unused.by_target.is_empty() {
+            unused.swept = false;
             return;
         }
     }
@@ -222,7 +211,7 @@ where
 struct Loan<K, B> {
     pool: Arc<Pool<K, B>>,
     target: K,
-    connection: Connection<B>,
+    sender: Sender<B>,
     /// The request had no body, so that the end of the answer is the end of the exchange.
     bodyless: bool,
 }
@@ -245,14 +234,14 @@ where
     }
 
     fn give_back(&mut self) {
-        let Some(Loan { pool, target, mut connection, bodyless }) = self.loan.take() else { return };
+        let Some(Loan { pool, target, mut sender, bodyless }) = self.loan.take() else { return };
         if bodyless {
-            pool.put(target, connection);
+            pool.put(target, sender);
         } else {
             // An answer may end before the request's body has been sent.
             tokio::spawn(async move {
-                if connection.sender.ready().await.is_ok() {
-                    pool.put(target, connection);
+                if sender.ready().await.is_ok() {
+                    pool.put(target, sender);
                 }
             });
         }

@@ -1,9 +1,7 @@
 //! Origins: connections of their own for each table, so that a new table never uses a connection that an old one judged.
 
-mod any;
 pub mod connect;
 pub mod dial;
-mod note;
 pub mod resolve;
 pub mod tls;
 
@@ -14,25 +12,23 @@ use std::time::Duration;
 use bottle_contract::Reason;
 use bottle_contract::host::Host;
 use bottle_policy::table::Table;
-use bottle_wire::body::{self, refusal_in};
+use bottle_wire::body::refusal_in;
 use bottle_wire::pool::{Failure, Pool};
 use bottle_wire::{Asked, Body, Refused};
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 
 use crate::dlp::body::Upload;
-use any::Any;
 use connect::Connector;
 use dial::Door;
 use tls::Trust;
 
 /// How long an unused connection is kept. Common origins close theirs after 60 s and more.
-const FRESH: Duration = Duration::from_secs(55);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(55);
 
 /// The way to all origins under one table.
 #[derive(Clone)]
 pub struct Origins {
-    any: Any,
-    http_1: Arc<Pool<Origin, Upload>>,
+    pool: Arc<Pool<Origin, Upload>>,
     connector: Connector,
 }
 
@@ -42,35 +38,27 @@ struct Origin {
     https: bool,
     host: Host,
     port: u16,
+    /// HTTP/2 may be spoken.
+    http_2: bool,
 }
 
 impl Origins {
-    /// Makes the pools; nothing is dialled.
+    /// Makes the pool; nothing is dialled.
     pub fn new(table: &Arc<Table>, door: &Door) -> Result<Self, String> {
-        let trust = Trust::new(table)?;
-        let connector = |tls| Connector { table: table.clone(), door: door.clone(), tls };
-        Ok(Self { any: Any::new(connector(trust.any)), http_1: Pool::new(FRESH), connector: connector(trust.http1) })
+        let connector = Connector { table: table.clone(), door: door.clone(), trust: Trust::new(table)? };
+        Ok(Self { pool: Pool::new(IDLE_TIMEOUT), connector })
     }
 
     /// Sends one request, whose target and `host` are those of `asked`; redirects are answers like any other. An agent that asks over
     /// HTTP/1.1, which may become something else than HTTP, is asked for in the same way; one that asks over HTTP/2 gets what the
     /// origin prefers.
     ///
-    /// What a kept connection loses is sent again if it may be, and the notes tell so, as they tell the address that was dialled.
-    pub async fn send(&self, asked: &Asked, mut request: Request<Upload>) -> Result<Response<Body>, Refused> {
-        if asked.http_2 && !asked.websocket {
-            return Ok(Box::pin(self.any.send(request, &asked.notes)).await?.map(body::incoming));
-        }
-        let origin = Origin { https: asked.https, host: asked.host.clone(), port: asked.port };
-        if let Some(path) = request.uri().path_and_query() {
-            *request.uri_mut() = Uri::from(path.clone());
-        }
-        let dial = async || {
-            let link = self.connector.open(asked.https, &asked.host, asked.port).await?;
-            let address = link.dialled.address().into();
-            Ok((link, Some(address)))
-        };
-        self.http_1.send(origin, request, &asked.notes, dial).await.map_err(|failure| match failure {
+    /// What a kept connection loses is retried if it may be, and the notes say so, as they name the address that was dialled.
+    pub async fn send(&self, asked: &Asked, request: Request<Upload>) -> Result<Response<Body>, Refused> {
+        let http_2 = asked.http_2 && !asked.websocket;
+        let origin = Origin { https: asked.https, host: asked.host.clone(), port: asked.port, http_2 };
+        let sent = self.pool.send(origin.clone(), request, &asked.notes, async || Ok(self.connector.open(&origin).await?)).await;
+        sent.map_err(|failure| match failure {
             Failure::Refused(refused) => refused,
             Failure::Broken(error) => broke_off(&error),
         })

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bottle_wire::client::sender::{Dialled, Protocol};
 use bottle_wire::pool::{Failure, Pool};
 use bottle_wire::{Body, Notes, body};
 use http::Request;
@@ -28,11 +29,11 @@ impl Origin {
         (Self { made: 0.into(), hears }, heard)
     }
 
-    fn dial(&self) -> (DuplexStream, Option<Arc<str>>) {
+    fn dial(&self) -> Dialled<DuplexStream> {
         let number = self.made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let (near, far) = duplex(64 << 10);
         tokio::spawn(answer(number, far, self.hears.clone()));
-        (near, Some(format!("192.0.2.{number}:80").into()))
+        Dialled { stream: near, address: Some(format!("192.0.2.{number}:80").into()), protocol: Protocol::Http1 }
     }
 }
 
