@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use bottle_wire::secret::Hidden;
 use bottle_wire::tunnel::Duplex;
-use bottle_wire::{Body, BodyError, Notes};
+use bottle_wire::{Body, BodyError, Notes, delegate};
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Frame, SizeHint};
@@ -191,17 +191,7 @@ impl AsyncRead for ScrubbedStream {
 }
 
 impl AsyncWrite for ScrubbedStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    delegate!(stream: poll_write, poll_write_vectored, poll_flush, poll_shutdown);
 }
 
 #[cfg(test)]

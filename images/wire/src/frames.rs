@@ -8,6 +8,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use crate::delegate;
+
 /// Such frames that may come at once, and then for each second. A browser sends a few dozen in a lifetime.
 const BURST: u64 = 1000;
 const EACH_SECOND: u64 = 1000;
@@ -110,17 +112,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Budgeted<S> {
         Poll::Ready(Ok(written))
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    delegate!(stream: is_write_vectored, poll_flush, poll_shutdown);
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ pub mod tls;
 pub mod tunnel;
 
 mod connection;
+mod delegate;
 mod exchange;
 mod first;
 mod frames;

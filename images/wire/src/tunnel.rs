@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::body::stalled;
+use crate::delegate;
 use crate::notes::Notes;
 
 /// A two-way stream of bytes.
@@ -100,13 +101,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
         polled
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    delegate!(stream: poll_flush, poll_shutdown);
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bottle_wire::Refused;
+use bottle_wire::{Refused, delegate};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::Frames;
@@ -82,7 +82,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Scanned<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Scanned<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.origin).poll_read(cx, buf)
-    }
+    delegate!(origin: poll_read);
 }
