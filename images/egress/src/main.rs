@@ -2,14 +2,14 @@
 //!
 //! # The life of one request
 //!
-//! 1. The agent says `CONNECT api.github.com:443`. `bottle-wire` has parsed it strictly; [`forward::Egress`] admits it
+//! 1. The agent says `CONNECT api.github.com:443`. `bottle-wire` has parsed it strictly; [`handler::Egress`] admits it
 //!    if a route names the host and port, else the agent gets a 403 before any TLS.
-//! 2. Inside TLS, each request is judged on its own by one generation of the [`table`]: route, method, canonical path
+//! 2. Inside TLS, each request is judged on its own by one generation of the [`policy`]: route, method, canonical path
 //!    (`bottle_policy::routes`). A `git push` over HTTPS is refused with a hint to the gate.
 //! 3. If the route has a credential, what the agent sent as its own is taken out, and for `https` the real one is put
 //!    in ([`credential`]). Without one, the agent's own headers pass.
-//! 4. The request goes to the next hop: our `pipelock` over a unix socket ([`link`]), which is told the request's id
-//!    and the name of the header that was put in, or an ordinary proxy ([`parent`]).
+//! 4. The request goes to the next hop: our `pipelock` over a unix socket ([`next_hop::pipelock`]), which is told the request's id
+//!    and the name of the header that was put in, or an ordinary proxy ([`next_hop::proxy`]).
 //! 5. The answer streams back. If a credential was put in, it is blanked wherever the origin echoes it, in headers, body
 //!    and WebSocket ([`scrub`]), so that it never enters the bottle. For this the origin is asked for plain bodies.
 //!
@@ -19,24 +19,22 @@
 //! Absent on purpose: redirects are the agent's to follow, each one judged anew; no direct way to the network.
 
 mod credential;
-mod forward;
-mod link;
+mod handler;
+mod next_hop;
 mod pages;
-mod parent;
+mod policy;
 mod scrub;
-mod table;
-mod upstream;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use bottle_contract::names::listener;
-use bottle_wire::live::Live;
+use bottle_wire::reload::Live;
 use bottle_wire::run::{Sidecar, run, serve_live};
 use bottle_wire::{Events, Facing, LeafAuthority, Serving, serve};
 
-use forward::Egress;
-use table::Table;
+use handler::Egress;
+use policy::Table;
 
 /// The sidecar's name in events and refusals.
 const PIECE: &str = "egress";

@@ -2,13 +2,13 @@
 
 use bottle_contract::names::EGRESS;
 use bottle_contract::route::Route;
-use bottle_wire::live::Live;
+use bottle_wire::reload::Live;
 use bottle_wire::{Body, body};
 use http::{Response, header};
 use serde_json::{Value, json};
 
 use crate::COMPONENT;
-use crate::table::Table;
+use crate::policy::Table;
 
 /// The page at `http://egress:9099{path}`.
 pub(crate) fn page(live: &Live<Table>, host: &str, path: &str) -> Option<Response<Body>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bottle_contract::host::Host;
 use bottle_contract::names;
 use bottle_contract::reason::Reason;
-use bottle_wire::live::Live;
+use bottle_wire::reload::Live;
 use bottle_wire::{Asked, Body, Events, Forward, Refused};
 use http::{HeaderValue, Request, Response, header};
 

@@ -7,7 +7,7 @@ use bottle_contract::names;
 use bottle_contract::pipelock::Limits;
 use bottle_git_gate::gate::Gate;
 use bottle_git_gate::table::Table;
-use bottle_wire::live::Live;
+use bottle_wire::reload::Live;
 use bottle_wire::run::{Sidecar, run, serve_live};
 use bottle_wire::{Events, Facing, Serving, serve};
 

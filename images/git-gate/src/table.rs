@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bottle_contract::gate::{FILE, GateConfig, GateLimits, PushPolicy};
 use bottle_scan::{Fingerprints, Scanner};
-use bottle_wire::live::Generation;
+use bottle_wire::reload::Generation;
 
 use crate::upstream::{self, Link, Patience, Upstream};
 

@@ -6,7 +6,7 @@
 //! 2. `bottle_policy::table` says whether host and port are listed. Nothing is looked up for a host that is not.
 //! 3. [`dlp`] scans the head, then the body: a small body whole, a large one ahead of what is sent.
 //! 4. [`origin`] resolves the name once, has `bottle_policy::guard` judge every address, dials exactly those, and does the TLS.
-//! 5. The answer streams back. [`gate`] is where these steps are put together.
+//! 5. The answer streams back. [`door`] is where these steps are put together.
 //!
 //! Invariants: no address is dialled that was not judged as an address; no byte is sent that was not scanned; a request
 //! is judged by one generation of the table from beginning to end.
@@ -16,7 +16,7 @@
 
 pub mod config;
 pub mod dlp;
-pub mod gate;
+pub mod door;
 pub mod origin;
 
 #[cfg(test)]

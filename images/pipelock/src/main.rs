@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bottle_contract::event::Level;
 use bottle_contract::names;
 use bottle_pipelock::config;
-use bottle_pipelock::gate::Gate;
+use bottle_pipelock::door::Gate;
 use bottle_pipelock::origin::dial::{Door, Kernel};
 use bottle_pipelock::origin::resolve;
 use bottle_policy::guard::interfaces;

@@ -13,48 +13,31 @@
 //!
 //! Absent on purpose: caching, redirects, retries (but [`again`]), TLS session resumption, server push, HTTP/3.
 
-pub mod again;
-pub mod asked;
-pub mod authority;
-pub mod body;
 pub mod client;
-pub mod events;
-pub mod headers;
-pub mod live;
-pub mod notes;
-pub mod pool;
-pub mod refusal;
-pub mod run;
+pub mod http;
+pub mod process;
 pub mod secret;
 pub mod tls;
-pub mod tunnel;
 
-mod connection;
 mod delegate;
-mod exchange;
-mod first;
-mod frames;
 mod framing;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod intercept;
-mod memory;
-mod onward;
-mod seat;
-mod serve;
 
 use std::future::Future;
 
-pub use asked::Asked;
-pub use authority::LeafAuthority;
-pub use body::{Body, BodyError};
+pub use crate::http::access_log::{Noted, Notes};
+pub use crate::http::body::{Body, BodyError};
+pub use crate::http::refusal::{Refused, refusal_response};
+pub use crate::http::request::Asked;
+pub use crate::http::serve::{Facing, Serving, serve};
+pub use crate::http::{body, headers, tunnel};
+pub use crate::process::events::Events;
+pub use crate::process::{reload, run};
+pub use crate::tls::leaves::LeafAuthority;
 pub use bottle_contract::host::Host;
 pub use bottle_contract::pipelock::Limits;
 pub use bottle_contract::reason::Reason;
-pub use events::Events;
-pub use notes::{Noted, Notes};
-pub use refusal::{Refused, refusal_response};
-pub use serve::{Facing, Serving, serve};
 
 /// What a proxy does with what passed the checks of this crate.
 pub trait Forward: Clone + Send + Sync + 'static {
@@ -64,10 +47,11 @@ pub trait Forward: Clone + Send + Sync + 'static {
     /// Answers one request. Its URI is `scheme://host[:port]/path?query` in canonical form, its `host` header agrees,
     /// and what is not end to end has been taken out; for a WebSocket, `connection` and `upgrade` are put back. A
     /// response with status 101 brings its stream by [`tunnel::carry`] or as hyper's own upgrade.
-    fn forward(&self, asked: Asked, request: http::Request<Body>) -> impl Future<Output = Result<http::Response<Body>, Refused>> + Send;
+    fn forward(&self, asked: Asked, request: ::http::Request<Body>)
+    -> impl Future<Output = Result<::http::Response<Body>, Refused>> + Send;
 
     /// A page of the proxy itself, as `http://egress:9099/_bottle/routes`; `host` is one of the bottle's own names.
-    fn own_page(&self, host: &str, path: &str) -> Option<http::Response<Body>> {
+    fn own_page(&self, host: &str, path: &str) -> Option<::http::Response<Body>> {
         let _ = (host, path);
         None
     }

@@ -1,9 +1,9 @@
 //! Origins: connections of their own for each table, so that a new table never uses a connection that an old one judged.
 
-pub mod connect;
+pub mod connector;
 pub mod dial;
 pub mod resolve;
-pub mod tls;
+pub mod trust;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use bottle_contract::Reason;
 use bottle_contract::host::Host;
 use bottle_policy::table::Table;
 use bottle_wire::body::refusal_in;
-use bottle_wire::pool::{Failure, Pool};
+use bottle_wire::client::pool::{Failure, Pool};
 use bottle_wire::{Asked, Body, Refused};
 use http::{Request, Response};
 
-use crate::dlp::body::Upload;
-use connect::Connector;
+use crate::dlp::upload::Upload;
+use connector::Connector;
 use dial::Door;
-use tls::Trust;
+use trust::Trust;
 
 /// How long an unused connection is kept. Common origins close theirs after 60 s and more.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(55);

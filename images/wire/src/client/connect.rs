@@ -7,7 +7,7 @@ use bottle_contract::host::Host;
 use bottle_contract::reason::{HEADER, Reason};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::refusal::Refused;
+use crate::http::refusal::Refused;
 
 /// A longer answer is not read.
 const MAX_HEAD_BYTES: usize = 16 << 10;

@@ -1,4 +1,6 @@
-//! The way to the next hop: connections that are kept or shared, and tunnels through a proxy.
+//! HTTP as a client: connections to the next hop that are kept or shared, retries, and tunnels through a proxy.
 
 pub mod connect;
+pub mod pool;
+pub mod retry;
 pub mod sender;

@@ -11,8 +11,8 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::body::BodyError;
-use crate::notes::Notes;
+use crate::http::access_log::Notes;
+use crate::http::body::BodyError;
 
 /// What hyper reads ahead of a slow agent on HTTP/1.1.
 const READ_AHEAD: usize = 64 << 10;

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::delegate;
-use crate::refusal::Refused;
+use crate::http::refusal::Refused;
 use chunked::Chunked;
 use head::{Body, read};
 

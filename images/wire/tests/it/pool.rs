@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bottle_wire::client::pool::{Failure, Pool};
 use bottle_wire::client::sender::{Dialled, Protocol};
-use bottle_wire::pool::{Failure, Pool};
 use bottle_wire::{Body, Notes, body};
 use http::Request;
 use http_body_util::BodyExt;

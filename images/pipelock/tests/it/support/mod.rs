@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bottle_contract::event::Event;
 use bottle_contract::pipelock::{Connect, Limits, PipelockConfig};
-use bottle_pipelock::gate::Gate;
+use bottle_pipelock::door::Gate;
 use bottle_pipelock::origin::dial::{Door, Kernel};
 use bottle_pipelock::origin::resolve::{Lookup, Resolve};
 use bottle_policy::guard::interfaces;

@@ -10,7 +10,7 @@ use std::io;
 use http::Request;
 use http_body::Body;
 
-use crate::notes::Notes;
+use crate::http::access_log::Notes;
 
 /// All of a request that may be sent a second time.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! The one place where the TLS provider is chosen, which every configuration names explicitly; and whom to trust.
 
+pub mod leaves;
+
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 

@@ -10,9 +10,9 @@ use http::{Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::body::stalled;
 use crate::delegate;
-use crate::notes::Notes;
+use crate::http::access_log::Notes;
+use crate::http::body::stalled;
 
 /// A two-way stream of bytes.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}

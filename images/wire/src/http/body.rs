@@ -15,8 +15,8 @@ use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use crate::notes::Notes;
-use crate::refusal::Refused;
+use crate::http::access_log::Notes;
+use crate::http::refusal::Refused;
 
 /// Any body, in either direction.
 pub type Body = BoxBody<Bytes, BodyError>;
@@ -158,11 +158,11 @@ pub(crate) struct Downlink {
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     /// Writes the exchange's event when this body is gone.
-    record: Option<crate::exchange::Record>,
+    record: Option<crate::http::exchange::Record>,
 }
 
 impl Downlink {
-    pub(crate) fn new(body: Body, notes: Notes, idle: Duration, record: Option<crate::exchange::Record>) -> Self {
+    pub(crate) fn new(body: Body, notes: Notes, idle: Duration, record: Option<crate::http::exchange::Record>) -> Self {
         Self { body, notes, idle, timer: None, record }
     }
 
@@ -212,7 +212,7 @@ impl http_body::Body for Downlink {
                     Some(Ok(Frame::data(data)))
                 }
                 Err(frame) => frame.into_trailers().ok().map(|mut trailers| {
-                    crate::headers::clean_trailers(&mut trailers);
+                    crate::http::headers::clean_trailers(&mut trailers);
                     Ok(Frame::trailers(trailers))
                 }),
             },

@@ -20,7 +20,7 @@ use tokio_util::either::Either;
 
 use super::Origin;
 use super::dial::Door;
-use super::tls::{self, Trust};
+use super::trust::{Trust, in_words};
 
 /// The parent, in messages.
 const PARENT: &str = "the parent proxy";
@@ -72,7 +72,7 @@ impl Connector {
         let done = timeout(handshake, TlsConnector::from(config).connect(name, stream)).await;
         done.map_err(|_| slow("the origin"))?.map_err(|error| {
             let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-            refused(cause.map_or_else(|| format!("the TLS handshake broke off: {error}"), tls::in_words))
+            refused(cause.map_or_else(|| format!("the TLS handshake broke off: {error}"), in_words))
         })
     }
 }

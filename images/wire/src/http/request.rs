@@ -2,9 +2,9 @@
 
 use std::ops::Deref;
 
-pub use bottle_policy::target::*;
+use bottle_policy::target::Target;
 
-use crate::notes::Notes;
+use crate::http::access_log::Notes;
 
 /// What was asked for.
 #[derive(Clone, Debug)]

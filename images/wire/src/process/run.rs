@@ -16,9 +16,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::events::Events;
-use crate::live::{Generation, Live};
-use crate::memory;
+use crate::process::events::Events;
+use crate::process::memory;
+use crate::process::reload::{Generation, Live};
 
 /// Exit status for wrong use.
 const WRONG_USE: u8 = 2;

@@ -8,8 +8,8 @@ use bottle_contract::host::Host;
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
 use bottle_wire::client::connect::connect_through;
+use bottle_wire::client::pool::{Failure, Pool};
 use bottle_wire::client::sender::{Dialled, Protocol};
-use bottle_wire::pool::{Failure, Pool};
 use bottle_wire::tunnel::Duplex;
 use bottle_wire::{Asked, Body, Refused, tls};
 use http::{Request, Response};
@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::upstream::{FRESH, refused};
+use super::failure::{IDLE_TIMEOUT, refused};
 
 /// The parent proxy.
 pub(crate) struct Parent {
@@ -49,7 +49,7 @@ impl Parent {
             tls: TlsConnector::from(Arc::new(config)),
             connect: Duration::from_millis(limits.connect_ms),
             handshake: Duration::from_millis(limits.handshake_ms),
-            pool: Pool::new(FRESH),
+            pool: Pool::new(IDLE_TIMEOUT),
         })
     }
 

@@ -16,15 +16,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::Forward;
-use crate::asked::Channel;
-use crate::body::Downlink;
-use crate::exchange;
-use crate::first::{self, Rewound, Speaks};
-use crate::frames::Budgeted;
 use crate::framing::{Guard, HeadLimits};
-use crate::refusal::{Refused, refusal_bytes};
-use crate::seat::Slot;
-use crate::serve::{Facing, Serving, Shared};
+use crate::http::body::Downlink;
+use crate::http::exchange;
+use crate::http::h2_budget::Budgeted;
+use crate::http::refusal::{Refused, refusal_bytes};
+use crate::http::serve::{Facing, Serving, Shared};
+use crate::http::slots::Slot;
+use crate::http::sniff::{self, Rewound, Speaks};
+use bottle_policy::target::Channel;
 
 /// Streams of one HTTP/2 connection at one time. RFC 9113, section 6.5.2 advises no less.
 const STREAMS: u32 = 100;
@@ -67,7 +67,7 @@ where
     let patience = Duration::from_millis(shared.serving.limits.head_ms);
     let stop = shared.serving.stop.clone();
     let listened = tokio::select! {
-        listened = tokio::time::timeout(patience, first::listen(stream)) => listened,
+        listened = tokio::time::timeout(patience, sniff::listen(stream)) => listened,
         () = stop.cancelled() => return,
     };
     // Neither silence nor a reset is worth an event: nothing was asked.
@@ -108,7 +108,7 @@ where
     F: Forward,
 {
     Ok(match *request.method() {
-        Method::CONNECT => crate::intercept::connect::<S, F>(context, request).await,
+        Method::CONNECT => crate::http::intercept::connect::<S, F>(context, request).await,
         _ => exchange::answer(context, request).await,
     })
 }

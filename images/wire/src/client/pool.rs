@@ -15,11 +15,11 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::again::{self, Again, lost};
-use crate::body::{self, Body, BodyError};
+use crate::client::retry::{self, Again, lost};
 use crate::client::sender::{Dialled, Sender};
-use crate::notes::Notes;
-use crate::refusal::Refused;
+use crate::http::access_log::Notes;
+use crate::http::body::{self, Body, BodyError};
+use crate::http::refusal::Refused;
 
 /// Unused connections to one target: an agent that runs that many tools at once is busy.
 const MAX_UNUSED: usize = 256;

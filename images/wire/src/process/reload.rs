@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bottle_contract::Untrusted;
 use bottle_contract::event::Level;
 
-use crate::events::Events;
+use crate::process::events::Events;
 
 /// What a sidecar judges by, read from its configuration.
 pub trait Generation {
@@ -60,7 +60,7 @@ impl<T: Generation> Live<T> {
         *self.trouble.write().unwrap_or_else(PoisonError::into_inner) = trouble;
         events.write(&event);
         drop(old);
-        crate::memory::release_unused();
+        crate::process::memory::release_unused();
     }
 }
 

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
 use bottle_policy::routes;
-use bottle_wire::live::Live;
+use bottle_wire::reload::Live;
 use bottle_wire::secret::Hidden;
 use bottle_wire::{Asked, Body, Forward, Notes, Refused, tunnel};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 
+use crate::policy::Table;
 use crate::scrub::{self, ScrubbedBody, ScrubbedStream, Scrubber};
-use crate::table::Table;
 use crate::{credential, pages};
 
 /// The proxy's policy.

@@ -17,11 +17,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::Forward;
-use crate::authority::LeafAuthority;
-use crate::events::Events;
-use crate::exchange::RequestIds;
-use crate::refusal::{Refused, refusal_bytes};
-use crate::seat::{Seat, Seats, Slot};
+use crate::http::exchange::RequestIds;
+use crate::http::refusal::{Refused, refusal_bytes};
+use crate::http::slots::{Seat, Seats, Slot};
+use crate::process::events::Events;
+use crate::tls::leaves::LeafAuthority;
 
 /// Descriptors that are not connections: standard streams, listeners, epoll, the link, files being read.
 const RESERVED_DESCRIPTORS: u64 = 32;
@@ -154,7 +154,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Forward,
 {
-    tokio::spawn(slot.clone().held(crate::connection::serve(stream, shared.clone(), slot)));
+    tokio::spawn(slot.clone().held(crate::http::connection::serve(stream, shared.clone(), slot)));
 }
 
 /// Tells a surplus connection that it is one.
@@ -166,7 +166,7 @@ where
     let Ok(permit) = told.clone().try_acquire_owned() else { return };
     let refused = Refused::new(Reason::TooMany, "this bottle has too many connections open");
     let id = shared.ids.next();
-    crate::exchange::log_refusal(&shared.serving.events, &id, None, None, &refused);
+    crate::http::exchange::log_refusal(&shared.serving.events, &id, None, None, &refused);
     let answer = refusal_bytes(&refused, shared.serving.piece, &id);
     tokio::spawn(async move {
         let told = async {

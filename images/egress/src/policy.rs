@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use bottle_contract::egress::{EgressConfig, FILE};
 use bottle_contract::route::Route;
-use bottle_wire::live::Generation;
+use bottle_wire::reload::Generation;
 use bottle_wire::secret::{self, Credential};
 
-use crate::upstream::Upstream;
+use crate::next_hop::Upstream;
 
 /// One generation, never changed.
 pub(crate) struct Table {

@@ -8,15 +8,16 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::asked::{self, Asked, Target};
-use crate::body::{self, Body, Uplink};
-use crate::headers;
-use crate::notes::Notes;
-use crate::refusal::Refused;
+use crate::http::access_log::Notes;
+use crate::http::body::{self, Body, Uplink};
+use crate::http::headers;
+use crate::http::refusal::Refused;
+use crate::http::request::Asked;
+use bottle_policy::target::{self, Target};
 
 /// The request as it goes on: canonical target, end-to-end fields, counted body.
 pub(crate) fn end_to_end(mut parts: Parts, asked: &Asked, sibling: bool, body: Body) -> Result<Request<Body>, Refused> {
-    let authority = asked::authority(asked.https, &asked.host, asked.port);
+    let authority = target::authority(asked.https, &asked.host, asked.port);
     let sendable = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place("path");
     parts.uri = absolute(parts.uri, asked, &authority).map_err(sendable)?;
     parts.version = Version::HTTP_11;

@@ -5,7 +5,7 @@ use bottle_contract::reason::{HEADER, Refusal};
 pub use bottle_policy::Refused;
 use http::{Response, header};
 
-use crate::body::{self, Body};
+use crate::http::body::{self, Body};
 
 /// The JSON of a refusal, one line.
 pub(crate) fn page(refused: &Refused, piece: &str, request_id: &str) -> Vec<u8> {

@@ -16,16 +16,17 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use crate::Forward;
-use crate::asked::{self, Asked, Channel, Named, Target};
-use crate::body::{self, Body, BodyError, Downlink};
-use crate::connection::Context;
-use crate::events::Events;
-use crate::headers::{HTTP_2, REASON, REQUEST_ID};
-use crate::notes::Notes;
-use crate::onward::{ask_for_websocket, clean, end_to_end, uplink};
-use crate::refusal::{Refused, refusal_response};
-use crate::seat::{Beat, Slot};
-use crate::tunnel;
+use crate::http::access_log::Notes;
+use crate::http::body::{self, Body, BodyError, Downlink};
+use crate::http::connection::Context;
+use crate::http::forwarding::{ask_for_websocket, clean, end_to_end, uplink};
+use crate::http::headers::{HTTP_2, REASON, REQUEST_ID};
+use crate::http::refusal::{Refused, refusal_response};
+use crate::http::request::Asked;
+use crate::http::slots::{Beat, Slot};
+use crate::http::tunnel;
+use crate::process::events::Events;
+use bottle_policy::target::{self, Channel, Named, Target};
 
 /// Gives each request a name: random for each process, then counted.
 pub(crate) struct RequestIds {
@@ -224,7 +225,7 @@ async fn respond<F: Forward>(
 ) -> Result<Outcome, Refused> {
     let limits = &context.shared.serving.limits;
     let method = parts.method.as_str();
-    let named = asked::named(&parts, &context.channel).inspect_err(|_| {
+    let named = target::named(&parts, &context.channel).inspect_err(|_| {
         // Refused before it was read in full: the event still says what it seemed to ask for.
         record.origin(&Untrusted::new(method).to_string(), seemed(&context.channel, &parts));
     })?;
@@ -234,7 +235,7 @@ async fn respond<F: Forward>(
             let host = host.to_string();
             record.named(method, format!("http://{host}"), path.clone());
             let page = context.shared.forward.own_page(&host, &path);
-            return page.map(Outcome::Page).ok_or_else(|| asked::self_request(&host));
+            return page.map(Outcome::Page).ok_or_else(|| target::self_request(&host));
         }
         Named::Origin(target) => target,
     };
@@ -243,7 +244,7 @@ async fn respond<F: Forward>(
         // HTTP/1 was counted as it came; HTTP/2 bounds only the sum of sizes.
         return Err(Refused::new(Reason::TooLarge, "the request has more header fields than this bottle allows").place("head"));
     }
-    let websocket = asked::websocket(&parts, incoming.is_end_stream())?;
+    let websocket = target::websocket(&parts, incoming.is_end_stream())?;
     let length = incoming.size_hint().lower();
     if length > limits.body_bytes {
         return Err(body::too_large(limits.body_bytes));
@@ -304,9 +305,9 @@ pub(crate) fn siblings_id(channel: &Channel, headers: &HeaderMap) -> Option<Stri
 /// The origin as far as it can be told, for the event of a request whose target was refused.
 fn seemed(channel: &Channel, parts: &Parts) -> String {
     match channel {
-        Channel::Intercepted { host, port, .. } => asked::origin(true, host, *port),
-        _ => match parts.uri.authority().map(|a| asked::split_authority(a.as_str())) {
-            Some(Ok((host, port))) => asked::origin(false, &host, port.unwrap_or(80)),
+        Channel::Intercepted { host, port, .. } => target::origin(true, host, *port),
+        _ => match parts.uri.authority().map(|a| target::split_authority(a.as_str())) {
+            Some(Ok((host, port))) => target::origin(false, &host, port.unwrap_or(80)),
             _ => "-".to_owned(),
         },
     }

@@ -17,15 +17,15 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::server::Acceptor;
 
 use crate::Forward;
-use crate::asked::{self, Channel};
-use crate::body::{self, Downlink};
-use crate::connection::{Context, serve_intercepted};
-use crate::exchange::{Record, log_refusal, siblings_id, splice};
-use crate::first::{self, Rewound, Speaks};
 use crate::framing::Guard;
-use crate::notes::Notes;
-use crate::refusal::{Refused, refusal_bytes, refusal_response};
-use crate::tunnel::Duplex;
+use crate::http::access_log::Notes;
+use crate::http::body::{self, Downlink};
+use crate::http::connection::{Context, serve_intercepted};
+use crate::http::exchange::{Record, log_refusal, siblings_id, splice};
+use crate::http::refusal::{Refused, refusal_bytes, refusal_response};
+use crate::http::sniff::{self, Rewound, Speaks};
+use crate::http::tunnel::Duplex;
+use bottle_policy::target::{self, Channel};
 
 /// What was promised at `CONNECT`.
 enum Promise {
@@ -49,13 +49,13 @@ where
     let h1 = request.version() < http::Version::HTTP_2;
     let (parts, _) = request.into_parts();
     let mut record = Record::new(serving.events.clone(), &id, notes.clone(), Some(context.slot.beat()));
-    let promised = match asked::connect_target(&parts) {
+    let promised = match target::connect_target(&parts) {
         Err(refused) => {
             record.origin("CONNECT", "-".into());
             Err(refused)
         }
         Ok((host, port)) => {
-            record.origin("CONNECT", asked::origin(true, &host, port));
+            record.origin("CONNECT", target::origin(true, &host, port));
             promise(&context, &host, port).await.map(|promise| (host, port, promise))
         }
     };
@@ -90,8 +90,8 @@ where
 /// What may be promised for this target.
 async fn promise<F: Forward>(context: &Context<F>, host: &Host, port: u16) -> Result<Promise, Refused> {
     let serving = &context.shared.serving;
-    if let Some(own) = asked::own_name(host, port).filter(|_| matches!(context.channel, Channel::Agent)) {
-        return Err(asked::self_request(&own));
+    if let Some(own) = target::own_name(host, port).filter(|_| matches!(context.channel, Channel::Agent)) {
+        return Err(target::self_request(&own));
     }
     if let Some(stream) = context.shared.forward.tunnel(host, port).await {
         return stream.map(Promise::Tunnel);
@@ -129,17 +129,17 @@ where
 {
     let serving = &context.shared.serving;
     let Some(authority) = serving.authority.clone() else { return };
-    let origin = asked::origin(true, &host, port);
+    let origin = target::origin(true, &host, port);
     let refuse = |refused: &Refused| log_refusal(&serving.events, &id, Some("CONNECT"), Some(origin.clone()), refused);
     let fail = |why: &str| {
-        let mut event = crate::events::Events::event(Level::Warn, "error");
+        let mut event = crate::process::events::Events::event(Level::Warn, "error");
         event.request_id = Some(id.clone());
         event.origin = Some(origin.clone());
         event.message = Some(Untrusted::new(why).to_string());
         serving.events.write(&event);
     };
     let accepted = async {
-        let (speaks, mut stream) = first::listen(stream).await.map_err(|error| fail(&format!("the tunnel broke: {error}"))).ok()?;
+        let (speaks, mut stream) = sniff::listen(stream).await.map_err(|error| fail(&format!("the tunnel broke: {error}"))).ok()?;
         match speaks {
             Speaks::Nothing => return None,
             Speaks::Tls => {}

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
+use bottle_wire::client::pool::{Failure, Pool};
 use bottle_wire::client::sender::{Dialled, Protocol};
 use bottle_wire::headers::{HTTP_2, INJECTED, REQUEST_ID};
-use bottle_wire::pool::{Failure, Pool};
 use bottle_wire::{Asked, Body, Refused};
 use http::{HeaderName, HeaderValue, Request, Response};
 use tokio::net::UnixStream;
 
-use crate::upstream::{FRESH, refused};
+use super::failure::{IDLE_TIMEOUT, refused};
 
 /// The link.
 pub(crate) struct Link {
@@ -24,7 +24,7 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(socket: PathBuf, limits: &Limits) -> Self {
-        Self { socket, connect: Duration::from_millis(limits.connect_ms), pool: Pool::new(FRESH) }
+        Self { socket, connect: Duration::from_millis(limits.connect_ms), pool: Pool::new(IDLE_TIMEOUT) }
     }
 
     pub(crate) async fn send(

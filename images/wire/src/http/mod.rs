@@ -1,0 +1,17 @@
+//! HTTP as a server: connections from an agent or a sibling, what is asked on them, and the answers.
+
+pub mod access_log;
+pub mod body;
+pub mod headers;
+pub mod refusal;
+pub mod request;
+pub mod serve;
+pub mod tunnel;
+
+mod connection;
+mod exchange;
+mod forwarding;
+mod h2_budget;
+mod intercept;
+mod slots;
+mod sniff;
