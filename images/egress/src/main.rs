@@ -28,16 +28,13 @@ mod scrub;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use bottle_contract::names::listener;
+use bottle_contract::names::{self, listener};
 use bottle_wire::reload::Live;
 use bottle_wire::run::{Sidecar, run, serve_live};
 use bottle_wire::{Events, Facing, LeafAuthority, Serving, serve};
 
 use handler::Egress;
 use policy::Table;
-
-/// The sidecar's name in events and refusals.
-const PIECE: &str = "egress";
 
 fn main() -> ExitCode {
     run(egress)
@@ -50,7 +47,7 @@ async fn egress(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
     let limits = table.config.limits;
     let live = Arc::new(Live::new(table));
     let serving = Serving {
-        piece: PIECE,
+        piece: names::EGRESS.0,
         facing: Facing::Agent,
         authority: Some(Arc::new(authority)),
         limits,

@@ -7,7 +7,6 @@ use bottle_wire::{Body, body};
 use http::{Response, header};
 use serde_json::{Value, json};
 
-use crate::COMPONENT;
 use crate::policy::Table;
 
 /// The page at `http://egress:9099{path}`.
@@ -22,7 +21,7 @@ pub(crate) fn page(live: &Live<Table>, host: &str, path: &str) -> Option<Respons
             "routes": table.config.routes.iter().map(shown).collect::<Vec<_>>(),
         }),
         "/_bottle/health" => json!({
-            "component": COMPONENT,
+            "component": EGRESS.0,
             "generation": table.config.generation,
             "reload_failed": live.trouble(),
         }),

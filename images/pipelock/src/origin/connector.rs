@@ -18,12 +18,21 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-use super::Origin;
 use super::dial::Door;
 use super::trust::{Trust, in_words};
 
 /// The parent, in messages.
 const PARENT: &str = "the parent proxy";
+
+/// Whom a connection may be used for.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Origin {
+    pub(super) https: bool,
+    pub(super) host: Host,
+    pub(super) port: u16,
+    /// HTTP/2 may be spoken.
+    pub(super) http_2: bool,
+}
 
 /// Opens connections for one table.
 #[derive(Clone)]

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bottle_contract::Reason;
-use bottle_contract::host::Host;
 use bottle_policy::table::Table;
 use bottle_wire::body::refusal_in;
 use bottle_wire::client::pool::{Failure, Pool};
@@ -18,7 +17,7 @@ use bottle_wire::{Asked, Body, Refused};
 use http::{Request, Response};
 
 use crate::dlp::upload::Upload;
-use connector::Connector;
+use connector::{Connector, Origin};
 use dial::Door;
 use trust::Trust;
 
@@ -30,16 +29,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(55);
 pub struct Origins {
     pool: Arc<Pool<Origin, Upload>>,
     connector: Connector,
-}
-
-/// Whom a connection may be used for.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Origin {
-    https: bool,
-    host: Host,
-    port: u16,
-    /// HTTP/2 may be spoken.
-    http_2: bool,
 }
 
 impl Origins {

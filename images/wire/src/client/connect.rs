@@ -5,9 +5,8 @@ use std::io;
 use bottle_contract::Untrusted;
 use bottle_contract::host::Host;
 use bottle_contract::reason::{HEADER, Reason};
+use bottle_policy::Refused;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-
-use crate::http::refusal::Refused;
 
 /// A longer answer is not read.
 const MAX_HEAD_BYTES: usize = 16 << 10;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bottle_policy::Refused;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
@@ -19,7 +20,6 @@ use crate::client::retry::{self, Again, lost};
 use crate::client::sender::{Dialled, Sender};
 use crate::http::access_log::Notes;
 use crate::http::body::{self, Body, BodyError};
-use crate::http::refusal::Refused;
 
 /// Unused connections to one target: an agent that runs that many tools at once is busy.
 const MAX_UNUSED: usize = 256;

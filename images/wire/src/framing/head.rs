@@ -1,6 +1,6 @@
 //! One request's head (RFC 9112, sections 2 to 6), recognised without leniency.
 
-use super::Violation;
+use super::violation::Violation;
 
 /// What follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

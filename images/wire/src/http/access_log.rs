@@ -117,6 +117,17 @@ impl Notes {
         self.0.moved.store(millis_now(), Ordering::Relaxed);
     }
 
+    /// Returns when nothing has moved in either direction for `idle`.
+    pub(crate) async fn stalled(&self, idle: Duration) {
+        loop {
+            let due = self.moved() + idle;
+            if due <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(due).await;
+        }
+    }
+
     /// When a byte last moved.
     pub(crate) fn moved(&self) -> Instant {
         *EPOCH + Duration::from_millis(self.0.moved.load(Ordering::Relaxed))

@@ -9,22 +9,26 @@ use bottle_contract::Untrusted;
 use bottle_contract::event::Level;
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
+use bottle_policy::Refused;
+use bottle_policy::target::Channel;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use crate::Forward;
 use crate::framing::{Guard, HeadLimits};
-use crate::http::body::Downlink;
+use crate::http::context::{Context, Facing, Serving, Shared};
 use crate::http::exchange;
 use crate::http::h2_budget::Budgeted;
-use crate::http::refusal::{Refused, refusal_bytes};
-use crate::http::serve::{Facing, Serving, Shared};
+use crate::http::handler::Forward;
+use crate::http::intercept::{self, Serve};
+use crate::http::record::log_refusal;
+use crate::http::refusal::refusal_bytes;
+use crate::http::response_body::Downlink;
 use crate::http::slots::Slot;
 use crate::http::sniff::{self, Rewound, Speaks};
-use bottle_policy::target::Channel;
+use crate::http::tunnel::Duplex;
 
 /// Streams of one HTTP/2 connection at one time. RFC 9113, section 6.5.2 advises no less.
 const STREAMS: u32 = 100;
@@ -45,13 +49,6 @@ const ADDED: usize = 4;
 
 /// How long a peer may take to answer a farewell.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// What the exchanges of one connection share.
-pub(crate) struct Context<F> {
-    pub(crate) shared: Arc<Shared<F>>,
-    pub(crate) channel: Channel,
-    pub(crate) slot: Slot,
-}
 
 fn head_limits(serving: &Serving) -> HeadLimits {
     let Limits { head_bytes, headers, .. } = serving.limits;
@@ -86,19 +83,12 @@ where
 }
 
 /// Serves what is inside intercepted TLS.
-pub(crate) fn serve_intercepted<S, F>(stream: S, h2: bool, shared: Arc<Shared<F>>, channel: Channel, slot: Slot) -> Serve
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Forward,
-{
+fn serve_intercepted<F: Forward>(stream: Box<dyn Duplex>, h2: bool, shared: Arc<Shared<F>>, channel: Channel, slot: Slot) -> Serve {
     let context = Arc::new(Context { shared, channel, slot });
     let stream = Rewound::new(Default::default(), stream);
     if h2 { http2(stream, context, inner) } else { http1(stream, context, inner) }
 }
 
-/// Boxed and built without `async fn`, whose arguments would stay in the future twice: most connections idle most of
-/// the time, and this is what they weigh.
-type Serve = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Answer = Response<Downlink>;
 
 /// A request on the connection itself: `CONNECT` opens a tunnel.
@@ -108,7 +98,7 @@ where
     F: Forward,
 {
     Ok(match *request.method() {
-        Method::CONNECT => crate::http::intercept::connect::<S, F>(context, request).await,
+        Method::CONNECT => intercept::connect::<S, F>(context, request, serve_intercepted).await,
         _ => exchange::answer(context, request).await,
     })
 }
@@ -180,7 +170,7 @@ where
             let refused =
                 Refused::new(Reason::TooSlow, format!("the request's head took longer than {} ms", serving.limits.head_ms)).place("head");
             let id = context.shared.ids.next();
-            exchange::log_refusal(&serving.events, &id, None, None, &refused);
+            log_refusal(&serving.events, &id, None, None, &refused);
             guard.write_all(&refusal_bytes(&refused, serving.piece, &id)).await?;
         }
         guard.shutdown().await
@@ -237,7 +227,7 @@ fn broke<F: Forward>(context: &Context<F>, error: &hyper::Error) {
         let text = std::error::Error::source(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
         let refused = Refused::new(Reason::MalformedRequest, Untrusted::new(&text).to_string());
         let serving = &context.shared.serving;
-        exchange::log_refusal(&serving.events, &context.shared.ids.next(), None, None, &refused);
+        log_refusal(&serving.events, &context.shared.ids.next(), None, None, &refused);
     } else if !(error.is_incomplete_message() || error.is_closed() || error.is_canceled()) {
         context.shared.serving.events.say(Level::Debug, "error", Untrusted::new(&error.to_string()).to_string());
     }

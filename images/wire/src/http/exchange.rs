@@ -1,173 +1,36 @@
 //! One request and its answer.
 
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bottle_contract::Untrusted;
-use bottle_contract::event::{Event, Level};
 use bottle_contract::reason::Reason;
+use bottle_policy::Refused;
+use bottle_policy::target::{self, Channel, Named, Target};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 
-use crate::Forward;
+use crate::framing;
 use crate::http::access_log::Notes;
-use crate::http::body::{self, Body, BodyError, Downlink};
-use crate::http::connection::Context;
-use crate::http::forwarding::{ask_for_websocket, clean, end_to_end, uplink};
-use crate::http::headers::{HTTP_2, REASON, REQUEST_ID};
-use crate::http::refusal::{Refused, refusal_response};
+use crate::http::body::{self, Body};
+use crate::http::context::Context;
+use crate::http::forwarding::{ask_for_websocket, clean, end_to_end};
+use crate::http::handler::Forward;
+use crate::http::headers::{HTTP_2, REASON};
+use crate::http::record::Record;
+use crate::http::refusal::refusal_response;
 use crate::http::request::Asked;
-use crate::http::slots::{Beat, Slot};
+use crate::http::request_body::{too_large, uplink};
+use crate::http::response_body::{Downlink, too_slow};
 use crate::http::tunnel;
-use crate::process::events::Events;
-use bottle_policy::target::{self, Channel, Named, Target};
-
-/// Gives each request a name: random for each process, then counted.
-pub(crate) struct RequestIds {
-    /// Of the process, with the hyphen behind it.
-    prefix: String,
-    next: AtomicU64,
-}
-
-impl RequestIds {
-    pub(crate) fn new() -> io::Result<Self> {
-        let mut random = [0; 4];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("the kernel gives no randomness"))?;
-        Ok(Self { prefix: format!("{:08x}-", u32::from_ne_bytes(random)), next: AtomicU64::new(1) })
-    }
-
-    pub(crate) fn next(&self) -> String {
-        [self.prefix.as_str(), &self.next.fetch_add(1, Ordering::Relaxed).to_string()].concat()
-    }
-}
-
-/// The event of an exchange, written when the exchange is over.
-pub(crate) struct Record {
-    events: Events,
-    event: Event,
-    notes: Notes,
-    started: Instant,
-    silent: bool,
-    _beat: Option<Beat>,
-}
-
-impl Record {
-    pub(crate) fn new(events: Events, id: &str, notes: Notes, beat: Option<Beat>) -> Self {
-        let mut event = Events::event(Level::Info, "request");
-        event.request_id = Some(id.to_owned());
-        Self { events, event, notes, started: Instant::now(), silent: false, _beat: beat }
-    }
-
-    fn named(&mut self, method: &str, origin: String, path: String) {
-        self.event.method = Some(method.to_owned());
-        self.event.origin = Some(origin);
-        self.event.path = Some(path);
-    }
-
-    pub(crate) fn origin(&mut self, method: &str, origin: String) {
-        self.event.method = Some(method.to_owned());
-        self.event.origin = Some(origin);
-    }
-
-    pub(crate) fn slug(&mut self, slug: &str) {
-        self.event.event = slug.to_owned();
-    }
-
-    pub(crate) fn status(&mut self, status: StatusCode) {
-        self.event.status = Some(status.as_u16());
-    }
-
-    /// The exchange was refused, before or while its answer was under way.
-    pub(crate) fn broke(&mut self, refused: &Refused) {
-        self.event.level = Level::Warn;
-        self.event.event = "refused".to_owned();
-        self.event.reason = Some(refused.reason);
-        self.event.rule = refused.rule.clone();
-        self.event.place = refused.place.clone();
-        self.event.message = Some(Untrusted::new(&refused.message).to_string());
-        if refused.reason == Reason::SecretDetected {
-            self.forget_secret();
-        }
-    }
-
-    /// No event holds the secret that was found. Where the place is not known, as of a sibling's verdict, it may be
-    /// anywhere in the target; the sibling's own event, by the same request id, says what can be said.
-    fn forget_secret(&mut self) {
-        let (method, origin, path) = match self.event.place.as_deref() {
-            None => (true, true, true),
-            Some(place) => (place == "method", place.starts_with("host"), place.starts_with("path")),
-        };
-        self.event.method.take_if(|_| method);
-        self.event.origin.take_if(|_| origin);
-        self.event.path.take_if(|_| path);
-    }
-
-    /// The answer ended before its end.
-    pub(crate) fn broken(&mut self, error: &BodyError) {
-        match body::refusal_in(error) {
-            Some(refused) => self.broke(refused),
-            None => self.message(Untrusted::new(&error.to_string()).to_string()),
-        }
-    }
-
-    /// Writes nothing: what this exchange leads to is recorded on its own.
-    pub(crate) fn forget(mut self) {
-        self.silent = true;
-    }
-
-    pub(crate) fn message(&mut self, message: String) {
-        self.event.message = Some(message);
-    }
-}
-
-impl Drop for Record {
-    fn drop(&mut self) {
-        if self.silent {
-            return;
-        }
-        let noted = self.notes.take();
-        let event = &mut self.event;
-        event.generation = noted.generation;
-        event.rule = event.rule.take().or(noted.rule);
-        event.injected = noted.injected;
-        event.dialled = noted.dialled;
-        event.message = event.message.take().or(noted.message);
-        if event.event == "request" && event.status.is_none() {
-            event.level = Level::Warn;
-            event.message.get_or_insert_with(|| "broken off before there was an answer".to_owned());
-        }
-        event.sent = Some(self.notes.sent());
-        event.received = Some(self.notes.received());
-        event.micros = Some(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX));
-        self.events.write(event);
-    }
-}
-
-/// Writes a refusal that has no exchange.
-pub(crate) fn log_refusal(events: &Events, id: &str, method: Option<&str>, origin: Option<String>, refused: &Refused) {
-    let mut event = Events::event(Level::Warn, "refused");
-    event.request_id = Some(id.to_owned());
-    event.method = method.map(str::to_owned);
-    event.origin = origin;
-    event.status = Some(refused.status().as_u16());
-    event.reason = Some(refused.reason);
-    event.rule = refused.rule.clone();
-    event.place = refused.place.clone();
-    event.message = Some(Untrusted::new(&refused.message).to_string());
-    events.write(&event);
-}
 
 /// Answers one request, whatever comes.
 pub(crate) async fn answer<F: Forward>(context: Arc<Context<F>>, mut request: Request<Incoming>) -> Response<Downlink> {
     let serving = &context.shared.serving;
     let notes = Notes::default();
-    let id = siblings_id(&context.channel, request.headers()).unwrap_or_else(|| context.shared.ids.next());
+    let id = context.shared.ids.of(&context.channel, request.headers());
     let mut record = Record::new(serving.events.clone(), &id, notes.clone(), Some(context.slot.beat()));
     let idle = Duration::from_millis(serving.limits.idle_ms);
 
@@ -175,7 +38,7 @@ pub(crate) async fn answer<F: Forward>(context: Arc<Context<F>>, mut request: Re
     let upgrade = http_1 && request.headers().contains_key(header::UPGRADE);
     let agent = upgrade.then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
-    let malformed = crate::framing::violation(&parts);
+    let malformed = framing::violation(&parts);
     let ends = upgrade || malformed.is_some();
     if incoming.is_end_stream() {
         notes.all_read();
@@ -196,7 +59,7 @@ pub(crate) async fn answer<F: Forward>(context: Arc<Context<F>>, mut request: Re
     };
     record.status(response.status());
     if let (Some(stream), Some(agent)) = (websocket, agent) {
-        tokio::spawn(splice(agent, stream, notes.clone(), idle, record, context.slot.clone()));
+        tokio::spawn(tunnel::carry_on(agent, stream, notes.clone(), idle, record, context.slot.clone()));
         return response.map(|_| Downlink::new(body::empty(), notes, idle, None));
     }
     // Nobody reads what is left of a refused body, so the connection ends with the answer, and whoever keeps it must know.
@@ -247,7 +110,7 @@ async fn respond<F: Forward>(
     let websocket = target::websocket(&parts, incoming.is_end_stream())?;
     let length = incoming.size_hint().lower();
     if length > limits.body_bytes {
-        return Err(body::too_large(limits.body_bytes));
+        return Err(too_large(limits.body_bytes));
     }
     if parts.headers.get_all(header::EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(Refused::new(Reason::MalformedRequest, "the only expectation known is 100-continue").place("header:expect"));
@@ -261,7 +124,7 @@ async fn respond<F: Forward>(
     let forwarded = tokio::select! {
         biased;
         forwarded = context.shared.forward.forward(asked, request) => forwarded,
-        () = body::stalled(notes, idle) => Err(body::too_slow(idle)),
+        () = notes.stalled(idle) => Err(too_slow(idle)),
     };
     let mut response = forwarded?;
     let from_sibling = notes.is_siblings();
@@ -292,16 +155,6 @@ fn sibling_refused(response: &Response<Body>) -> Option<Reason> {
     Reason::ALL.iter().copied().find(|reason| reason.slug() == slug)
 }
 
-/// The id that our sibling gave this request.
-pub(crate) fn siblings_id(channel: &Channel, headers: &HeaderMap) -> Option<String> {
-    if !matches!(channel, Channel::Sibling) {
-        return None;
-    }
-    let id = headers.get(&REQUEST_ID)?.to_str().ok()?;
-    let plain = !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    plain.then(|| id.to_owned())
-}
-
 /// The origin as far as it can be told, for the event of a request whose target was refused.
 fn seemed(channel: &Channel, parts: &Parts) -> String {
     match channel {
@@ -311,24 +164,4 @@ fn seemed(channel: &Channel, parts: &Parts) -> String {
             _ => "-".to_owned(),
         },
     }
-}
-
-pub(crate) async fn splice(
-    agent: OnUpgrade,
-    stream: Box<dyn tunnel::Duplex>,
-    notes: Notes,
-    idle: Duration,
-    mut record: Record,
-    slot: Slot,
-) {
-    match agent.await {
-        Ok(agent) => {
-            if let Some(why) = tunnel::splice(TokioIo::new(agent), stream, &notes, idle).await {
-                record.message(why);
-            }
-        }
-        Err(_) => record.message("the agent left before the upgrade".to_owned()),
-    }
-    drop(record);
-    drop(slot);
 }

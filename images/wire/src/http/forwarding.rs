@@ -1,19 +1,15 @@
 //! What goes on from here: a request's canonical target and end-to-end fields, and an answer's.
 
 use bottle_contract::reason::Reason;
+use bottle_policy::Refused;
+use bottle_policy::target::{self, Target};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header};
-use http_body::Body as _;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
-use crate::http::access_log::Notes;
-use crate::http::body::{self, Body, Uplink};
+use crate::http::body::Body;
 use crate::http::headers;
-use crate::http::refusal::Refused;
 use crate::http::request::Asked;
-use bottle_policy::target::{self, Target};
 
 /// The request as it goes on: canonical target, end-to-end fields, counted body.
 pub(crate) fn end_to_end(mut parts: Parts, asked: &Asked, sibling: bool, body: Body) -> Result<Request<Body>, Refused> {
@@ -68,11 +64,4 @@ pub(crate) fn clean(response: &mut Response<Body>, from_sibling: bool) {
     // An origin's reason phrase would ride along.
     response.extensions_mut().clear();
     *response.version_mut() = Version::HTTP_11;
-}
-
-pub(crate) fn uplink(incoming: Incoming, limit: u64, notes: &Notes) -> Body {
-    if incoming.is_end_stream() {
-        return body::empty();
-    }
-    Uplink { body: incoming, limit, notes: notes.clone() }.boxed()
 }

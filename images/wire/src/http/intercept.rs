@@ -1,5 +1,6 @@
 //! `CONNECT`, and the TLS inside it.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use bottle_contract::Untrusted;
 use bottle_contract::event::Level;
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
+use bottle_policy::Refused;
+use bottle_policy::target::{self, Channel};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -16,16 +19,25 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::server::Acceptor;
 
-use crate::Forward;
 use crate::framing::Guard;
 use crate::http::access_log::Notes;
-use crate::http::body::{self, Downlink};
-use crate::http::connection::{Context, serve_intercepted};
-use crate::http::exchange::{Record, log_refusal, siblings_id, splice};
-use crate::http::refusal::{Refused, refusal_bytes, refusal_response};
+use crate::http::body;
+use crate::http::context::{Context, Shared};
+use crate::http::handler::Forward;
+use crate::http::record::{Record, log_refusal};
+use crate::http::refusal::{refusal_bytes, refusal_response};
+use crate::http::response_body::Downlink;
+use crate::http::slots::Slot;
 use crate::http::sniff::{self, Rewound, Speaks};
-use crate::http::tunnel::Duplex;
-use bottle_policy::target::{self, Channel};
+use crate::http::tunnel::{self, Duplex};
+use crate::process::events::Events;
+
+/// Boxed and built without `async fn`, whose arguments would stay in the future twice: most connections idle most of
+/// the time, and this is what they weigh.
+pub(crate) type Serve = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Serves HTTP inside intercepted TLS: a connection like any other, and so handed in.
+pub(crate) type ServeInside<F> = fn(Box<dyn Duplex>, bool, Arc<Shared<F>>, Channel, Slot) -> Serve;
 
 /// What was promised at `CONNECT`.
 enum Promise {
@@ -36,7 +48,11 @@ enum Promise {
 }
 
 /// Answers `CONNECT`, and serves what follows.
-pub(crate) async fn connect<S, F>(context: Arc<Context<F>>, mut request: Request<Incoming>) -> Response<Downlink>
+pub(crate) async fn connect<S, F>(
+    context: Arc<Context<F>>,
+    mut request: Request<Incoming>,
+    serve_inside: ServeInside<F>,
+) -> Response<Downlink>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Forward,
@@ -44,7 +60,7 @@ where
     let serving = &context.shared.serving;
     let notes = Notes::default();
     let idle = Duration::from_millis(serving.limits.idle_ms);
-    let id = siblings_id(&context.channel, request.headers()).unwrap_or_else(|| context.shared.ids.next());
+    let id = context.shared.ids.of(&context.channel, request.headers());
     let agent = hyper::upgrade::on(&mut request);
     let h1 = request.version() < http::Version::HTTP_2;
     let (parts, _) = request.into_parts();
@@ -73,13 +89,13 @@ where
         Ok((host, port, Promise::Intercept)) => {
             // What is asked inside is recorded request by request.
             record.forget();
-            tokio::spawn(context.slot.clone().held(intercept::<S, F>(agent, context.clone(), host, port, id)));
+            tokio::spawn(context.slot.clone().held(intercept::<S, F>(agent, context.clone(), host, port, id, serve_inside)));
             Response::new(body::empty())
         }
         Ok((_, _, Promise::Tunnel(stream))) => {
             record.slug("tunnel");
             record.status(StatusCode::OK);
-            tokio::spawn(splice(agent, stream, notes.clone(), idle, record, context.slot.clone()));
+            tokio::spawn(tunnel::carry_on(agent, stream, notes.clone(), idle, record, context.slot.clone()));
             Response::new(body::empty())
         }
     };
@@ -104,7 +120,7 @@ async fn promise<F: Forward>(context: &Context<F>, host: &Host, port: u16) -> Re
 }
 
 /// Finds out what the agent speaks inside the tunnel, and serves it only if it is TLS for the promised host.
-async fn intercept<S, F>(agent: OnUpgrade, context: Arc<Context<F>>, host: Host, port: u16, id: String)
+async fn intercept<S, F>(agent: OnUpgrade, context: Arc<Context<F>>, host: Host, port: u16, id: String, serve_inside: ServeInside<F>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Forward,
@@ -116,13 +132,13 @@ where
             let (stream, held) = io.into_inner().into_parts();
             let first = if held.is_empty() { read_buf } else { Bytes::from([&read_buf[..], &held[..]].concat()) };
             let stream = Rewound::new(first, stream);
-            terminate(stream, context, host, port, id).await;
+            terminate(stream, context, host, port, id, serve_inside).await;
         }
-        Err(upgraded) => terminate(TokioIo::<Upgraded>::new(upgraded), context, host, port, id).await,
+        Err(upgraded) => terminate(TokioIo::<Upgraded>::new(upgraded), context, host, port, id, serve_inside).await,
     }
 }
 
-async fn terminate<S, F>(stream: S, context: Arc<Context<F>>, host: Host, port: u16, id: String)
+async fn terminate<S, F>(stream: S, context: Arc<Context<F>>, host: Host, port: u16, id: String, serve_inside: ServeInside<F>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Forward,
@@ -132,7 +148,7 @@ where
     let origin = target::origin(true, &host, port);
     let refuse = |refused: &Refused| log_refusal(&serving.events, &id, Some("CONNECT"), Some(origin.clone()), refused);
     let fail = |why: &str| {
-        let mut event = crate::process::events::Events::event(Level::Warn, "error");
+        let mut event = Events::event(Level::Warn, "error");
         event.request_id = Some(id.clone());
         event.origin = Some(origin.clone());
         event.message = Some(Untrusted::new(why).to_string());
@@ -172,7 +188,7 @@ where
     let (shared, slot) = (context.shared.clone(), context.slot.clone());
     drop(context);
     // A task of its own: this one is as large as the handshake needed.
-    tokio::spawn(slot.clone().held(serve_intercepted(stream, h2, shared, channel, slot)));
+    tokio::spawn(slot.clone().held(serve_inside(Box::new(stream), h2, shared, channel, slot)));
 }
 
 /// The server name must be the promised host. Addresses are not sent as names (RFC 6066, section 3), so it may be

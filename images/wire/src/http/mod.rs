@@ -2,6 +2,8 @@
 
 pub mod access_log;
 pub mod body;
+pub mod context;
+pub mod handler;
 pub mod headers;
 pub mod refusal;
 pub mod request;
@@ -13,5 +15,8 @@ mod exchange;
 mod forwarding;
 mod h2_budget;
 mod intercept;
+mod record;
+mod request_body;
+mod response_body;
 mod slots;
 mod sniff;

@@ -2,7 +2,7 @@
 
 use bottle_contract::Untrusted;
 use bottle_contract::reason::{HEADER, Refusal};
-pub use bottle_policy::Refused;
+use bottle_policy::Refused;
 use http::{Response, header};
 
 use crate::http::body::{self, Body};

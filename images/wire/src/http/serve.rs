@@ -7,21 +7,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bottle_contract::event::Level;
-use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
+use bottle_policy::Refused;
 use rustix::net::AddressFamily;
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
-use crate::Forward;
-use crate::http::exchange::RequestIds;
-use crate::http::refusal::{Refused, refusal_bytes};
+use crate::http::connection;
+use crate::http::context::{Facing, Serving, Shared};
+use crate::http::handler::Forward;
+use crate::http::record::{RequestIds, log_refusal};
+use crate::http::refusal::refusal_bytes;
 use crate::http::slots::{Seat, Seats, Slot};
-use crate::process::events::Events;
-use crate::tls::leaves::LeafAuthority;
 
 /// Descriptors that are not connections: standard streams, listeners, epoll, the link, files being read.
 const RESERVED_DESCRIPTORS: u64 = 32;
@@ -33,39 +32,6 @@ const BREATH: Duration = Duration::from_millis(50);
 const MAKES_ROOM: Duration = Duration::from_millis(50);
 /// How many surplus connections are told so at one time; more are closed without a word.
 const TOLD: usize = 16;
-
-/// Who dials a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Facing {
-    /// The agent: nothing that it says about itself is believed.
-    Agent,
-    /// A sibling sidecar: it may name `https` targets in absolute form, and its `x-bottle-` fields are kept.
-    Sibling,
-}
-
-/// How a listener is served.
-#[derive(Clone)]
-pub struct Serving {
-    /// Which sidecar this is, as in `egress`.
-    pub piece: &'static str,
-    /// Who dials.
-    pub facing: Facing,
-    /// Signs for intercepted hosts. Without one, `CONNECT` works only for [`Forward::tunnel`].
-    pub authority: Option<Arc<LeafAuthority>>,
-    /// Bounds.
-    pub limits: Limits,
-    /// Where events go.
-    pub events: Events,
-    /// When to stop.
-    pub stop: CancellationToken,
-}
-
-/// What every connection of a listener shares.
-pub(crate) struct Shared<F> {
-    pub(crate) serving: Serving,
-    pub(crate) forward: F,
-    pub(crate) ids: RequestIds,
-}
 
 enum Listener {
     Tcp(TcpListener),
@@ -154,7 +120,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Forward,
 {
-    tokio::spawn(slot.clone().held(crate::http::connection::serve(stream, shared.clone(), slot)));
+    tokio::spawn(slot.clone().held(connection::serve(stream, shared.clone(), slot)));
 }
 
 /// Tells a surplus connection that it is one.
@@ -166,7 +132,7 @@ where
     let Ok(permit) = told.clone().try_acquire_owned() else { return };
     let refused = Refused::new(Reason::TooMany, "this bottle has too many connections open");
     let id = shared.ids.next();
-    crate::http::exchange::log_refusal(&shared.serving.events, &id, None, None, &refused);
+    log_refusal(&shared.serving.events, &id, None, None, &refused);
     let answer = refusal_bytes(&refused, shared.serving.piece, &id);
     tokio::spawn(async move {
         let told = async {

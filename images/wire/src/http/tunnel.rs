@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use bottle_contract::Untrusted;
 use http::{Response, StatusCode, header};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::delegate;
 use crate::http::access_log::Notes;
-use crate::http::body::stalled;
+use crate::http::record::Record;
+use crate::http::slots::Slot;
 
 /// A two-way stream of bytes.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -58,20 +60,29 @@ pub fn agrees<B>(response: &Response<B>, key: &[u8]) -> bool {
         && response.headers().get(header::SEC_WEBSOCKET_ACCEPT).is_some_and(|v| v.as_bytes() == accept_for(key).as_bytes())
 }
 
+/// Carries on an exchange as a tunnel once the agent has upgraded, and records it at its end.
+pub(crate) async fn carry_on(agent: OnUpgrade, stream: Box<dyn Duplex>, notes: Notes, idle: Duration, mut record: Record, slot: Slot) {
+    match agent.await {
+        Ok(agent) => {
+            if let Some(why) = splice(TokioIo::new(agent), stream, &notes, idle).await {
+                record.message(why);
+            }
+        }
+        Err(_) => record.message("the agent left before the upgrade".to_owned()),
+    }
+    drop(record);
+    drop(slot);
+}
+
 /// Copies both ways until both have ended, one breaks, or nothing moves for `idle`. Returns why it broke.
-pub(crate) async fn splice(
-    agent: impl AsyncRead + AsyncWrite + Unpin,
-    upstream: Box<dyn Duplex>,
-    notes: &Notes,
-    idle: Duration,
-) -> Option<String> {
+async fn splice(agent: impl AsyncRead + AsyncWrite + Unpin, upstream: Box<dyn Duplex>, notes: &Notes, idle: Duration) -> Option<String> {
     let mut agent = Counted { stream: agent, notes };
     let mut upstream = upstream;
     // 8 KiB each way: an idle tunnel must stay small.
     let copied = tokio::io::copy_bidirectional_with_sizes(&mut agent, &mut upstream, 8 << 10, 8 << 10);
     tokio::select! {
         copied = copied => copied.err().map(|error| Untrusted::new(&error.to_string()).to_string()),
-        () = stalled(notes, idle) => Some(format!("nothing moved for {} ms", idle.as_millis())),
+        () = notes.stalled(idle) => Some(format!("nothing moved for {} ms", idle.as_millis())),
     }
 }
 

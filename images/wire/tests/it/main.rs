@@ -4,6 +4,7 @@ mod binding;
 mod bounds;
 mod framing;
 mod http2;
+mod imports;
 mod leaf;
 mod pool;
 mod streams;

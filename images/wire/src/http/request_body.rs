@@ -1,0 +1,68 @@
+//! A request's body on its way up: counted, bounded, without trailers.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bottle_contract::reason::Reason;
+use bottle_policy::Refused;
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::http::access_log::Notes;
+use crate::http::body::{self, Body, BodyError};
+
+/// The body of a request, of at most `limit` bytes.
+pub(crate) fn uplink(incoming: Incoming, limit: u64, notes: &Notes) -> Body {
+    if incoming.is_end_stream() {
+        return body::empty();
+    }
+    Uplink { body: incoming, limit, notes: notes.clone() }.boxed()
+}
+
+/// Trailers are dropped: nothing needs them in a request, and each field in one would be a header that no rule has seen.
+struct Uplink {
+    body: Incoming,
+    limit: u64,
+    notes: Notes,
+}
+
+impl http_body::Body for Uplink {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                None => {
+                    self.notes.all_read();
+                    return Poll::Ready(None);
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                Some(Ok(frame)) => frame,
+            };
+            if self.body.is_end_stream() {
+                self.notes.all_read();
+            }
+            let Some(data) = frame.data_ref() else { continue };
+            if self.notes.add_sent(data.len()) > self.limit {
+                return Poll::Ready(Some(Err(too_large(self.limit).into())));
+            }
+            return Poll::Ready(Some(Ok(frame)));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The refusal of a body longer than `limit`.
+pub(crate) fn too_large(limit: u64) -> Refused {
+    Refused::new(Reason::TooLarge, format!("the request body is longer than {limit} bytes")).place("body")
+}
