@@ -1,4 +1,4 @@
-//! Takes the agent's credentials out of a request and puts the real one in.
+//! Removes the agent's credentials from a request and injects the real one.
 
 use bottle_wire::headers::remove_where;
 use bottle_wire::secret::Credential;
@@ -23,14 +23,14 @@ const CREDENTIALS: [HeaderName; 13] = [
 ];
 
 /// For a host whose route has a credential, in whatever way the request goes there.
-pub(crate) fn take_out(headers: &mut HeaderMap, own: &HeaderName) {
+pub(crate) fn remove(headers: &mut HeaderMap, own: &HeaderName) {
     remove_where(headers, |name| name == own || CREDENTIALS.contains(name));
 }
 
-/// Puts the real credential in, and makes sure that its echo can be found: the origin is asked for a body that is not
+/// Injects the real credential, and makes sure that its echo can be found: the origin is asked for a body that is not
 /// compressed and not in parts, of which none holds all of the credential; and for a WebSocket without extensions, which
 /// could compress too.
-pub(crate) fn put_in(headers: &mut HeaderMap, credential: &Credential) {
+pub(crate) fn inject(headers: &mut HeaderMap, credential: &Credential) {
     headers.insert(credential.header.clone(), credential.value.clone());
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     remove_where(headers, |name| [header::SEC_WEBSOCKET_EXTENSIONS, header::RANGE, header::IF_RANGE].contains(name));
@@ -54,8 +54,8 @@ mod tests {
             headers.append(name, HeaderValue::from_static("agent's"));
             headers.append(name, HeaderValue::from_static("second"));
         }
-        take_out(&mut headers, &credential.header);
-        put_in(&mut headers, &credential);
+        remove(&mut headers, &credential.header);
+        inject(&mut headers, &credential);
         let mut left: Vec<_> = headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
         left.sort();
         assert_eq!(left, ["accept-encoding: identity", "accept: agent's", "accept: second", "x-own: real"]);

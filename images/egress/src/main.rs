@@ -29,12 +29,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use bottle_contract::names::{self, listener};
-use bottle_wire::reload::Live;
-use bottle_wire::run::{Sidecar, run, serve_live};
-use bottle_wire::{Events, Facing, LeafAuthority, Serving, serve};
+use bottle_wire::reload::Reloadable;
+use bottle_wire::run::{Sidecar, run, serve_reloadable};
+use bottle_wire::{Events, LeafAuthority, Peer, Serving, serve};
 
 use handler::Egress;
-use policy::Table;
+use policy::EgressPolicy;
 
 fn main() -> ExitCode {
     run(egress)
@@ -42,20 +42,20 @@ fn main() -> ExitCode {
 
 async fn egress(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
     let socket = sidecar.listener(listener::AGENT).ok_or("no listener for the agent was handed over")?;
-    let table = Table::read(&sidecar.config, &sidecar.secrets, None)?;
+    let policy = EgressPolicy::read(&sidecar.config, &sidecar.secrets, None)?;
     let authority = LeafAuthority::read(&sidecar.ca)?;
-    let limits = table.config.limits;
-    let live = Arc::new(Live::new(table));
+    let limits = policy.config.limits;
+    let policy = Arc::new(Reloadable::new(policy));
     let serving = Serving {
-        piece: names::EGRESS.0,
-        facing: Facing::Agent,
+        component: names::EGRESS.0,
+        peer: Peer::Agent,
         authority: Some(Arc::new(authority)),
         limits,
         events: events.clone(),
         stop: sidecar.stop.clone(),
     };
-    let serving = serve(socket, serving, Egress::new(live.clone()));
+    let serving = serve(socket, serving, Egress::new(policy.clone()));
     let (config, secrets) = (sidecar.config, sidecar.secrets);
-    let again = |old: &Table| Table::read(&config, &secrets, Some(old));
-    serve_live(serving, &live, again, sidecar.ready, sidecar.reload, &events).await
+    let read_again = |old: &EgressPolicy| EgressPolicy::read(&config, &secrets, Some(old));
+    serve_reloadable(serving, &policy, read_again, sidecar.ready, sidecar.reload, &events).await
 }

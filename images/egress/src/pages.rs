@@ -2,28 +2,28 @@
 
 use bottle_contract::names::EGRESS;
 use bottle_contract::route::Route;
-use bottle_wire::reload::Live;
+use bottle_wire::reload::Reloadable;
 use bottle_wire::{Body, body};
 use http::{Response, header};
 use serde_json::{Value, json};
 
-use crate::policy::Table;
+use crate::policy::EgressPolicy;
 
 /// The page at `http://egress:9099{path}`.
-pub(crate) fn page(live: &Live<Table>, host: &str, path: &str) -> Option<Response<Body>> {
+pub(crate) fn page(policy: &Reloadable<EgressPolicy>, host: &str, path: &str) -> Option<Response<Body>> {
     if host != EGRESS.0 && host != "localhost" && host != "127.0.0.1" {
         return None;
     }
-    let table = live.table();
+    let current = policy.current();
     let page = match path {
         "/_bottle/routes" => json!({
-            "generation": table.config.generation,
-            "routes": table.config.routes.iter().map(shown).collect::<Vec<_>>(),
+            "generation": current.config.generation,
+            "routes": current.config.routes.iter().map(visible).collect::<Vec<_>>(),
         }),
         "/_bottle/health" => json!({
             "component": EGRESS.0,
-            "generation": table.config.generation,
-            "reload_failed": live.trouble(),
+            "generation": current.config.generation,
+            "reload_failed": policy.last_error(),
         }),
         _ => return None,
     };
@@ -34,7 +34,7 @@ pub(crate) fn page(live: &Live<Table>, host: &str, path: &str) -> Option<Respons
 }
 
 /// A route as the agent may see it: that a credential is put in, not where it comes from.
-fn shown(route: &Route) -> Value {
+fn visible(route: &Route) -> Value {
     json!({
         "host": route.host,
         "ports": route.ports,

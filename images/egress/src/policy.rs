@@ -1,4 +1,4 @@
-//! The table in force: routes, credentials and the next hop, replaced as one.
+//! The policy in force: routes, credentials and the next hop, replaced as one.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,31 +8,31 @@ use bottle_contract::route::Route;
 use bottle_wire::reload::Generation;
 use bottle_wire::secret::{self, Credential};
 
-use crate::next_hop::Upstream;
+use crate::next_hop::NextHop;
 
 /// One generation, never changed.
-pub(crate) struct Table {
+pub(crate) struct EgressPolicy {
     pub(crate) config: EgressConfig,
     /// In the order of the configuration's routes.
     credentials: Vec<Option<Credential>>,
-    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) next_hop: Arc<NextHop>,
 }
 
-impl Table {
+impl EgressPolicy {
     /// Reads the configuration and every secret that it names. `before` lends its connections, if they lead to the
     /// same next hop.
     pub(crate) fn read(config: &Path, secrets: &Path, before: Option<&Self>) -> Result<Self, String> {
         let text = std::fs::read(config.join(FILE)).map_err(|error| format!("cannot read {FILE}: {error}"))?;
         let config: EgressConfig = serde_json::from_slice(&text).map_err(|error| format!("{FILE} is not valid: {error}"))?;
         let credentials = config.routes.iter().map(|route| credential(route, secrets)).collect::<Result<_, _>>()?;
-        let upstream = match before {
-            Some(before) if before.config.upstream == config.upstream => before.upstream.clone(),
-            _ => Arc::new(Upstream::new(&config.upstream, &config.limits)?),
+        let next_hop = match before {
+            Some(before) if before.config.upstream == config.upstream => before.next_hop.clone(),
+            _ => Arc::new(NextHop::new(&config.upstream, &config.limits)?),
         };
-        Ok(Self { config, credentials, upstream })
+        Ok(Self { config, credentials, next_hop })
     }
 
-    /// The credential of a route of this table.
+    /// The credential of a route of this policy.
     pub(crate) fn credential(&self, route: &Route) -> Option<&Credential> {
         let at = self.config.routes.iter().position(|other| std::ptr::eq(other, route))?;
         self.credentials[at].as_ref()
@@ -45,7 +45,7 @@ fn credential(route: &Route, secrets: &Path) -> Result<Option<Credential>, Strin
     secret::credential(auth, &secret).map(Some).map_err(|error| format!("route {}: {error}", route.host))
 }
 
-impl Generation for Table {
+impl Generation for EgressPolicy {
     fn generation(&self) -> u64 {
         self.config.generation
     }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use bottle_wire::secret::Hidden;
 use bottle_wire::tunnel::Duplex;
-use bottle_wire::{Body, BodyError, Notes, delegate};
+use bottle_wire::{AccessLog, Body, BodyError, delegate};
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Frame, SizeHint};
@@ -24,13 +24,13 @@ pub(crate) struct Scrubber {
     held: Vec<u8>,
     /// The last bytes that passed: too few to tell whether a secret began there.
     passed: Vec<u8>,
-    notes: Notes,
+    log: AccessLog,
     found: usize,
 }
 
 impl Scrubber {
-    pub(crate) fn new(hidden: Arc<Hidden>, notes: Notes) -> Self {
-        Self { hidden, held: Vec::new(), passed: Vec::new(), notes, found: 0 }
+    pub(crate) fn new(hidden: Arc<Hidden>, log: AccessLog) -> Self {
+        Self { hidden, held: Vec::new(), passed: Vec::new(), log, found: 0 }
     }
 
     /// What may pass now that `chunk` has come.
@@ -79,13 +79,13 @@ impl Scrubber {
         if found > 0 {
             self.found += found;
             let message = format!("the origin echoed the credential; {} occurrences were blanked", self.found);
-            self.notes.note(|noted| noted.message = Some(message));
+            self.log.update(|entry| entry.message = Some(message));
         }
     }
 }
 
 /// Blanks header or trailer fields.
-pub(crate) fn fields(hidden: &Hidden, headers: &mut HeaderMap, notes: &Notes) {
+pub(crate) fn fields(hidden: &Hidden, headers: &mut HeaderMap, log: &AccessLog) {
     let mut found = 0;
     for value in headers.values_mut().filter(|value| hidden.occurs(value.as_bytes())) {
         let mut bytes = value.as_bytes().to_vec();
@@ -94,7 +94,7 @@ pub(crate) fn fields(hidden: &Hidden, headers: &mut HeaderMap, notes: &Notes) {
         *value = HeaderValue::from_bytes(&bytes).unwrap_or(HeaderValue::from_static("*"));
     }
     if found > 0 {
-        notes.note(|noted| noted.message = Some(format!("the origin echoed the credential in headers; {found} occurrences were blanked")));
+        log.update(|entry| entry.message = Some(format!("the origin echoed the credential in headers; {found} occurrences were blanked")));
     }
 }
 
@@ -129,7 +129,7 @@ impl http_body::Body for ScrubbedBody {
                 }
                 Some(Err(frame)) => {
                     self.trailers = frame.into_trailers().ok().map(|mut trailers| {
-                        fields(&self.scrubber.hidden, &mut trailers, &self.scrubber.notes);
+                        fields(&self.scrubber.hidden, &mut trailers, &self.scrubber.log);
                         trailers
                     });
                 }
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     fn scrubber(secrets: &[&str]) -> Scrubber {
-        Scrubber::new(Arc::new(Hidden::new(secrets.iter().map(|s| s.as_bytes().to_vec())).unwrap()), Notes::default())
+        Scrubber::new(Arc::new(Hidden::new(secrets.iter().map(|s| s.as_bytes().to_vec())).unwrap()), AccessLog::default())
     }
 
     fn scrub(secrets: &[&str], chunks: &[&str]) -> Vec<String> {
@@ -261,6 +261,6 @@ mod tests {
         let mut scrubber = scrubber(&["s3cr3t"]);
         scrubber.pass(Bytes::from_static(b"s3cr3t s3c"));
         scrubber.pass(Bytes::from_static(b"r3t"));
-        assert_eq!(scrubber.notes.noted().message.as_deref(), Some("the origin echoed the credential; 2 occurrences were blanked"));
+        assert_eq!(scrubber.log.entry().message.as_deref(), Some("the origin echoed the credential; 2 occurrences were blanked"));
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bottle_contract::host::Host;
 use bottle_contract::names;
 use bottle_contract::reason::Reason;
-use bottle_wire::reload::Live;
-use bottle_wire::{Asked, Body, Events, Forward, Refused};
+use bottle_wire::reload::Reloadable;
+use bottle_wire::{Admission, Body, Events, Handled, Handler, Peer, Refused, RequestContext};
 use http::{HeaderValue, Request, Response, header};
 
 use crate::advert::Service;
@@ -18,25 +18,25 @@ use crate::{fetch, outlet};
 /// Decides and answers. Cheap to clone.
 #[derive(Clone)]
 pub struct Gate {
-    live: Arc<Live<Table>>,
+    live: Arc<Reloadable<Table>>,
     yard: Yard,
     events: Events,
 }
 
 impl Gate {
     /// A gate under what `live` says.
-    pub fn new(live: Arc<Live<Table>>, events: Events) -> Self {
-        let yard = Yard::new(&live.table().limits);
+    pub fn new(live: Arc<Reloadable<Table>>, events: Events) -> Self {
+        let yard = Yard::new(&live.current().limits);
         Self { live, yard, events }
     }
 
-    async fn answer(&self, asked: &Asked, request: Request<Body>) -> Result<Response<Body>, Refused> {
-        let table = self.live.table();
-        asked.notes.note(|noted| noted.generation = Some(table.generation));
+    async fn answer(&self, asked: &RequestContext, request: Request<Body>) -> Result<Response<Body>, Refused> {
+        let table = self.live.current();
+        asked.log.update(|entry| entry.generation = Some(table.generation));
         let (name, wish) = service::wish(request.method().as_str(), &asked.path, asked.query.as_deref())?;
         let unknown = || Refused::new(Reason::RepoNotListed, format!("there is no repository `{name}` here")).place("path");
         let repo = table.repo(name).ok_or_else(unknown)?;
-        asked.notes.note(|noted| noted.rule = Some(repo.name.clone()));
+        asked.log.update(|entry| entry.rule = Some(repo.name.clone()));
         let (parts, body) = request.into_parts();
         let version = service::version(parts.headers.get("git-protocol").map(HeaderValue::as_bytes));
         let mut encodings = parts.headers.get_all(header::CONTENT_ENCODING).iter();
@@ -58,19 +58,20 @@ impl Gate {
     }
 }
 
-impl Forward for Gate {
-    fn admit(&self, _: &Host, _: u16) -> Result<(), Refused> {
+impl Handler for Gate {
+    async fn admit(&self, _: &Peer, _: &Host, _: u16) -> Result<Admission, Refused> {
         Err(Refused::new(Reason::OpaqueTunnel, "git-gate is no proxy"))
     }
 
-    async fn forward(&self, asked: Asked, request: Request<Body>) -> Result<Response<Body>, Refused> {
+    async fn handle(&self, asked: RequestContext, request: Request<Body>) -> Result<Handled, Refused> {
         if !self.serves(&asked.host) {
             return Err(Refused::new(Reason::HostNotListed, "git-gate is no proxy"));
         }
-        self.answer(&asked, request).await.or_else(|refused| {
-            asked.notes.note(|noted| noted.message = Some(refused.to_string()));
-            Ok(outlet::refusal(&refused))
-        })
+        let response = self.answer(&asked, request).await.unwrap_or_else(|refused| {
+            asked.log.update(|entry| entry.message = Some(refused.to_string()));
+            outlet::refusal(&refused)
+        });
+        Ok(response.into())
     }
 
     fn serves(&self, host: &Host) -> bool {

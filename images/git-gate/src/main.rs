@@ -7,9 +7,9 @@ use bottle_contract::names;
 use bottle_contract::pipelock::Limits;
 use bottle_git_gate::gate::Gate;
 use bottle_git_gate::table::Table;
-use bottle_wire::reload::Live;
-use bottle_wire::run::{Sidecar, run, serve_live};
-use bottle_wire::{Events, Facing, Serving, serve};
+use bottle_wire::reload::Reloadable;
+use bottle_wire::run::{Sidecar, run, serve_reloadable};
+use bottle_wire::{Events, Peer, Serving, serve};
 
 /// A request may be as long as the largest pack that any repository takes; each has its own bound.
 const NO_BOUND: u64 = u64::MAX >> 1;
@@ -22,10 +22,10 @@ async fn git_gate(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
     let socket = sidecar.listener(names::listener::AGENT).ok_or("no listener for the agent was handed over")?;
     let table = Table::read(&sidecar.config, &sidecar.secrets)?;
     let limits = Limits { connections: table.limits.connections, body_bytes: NO_BOUND, ..Limits::default() };
-    let live = Arc::new(Live::new(table));
+    let live = Arc::new(Reloadable::new(table));
     let serving = Serving {
-        piece: names::GIT_GATE.0,
-        facing: Facing::Agent,
+        component: names::GIT_GATE.0,
+        peer: Peer::Agent,
         authority: None,
         limits,
         events: events.clone(),
@@ -34,5 +34,5 @@ async fn git_gate(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
     let serving = serve(socket, serving, Gate::new(live.clone(), events.clone()));
     let (config, secrets) = (sidecar.config, sidecar.secrets);
     let again = |_: &Table| Table::read(&config, &secrets);
-    serve_live(serving, &live, again, sidecar.ready, sidecar.reload, &events).await
+    serve_reloadable(serving, &live, again, sidecar.ready, sidecar.reload, &events).await
 }

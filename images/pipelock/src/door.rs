@@ -1,6 +1,6 @@
-//! The gate: one request's way from a verdict to an answer.
+//! The door: a request's way from a verdict to a response.
 //!
-//! Order matters: the allowlist is asked before anything is looked up, and the head is scanned, the host with it,
+//! Order matters: the allowlist is context before anything is looked up, and the head is scanned, the host with it,
 //! before a name could carry a secret to a resolver.
 
 use std::path::Path;
@@ -12,9 +12,9 @@ use bottle_contract::event::Level;
 use bottle_contract::host::Host;
 use bottle_scan::{Scanner, Suspicion};
 use bottle_wire::headers::{HTTP_2, INJECTED, REQUEST_ID};
-use bottle_wire::reload::{Generation, Live};
-use bottle_wire::tunnel::{Duplex, agrees, carry};
-use bottle_wire::{Asked, Body, Events, Forward, Refused, body};
+use bottle_wire::reload::{Generation, Reloadable};
+use bottle_wire::tunnel::agrees;
+use bottle_wire::{Admission, Body, Events, Handled, Handler, Peer, Refused, RequestContext};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
@@ -23,13 +23,13 @@ use hyper_util::rt::TokioIo;
 use crate::config;
 use crate::dlp::frames::Frames;
 use crate::dlp::inspect::Inspector;
-use crate::dlp::response::{self as answer, Watched};
+use crate::dlp::response::{self, Watched};
 use crate::dlp::trail::{self, Trails};
 use crate::dlp::upload::{Budget, Early, Upload};
 use crate::dlp::websocket::Scanned;
 use crate::origin::Origins;
 use crate::origin::connector::plain;
-use crate::origin::dial::Door;
+use crate::origin::dial::Dialer;
 use bottle_policy::table::Table;
 use bottle_policy::{head, push};
 
@@ -40,9 +40,9 @@ struct InForce {
 }
 
 impl InForce {
-    fn new(table: Table, door: &Door) -> Result<Self, String> {
+    fn new(table: Table, dialer: &Dialer) -> Result<Self, String> {
         let table = Arc::new(table);
-        Ok(Self { origins: Origins::new(&table, door)?, table })
+        Ok(Self { origins: Origins::new(&table, dialer)?, table })
     }
 }
 
@@ -54,58 +54,51 @@ impl Generation for InForce {
 
 /// Decides and forwards. Cheap to clone.
 #[derive(Clone)]
-pub struct Gate {
+pub struct Door {
     shared: Arc<Shared>,
-    /// The other end is a sibling sidecar, not the agent.
-    sibling: bool,
 }
 
 struct Shared {
-    in_force: Live<InForce>,
-    door: Door,
+    in_force: Reloadable<InForce>,
+    dialer: Dialer,
     budget: Budget,
     trails: Trails,
     events: Events,
 }
 
-impl Gate {
-    /// A gate under `table`. It first faces siblings.
-    pub fn new(table: Table, door: Door, events: Events) -> Result<Self, String> {
-        let in_force = Live::new(InForce::new(table, &door)?);
+impl Door {
+    /// A door under `table`.
+    pub fn new(table: Table, dialer: Dialer, events: Events) -> Result<Self, String> {
+        let in_force = Reloadable::new(InForce::new(table, &dialer)?);
         let (budget, trails) = (Budget::default(), Trails::default());
-        Ok(Self { shared: Arc::new(Shared { in_force, door, budget, trails, events }), sibling: true })
-    }
-
-    /// The same gate, facing the agent: no tunnels, and no push around git-gate.
-    pub fn facing_agent(&self) -> Self {
-        Self { shared: self.shared.clone(), sibling: false }
+        Ok(Self { shared: Arc::new(Shared { in_force, dialer, budget, trails, events }) })
     }
 
     /// Reads the table again. A file that is not a whole and newer table changes nothing; requests under way end under
     /// the table that judged them.
     pub fn reload(&self, directory: &Path) {
-        let again = |current: &InForce| {
+        let read_again = |current: &InForce| {
             let next = config::read(directory)?;
             if next.bottle != current.table.bottle {
                 return Err("the file is of another bottle".into());
             }
-            InForce::new(next, &self.shared.door)
+            InForce::new(next, &self.shared.dialer)
         };
-        self.shared.in_force.reload(again, &self.shared.events);
+        self.shared.in_force.reload(read_again, &self.shared.events);
     }
 
     fn in_force(&self) -> Arc<InForce> {
-        self.shared.in_force.table()
+        self.shared.in_force.current()
     }
 
-    async fn exchange(&self, asked: Asked, request: Request<Body>) -> Result<Response<Body>, Refused> {
+    async fn exchange(&self, context: RequestContext, request: Request<Body>) -> Result<Handled, Refused> {
         let in_force = self.in_force();
         let InForce { table, origins } = &*in_force;
-        asked.notes.note(|noted| noted.generation = Some(table.generation));
-        let rule = table.listed(&asked.host, asked.port)?;
-        asked.notes.note(|noted| noted.rule = Some(rule));
+        context.log.update(|entry| entry.generation = Some(table.generation));
+        let rule = table.listed(&context.host, context.port)?;
+        context.log.update(|entry| entry.rule = Some(rule));
         let (parts, body) = request.into_parts();
-        if !self.sibling {
+        if !context.peer.is_sibling() {
             push::refuse(parts.method.as_str(), parts.uri.path(), parts.uri.query().unwrap_or_default(), &parts.headers)?;
         }
         let mut headers = parts.headers;
@@ -119,32 +112,32 @@ impl Gate {
         let kinds: Vec<&str> = headers.get_all(header::CONTENT_TYPE).iter().filter_map(|kind| kind.to_str().ok()).collect();
         let kind = (!kinds.is_empty()).then(|| kinds.join(","));
         let inspector = Inspector::new(&table.scanner, kind.as_deref(), encodings.iter().map(HeaderValue::as_bytes))?;
-        let patience = Duration::from_millis(table.limits.head_ms);
-        let upload = Upload::start(body, inspector, &self.shared.budget, patience).await?;
-        let said = Scanner::said(kind.as_deref(), upload.small());
-        self.shared.trails.follow(&table.scanner, &trail::pieces(&parts.uri, &headers, injected.as_ref(), &said))?;
+        let memory_timeout = Duration::from_millis(table.limits.head_ms);
+        let upload = Upload::start(body, inspector, &self.shared.budget, memory_timeout).await?;
+        let values = Scanner::said(kind.as_deref(), upload.small());
+        self.shared.trails.follow(&table.scanner, &trail::pieces(&parts.uri, &headers, injected.as_ref(), &values))?;
         let verdict = upload.verdict();
         if table.reads_answers {
-            answer::ask_for_readable(&mut headers);
+            response::ask_for_readable(&mut headers);
         }
 
         let mut outgoing = Request::new(upload);
         *outgoing.method_mut() = parts.method;
         *outgoing.uri_mut() = parts.uri;
         *outgoing.version_mut() = Version::HTTP_11;
-        let response = match asked.websocket {
+        let response = match context.websocket {
             false => {
                 *outgoing.headers_mut() = headers;
-                let answer = origins.send(&asked, outgoing).await;
+                let answer = origins.send(&context, outgoing).await;
                 answer.map_err(|broken| verdict.as_ref().and_then(|v| v.get().cloned()).unwrap_or(broken))?
             }
             true => {
                 let key = headers.get(header::SEC_WEBSOCKET_KEY).cloned();
                 prepare_websocket(&mut headers);
                 *outgoing.headers_mut() = headers;
-                let response = origins.send(&asked, outgoing).await?;
+                let response = origins.send(&context, outgoing).await?;
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                    return self.websocket(&asked, table, key, response).await;
+                    return self.websocket(&context, table, key, response).await;
                 }
                 response
             }
@@ -152,46 +145,44 @@ impl Gate {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Refused::new(Reason::UpstreamProtocol, "the origin switched protocols unasked").place("upstream"));
         }
-        let along = table.reads_answers.then(|| answer::reader(response.headers())).flatten();
+        let along = table.reads_answers.then(|| response::reader(response.headers())).flatten();
         let response = response.map(|answer| match verdict {
             None => answer,
             Some(verdict) => Early { answer, verdict }.boxed(),
         });
-        Ok(match along {
+        let response = match along {
             None => response,
             Some(along) => {
-                let record = self.suspicion_of(&asked, table.generation);
+                let record = self.suspicion_of(&context, table.generation);
                 response.map(|answer| Watched::new(answer, along, record).boxed())
             }
-        })
+        };
+        Ok(response.into())
     }
 
     async fn websocket(
         &self,
-        asked: &Asked,
+        context: &RequestContext,
         table: &Table,
         key: Option<HeaderValue>,
         response: Response<Body>,
-    ) -> Result<Response<Body>, Refused> {
+    ) -> Result<Handled, Refused> {
         if !key.is_some_and(|key| agrees(&response, key.as_bytes())) {
             let message = "the origin's answer to the WebSocket handshake does not agree to it";
             return Err(Refused::new(Reason::UpstreamProtocol, message).place("upstream"));
         }
-        let (parts, _) = response.into_parts();
-        let mut response = Response::from_parts(parts, ());
+        let mut response = response.map(drop);
         let upgraded = hyper::upgrade::on(&mut response)
             .await
             .map_err(|error| Refused::new(Reason::UpstreamUnreachable, format!("the origin broke off: {error}")).place("upstream"))?;
         let frames = Frames::new(table.scanner.clone(), table.limits.body_bytes, self.shared.trails.clone());
-        let scanned = Scanned::new(TokioIo::new(upgraded), frames, self.record_of(asked, table.generation));
-        let mut response = response.map(|()| body::empty());
-        carry(&mut response, Box::new(scanned));
-        Ok(response)
+        let scanned = Scanned::new(TokioIo::new(upgraded), frames, self.record_of(context, table.generation));
+        Ok(Handled::Upgraded(response, Box::new(scanned)))
     }
 
     /// Writes the event of an answer that may try to instruct the agent.
-    fn suspicion_of(&self, asked: &Asked, generation: u64) -> impl FnOnce(Suspicion) + Send + Sync + 'static {
-        let (events, id, origin) = (self.shared.events.clone(), asked.request_id.clone(), asked.origin());
+    fn suspicion_of(&self, context: &RequestContext, generation: u64) -> impl FnOnce(Suspicion) + Send + Sync + 'static {
+        let (events, id, origin) = (self.shared.events.clone(), context.request_id.clone(), context.origin());
         move |found| {
             let mut event = Events::event(Level::Warn, "answer_suspicious");
             event.request_id = Some(id);
@@ -205,8 +196,8 @@ impl Gate {
     }
 
     /// Writes the event of a verdict that comes after the answer was given.
-    fn record_of(&self, asked: &Asked, generation: u64) -> impl FnOnce(&Refused) + Send + 'static {
-        let (events, id, origin, notes) = (self.shared.events.clone(), asked.request_id.clone(), asked.origin(), asked.notes.clone());
+    fn record_of(&self, context: &RequestContext, generation: u64) -> impl FnOnce(&Refused) + Send + 'static {
+        let (events, id, origin, log) = (self.shared.events.clone(), context.request_id.clone(), context.origin(), context.log.clone());
         move |refused| {
             let mut event = Events::event(Level::Warn, "refused");
             event.request_id = Some(id);
@@ -215,29 +206,26 @@ impl Gate {
             event.reason = Some(refused.reason);
             event.rule = refused.rule.clone();
             event.place = refused.place.clone();
-            event.dialled = notes.noted().dialled;
+            event.dialled = log.entry().dialled;
             event.message = Some("the WebSocket was closed".to_owned());
             events.write(&event);
         }
     }
 }
 
-impl Forward for Gate {
-    fn admit(&self, host: &Host, port: u16) -> Result<(), Refused> {
-        self.in_force().table.listed(host, port).map(drop)
-    }
-
-    async fn forward(&self, asked: Asked, request: Request<Body>) -> Result<Response<Body>, Refused> {
-        self.exchange(asked, request).await
-    }
-
-    async fn tunnel(&self, host: &Host, port: u16) -> Option<Result<Box<dyn Duplex>, Refused>> {
+impl Handler for Door {
+    async fn admit(&self, peer: &Peer, host: &Host, port: u16) -> Result<Admission, Refused> {
         let table = self.in_force().table.clone();
-        if !self.sibling || !table.is_tunnel(host, port) {
-            return None;
+        if peer.is_sibling() && table.is_tunnel(host, port) {
+            let (stream, _) = plain(&table, &self.shared.dialer, host, port).await?;
+            return Ok(Admission::Tunnel(Box::new(stream)));
         }
-        let opened = plain(&table, &self.shared.door, host, port).await;
-        Some(opened.map(|(stream, _)| Box::new(stream) as Box<dyn Duplex>))
+        table.listed(host, port)?;
+        Ok(Admission::Intercept)
+    }
+
+    async fn handle(&self, context: RequestContext, request: Request<Body>) -> Result<Handled, Refused> {
+        self.exchange(context, request).await
     }
 }
 

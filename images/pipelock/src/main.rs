@@ -8,12 +8,12 @@ use std::sync::Arc;
 use bottle_contract::event::Level;
 use bottle_contract::names;
 use bottle_pipelock::config;
-use bottle_pipelock::door::Gate;
-use bottle_pipelock::origin::dial::{Door, Kernel};
+use bottle_pipelock::door::Door;
+use bottle_pipelock::origin::dial::{Dialer, Kernel};
 use bottle_pipelock::origin::resolve;
 use bottle_policy::guard::interfaces;
 use bottle_wire::run::{Sidecar, run};
-use bottle_wire::{Events, Facing, LeafAuthority, Serving, serve};
+use bottle_wire::{Events, LeafAuthority, Peer, Serving, serve};
 
 fn main() -> ExitCode {
     run(pipelock)
@@ -33,24 +33,24 @@ async fn pipelock(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
     };
     let own = agent.as_ref().map(own_address).transpose()?;
     let system = Arc::new(resolve::System::default());
-    let door = Door {
+    let dialer = Dialer {
         resolve: system.clone(),
         dial: Arc::new(Kernel),
         interfaces: Arc::new(interfaces::System::default()),
         own: own.into_iter().collect(),
     };
     let (limits, generation) = (table.limits, table.generation);
-    let gate = Gate::new(table, door, events.clone())?;
-    let serving = |facing, authority| Serving {
-        piece: names::PIPELOCK.0,
-        facing,
+    let door = Door::new(table, dialer, events.clone())?;
+    let serving = |peer, authority| Serving {
+        component: names::PIPELOCK.0,
+        peer,
         authority,
         limits,
         events: events.clone(),
         stop: sidecar.stop.clone(),
     };
-    let link = link.map(|socket| serve(socket, serving(Facing::Sibling, None), gate.clone()));
-    let agent = agent.map(|socket| serve(socket, serving(Facing::Agent, authority), gate.facing_agent()));
+    let link = link.map(|socket| serve(socket, serving(Peer::Sibling, None), door.clone()));
+    let agent = agent.map(|socket| serve(socket, serving(Peer::Agent, authority), door.clone()));
 
     let mut ready = Events::event(Level::Info, "ready");
     ready.generation = Some(generation);
@@ -63,7 +63,7 @@ async fn pipelock(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
             reload.asked().await;
             // The resolver's files may have changed with the network.
             system.forget();
-            gate.reload(&config);
+            door.reload(&config);
         }
     });
     let link = async {

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 
 use crate::refused::Refused;
 use crate::table::{Table, Way};
-use crate::target::{Channel, Named, Target, connect_target, named, own_name, self_request};
+use crate::target::{Named, Peer, Target, connect_target, named, own_name, self_request};
 use crate::{Leak, head, push, routes};
 
 /// The policies of one bottle.
@@ -84,7 +84,7 @@ impl<'a> Policies<'a> {
         let uri: Uri = url.parse().map_err(|error| unclear(&format!("the URL cannot be read: {error}")))?;
         let method = Method::from_bytes(wish.method.as_bytes()).map_err(|_| unclear("the method is not a token"))?;
         let authority = uri.authority().ok_or_else(|| unclear("the URL names no host"))?.as_str().to_owned();
-        let mut channel = Channel::Agent;
+        let mut peer = Peer::Agent;
         let mut inner = uri.clone();
         if uri.scheme() == Some(&Scheme::HTTPS) {
             let has_port = uri.port().is_some() || authority.ends_with(':');
@@ -98,11 +98,11 @@ impl<'a> Policies<'a> {
                 Some(rows) => routes::admit(rows, &host, port)?,
                 None => self.table.listed(&host, port).map(drop)?,
             }
-            channel = Channel::Intercepted { host, port, mismatch: None };
+            peer = Peer::Intercepted { host, port, mismatch: None };
             let path = uri.path_and_query().map_or("/", |path| path.as_str());
             inner = path.parse().map_err(|_| unclear("the path cannot be read"))?;
         }
-        match named(&parts(method, inner, Some(&authority))?, &channel)? {
+        match named(&parts(method, inner, Some(&authority))?, &peer)? {
             Named::Origin(target) => Ok(target),
             Named::Own(own) => Err(self_request(&own.host.to_string())),
         }

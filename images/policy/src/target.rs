@@ -72,14 +72,14 @@ fn default_port(https: bool) -> u16 {
     if https { 443 } else { 80 }
 }
 
-/// Where a request came in.
+/// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
-pub enum Channel {
-    /// On the connection itself, from the agent.
+pub enum Peer {
+    /// The agent: nothing that it says about itself is believed.
     Agent,
-    /// On the connection itself, from a sibling: it may name `https` targets.
+    /// A sibling sidecar: it may name `https` targets in absolute form, and its `x-bottle-` fields are kept.
     Sibling,
-    /// Inside intercepted TLS. `mismatch` is set when the TLS server name was another.
+    /// The agent inside of TLS that was intercepted. `mismatch` is set when the TLS server name was another.
     Intercepted {
         /// The host of the `CONNECT`.
         host: Host,
@@ -88,6 +88,18 @@ pub enum Channel {
         /// What is wrong with the server name.
         mismatch: Option<Refused>,
     },
+}
+
+impl Peer {
+    /// True for the agent on the connection itself.
+    pub fn is_agent(&self) -> bool {
+        matches!(self, Self::Agent)
+    }
+
+    /// True for a sibling sidecar.
+    pub fn is_sibling(&self) -> bool {
+        matches!(self, Self::Sibling)
+    }
 }
 
 /// What a request's head names.
@@ -178,16 +190,16 @@ pub fn check_method(method: &Method) -> Result<(), Refused> {
 }
 
 /// Reads the target of anything but `CONNECT`.
-pub fn named(parts: &Parts, channel: &Channel) -> Result<Named, Refused> {
+pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
     check_method(&parts.method)?;
-    if let Channel::Intercepted { mismatch: Some(mismatch), .. } = channel {
+    if let Peer::Intercepted { mismatch: Some(mismatch), .. } = peer {
         return Err(mismatch.clone());
     }
     let uri = &parts.uri;
     let said = host_header(&parts.headers)?;
     let mismatch = || refused(Reason::OriginMismatch, "the target and the Host field name different origins").place("head");
-    let (https, host, port) = match (channel, uri.scheme_str(), uri.authority()) {
-        (Channel::Intercepted { host, port, .. }, scheme, authority) => {
+    let (https, host, port) = match (peer, uri.scheme_str(), uri.authority()) {
+        (Peer::Intercepted { host, port, .. }, scheme, authority) => {
             if scheme.is_some_and(|s| s != "https") {
                 return Err(refused(Reason::OriginMismatch, "the target's scheme is not the connection's").place("head"));
             }
@@ -204,7 +216,7 @@ pub fn named(parts: &Parts, channel: &Channel) -> Result<Named, Refused> {
         }
         (_, Some(scheme @ ("http" | "https")), Some(authority)) => {
             let https = scheme == "https";
-            if https && !matches!(channel, Channel::Sibling) {
+            if https && !peer.is_sibling() {
                 return Err(refused(Reason::AmbiguousTarget, "https needs CONNECT, so that the origin is authenticated").place("head"));
             }
             let (host, port) = split_authority(authority.as_str())?;
@@ -228,7 +240,7 @@ pub fn named(parts: &Parts, channel: &Channel) -> Result<Named, Refused> {
     };
     let path = path(uri)?;
     let query = query(uri)?;
-    if !matches!(channel, Channel::Sibling) && own_name(&host, port).is_some() {
+    if !peer.is_sibling() && own_name(&host, port).is_some() {
         return Ok(Named::Own(Target { https: false, host, port, path, query }));
     }
     Ok(Named::Origin(Target { https, host, port, path, query }))

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::framing::{Guard, HeadLimits};
+use crate::framing::{FramingGuard, HeadLimits};
 
 /// Bytes that arrive in pieces of one size.
 struct Pieces<'b> {
@@ -26,7 +26,7 @@ impl AsyncRead for Pieces<'_> {
 
 /// What the recogniser lets pass of a connection that arrives in pieces of `size`, and whether it ended with an error.
 pub fn passed(bytes: &[u8], size: usize) -> (Vec<u8>, bool) {
-    let mut guard = Guard::new(Pieces { left: bytes, size: size.max(1) }, HeadLimits { bytes: 4096, fields: 32 });
+    let mut guard = FramingGuard::new(Pieces { left: bytes, size: size.max(1) }, HeadLimits { bytes: 4096, fields: 32 });
     let mut cx = Context::from_waker(Waker::noop());
     let mut out = Vec::new();
     loop {

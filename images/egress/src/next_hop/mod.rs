@@ -8,36 +8,46 @@ use std::path::PathBuf;
 
 use bottle_contract::egress;
 use bottle_contract::pipelock::Limits;
-use bottle_wire::{Asked, Body, Refused};
+use bottle_wire::{AnsweredBy, Body, Refused, RequestContext};
 use http::{HeaderName, Request, Response};
 
-use pipelock::Link;
-use proxy::Parent;
+use pipelock::PipelockClient;
+use proxy::ParentProxy;
 
 /// Where allowed requests go.
-pub(crate) enum Upstream {
-    Link(Link),
-    Parent(Box<Parent>),
+pub(crate) enum NextHop {
+    /// Our own `pipelock`.
+    Pipelock(PipelockClient),
+    /// An ordinary proxy.
+    Proxy(Box<ParentProxy>),
 }
 
-impl Upstream {
+impl NextHop {
     pub(crate) fn new(config: &egress::Upstream, limits: &Limits) -> Result<Self, String> {
         Ok(match config {
-            egress::Upstream::Link { socket } => Self::Link(Link::new(PathBuf::from(socket), limits)),
-            egress::Upstream::Parent { address, ca } => Self::Parent(Box::new(Parent::new(address, ca.as_deref(), limits)?)),
+            egress::Upstream::Link { socket } => Self::Pipelock(PipelockClient::new(PathBuf::from(socket), limits)),
+            egress::Upstream::Parent { address, ca } => Self::Proxy(Box::new(ParentProxy::new(address, ca.as_deref(), limits)?)),
         })
     }
 
-    /// Sends a request on; `injected` names the header that a credential was put in.
+    /// Forwards a request; `injected` names the header that a credential was put in.
     pub(crate) async fn send(
         &self,
-        asked: &Asked,
+        context: &RequestContext,
         request: Request<Body>,
         injected: Option<&HeaderName>,
     ) -> Result<Response<Body>, Refused> {
         match self {
-            Self::Link(link) => link.send(asked, request, injected).await,
-            Self::Parent(parent) => parent.send(asked, request).await,
+            Self::Pipelock(client) => client.send(context, request, injected).await,
+            Self::Proxy(proxy) => proxy.send(context, request).await,
+        }
+    }
+
+    /// Whose word its answers are.
+    pub(crate) fn answers_as(&self) -> AnsweredBy {
+        match self {
+            Self::Pipelock(_) => AnsweredBy::Sibling,
+            Self::Proxy(_) => AnsweredBy::Origin,
         }
     }
 }

@@ -7,53 +7,51 @@ use std::time::Duration;
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
 use bottle_wire::client::pool::{Failure, Pool};
-use bottle_wire::client::sender::{Dialled, Protocol};
+use bottle_wire::client::sender::{NewConnection, Protocol};
 use bottle_wire::headers::{HTTP_2, INJECTED, REQUEST_ID};
-use bottle_wire::{Asked, Body, Refused};
+use bottle_wire::{Body, Refused, RequestContext};
 use http::{HeaderName, HeaderValue, Request, Response};
 use tokio::net::UnixStream;
 
 use super::failure::{IDLE_TIMEOUT, refused};
 
-/// The link.
-pub(crate) struct Link {
+/// Sends requests to pipelock.
+pub(crate) struct PipelockClient {
     socket: PathBuf,
-    connect: Duration,
+    connect_timeout: Duration,
     pool: Arc<Pool<(), Body>>,
 }
 
-impl Link {
+impl PipelockClient {
     pub(crate) fn new(socket: PathBuf, limits: &Limits) -> Self {
-        Self { socket, connect: Duration::from_millis(limits.connect_ms), pool: Pool::new(IDLE_TIMEOUT) }
+        Self { socket, connect_timeout: Duration::from_millis(limits.connect_ms), pool: Pool::new(IDLE_TIMEOUT) }
     }
 
     pub(crate) async fn send(
         &self,
-        asked: &Asked,
+        context: &RequestContext,
         mut request: Request<Body>,
         injected: Option<&HeaderName>,
     ) -> Result<Response<Body>, Refused> {
         let headers = request.headers_mut();
-        if let Ok(id) = HeaderValue::try_from(&asked.request_id) {
+        if let Ok(id) = HeaderValue::try_from(&context.request_id) {
             headers.insert(&REQUEST_ID, id);
         }
-        if asked.http_2 {
+        if context.http_2 {
             headers.insert(&HTTP_2, HeaderValue::from_static("1"));
         }
         if let Some(name) = injected {
             headers.insert(&INJECTED, HeaderValue::try_from(name.as_str()).unwrap_or(HeaderValue::from_static("authorization")));
         }
-        let sent = self.pool.send((), request, &asked.notes, async || self.dial().await).await;
-        let response = sent.map_err(|failure| refused(failure, Reason::SidecarGone, "pipelock does not answer"))?;
-        asked.notes.answered_by_sibling();
-        Ok(response)
+        let sent = self.pool.send((), request, &context.log, async || self.dial().await).await;
+        sent.map_err(|failure| refused(failure, Reason::SidecarGone, "pipelock does not answer"))
     }
 
-    async fn dial(&self) -> Result<Dialled<UnixStream>, Failure> {
+    async fn dial(&self) -> Result<NewConnection<UnixStream>, Failure> {
         let gone =
             |why: &str| Failure::Refused(Refused::new(Reason::SidecarGone, format!("pipelock cannot be reached: {why}")).place("upstream"));
-        match tokio::time::timeout(self.connect, UnixStream::connect(&self.socket)).await {
-            Ok(Ok(stream)) => Ok(Dialled { stream, address: None, protocol: Protocol::Http1Proxy }),
+        match tokio::time::timeout(self.connect_timeout, UnixStream::connect(&self.socket)).await {
+            Ok(Ok(stream)) => Ok(NewConnection { stream, address: None, protocol: Protocol::Http1Proxy }),
             Ok(Err(error)) => Err(gone(&error.kind().to_string())),
             Err(_) => Err(gone("no answer in time")),
         }

@@ -9,9 +9,9 @@ use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
 use bottle_wire::client::connect::connect_through;
 use bottle_wire::client::pool::{Failure, Pool};
-use bottle_wire::client::sender::{Dialled, Protocol};
+use bottle_wire::client::sender::{NewConnection, Protocol};
 use bottle_wire::tunnel::Duplex;
-use bottle_wire::{Asked, Body, Refused, tls};
+use bottle_wire::{Body, Refused, RequestContext, tls};
 use http::{Request, Response};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -21,11 +21,11 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use super::failure::{IDLE_TIMEOUT, refused};
 
 /// The parent proxy.
-pub(crate) struct Parent {
+pub(crate) struct ParentProxy {
     address: String,
     tls: TlsConnector,
-    connect: Duration,
-    handshake: Duration,
+    connect_timeout: Duration,
+    handshake_timeout: Duration,
     pool: Arc<Pool<Target, Body>>,
 }
 
@@ -36,7 +36,7 @@ struct Target {
     port: u16,
 }
 
-impl Parent {
+impl ParentProxy {
     pub(crate) fn new(address: &str, ca: Option<&str>, limits: &Limits) -> Result<Self, String> {
         let mut config = ClientConfig::builder_with_provider(tls::provider())
             .with_safe_default_protocol_versions()
@@ -47,22 +47,22 @@ impl Parent {
         Ok(Self {
             address: address.to_owned(),
             tls: TlsConnector::from(Arc::new(config)),
-            connect: Duration::from_millis(limits.connect_ms),
-            handshake: Duration::from_millis(limits.handshake_ms),
+            connect_timeout: Duration::from_millis(limits.connect_ms),
+            handshake_timeout: Duration::from_millis(limits.handshake_ms),
             pool: Pool::new(IDLE_TIMEOUT),
         })
     }
 
-    pub(crate) async fn send(&self, asked: &Asked, request: Request<Body>) -> Result<Response<Body>, Refused> {
-        let target = Target { https: asked.https, host: asked.host.clone(), port: asked.port };
-        let sent = self.pool.send(target.clone(), request, &asked.notes, async || self.dial(&target).await).await;
+    pub(crate) async fn send(&self, context: &RequestContext, request: Request<Body>) -> Result<Response<Body>, Refused> {
+        let target = Target { https: context.https, host: context.host.clone(), port: context.port };
+        let sent = self.pool.send(target.clone(), request, &context.log, async || self.dial(&target).await).await;
         sent.map_err(|failure| refused(failure, Reason::UpstreamUnreachable, "the origin ended the connection without an answer"))
     }
 
-    async fn dial(&self, target: &Target) -> Result<Dialled<Box<dyn Duplex>>, Failure> {
+    async fn dial(&self, target: &Target) -> Result<NewConnection<Box<dyn Duplex>>, Failure> {
         let fail = |reason, message: String| Failure::Refused(Refused::new(reason, message).place("upstream"));
         let unreachable = |why: &str| fail(Reason::UpstreamUnreachable, format!("the parent proxy cannot be reached: {why}"));
-        let mut stream = match tokio::time::timeout(self.connect, TcpStream::connect(&self.address)).await {
+        let mut stream = match tokio::time::timeout(self.connect_timeout, TcpStream::connect(&self.address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(unreachable(&error.kind().to_string())),
             Err(_) => return Err(unreachable("no answer in time")),
@@ -70,7 +70,7 @@ impl Parent {
         // It fails only on a socket that is closed already.
         let _ = stream.set_nodelay(true);
         if !target.https {
-            return Ok(Dialled { stream: Box::new(stream), address: None, protocol: Protocol::Http1Proxy });
+            return Ok(NewConnection { stream: Box::new(stream), address: None, protocol: Protocol::Http1Proxy });
         }
         let name = match &target.host {
             Host::Name(name) => {
@@ -85,9 +85,9 @@ impl Parent {
             secured
                 .map_err(|error| fail(Reason::UpstreamTls, format!("TLS with the origin failed: {}", Untrusted::new(&error.to_string()))))
         };
-        match tokio::time::timeout(self.connect + self.handshake, secured).await {
+        match tokio::time::timeout(self.connect_timeout + self.handshake_timeout, secured).await {
             // Inside the tunnel stands the origin, not a proxy.
-            Ok(secured) => Ok(Dialled { stream: Box::new(secured?), address: None, protocol: Protocol::Http1 }),
+            Ok(secured) => Ok(NewConnection { stream: Box::new(secured?), address: None, protocol: Protocol::Http1 }),
             Err(_) => Err(unreachable("no tunnel in time")),
         }
     }

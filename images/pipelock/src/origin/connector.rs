@@ -9,7 +9,7 @@ use bottle_contract::host::Host;
 use bottle_policy::table::Table;
 use bottle_wire::Refused;
 use bottle_wire::client::connect::connect_through;
-use bottle_wire::client::sender::{Dialled, Protocol};
+use bottle_wire::client::sender::{NewConnection, Protocol};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-use super::dial::Door;
+use super::dial::Dialer;
 use super::trust::{Trust, in_words};
 
 /// The parent, in messages.
@@ -38,13 +38,13 @@ pub(super) struct Origin {
 #[derive(Clone)]
 pub struct Connector {
     pub(super) table: Arc<Table>,
-    pub(super) door: Door,
+    pub(super) dialer: Dialer,
     pub(super) trust: Trust,
 }
 
 /// Opens a plain connection, through the parent if there is one.
-pub async fn plain(table: &Table, door: &Door, host: &Host, port: u16) -> Result<(TcpStream, SocketAddr), Refused> {
-    let mut dialled = door.open(table, host, port).await?;
+pub async fn plain(table: &Table, dialer: &Dialer, host: &Host, port: u16) -> Result<(TcpStream, SocketAddr), Refused> {
+    let mut dialled = dialer.open(table, host, port).await?;
     if dialled.by_parent {
         let handshake = Duration::from_millis(table.limits.handshake_ms);
         let connect = connect_through(&mut dialled.stream, host, port, PARENT, Reason::UpstreamUnreachable);
@@ -59,16 +59,16 @@ fn slow(who: &str) -> Refused {
 
 impl Connector {
     /// Opens a connection to an origin. What is spoken on it is the origin's choice if it may be HTTP/2.
-    pub(super) async fn open(&self, origin: &Origin) -> Result<Dialled<Either<TcpStream, TlsStream<TcpStream>>>, Refused> {
-        let (stream, address) = plain(&self.table, &self.door, &origin.host, origin.port).await?;
+    pub(super) async fn open(&self, origin: &Origin) -> Result<NewConnection<Either<TcpStream, TlsStream<TcpStream>>>, Refused> {
+        let (stream, address) = plain(&self.table, &self.dialer, &origin.host, origin.port).await?;
         let address = Some(address.to_string().into());
         if !origin.https {
-            return Ok(Dialled { stream: Either::Left(stream), address, protocol: Protocol::Http1 });
+            return Ok(NewConnection { stream: Either::Left(stream), address, protocol: Protocol::Http1 });
         }
         let config = if origin.http_2 { &self.trust.any } else { &self.trust.http1 };
         let stream = self.handshake(config.clone(), stream, &origin.host).await?;
         let protocol = if stream.get_ref().1.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
-        Ok(Dialled { stream: Either::Right(stream), address, protocol })
+        Ok(NewConnection { stream: Either::Right(stream), address, protocol })
     }
 
     async fn handshake(&self, config: Arc<ClientConfig>, stream: TcpStream, host: &Host) -> Result<TlsStream<TcpStream>, Refused> {

@@ -45,7 +45,7 @@ const SHARE: Duration = Duration::from_millis(250);
 
 /// All that stands between a name and the network.
 #[derive(Clone)]
-pub struct Door {
+pub struct Dialer {
     /// Names to addresses.
     pub resolve: Arc<dyn Resolve>,
     /// Addresses to connections.
@@ -58,7 +58,7 @@ pub struct Door {
 
 /// A connection and how it came about.
 #[derive(Debug)]
-pub struct Dialled {
+pub struct TcpConnection {
     /// The connection.
     pub stream: TcpStream,
     /// What was dialled.
@@ -67,9 +67,9 @@ pub struct Dialled {
     pub by_parent: bool,
 }
 
-impl Door {
+impl Dialer {
     /// Finds the addresses for a host, judges them all, and dials them in turn until `connect_ms` are over.
-    pub async fn open(&self, table: &Table, host: &Host, port: u16) -> Result<Dialled, Refused> {
+    pub async fn open(&self, table: &Table, host: &Host, port: u16) -> Result<TcpConnection, Refused> {
         let deadline = Instant::now() + Duration::from_millis(table.limits.connect_ms);
         table.foresee(host, port, &self.local()?)?;
         let way = table.way(host, port);
@@ -87,7 +87,7 @@ impl Door {
         };
         self.refuse_own(&addresses)?;
         let (stream, address) = self.dial_in_turn(&addresses, deadline).await?;
-        Ok(Dialled { stream, address, by_parent: matches!(way, Way::Parent(_)) })
+        Ok(TcpConnection { stream, address, by_parent: matches!(way, Way::Parent(_)) })
     }
 
     async fn look_up(&self, name: &str, deadline: Instant) -> Result<Vec<IpAddr>, Refused> {

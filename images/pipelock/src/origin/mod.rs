@@ -13,12 +13,12 @@ use bottle_contract::Reason;
 use bottle_policy::table::Table;
 use bottle_wire::body::refusal_in;
 use bottle_wire::client::pool::{Failure, Pool};
-use bottle_wire::{Asked, Body, Refused};
+use bottle_wire::{Body, Refused, RequestContext};
 use http::{Request, Response};
 
 use crate::dlp::upload::Upload;
 use connector::{Connector, Origin};
-use dial::Door;
+use dial::Dialer;
 use trust::Trust;
 
 /// How long an unused connection is kept. Common origins close theirs after 60 s and more.
@@ -33,8 +33,8 @@ pub struct Origins {
 
 impl Origins {
     /// Makes the pool; nothing is dialled.
-    pub fn new(table: &Arc<Table>, door: &Door) -> Result<Self, String> {
-        let connector = Connector { table: table.clone(), door: door.clone(), trust: Trust::new(table)? };
+    pub fn new(table: &Arc<Table>, dialer: &Dialer) -> Result<Self, String> {
+        let connector = Connector { table: table.clone(), dialer: dialer.clone(), trust: Trust::new(table)? };
         Ok(Self { pool: Pool::new(IDLE_TIMEOUT), connector })
     }
 
@@ -42,11 +42,11 @@ impl Origins {
     /// HTTP/1.1, which may become something else than HTTP, is asked for in the same way; one that asks over HTTP/2 gets what the
     /// origin prefers.
     ///
-    /// What a kept connection loses is retried if it may be, and the notes say so, as they name the address that was dialled.
-    pub async fn send(&self, asked: &Asked, request: Request<Upload>) -> Result<Response<Body>, Refused> {
+    /// What a kept connection loses is retried if it may be, and the log say so, as they name the address that was dialled.
+    pub async fn send(&self, asked: &RequestContext, request: Request<Upload>) -> Result<Response<Body>, Refused> {
         let http_2 = asked.http_2 && !asked.websocket;
         let origin = Origin { https: asked.https, host: asked.host.clone(), port: asked.port, http_2 };
-        let sent = self.pool.send(origin.clone(), request, &asked.notes, async || Ok(self.connector.open(&origin).await?)).await;
+        let sent = self.pool.send(origin.clone(), request, &asked.log, async || Ok(self.connector.open(&origin).await?)).await;
         sent.map_err(|failure| match failure {
             Failure::Refused(refused) => refused,
             Failure::Broken(error) => broke_off(&error),

@@ -339,16 +339,16 @@ async fn a_bad_table_changes_nothing_and_a_good_one_all_at_once() {
 
     for (what, text) in [("empty", &b""[..]), ("half", &whole[..whole.len() / 2]), ("older", &older), ("unreadable roots", &untrusted)] {
         std::fs::write(&file, text).unwrap();
-        pipelock.gate.reload(directory.path());
+        pipelock.door.reload(directory.path());
         let event = pipelock.event().await;
         assert_eq!((&event.event[..], event.generation), ("reload_failed", Some(1)), "{what}");
         assert_eq!(status().await, 403, "{what}");
     }
     std::fs::remove_file(&file).unwrap();
-    pipelock.gate.reload(directory.path());
+    pipelock.door.reload(directory.path());
     assert_eq!(pipelock.event().await.event, "reload_failed");
     std::fs::write(&file, &whole).unwrap();
-    pipelock.gate.reload(directory.path());
+    pipelock.door.reload(directory.path());
     let event = pipelock.event().await;
     assert_eq!((&event.event[..], event.generation), ("reload", Some(2)));
     assert_eq!(status().await, 200);

@@ -17,8 +17,8 @@ use hyper::client::conn::TrySendError;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::client::retry::{self, Again, lost};
-use crate::client::sender::{Dialled, Sender};
-use crate::http::access_log::Notes;
+use crate::client::sender::{NewConnection, Sender};
+use crate::http::access_log::AccessLog;
 use crate::http::body::{self, Body, BodyError};
 
 /// Unused connections to one target: an agent that runs that many tools at once is busy.
@@ -76,12 +76,18 @@ where
     }
 
     /// Sends a request over a connection to `target`: an open one, else one that `dial` makes. The request's URI is whole; it is sent in the
-    /// form that the connection's protocol wants. `notes` learns the address of the connection before the request is on its way, and
+    /// form that the connection's protocol wants. `log` learns the address of the connection before the request is on its way, and
     /// that a request was retried.
-    pub async fn send<S, D>(self: &Arc<Self>, target: K, mut request: Request<B>, notes: &Notes, dial: D) -> Result<Response<Body>, Failure>
+    pub async fn send<S, D>(
+        self: &Arc<Self>,
+        target: K,
+        mut request: Request<B>,
+        log: &AccessLog,
+        dial: D,
+    ) -> Result<Response<Body>, Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        D: AsyncFnOnce() -> Result<Dialled<S>, Failure>,
+        D: AsyncFnOnce() -> Result<NewConnection<S>, Failure>,
     {
         let bodyless = request.body().is_end_stream();
         let again = Again::of(&request);
@@ -90,7 +96,7 @@ where
             if sender.ready().await.is_err() {
                 continue;
             }
-            sender.note_address(notes);
+            sender.note_address(log);
             let had_answered = sender.has_answered();
             match sender.send(request, &uri).await {
                 Ok(response) => return Ok(self.pooled(target, response, sender, bodyless)),
@@ -99,12 +105,12 @@ where
                     Some(unsent) => {
                         self.forget_shared(&target);
                         request = unsent;
-                        notes.note(|noted| noted.dialled = None);
+                        log.update(|entry| entry.dialled = None);
                     }
                     None => {
                         let error = error.into_error();
                         let Some(again) = again.filter(|_| had_answered && lost(&error)) else { return Err(error.into()) };
-                        again::told(notes);
+                        again::told(log);
                         request = again.request(B::default());
                         // The other connections may be as old.
                         break;
@@ -117,7 +123,7 @@ where
         if let Some(shared) = sender.shared() {
             self.put(target.clone(), shared);
         }
-        sender.note_address(notes);
+        sender.note_address(log);
         let response = sender.send(request, &uri).await.map_err(TrySendError::into_error)?;
         Ok(self.pooled(target, response, sender, bodyless))
     }

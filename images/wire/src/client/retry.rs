@@ -10,7 +10,7 @@ use std::io;
 use http::Request;
 use http_body::Body;
 
-use crate::http::access_log::Notes;
+use crate::http::access_log::AccessLog;
 
 /// All of a request that may be sent a second time.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ impl Again {
 }
 
 /// For the event of a request that is sent again.
-pub fn told(notes: &Notes) {
-    notes.note(|noted| noted.message = Some("sent again: a kept connection was closed without an answer".to_owned()));
+pub fn told(log: &AccessLog) {
+    log.update(|entry| entry.message = Some("sent again: a kept connection was closed without an answer".to_owned()));
 }
 
 /// True if a connection ended before an answer did: not if there was one that could not be read.

@@ -11,7 +11,7 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::http::access_log::Notes;
+use crate::http::access_log::AccessLog;
 use crate::http::body::BodyError;
 
 /// What hyper reads ahead of a slow agent on HTTP/1.1.
@@ -36,7 +36,7 @@ pub enum Protocol {
 }
 
 /// A connection that was just made.
-pub struct Dialled<S> {
+pub struct NewConnection<S> {
     /// Its bytes.
     pub stream: S,
     /// The address at its other end, if that is worth a note.
@@ -64,11 +64,11 @@ where
     B: http_body::Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
 {
     /// Begins to speak on a connection.
-    pub(super) async fn open<S>(dialled: Dialled<S>) -> hyper::Result<Self>
+    pub(super) async fn open<S>(dialled: NewConnection<S>) -> hyper::Result<Self>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Dialled { stream, address, protocol } = dialled;
+        let NewConnection { stream, address, protocol } = dialled;
         let stream = TokioIo::new(stream);
         // The error of a connection reaches whoever waits for an answer.
         let requests = match protocol {
@@ -150,9 +150,9 @@ impl<B> Sender<B> {
         }
     }
 
-    pub(super) fn note_address(&self, notes: &Notes) {
+    pub(super) fn note_address(&self, log: &AccessLog) {
         if let Some(address) = &self.address {
-            notes.note(|noted| noted.dialled = Some(address.as_ref().to_owned()));
+            log.update(|entry| entry.dialled = Some(address.as_ref().to_owned()));
         }
     }
 }

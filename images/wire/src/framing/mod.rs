@@ -1,7 +1,7 @@
 //! Message framing of HTTP/1, recognised strictly before hyper reads it.
 //!
 //! hyper reads leniently in places where two parsers may disagree: a bare LF ends a line, equal Content-Length fields
-//! merge, Transfer-Encoding wins over Content-Length. [`Guard`] lets only messages with exactly one reading through. A
+//! merge, Transfer-Encoding wins over Content-Length. [`FramingGuard`] lets only messages with exactly one reading through. A
 //! head is held back until it is whole and valid; in place of one that is not, hyper gets a head with the method
 //! [`violation::VIOLATION`], which no agent can send, and the service answers it with the refusal.
 
@@ -51,7 +51,7 @@ enum State {
 
 /// Recognises messages in what is read from `S`.
 #[derive(Debug)]
-pub(crate) struct Guard<S> {
+pub(crate) struct FramingGuard<S> {
     stream: S,
     limits: HeadLimits,
     state: State,
@@ -63,7 +63,7 @@ pub(crate) struct Guard<S> {
     linger: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
-impl<S> Guard<S> {
+impl<S> FramingGuard<S> {
     pub(crate) fn new(stream: S, limits: HeadLimits) -> Self {
         Self { stream, limits, state: State::Head, held: Vec::new(), passable: 0, searched: 0, linger: None }
     }
@@ -139,7 +139,7 @@ impl<S> Guard<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for FramingGuard<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
@@ -193,7 +193,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FramingGuard<S> {
     delegate!(stream: poll_write, poll_write_vectored, poll_flush);
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

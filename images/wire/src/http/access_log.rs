@@ -1,4 +1,4 @@
-//! What is noted about one exchange while it is under way, for its event.
+//! What is learned about one exchange while it is under way, for its event.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// What a proxy may add to the event of an exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Noted {
+pub struct AccessEntry {
     /// The generation of the table that judged.
     pub generation: Option<u64>,
     /// The rule that allowed it.
@@ -21,19 +21,17 @@ pub struct Noted {
     pub message: Option<String>,
 }
 
-/// Shared between the exchange, its bodies and whoever forwards it.
+/// Shared by the exchange, its bodies and its handler.
 #[derive(Clone, Debug)]
-pub struct Notes(Arc<Inner>);
+pub struct AccessLog(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    noted: Mutex<Noted>,
+    entry: Mutex<AccessEntry>,
     sent: AtomicU64,
     received: AtomicU64,
     /// All of the request's body was read, or there is none.
     read: AtomicBool,
-    /// Whoever answered is our own sibling.
-    sibling: AtomicBool,
     /// Milliseconds from [`EPOCH`] to the last movement.
     moved: AtomicU64,
 }
@@ -44,34 +42,33 @@ fn millis_now() -> u64 {
     u64::try_from(EPOCH.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Default for Notes {
+impl Default for AccessLog {
     fn default() -> Self {
         let now = millis_now();
         Self(Arc::new(Inner {
-            noted: Mutex::default(),
+            entry: Mutex::default(),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             read: AtomicBool::new(false),
-            sibling: AtomicBool::new(false),
             moved: AtomicU64::new(now),
         }))
     }
 }
 
-impl Notes {
-    /// Adds to what is noted.
-    pub fn note(&self, change: impl FnOnce(&mut Noted)) {
-        change(&mut self.0.noted.lock().unwrap_or_else(PoisonError::into_inner));
+impl AccessLog {
+    /// Adds to the entry.
+    pub fn update(&self, change: impl FnOnce(&mut AccessEntry)) {
+        change(&mut self.0.entry.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// What is noted so far.
-    pub fn noted(&self) -> Noted {
-        self.0.noted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The entry so far.
+    pub fn entry(&self) -> AccessEntry {
+        self.0.entry.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What was noted, for the event that ends the exchange.
-    pub(crate) fn take(&self) -> Noted {
-        std::mem::take(&mut self.0.noted.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The entry, for the event that ends the exchange.
+    pub(crate) fn take(&self) -> AccessEntry {
+        std::mem::take(&mut self.0.entry.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Bytes of the request's body so far.
@@ -91,21 +88,12 @@ impl Notes {
     }
 
     /// Whether all of the request's body was read, or there is none.
-    pub(crate) fn read(&self) -> bool {
+    pub(crate) fn request_was_read(&self) -> bool {
         self.0.read.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn all_read(&self) {
+    pub(crate) fn request_read(&self) {
         self.0.read.store(true, Ordering::Relaxed);
-    }
-
-    /// For a forwarder whose next hop is our own sibling: the answer's `x-bottle-` fields stay.
-    pub fn answered_by_sibling(&self) {
-        self.0.sibling.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_siblings(&self) -> bool {
-        self.0.sibling.load(Ordering::Relaxed)
     }
 
     pub(crate) fn add_received(&self, bytes: usize) {

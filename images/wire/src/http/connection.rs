@@ -10,138 +10,134 @@ use bottle_contract::event::Level;
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
 use bottle_policy::Refused;
-use bottle_policy::target::Channel;
+use bottle_policy::target::Peer;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use crate::framing::{Guard, HeadLimits};
-use crate::http::context::{Context, Facing, Serving, Shared};
+use crate::framing::{FramingGuard, HeadLimits};
+use crate::http::context::{Context, Serving, Shared};
 use crate::http::exchange;
 use crate::http::h2_budget::Budgeted;
-use crate::http::handler::Forward;
+use crate::http::handler::Handler;
 use crate::http::intercept::{self, Serve};
 use crate::http::record::log_refusal;
 use crate::http::refusal::refusal_bytes;
-use crate::http::response_body::Downlink;
+use crate::http::response_body::ResponseBody;
 use crate::http::slots::Slot;
-use crate::http::sniff::{self, Rewound, Speaks};
+use crate::http::sniff::{self, Prefixed, Protocol};
 use crate::http::tunnel::Duplex;
 
 /// Streams of one HTTP/2 connection at one time. RFC 9113, section 6.5.2 advises no less.
-const STREAMS: u32 = 100;
+const MAX_STREAMS: u32 = 100;
 /// What one stream, and all streams of a connection, may send ahead of being read. Enough for 300 MB/s on a loopback,
 /// where a round trip is well below a millisecond, and small enough for many streams at a peak of 32 MB.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
-/// What one stream may have in store for a slow reader.
+/// What is buffered of one stream for a slow reader.
 const SEND_BUFFER: usize = 64 << 10;
 /// Streams that the peer has reset and that still cost memory; beyond, the connection ends (CVE-2023-44487).
-const RESETS: usize = 32;
+const MAX_RESET_STREAMS: usize = 32;
 /// What hyper reads ahead on one HTTP/1 connection.
 const READ_AHEAD: usize = 64 << 10;
-/// Header fields for which hyper has room on its stack.
-const READ_ANYWAY: usize = 100;
+/// Header fields that hyper reads without memory of its own.
+const FIELDS_ON_STACK: usize = 100;
 /// Header fields that a sibling adds to a request: a credential, its name, the request's own, and the agent's protocol.
-const ADDED: usize = 4;
+const SIBLING_FIELDS: usize = 4;
 
-/// How long a peer may take to answer a farewell.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a peer may take to close its end of a connection that is shut down.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn head_limits(serving: &Serving) -> HeadLimits {
     let Limits { head_bytes, headers, .. } = serving.limits;
-    HeadLimits { bytes: head_bytes, fields: headers + if serving.facing == Facing::Sibling { ADDED } else { 0 } }
+    HeadLimits { bytes: head_bytes, fields: headers + if serving.peer.is_sibling() { SIBLING_FIELDS } else { 0 } }
 }
 
 /// Serves a connection as it was accepted.
-pub(crate) async fn serve<S, F>(stream: S, shared: Arc<Shared<F>>, slot: Slot)
+pub(crate) async fn serve<S, H>(stream: S, shared: Arc<Shared<H>>, slot: Slot)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Forward,
+    H: Handler,
 {
-    let patience = Duration::from_millis(shared.serving.limits.head_ms);
+    let head_timeout = Duration::from_millis(shared.serving.limits.head_ms);
     let stop = shared.serving.stop.clone();
-    let listened = tokio::select! {
-        listened = tokio::time::timeout(patience, sniff::listen(stream)) => listened,
+    let detected = tokio::select! {
+        detected = tokio::time::timeout(head_timeout, sniff::detect_protocol(stream)) => detected,
         () = stop.cancelled() => return,
     };
-    // Neither silence nor a reset is worth an event: nothing was asked.
-    let Ok(Ok((speaks, stream))) = listened else { return };
-    let channel = match shared.serving.facing {
-        Facing::Agent => Channel::Agent,
-        Facing::Sibling => Channel::Sibling,
-    };
-    let context = Arc::new(Context { shared, channel, slot });
-    match speaks {
-        Speaks::Nothing => {}
-        Speaks::Http2 => http2(stream, context, outer::<S, F>).await,
-        // TLS to the proxy itself is not spoken; its first bytes are no request line.
-        Speaks::Http1 | Speaks::Tls => http1(stream, context, outer::<S, F>).await,
+    // Neither silence nor a reset is worth an event: there was no request.
+    let Ok(Ok((protocol, stream))) = detected else { return };
+    let context = Arc::new(Context { peer: shared.serving.peer.clone(), shared, slot });
+    match protocol {
+        Protocol::Nothing => {}
+        Protocol::Http2 => http2(stream, context, outer::<S, H>).await,
+        // The proxy itself does not speak TLS; its first bytes are no request line, and are refused as one.
+        Protocol::Http1 | Protocol::Tls => http1(stream, context, outer::<S, H>).await,
     }
 }
 
 /// Serves what is inside intercepted TLS.
-fn serve_intercepted<F: Forward>(stream: Box<dyn Duplex>, h2: bool, shared: Arc<Shared<F>>, channel: Channel, slot: Slot) -> Serve {
-    let context = Arc::new(Context { shared, channel, slot });
-    let stream = Rewound::new(Default::default(), stream);
+fn serve_intercepted<H: Handler>(stream: Box<dyn Duplex>, h2: bool, shared: Arc<Shared<H>>, peer: Peer, slot: Slot) -> Serve {
+    let context = Arc::new(Context { shared, peer, slot });
+    let stream = Prefixed::new(Default::default(), stream);
     if h2 { http2(stream, context, inner) } else { http1(stream, context, inner) }
 }
 
-type Answer = Response<Downlink>;
+type Answer = Response<ResponseBody>;
 
 /// A request on the connection itself: `CONNECT` opens a tunnel.
-async fn outer<S, F>(context: Arc<Context<F>>, request: Request<Incoming>) -> Result<Answer, Infallible>
+async fn outer<S, H>(context: Arc<Context<H>>, request: Request<Incoming>) -> Result<Answer, Infallible>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Forward,
+    H: Handler,
 {
     Ok(match *request.method() {
-        Method::CONNECT => intercept::connect::<S, F>(context, request, serve_intercepted).await,
+        Method::CONNECT => intercept::connect::<S, H>(context, request, serve_intercepted).await,
         _ => exchange::answer(context, request).await,
     })
 }
 
 /// A request inside intercepted TLS, where `CONNECT` is just another refused method.
-async fn inner<F: Forward>(context: Arc<Context<F>>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+async fn inner<H: Handler>(context: Arc<Context<H>>, request: Request<Incoming>) -> Result<Answer, Infallible> {
     Ok(exchange::answer(context, request).await)
 }
 
-fn http1<S, F, A, R>(stream: Rewound<S>, context: Arc<Context<F>>, answer: A) -> Serve
+fn http1<S, H, A, R>(stream: Prefixed<S>, context: Arc<Context<H>>, answer: A) -> Serve
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Forward,
-    A: Fn(Arc<Context<F>>, Request<Incoming>) -> R + Send + 'static,
+    H: Handler,
+    A: Fn(Arc<Context<H>>, Request<Incoming>) -> R + Send + 'static,
     R: Future<Output = Result<Answer, Infallible>> + Send + 'static,
 {
     let limits = &context.shared.serving.limits;
-    let patience = Duration::from_millis(limits.head_ms);
+    let head_timeout = Duration::from_millis(limits.head_ms);
     let bounds = head_limits(&context.shared.serving);
-    let guard = Guard::new(stream, bounds);
-    let asked = context.clone();
+    let guard = FramingGuard::new(stream, bounds);
+    let shared = context.clone();
     let mut builder = hyper::server::conn::http1::Builder::new();
     // For as many fields as it reads by default, hyper needs no memory of its own for each message.
-    if bounds.fields > READ_ANYWAY {
+    if bounds.fields > FIELDS_ON_STACK {
         builder.max_headers(bounds.fields);
     }
     let mut connection = builder
-        // The seat bounds the time, the guard the size; hyper's own bounds only have to be wider.
+        // The slot bounds the time, the guard the size; hyper's own bounds only have to be wider.
         .header_read_timeout(None)
         .max_buf_size(limits.head_bytes.max(READ_AHEAD) + 8192)
         .half_close(false)
         // hyper keeps room for the service's future as long as the connection lives: a box, not all of it.
-        .serve_connection(TokioIo::new(guard), service_fn(move |request| Box::pin(answer(asked.clone(), request))))
+        .serve_connection(TokioIo::new(guard), service_fn(move |request| Box::pin(answer(shared.clone(), request))))
         .with_upgrades();
     Box::pin(async move {
-        let mut ceases = pin!(context.slot.ceases(patience));
+        let mut idle = pin!(context.slot.idle_for(head_timeout));
         let mut stopped = pin!(context.shared.serving.stop.cancelled());
         let mut stopping = false;
         let end = loop {
             tokio::select! {
                 biased;
                 end = &mut connection => break end,
-                () = &mut ceases => {
+                () = &mut idle => {
                     let guard = connection.into_parts().map(|parts| parts.io.into_inner());
                     return Box::pin(ran_late(guard, &context)).await;
                 }
@@ -158,60 +154,60 @@ where
 }
 
 /// Ends a connection on which no head was completed in time.
-async fn ran_late<S, F>(guard: Option<Guard<Rewound<S>>>, context: &Context<F>)
+async fn ran_late<S, H>(guard: Option<FramingGuard<Prefixed<S>>>, context: &Context<H>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    F: Forward,
+    H: Handler,
 {
     let Some(mut guard) = guard else { return };
     let serving = &context.shared.serving;
-    let farewell = async {
+    let shutdown = async {
         if guard.in_head() {
             let refused =
                 Refused::new(Reason::TooSlow, format!("the request's head took longer than {} ms", serving.limits.head_ms)).place("head");
             let id = context.shared.ids.next();
             log_refusal(&serving.events, &id, None, None, &refused);
-            guard.write_all(&refusal_bytes(&refused, serving.piece, &id)).await?;
+            guard.write_all(&refusal_bytes(&refused, serving.component, &id)).await?;
         }
         guard.shutdown().await
     };
-    let _ = tokio::time::timeout(FAREWELL, farewell).await;
+    let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, shutdown).await;
 }
 
-fn http2<S, F, A, R>(stream: Rewound<S>, context: Arc<Context<F>>, answer: A) -> Serve
+fn http2<S, H, A, R>(stream: Prefixed<S>, context: Arc<Context<H>>, answer: A) -> Serve
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Forward,
-    A: Fn(Arc<Context<F>>, Request<Incoming>) -> R + Send + 'static,
+    H: Handler,
+    A: Fn(Arc<Context<H>>, Request<Incoming>) -> R + Send + 'static,
     R: Future<Output = Result<Answer, Infallible>> + Send + 'static,
 {
     let limits = &context.shared.serving.limits;
-    let patience = Duration::from_millis(limits.head_ms);
-    let asked = context.clone();
+    let head_timeout = Duration::from_millis(limits.head_ms);
+    let shared = context.clone();
     let mut connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-        .max_pending_accept_reset_streams(RESETS)
-        .max_local_error_reset_streams(RESETS)
-        .serve_connection(TokioIo::new(Budgeted::new(stream)), service_fn(move |request| answer(asked.clone(), request)));
+        .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
+        .max_local_error_reset_streams(MAX_RESET_STREAMS)
+        .serve_connection(TokioIo::new(Budgeted::new(stream)), service_fn(move |request| answer(shared.clone(), request)));
     Box::pin(async move {
         let ends = async {
-            tokio::select! { () = context.slot.ceases(patience) => {}, () = context.shared.serving.stop.cancelled() => {} }
+            tokio::select! { () = context.slot.idle_for(head_timeout) => {}, () = context.shared.serving.stop.cancelled() => {} }
         };
         let end = tokio::select! {
             biased;
             end = &mut connection => end,
             () = ends => {
                 Pin::new(&mut connection).graceful_shutdown();
-                // A peer that does not answer the farewell must not hold the connection open.
-                let farewell = async {
-                    tokio::time::sleep(FAREWELL).await;
-                    context.slot.ceases(FAREWELL).await;
+                // A peer that does not close its end must not hold the connection open.
+                let shutdown = async {
+                    tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
+                    context.slot.idle_for(SHUTDOWN_TIMEOUT).await;
                 };
-                tokio::select! { biased; end = &mut connection => end, () = farewell => return }
+                tokio::select! { biased; end = &mut connection => end, () = shutdown => return }
             }
         };
         if let Err(error) = end {
@@ -221,7 +217,7 @@ where
 }
 
 /// Logs the end of a connection that hyper could not go on with. A peer that just leaves is not worth an event.
-fn broke<F: Forward>(context: &Context<F>, error: &hyper::Error) {
+fn broke<H: Handler>(context: &Context<H>, error: &hyper::Error) {
     let protocol = error.is_parse() || std::error::Error::source(error).is_some_and(|cause| cause.to_string().contains("protocol"));
     if protocol {
         let text = std::error::Error::source(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));

@@ -1,4 +1,4 @@
-//! One request and its answer.
+//! One request and its response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,32 +6,32 @@ use std::time::Duration;
 use bottle_contract::Untrusted;
 use bottle_contract::reason::Reason;
 use bottle_policy::Refused;
-use bottle_policy::target::{self, Channel, Named, Target};
+use bottle_policy::target::{self, Named, Peer, Target};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::framing;
-use crate::http::access_log::Notes;
+use crate::http::access_log::AccessLog;
 use crate::http::body::{self, Body};
 use crate::http::context::Context;
 use crate::http::forwarding::{ask_for_websocket, clean, end_to_end};
-use crate::http::handler::Forward;
-use crate::http::headers::{HTTP_2, REASON};
+use crate::http::handler::{Handled, Handler};
+use crate::http::headers::{AnsweredBy, HTTP_2, REASON};
 use crate::http::record::Record;
 use crate::http::refusal::refusal_response;
-use crate::http::request::Asked;
-use crate::http::request_body::{too_large, uplink};
-use crate::http::response_body::{Downlink, too_slow};
+use crate::http::request::RequestContext;
+use crate::http::request_body::{request_body, too_large};
+use crate::http::response_body::{ResponseBody, too_slow};
 use crate::http::tunnel;
 
 /// Answers one request, whatever comes.
-pub(crate) async fn answer<F: Forward>(context: Arc<Context<F>>, mut request: Request<Incoming>) -> Response<Downlink> {
+pub(crate) async fn answer<H: Handler>(context: Arc<Context<H>>, mut request: Request<Incoming>) -> Response<ResponseBody> {
     let serving = &context.shared.serving;
-    let notes = Notes::default();
-    let id = context.shared.ids.of(&context.channel, request.headers());
-    let mut record = Record::new(serving.events.clone(), &id, notes.clone(), Some(context.slot.beat()));
+    let log = AccessLog::default();
+    let id = context.shared.ids.of(&context.peer, request.headers());
+    let mut record = Record::new(serving.events.clone(), &id, log.clone(), Some(context.slot.begin()));
     let idle = Duration::from_millis(serving.limits.idle_ms);
 
     let http_1 = request.version() < Version::HTTP_2;
@@ -39,127 +39,142 @@ pub(crate) async fn answer<F: Forward>(context: Arc<Context<F>>, mut request: Re
     let agent = upgrade.then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
     let malformed = framing::violation(&parts);
-    let ends = upgrade || malformed.is_some();
+    let last = upgrade || malformed.is_some();
     if incoming.is_end_stream() {
-        notes.all_read();
+        log.request_read();
     }
 
-    let outcome = match malformed {
+    let handled = match malformed {
         Some(refused) => Err(refused),
-        None => respond(&context, parts, incoming, &id, &notes, &mut record, idle).await,
+        None => respond(&context, parts, incoming, &id, &log, &mut record, idle).await,
     };
-    let (mut response, websocket) = match outcome {
-        Ok(Outcome::Page(response)) => (response, None),
-        Ok(Outcome::Answer(response)) => (response, None),
-        Ok(Outcome::WebSocket(response, stream)) => (response, Some(stream)),
+    let mut response = match handled {
+        Ok(Handled::Response(response, _)) => response,
+        Ok(Handled::Upgraded(response, stream)) => {
+            record.status(response.status());
+            if let Some(agent) = agent {
+                tokio::spawn(tunnel::carry_on(agent, stream, log.clone(), idle, record, context.slot.clone()));
+            }
+            return response.map(|()| ResponseBody::new(body::empty(), log, idle, None));
+        }
         Err(refused) => {
             record.broke(&refused);
-            (refusal_response(&refused, serving.piece, &id), None)
+            refusal_response(&refused, serving.component, &id)
         }
     };
     record.status(response.status());
-    if let (Some(stream), Some(agent)) = (websocket, agent) {
-        tokio::spawn(tunnel::carry_on(agent, stream, notes.clone(), idle, record, context.slot.clone()));
-        return response.map(|_| Downlink::new(body::empty(), notes, idle, None));
-    }
-    // Nobody reads what is left of a refused body, so the connection ends with the answer, and whoever keeps it must know.
-    let left_over = response.headers().contains_key(&REASON) && !notes.read();
-    if http_1 && (ends || left_over) {
+    // Nobody reads the rest of a refused body, so the connection ends with the response, and whoever keeps it must know.
+    let left_over = response.headers().contains_key(&REASON) && !log.request_was_read();
+    if http_1 && (last || left_over) {
         // Nor is what follows an upgrade that did not happen, or a broken head, read as a message.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response.map(|body| Downlink::new(body, notes, idle, Some(record)))
+    response.map(|body| ResponseBody::new(body, log, idle, Some(record)))
 }
 
-enum Outcome {
-    Page(Response<Body>),
-    Answer(Response<Body>),
-    WebSocket(Response<Body>, Box<dyn tunnel::Duplex>),
-}
-
-async fn respond<F: Forward>(
-    context: &Context<F>,
+async fn respond<H: Handler>(
+    context: &Context<H>,
     parts: Parts,
     incoming: Incoming,
     id: &str,
-    notes: &Notes,
+    log: &AccessLog,
     record: &mut Record,
     idle: Duration,
-) -> Result<Outcome, Refused> {
+) -> Result<Handled, Refused> {
     let limits = &context.shared.serving.limits;
+    let handler = &context.shared.handler;
     let method = parts.method.as_str();
-    let named = target::named(&parts, &context.channel).inspect_err(|_| {
-        // Refused before it was read in full: the event still says what it seemed to ask for.
-        record.origin(&Untrusted::new(method).to_string(), seemed(&context.channel, &parts));
+    let named = target::named(&parts, &context.peer).inspect_err(|_| {
+        // Refused before it was read in full: the event still says what it seems to ask for.
+        record.origin(&Untrusted::new(method).to_string(), apparent_origin(&context.peer, &parts));
     })?;
     let target = match named {
-        Named::Own(target) if context.shared.forward.serves(&target.host) => target,
+        Named::Own(target) if handler.serves(&target.host) => target,
         Named::Own(Target { host, path, .. }) => {
             let host = host.to_string();
             record.named(method, format!("http://{host}"), path.clone());
-            let page = context.shared.forward.own_page(&host, &path);
-            return page.map(Outcome::Page).ok_or_else(|| target::self_request(&host));
+            return handler.own_page(&host, &path).map(Handled::from).ok_or_else(|| target::self_request(&host));
         }
         Named::Origin(target) => target,
     };
     record.named(method, target.origin(), target.path.clone());
-    if parts.version == Version::HTTP_2 && parts.headers.len() > limits.headers {
+    check_bounds(&parts, &incoming, limits.headers, limits.body_bytes)?;
+    let websocket = target::websocket(&parts, incoming.is_end_stream())?;
+    let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| websocket).cloned();
+    let agent_speaks_http_2 =
+        if context.peer.is_sibling() { parts.headers.contains_key(&HTTP_2) } else { parts.version == Version::HTTP_2 };
+    let request_context = RequestContext {
+        target,
+        peer: context.peer.clone(),
+        request_id: id.to_owned(),
+        websocket,
+        http_2: agent_speaks_http_2,
+        log: log.clone(),
+    };
+    let request = end_to_end(parts, &request_context, request_body(incoming, limits.body_bytes, log))?;
+
+    let handled = tokio::select! {
+        biased;
+        handled = handler.handle(request_context, request) => handled?,
+        () = log.stalled(idle) => return Err(too_slow(idle)),
+    };
+    match handled {
+        Handled::Response(response, by) => finish(response, by, record),
+        Handled::Upgraded(mut response, stream) => {
+            key.filter(|key| tunnel::agrees(&response, key.as_bytes())).ok_or_else(unrequested_upgrade)?;
+            clean(&mut response, AnsweredBy::Origin);
+            ask_for_websocket(response.headers_mut());
+            Ok(Handled::Upgraded(response, stream))
+        }
+    }
+}
+
+/// Bounds that are known from a head alone.
+fn check_bounds(parts: &Parts, incoming: &Incoming, max_headers: usize, max_body: u64) -> Result<(), Refused> {
+    if parts.version == Version::HTTP_2 && parts.headers.len() > max_headers {
         // HTTP/1 was counted as it came; HTTP/2 bounds only the sum of sizes.
         return Err(Refused::new(Reason::TooLarge, "the request has more header fields than this bottle allows").place("head"));
     }
-    let websocket = target::websocket(&parts, incoming.is_end_stream())?;
-    let length = incoming.size_hint().lower();
-    if length > limits.body_bytes {
-        return Err(too_large(limits.body_bytes));
+    if incoming.size_hint().lower() > max_body {
+        return Err(too_large(max_body));
     }
     if parts.headers.get_all(header::EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(Refused::new(Reason::MalformedRequest, "the only expectation known is 100-continue").place("header:expect"));
     }
-    let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| websocket).cloned();
-    let sibling = matches!(context.channel, Channel::Sibling);
-    let http_2 = if sibling { parts.headers.contains_key(&HTTP_2) } else { parts.version == Version::HTTP_2 };
-    let asked = Asked { target, request_id: id.to_owned(), websocket, http_2, notes: notes.clone() };
-    let request = end_to_end(parts, &asked, sibling, uplink(incoming, limits.body_bytes, notes))?;
+    Ok(())
+}
 
-    let forwarded = tokio::select! {
-        biased;
-        forwarded = context.shared.forward.forward(asked, request) => forwarded,
-        () = notes.stalled(idle) => Err(too_slow(idle)),
-    };
-    let mut response = forwarded?;
-    let from_sibling = notes.is_siblings();
+fn finish(mut response: Response<Body>, by: AnsweredBy, record: &mut Record) -> Result<Handled, Refused> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let not_asked =
-            || Refused::new(Reason::UpstreamProtocol, "the origin switched to a protocol that was not asked for").place("upstream");
-        let key = key.filter(|key| tunnel::agrees(&response, key.as_bytes())).ok_or_else(not_asked)?;
-        drop(key);
-        let patience = Duration::from_millis(limits.handshake_ms);
-        let stream = tokio::time::timeout(patience, tunnel::carried(&mut response)).await.ok().flatten().ok_or_else(not_asked)?;
-        clean(&mut response, from_sibling);
-        ask_for_websocket(response.headers_mut());
-        return Ok(Outcome::WebSocket(response, stream));
+        return Err(unrequested_upgrade());
     }
     if response.status().is_informational() {
         return Err(Refused::new(Reason::UpstreamProtocol, "the origin's answer has no final status").place("upstream"));
     }
-    clean(&mut response, from_sibling);
-    if from_sibling && let Some(reason) = sibling_refused(&response) {
+    clean(&mut response, by);
+    if by == AnsweredBy::Sibling
+        && let Some(reason) = refusal_of_sibling(&response)
+    {
         record.broke(&Refused::new(reason, "refused by the next sidecar"));
     }
-    Ok(Outcome::Answer(response))
+    Ok(Handled::Response(response, by))
+}
+
+fn unrequested_upgrade() -> Refused {
+    Refused::new(Reason::UpstreamProtocol, "the origin switched to a protocol that was not asked for").place("upstream")
 }
 
 /// The reason that a sibling gave, if it refused.
-fn sibling_refused(response: &Response<Body>) -> Option<Reason> {
+fn refusal_of_sibling(response: &Response<Body>) -> Option<Reason> {
     let slug = response.headers().get(&REASON)?.to_str().ok()?;
     Reason::ALL.iter().copied().find(|reason| reason.slug() == slug)
 }
 
-/// The origin as far as it can be told, for the event of a request whose target was refused.
-fn seemed(channel: &Channel, parts: &Parts) -> String {
-    match channel {
-        Channel::Intercepted { host, port, .. } => target::origin(true, host, *port),
-        _ => match parts.uri.authority().map(|a| target::split_authority(a.as_str())) {
+/// The origin as far as it is known, for the event of a request whose target was refused.
+fn apparent_origin(peer: &Peer, parts: &Parts) -> String {
+    match peer {
+        Peer::Intercepted { host, port, .. } => target::origin(true, host, *port),
+        Peer::Agent | Peer::Sibling => match parts.uri.authority().map(|a| target::split_authority(a.as_str())) {
             Some(Ok((host, port))) => target::origin(false, &host, port.unwrap_or(80)),
             _ => "-".to_owned(),
         },

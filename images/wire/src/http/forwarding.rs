@@ -1,4 +1,4 @@
-//! What goes on from here: a request's canonical target and end-to-end fields, and an answer's.
+//! What is forwarded: a request's canonical target and end-to-end fields, and a response's.
 
 use bottle_contract::reason::Reason;
 use bottle_policy::Refused;
@@ -8,38 +8,38 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header};
 
 use crate::http::body::Body;
-use crate::http::headers;
-use crate::http::request::Asked;
+use crate::http::headers::{self, AnsweredBy};
+use crate::http::request::RequestContext;
 
-/// The request as it goes on: canonical target, end-to-end fields, counted body.
-pub(crate) fn end_to_end(mut parts: Parts, asked: &Asked, sibling: bool, body: Body) -> Result<Request<Body>, Refused> {
-    let authority = target::authority(asked.https, &asked.host, asked.port);
+/// The request as it is forwarded: canonical target, end-to-end fields, counted body.
+pub(crate) fn end_to_end(mut parts: Parts, context: &RequestContext, body: Body) -> Result<Request<Body>, Refused> {
+    let authority = target::authority(context.https, &context.host, context.port);
     let sendable = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place("path");
-    parts.uri = absolute(parts.uri, asked, &authority).map_err(sendable)?;
+    parts.uri = absolute(parts.uri, context, &authority).map_err(sendable)?;
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
-    headers::clean_request(&mut parts.headers, sibling);
-    if parts.headers.get(header::HOST).is_none_or(|said| *said != authority) {
+    headers::clean_request(&mut parts.headers, &context.peer);
+    if parts.headers.get(header::HOST).is_none_or(|received| *received != authority) {
         let host = HeaderValue::try_from(authority)
             .map_err(|_| Refused::new(Reason::AmbiguousTarget, "the host cannot be written").place("head"))?;
         parts.headers.insert(header::HOST, host);
     }
     join_cookies(&mut parts.headers);
-    if asked.websocket {
+    if context.websocket {
         ask_for_websocket(&mut parts.headers);
     }
     Ok(Request::from_parts(parts, body))
 }
 
 /// The target in absolute form. What came in its canonical form is not read again.
-fn absolute(said: Uri, asked: &Target, authority: &str) -> Result<Uri, http::Error> {
-    let mut parts = said.into_parts();
-    parts.scheme = Some(if asked.https { Scheme::HTTPS } else { Scheme::HTTP });
-    if parts.authority.as_ref().is_none_or(|said| said.as_str() != authority) {
+fn absolute(received: Uri, target: &Target, authority: &str) -> Result<Uri, http::Error> {
+    let mut parts = received.into_parts();
+    parts.scheme = Some(if target.https { Scheme::HTTPS } else { Scheme::HTTP });
+    if parts.authority.as_ref().is_none_or(|received| received.as_str() != authority) {
         parts.authority = Some(Authority::try_from(authority)?);
     }
-    if parts.path_and_query.as_ref().is_none_or(|said| !asked.is_path_and_query(said.as_str())) {
-        parts.path_and_query = Some(PathAndQuery::try_from(asked.path_and_query())?);
+    if parts.path_and_query.as_ref().is_none_or(|received| !target.is_path_and_query(received.as_str())) {
+        parts.path_and_query = Some(PathAndQuery::try_from(target.path_and_query())?);
     }
     Ok(Uri::from_parts(parts)?)
 }
@@ -59,9 +59,9 @@ pub(crate) fn ask_for_websocket(headers: &mut HeaderMap) {
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }
 
-pub(crate) fn clean(response: &mut Response<Body>, from_sibling: bool) {
-    headers::clean_response(response.headers_mut(), from_sibling);
-    // An origin's reason phrase would ride along.
+/// Makes a response end to end. An origin's reason phrase would ride along in the extensions.
+pub(crate) fn clean<B>(response: &mut Response<B>, by: AnsweredBy) {
+    headers::clean_response(response.headers_mut(), by);
     response.extensions_mut().clear();
     *response.version_mut() = Version::HTTP_11;
 }

@@ -1,6 +1,7 @@
 //! Header fields that are not end to end, and those that only this side of the wall may set.
 
 use bottle_contract::{egress, reason};
+use bottle_policy::target::Peer;
 use http::header::{self, HeaderMap, HeaderName};
 
 /// [`egress::INJECTED`] as a name that need not be parsed for each request; so the others.
@@ -60,7 +61,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     remove_where(headers, |name| HOP_BY_HOP.contains(name));
 }
 
-/// Makes a request's fields end to end. `trusted` is true for requests of our own sibling, whose notes stay.
+/// Makes a request's fields end to end. `trusted` is true for requests of our own sibling, whose log stay.
 pub fn clean_request(headers: &mut HeaderMap, trusted: bool) {
     remove_hop_by_hop(headers);
     remove_where(headers, |name| {
@@ -70,7 +71,7 @@ pub fn clean_request(headers: &mut HeaderMap, trusted: bool) {
             // Answered by this proxy itself when it first reads the body.
             || *name == header::EXPECT
             || name.as_str().starts_with("proxy-")
-            || (is_ours(name) && !(trusted && [&INJECTED, &REQUEST_ID].contains(&name)))
+            || (is_ours(name) && !(peer.is_sibling() && [&INJECTED, &REQUEST_ID].contains(&name)))
     });
 }
 
@@ -79,11 +80,22 @@ fn is_ours(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-bottle-")
 }
 
+/// Whose word a response is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnsweredBy {
+    /// An origin, or the handler itself.
+    Origin,
+    /// A sibling sidecar, whose `x-bottle-` fields are kept.
+    Sibling,
+}
+
 /// Makes a response's fields end to end. `alt-svc` would lead a client around the proxy (RFC 7838), and nobody but
 /// our own sibling may answer in our name.
-pub fn clean_response(headers: &mut HeaderMap, from_sibling: bool) {
+pub fn clean_response(headers: &mut HeaderMap, by: AnsweredBy) {
     remove_hop_by_hop(headers);
-    remove_where(headers, |name| *name == header::ALT_SVC || name.as_str().starts_with("proxy-") || (is_ours(name) && !from_sibling));
+    remove_where(headers, |name| {
+        *name == header::ALT_SVC || name.as_str().starts_with("proxy-") || (is_ours(name) && by == AnsweredBy::Origin)
+    });
 }
 
 /// Fields that would act as header fields if a trailer held them (RFC 9110, section 6.5.1).
@@ -152,7 +164,7 @@ mod tests {
             ("x-bottle-request-id", "forged"),
             ("expect", "100-continue"),
         ]);
-        clean_request(&mut headers, false);
+        clean_request(&mut headers, &Peer::Agent);
         assert_eq!(headers, map(&[("host", "a.test"), ("accept", "*/*")]));
     }
 
@@ -164,7 +176,7 @@ mod tests {
             ("x-bottle-request-id", "1-1"),
             ("x-bottle-reason", "x"),
         ]);
-        clean_request(&mut headers, true);
+        clean_request(&mut headers, &Peer::Sibling);
         assert_eq!(headers, map(&[("x-bottle-injected", "authorization"), ("x-bottle-request-id", "1-1")]));
     }
 
@@ -173,10 +185,10 @@ mod tests {
     fn a_response_loses_what_leads_around_the_proxy() {
         let fields = [("alt-svc", "h3=\":443\""), ("connection", "close"), ("x-bottle-reason", "forged"), ("server", "x")];
         let mut headers = map(&fields);
-        clean_response(&mut headers, false);
+        clean_response(&mut headers, AnsweredBy::Origin);
         assert_eq!(headers, map(&[("server", "x")]));
         let mut headers = map(&fields);
-        clean_response(&mut headers, true);
+        clean_response(&mut headers, AnsweredBy::Sibling);
         assert_eq!(headers, map(&[("x-bottle-reason", "forged"), ("server", "x")]));
     }
 

@@ -8,13 +8,13 @@ use bottle_contract::Untrusted;
 use bottle_contract::event::{Event, Level};
 use bottle_contract::reason::Reason;
 use bottle_policy::Refused;
-use bottle_policy::target::Channel;
+use bottle_policy::target::Peer;
 use http::{HeaderMap, StatusCode};
 
-use crate::http::access_log::Notes;
+use crate::http::access_log::AccessLog;
 use crate::http::body::{self, BodyError};
 use crate::http::headers::REQUEST_ID;
-use crate::http::slots::Beat;
+use crate::http::slots::InFlight;
 use crate::process::events::Events;
 
 /// Gives each request a name: random for each process, then counted.
@@ -32,8 +32,8 @@ impl RequestIds {
     }
 
     /// The id of a request: the one that a sibling gave it, else the next of our own.
-    pub(crate) fn of(&self, channel: &Channel, headers: &HeaderMap) -> String {
-        let given = headers.get(&REQUEST_ID).filter(|_| matches!(channel, Channel::Sibling)).and_then(|id| id.to_str().ok());
+    pub(crate) fn of(&self, peer: &Peer, headers: &HeaderMap) -> String {
+        let given = headers.get(&REQUEST_ID).filter(|_| matches!(peer, Peer::Sibling)).and_then(|id| id.to_str().ok());
         let is_plain = |id: &&str| !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         given.filter(is_plain).map_or_else(|| self.next(), str::to_owned)
     }
@@ -47,17 +47,17 @@ impl RequestIds {
 pub(crate) struct Record {
     events: Events,
     event: Event,
-    notes: Notes,
+    log: AccessLog,
     started: Instant,
     silent: bool,
-    _beat: Option<Beat>,
+    _in_flight: Option<InFlight>,
 }
 
 impl Record {
-    pub(crate) fn new(events: Events, id: &str, notes: Notes, beat: Option<Beat>) -> Self {
+    pub(crate) fn new(events: Events, id: &str, log: AccessLog, in_flight: Option<InFlight>) -> Self {
         let mut event = Events::event(Level::Info, "request");
         event.request_id = Some(id.to_owned());
-        Self { events, event, notes, started: Instant::now(), silent: false, _beat: beat }
+        Self { events, event, log, started: Instant::now(), silent: false, _in_flight: in_flight }
     }
 
     fn named(&mut self, method: &str, origin: String, path: String) {
@@ -127,7 +127,7 @@ impl Drop for Record {
         if self.silent {
             return;
         }
-        let noted = self.notes.take();
+        let noted = self.log.take();
         let event = &mut self.event;
         event.generation = noted.generation;
         event.rule = event.rule.take().or(noted.rule);
@@ -138,8 +138,8 @@ impl Drop for Record {
             event.level = Level::Warn;
             event.message.get_or_insert_with(|| "broken off before there was an answer".to_owned());
         }
-        event.sent = Some(self.notes.sent());
-        event.received = Some(self.notes.received());
+        event.sent = Some(self.log.sent());
+        event.received = Some(self.log.received());
         event.micros = Some(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX));
         self.events.write(event);
     }

@@ -10,25 +10,25 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::http::access_log::Notes;
+use crate::http::access_log::AccessLog;
 use crate::http::body::{self, Body, BodyError};
 
 /// The body of a request, of at most `limit` bytes.
-pub(crate) fn uplink(incoming: Incoming, limit: u64, notes: &Notes) -> Body {
+pub(crate) fn request_body(incoming: Incoming, limit: u64, log: &AccessLog) -> Body {
     if incoming.is_end_stream() {
         return body::empty();
     }
-    Uplink { body: incoming, limit, notes: notes.clone() }.boxed()
+    RequestBody { body: incoming, limit, log: log.clone() }.boxed()
 }
 
 /// Trailers are dropped: nothing needs them in a request, and each field in one would be a header that no rule has seen.
-struct Uplink {
+struct RequestBody {
     body: Incoming,
     limit: u64,
-    notes: Notes,
+    log: AccessLog,
 }
 
-impl http_body::Body for Uplink {
+impl http_body::Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -36,17 +36,17 @@ impl http_body::Body for Uplink {
         loop {
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 None => {
-                    self.notes.all_read();
+                    self.log.request_read();
                     return Poll::Ready(None);
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
                 Some(Ok(frame)) => frame,
             };
             if self.body.is_end_stream() {
-                self.notes.all_read();
+                self.log.request_read();
             }
             let Some(data) = frame.data_ref() else { continue };
-            if self.notes.add_sent(data.len()) > self.limit {
+            if self.log.add_sent(data.len()) > self.limit {
                 return Poll::Ready(Some(Err(too_large(self.limit).into())));
             }
             return Poll::Ready(Some(Ok(frame)));

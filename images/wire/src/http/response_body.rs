@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use crate::http::access_log::Notes;
+use crate::http::access_log::AccessLog;
 use crate::http::body::{Body, BodyError};
 use crate::http::headers;
 use crate::http::record::Record;
@@ -22,23 +22,23 @@ pub(crate) fn too_slow(idle: Duration) -> Refused {
 }
 
 /// Its end, or its drop, is the end of the exchange.
-pub(crate) struct Downlink {
+pub(crate) struct ResponseBody {
     body: Body,
-    notes: Notes,
+    log: AccessLog,
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     /// Writes the exchange's event when this body is gone.
     record: Option<Record>,
 }
 
-impl Downlink {
-    pub(crate) fn new(body: Body, notes: Notes, idle: Duration, record: Option<Record>) -> Self {
-        Self { body, notes, idle, timer: None, record }
+impl ResponseBody {
+    pub(crate) fn new(body: Body, log: AccessLog, idle: Duration, record: Option<Record>) -> Self {
+        Self { body, log, idle, timer: None, record }
     }
 
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let due = self.notes.moved() + self.idle;
+            let due = self.log.moved() + self.idle;
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
             ready!(timer.as_mut().poll(cx));
             if due <= Instant::now() {
@@ -49,7 +49,7 @@ impl Downlink {
     }
 }
 
-impl http_body::Body for Downlink {
+impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -78,7 +78,7 @@ impl http_body::Body for Downlink {
             }
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
-                    self.notes.add_received(data.len());
+                    self.log.add_received(data.len());
                     Some(Ok(Frame::data(data)))
                 }
                 Err(frame) => frame.into_trailers().ok().map(|mut trailers| {

@@ -11,27 +11,30 @@ use bottle_contract::reason::Reason;
 use bottle_policy::Refused;
 use rustix::net::AddressFamily;
 use rustix::process::{Resource, getrlimit};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use tokio_util::either::Either;
 
 use crate::http::connection;
-use crate::http::context::{Facing, Serving, Shared};
-use crate::http::handler::Forward;
+use crate::http::context::{Serving, Shared};
+use crate::http::handler::Handler;
 use crate::http::record::{RequestIds, log_refusal};
 use crate::http::refusal::refusal_bytes;
-use crate::http::slots::{Seat, Seats, Slot};
+use crate::http::slots::{ConnectionSlot, ConnectionTable, Slot};
 
 /// Descriptors that are not connections: standard streams, listeners, epoll, the link, files being read.
 const RESERVED_DESCRIPTORS: u64 = 32;
 /// How long open connections may take to end after the stop.
-const GRACE: Duration = Duration::from_secs(3);
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long to wait when the kernel has no descriptor for a new connection.
-const BREATH: Duration = Duration::from_millis(50);
-/// How long a connection that must give way may take for it.
-const MAKES_ROOM: Duration = Duration::from_millis(50);
-/// How many surplus connections are told so at one time; more are closed without a word.
-const TOLD: usize = 16;
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// How long a connection that is evicted may take to end.
+const EVICTION_TIMEOUT: Duration = Duration::from_millis(50);
+/// Surplus connections that are answered at one time; more are closed without an answer.
+const MAX_TURNED_AWAY: usize = 16;
+/// How long that may take.
+const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 
 enum Listener {
     Tcp(TcpListener),
@@ -50,14 +53,14 @@ impl Listener {
 
 /// Serves a listening TCP or unix socket until the stop, then until its connections have ended or a few seconds have
 /// passed.
-pub async fn serve(listener: OwnedFd, serving: Serving, forward: impl Forward) -> io::Result<()> {
+pub async fn serve(listener: OwnedFd, serving: Serving, handler: impl Handler) -> io::Result<()> {
     let listener = Listener::new(listener)?;
-    let most = most_connections(serving.limits.connections);
-    let slots = Arc::new(Semaphore::new(most));
-    let told = Arc::new(Semaphore::new(TOLD));
+    let max = max_connections(serving.limits.connections);
+    let slots = Arc::new(Semaphore::new(max));
+    let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
     let starved = AtomicBool::new(false);
-    let mut seats = Seats::default();
-    let shared = Arc::new(Shared { ids: RequestIds::new()?, serving, forward });
+    let mut connections = ConnectionTable::default();
+    let shared = Arc::new(Shared { ids: RequestIds::new()?, serving, handler });
     let stop = shared.serving.stop.clone();
     let stopped = stop.cancelled();
     tokio::pin!(stopped);
@@ -72,70 +75,57 @@ pub async fn serve(listener: OwnedFd, serving: Serving, forward: impl Forward) -
                 if !starved.swap(true, Ordering::Relaxed) {
                     shared.serving.events.say(Level::Error, "error", format!("no connection can be accepted: {error}"));
                 }
-                tokio::time::sleep(BREATH).await;
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
             Ok(stream) => {
                 starved.store(false, Ordering::Relaxed);
                 let mut permit = slots.clone().try_acquire_owned().ok();
-                // A sibling's unused connections are its pool: it is not one that floods.
-                if permit.is_none() && shared.serving.facing == Facing::Agent && seats.free_one() {
-                    permit = tokio::time::timeout(MAKES_ROOM, slots.clone().acquire_owned()).await.ok().and_then(Result::ok);
+                // A sibling's unused connections are its pool, and it does not flood.
+                if permit.is_none() && shared.serving.peer.is_agent() && connections.evict_idlest() {
+                    permit = tokio::time::timeout(EVICTION_TIMEOUT, slots.clone().acquire_owned()).await.ok().and_then(Result::ok);
                 }
-                let slot = permit.map(Seat::take);
-                slot.iter().for_each(|slot| seats.add(slot));
-                match (stream, slot) {
-                    (Accepted::Tcp(stream), Some(slot)) => open(stream, &shared, slot),
-                    (Accepted::Unix(stream), Some(slot)) => open(stream, &shared, slot),
-                    (Accepted::Tcp(stream), None) => turn_away(stream, &shared, &told),
-                    (Accepted::Unix(stream), None) => turn_away(stream, &shared, &told),
+                let slot = permit.map(ConnectionSlot::new);
+                slot.iter().for_each(|slot| connections.add(slot));
+                match slot {
+                    Some(slot) => open(stream, &shared, slot),
+                    None => turn_away(stream, &shared, &turned_away),
                 }
             }
         }
     }
     drop(listener);
-    let all = u32::try_from(most).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout(GRACE, slots.acquire_many(all)).await;
+    let all = u32::try_from(max).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(STOP_TIMEOUT, slots.acquire_many(all)).await;
     Ok(())
 }
 
-enum Accepted {
-    Tcp(tokio::net::TcpStream),
-    Unix(tokio::net::UnixStream),
-}
+type Stream = Either<TcpStream, UnixStream>;
 
-async fn accept(listener: &Listener) -> io::Result<Accepted> {
+async fn accept(listener: &Listener) -> io::Result<Stream> {
     match listener {
         Listener::Tcp(listener) => {
             let (stream, _) = listener.accept().await?;
             // A small write must not wait for the acknowledgement of the last one. It fails only on a closed socket.
             let _ = stream.set_nodelay(true);
-            Ok(Accepted::Tcp(stream))
+            Ok(Either::Left(stream))
         }
-        Listener::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
+        Listener::Unix(listener) => Ok(Either::Right(listener.accept().await?.0)),
     }
 }
 
-fn open<S, F>(stream: S, shared: &Arc<Shared<F>>, slot: Slot)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Forward,
-{
-    tokio::spawn(slot.clone().held(connection::serve(stream, shared.clone(), slot)));
+fn open<H: Handler>(stream: Stream, shared: &Arc<Shared<H>>, slot: Slot) {
+    tokio::spawn(slot.clone().run_until_evicted(connection::serve(stream, shared.clone(), slot)));
 }
 
-/// Tells a surplus connection that it is one.
-fn turn_away<S, F>(mut stream: S, shared: &Arc<Shared<F>>, told: &Arc<Semaphore>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Forward,
-{
-    let Ok(permit) = told.clone().try_acquire_owned() else { return };
+/// Answers a surplus connection with the reason.
+fn turn_away<H: Handler>(mut stream: Stream, shared: &Arc<Shared<H>>, turned_away: &Arc<Semaphore>) {
+    let Ok(permit) = turned_away.clone().try_acquire_owned() else { return };
     let refused = Refused::new(Reason::TooMany, "this bottle has too many connections open");
     let id = shared.ids.next();
     log_refusal(&shared.serving.events, &id, None, None, &refused);
-    let answer = refusal_bytes(&refused, shared.serving.piece, &id);
+    let answer = refusal_bytes(&refused, shared.serving.component, &id);
     tokio::spawn(async move {
-        let told = async {
+        let answered = async {
             stream.write_all(&answer).await?;
             stream.shutdown().await?;
             // Read what it sends, or the reset would take the answer with it.
@@ -143,13 +133,13 @@ where
             while stream.read(&mut room).await? > 0 {}
             io::Result::Ok(())
         };
-        let _ = tokio::time::timeout(Duration::from_secs(1), told).await;
+        let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, answered).await;
         drop(permit);
     });
 }
 
 /// Each connection may need a second descriptor towards the origin.
-fn most_connections(wanted: usize) -> usize {
+fn max_connections(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let room = (limit.saturating_sub(RESERVED_DESCRIPTORS) / 2).max(1);
     wanted.min(usize::try_from(room).unwrap_or(usize::MAX)).min(Semaphore::MAX_PERMITS)

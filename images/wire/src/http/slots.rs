@@ -1,4 +1,5 @@
-//! What an open connection holds: one of so many places, and when it was last of use.
+//! A connection slot counts against the listener's limit and remembers when the connection was last active, so that the idlest can be
+//! evicted.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
@@ -7,20 +8,19 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
-/// A connection on which nothing was asked for this long gives way to a new one when there are no places left.
-const GIVES_WAY: Duration = Duration::from_millis(100);
+/// A connection that is idle for so long may be evicted when all slots are taken.
+const EVICTABLE_AFTER: Duration = Duration::from_millis(100);
 
-/// Held by whatever keeps a connection open.
-pub(crate) type Slot = Arc<Seat>;
+/// Owned by whatever keeps a connection open.
+pub(crate) type Slot = Arc<ConnectionSlot>;
 
-/// A connection's place.
-pub(crate) struct Seat {
+/// One of the connections that a listener may have.
+pub(crate) struct ConnectionSlot {
     _permit: OwnedSemaphorePermit,
-    under_way: AtomicUsize,
+    in_flight: AtomicUsize,
     /// Milliseconds from [`START`] to the start of the connection or the end of its last exchange.
     idle_since: AtomicU64,
-    /// It must give way.
-    leave: Notify,
+    evict: Notify,
 }
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -29,25 +29,25 @@ fn now() -> u64 {
     u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// One exchange that is under way.
-pub(crate) struct Beat(Slot);
+/// One exchange in flight.
+pub(crate) struct InFlight(Slot);
 
-impl Seat {
-    pub(crate) fn take(permit: OwnedSemaphorePermit) -> Slot {
-        Arc::new(Self { _permit: permit, under_way: AtomicUsize::new(0), idle_since: AtomicU64::new(now()), leave: Notify::new() })
+impl ConnectionSlot {
+    pub(crate) fn new(permit: OwnedSemaphorePermit) -> Slot {
+        Arc::new(Self { _permit: permit, in_flight: AtomicUsize::new(0), idle_since: AtomicU64::new(now()), evict: Notify::new() })
     }
 
-    pub(crate) fn beat(self: &Arc<Self>) -> Beat {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        Beat(self.clone())
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self.clone())
     }
 
-    /// Returns when no exchange has been under way for `most`.
-    pub(crate) async fn ceases(&self, most: Duration) {
+    /// Returns when no exchange has been in flight for `timeout`.
+    pub(crate) async fn idle_for(&self, timeout: Duration) {
         loop {
-            let due = match self.under_way.load(Ordering::Relaxed) {
-                0 => *START + Duration::from_millis(self.idle_since.load(Ordering::Relaxed)) + most,
-                _ => Instant::now() + most,
+            let due = match self.in_flight.load(Ordering::Relaxed) {
+                0 => *START + Duration::from_millis(self.idle_since.load(Ordering::Relaxed)) + timeout,
+                _ => Instant::now() + timeout,
             };
             if due <= Instant::now() {
                 return;
@@ -56,12 +56,12 @@ impl Seat {
         }
     }
 
-    /// Lets `serve` go on until the connection must give way.
-    pub(crate) async fn held(self: Arc<Self>, serve: impl Future<Output = ()>) {
-        let gives_way = async {
+    /// Runs `serve` to its end, or until the connection is evicted.
+    pub(crate) async fn run_until_evicted(self: Arc<Self>, serve: impl Future<Output = ()>) {
+        let evicted = async {
             loop {
-                self.leave.notified().await;
-                if self.under_way.load(Ordering::Relaxed) == 0 {
+                self.evict.notified().await;
+                if self.in_flight.load(Ordering::Relaxed) == 0 {
                     return;
                 }
             }
@@ -69,41 +69,41 @@ impl Seat {
         tokio::select! {
             biased;
             () = serve => {}
-            () = gives_way => {}
+            () = evicted => {}
         }
     }
 }
 
-impl Drop for Beat {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.idle_since.store(now(), Ordering::Relaxed);
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// All seats that are taken.
+/// All slots that are taken.
 #[derive(Default)]
-pub(crate) struct Seats(Vec<Weak<Seat>>);
+pub(crate) struct ConnectionTable(Vec<Weak<ConnectionSlot>>);
 
-impl Seats {
-    pub(crate) fn add(&mut self, seat: &Slot) {
+impl ConnectionSlots {
+    pub(crate) fn add(&mut self, slot: &Slot) {
         if self.0.len() == self.0.capacity() {
-            self.0.retain(|seat| seat.strong_count() > 0);
+            self.0.retain(|slot| slot.strong_count() > 0);
         }
-        self.0.push(Arc::downgrade(seat));
+        self.0.push(Arc::downgrade(slot));
     }
 
-    /// Asks the connection that has been of no use for the longest to give way. False when every one is of use.
-    pub(crate) fn free_one(&mut self) -> bool {
-        let latest = now().saturating_sub(u64::try_from(GIVES_WAY.as_millis()).unwrap_or(u64::MAX));
-        let idle = self.0.iter().filter_map(Weak::upgrade).filter(|seat| seat.under_way.load(Ordering::Relaxed) == 0);
-        let oldest = idle.map(|seat| (seat.idle_since.load(Ordering::Relaxed), seat)).min_by_key(|(since, _)| *since);
+    /// Evicts the connection that has been idle for the longest. False when every one is in use.
+    pub(crate) fn evict_idlest(&mut self) -> bool {
+        let latest = now().saturating_sub(u64::try_from(EVICTABLE_AFTER.as_millis()).unwrap_or(u64::MAX));
+        let idle = self.0.iter().filter_map(Weak::upgrade).filter(|slot| slot.in_flight.load(Ordering::Relaxed) == 0);
+        let oldest = idle.map(|slot| (slot.idle_since.load(Ordering::Relaxed), slot)).min_by_key(|(since, _)| *since);
         match oldest.filter(|(since, _)| *since <= latest) {
             None => false,
-            Some((_, seat)) => {
-                // Asked once: the next surplus connection finds another.
-                seat.idle_since.store(u64::MAX / 2, Ordering::Relaxed);
-                seat.leave.notify_one();
+            Some((_, slot)) => {
+                // RequestContext once: the next surplus connection finds another.
+                slot.idle_since.store(u64::MAX / 2, Ordering::Relaxed);
+                slot.evict.notify_one();
                 true
             }
         }

@@ -1,7 +1,6 @@
 //! Streams that carry something other than HTTP messages after an upgrade.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,30 +11,13 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::delegate;
-use crate::http::access_log::Notes;
+use crate::http::access_log::AccessLog;
 use crate::http::record::Record;
 use crate::http::slots::Slot;
 
 /// A two-way stream of bytes.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
-
-/// Rides in a response's extensions, which must be `Clone`; taken once.
-#[derive(Clone)]
-struct Carried(Arc<Mutex<Option<Box<dyn Duplex>>>>);
-
-/// Gives a 101 response the stream that stands behind it, as for a forwarder that scans what passes.
-pub fn carry<B>(response: &mut Response<B>, stream: Box<dyn Duplex>) {
-    response.extensions_mut().insert(Carried(Arc::new(Mutex::new(Some(stream)))));
-}
-
-/// The stream behind a 101 response.
-pub(crate) async fn carried<B>(response: &mut Response<B>) -> Option<Box<dyn Duplex>> {
-    match response.extensions_mut().remove::<Carried>() {
-        Some(Carried(stream)) => stream.lock().unwrap_or_else(PoisonError::into_inner).take(),
-        None => hyper::upgrade::on(response).await.ok().map(|upgraded| Box::new(TokioIo::new(upgraded)) as Box<dyn Duplex>),
-    }
-}
 
 /// What `Sec-WebSocket-Accept` must be for this `Sec-WebSocket-Key` (RFC 6455, section 4.2.2).
 fn accept_for(key: &[u8]) -> String {
@@ -46,7 +28,7 @@ fn accept_for(key: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(digest.finish())
 }
 
-/// True when the 101 `response` agrees to the WebSocket that was asked for with `key`.
+/// True when the 101 `response` agrees to the WebSocket that was requested with `key`.
 pub fn agrees<B>(response: &Response<B>, key: &[u8]) -> bool {
     let is = |name: header::HeaderName, expected: &str| {
         let mut values = response.headers().get_all(name).iter();
@@ -61,10 +43,10 @@ pub fn agrees<B>(response: &Response<B>, key: &[u8]) -> bool {
 }
 
 /// Carries on an exchange as a tunnel once the agent has upgraded, and records it at its end.
-pub(crate) async fn carry_on(agent: OnUpgrade, stream: Box<dyn Duplex>, notes: Notes, idle: Duration, mut record: Record, slot: Slot) {
+pub(crate) async fn carry_on(agent: OnUpgrade, stream: Box<dyn Duplex>, log: AccessLog, idle: Duration, mut record: Record, slot: Slot) {
     match agent.await {
         Ok(agent) => {
-            if let Some(why) = splice(TokioIo::new(agent), stream, &notes, idle).await {
+            if let Some(why) = splice(TokioIo::new(agent), stream, &log, idle).await {
                 record.message(why);
             }
         }
@@ -75,21 +57,21 @@ pub(crate) async fn carry_on(agent: OnUpgrade, stream: Box<dyn Duplex>, notes: N
 }
 
 /// Copies both ways until both have ended, one breaks, or nothing moves for `idle`. Returns why it broke.
-async fn splice(agent: impl AsyncRead + AsyncWrite + Unpin, upstream: Box<dyn Duplex>, notes: &Notes, idle: Duration) -> Option<String> {
-    let mut agent = Counted { stream: agent, notes };
+async fn splice(agent: impl AsyncRead + AsyncWrite + Unpin, upstream: Box<dyn Duplex>, log: &AccessLog, idle: Duration) -> Option<String> {
+    let mut agent = Counted { stream: agent, log };
     let mut upstream = upstream;
     // 8 KiB each way: an idle tunnel must stay small.
     let copied = tokio::io::copy_bidirectional_with_sizes(&mut agent, &mut upstream, 8 << 10, 8 << 10);
     tokio::select! {
         copied = copied => copied.err().map(|error| Untrusted::new(&error.to_string()).to_string()),
-        () = notes.stalled(idle) => Some(format!("nothing moved for {} ms", idle.as_millis())),
+        () = log.stalled(idle) => Some(format!("nothing moved for {} ms", idle.as_millis())),
     }
 }
 
 /// Counts what the agent sends and receives.
 struct Counted<'n, S> {
     stream: S,
-    notes: &'n Notes,
+    log: &'n AccessLog,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
@@ -97,7 +79,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if polled.is_ready() {
-            self.notes.add_sent(buf.filled().len() - before);
+            self.log.add_sent(buf.filled().len() - before);
         }
         polled
     }
@@ -107,7 +89,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if let Poll::Ready(Ok(written)) = polled {
-            self.notes.add_received(written);
+            self.log.add_received(written);
         }
         polled
     }

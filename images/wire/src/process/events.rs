@@ -27,9 +27,9 @@ impl Events {
         Self(Arc::new(Sink::Lines(Box::new(write))))
     }
 
-    /// Into a channel, for tests.
+    /// Into a peer, for tests.
     pub fn captured() -> (Self, mpsc::Receiver<Event>) {
-        let (sender, receiver) = mpsc::channel();
+        let (sender, receiver) = mpsc::peer();
         (Self(Arc::new(Sink::Captured(Mutex::new(sender)))), receiver)
     }
 

@@ -1,4 +1,4 @@
-//! The table in force, which a reload replaces as one or not at all.
+//! What is in force, which a reload replaces as one or not at all.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -13,41 +13,41 @@ pub trait Generation {
     fn generation(&self) -> u64;
 }
 
-/// The table in force, and why the last reload did not change it, if so.
-pub struct Live<T> {
-    table: RwLock<Arc<T>>,
-    trouble: RwLock<Option<String>>,
+/// What is in force, and why the last reload did not replace it, if so.
+pub struct Reloadable<T> {
+    current: RwLock<Arc<T>>,
+    last_error: RwLock<Option<String>>,
 }
 
-impl<T: Generation> Live<T> {
+impl<T: Generation> Reloadable<T> {
     /// Begins with this one.
-    pub fn new(table: T) -> Self {
-        Self { table: RwLock::new(Arc::new(table)), trouble: RwLock::new(None) }
+    pub fn new(first: T) -> Self {
+        Self { current: RwLock::new(Arc::new(first)), last_error: RwLock::new(None) }
     }
 
-    /// The table by which a request is judged from its start to its end.
-    pub fn table(&self) -> Arc<T> {
-        self.table.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What judges a request from its start to its end.
+    pub fn current(&self) -> Arc<T> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Why the last reload failed.
-    pub fn trouble(&self) -> Option<String> {
-        self.trouble.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn last_error(&self) -> Option<String> {
+        self.last_error.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads everything again, and uses it only if all of it is good and not older. Requests under way end under the
-    /// table that judged them.
+    /// Reads everything again, and uses it only if all of it is good and not older. Requests in flight
+    /// end under what judged them.
     pub fn reload(&self, read: impl FnOnce(&T) -> Result<T, String>, events: &Events) {
-        let old = self.table();
+        let old = self.current();
         let read = read(&old).and_then(|new| match new.generation() < old.generation() {
             true => Err(format!("the file is of generation {}, older than {} in force", new.generation(), old.generation())),
             false => Ok(new),
         });
-        let (mut event, trouble) = match read {
+        let (mut event, error) = match read {
             Ok(new) => {
                 let mut event = Events::event(Level::Info, "reload");
                 event.generation = Some(new.generation());
-                *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
                 (event, None)
             }
             Err(why) => {
@@ -56,8 +56,8 @@ impl<T: Generation> Live<T> {
                 (event, Some(format!("the old table stays in force: {}", Untrusted::new(&why))))
             }
         };
-        event.message = trouble.clone();
-        *self.trouble.write().unwrap_or_else(PoisonError::into_inner) = trouble;
+        event.message = error.clone();
+        *self.last_error.write().unwrap_or_else(PoisonError::into_inner) = error;
         events.write(&event);
         drop(old);
         crate::process::memory::release_unused();
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn a_table_that_cannot_be_read_or_is_older_changes_nothing_and_is_told() {
         let (events, told) = Events::captured();
-        let live = Live::new(Table(2));
+        let live = Reloadable::new(Table(2));
         for (read, why) in [
             (Err("no \x1b such file".to_owned()), "no \\u{1b} such file"),
             (Ok(Table(1)), "the file is of generation 1, older than 2 in force"),
@@ -89,11 +89,11 @@ mod tests {
             let event = told.recv().unwrap();
             let message = format!("the old table stays in force: {why}");
             assert_eq!((event.event.as_str(), event.generation, event.message), ("reload_failed", Some(2), Some(message.clone())));
-            assert_eq!((live.table().0, live.trouble()), (2, Some(message)));
+            assert_eq!((live.current().0, live.last_error()), (2, Some(message)));
         }
         live.reload(|old| Ok(Table(old.0 + 1)), &events);
         let event = told.recv().unwrap();
         assert_eq!((event.event.as_str(), event.generation, event.message), ("reload", Some(3), None));
-        assert_eq!((live.table().0, live.trouble()), (3, None));
+        assert_eq!((live.current().0, live.last_error()), (3, None));
     }
 }

@@ -18,16 +18,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::process::events::Events;
 use crate::process::memory;
-use crate::process::reload::{Generation, Live};
+use crate::process::reload::{Generation, Reloadable};
 
 /// Exit status for wrong use.
 const WRONG_USE: u8 = 2;
 /// Exit status when the sidecar could not start or go on.
 const FAILED: u8 = 125;
 /// Threads of the runtime at most. More bottles are better served by more bottles.
-const MOST_WORKERS: usize = 4;
+const MAX_WORKERS: usize = 4;
 /// Tasks are dropped in microseconds; only a thread that is stuck in a call of the kernel takes longer.
-const LAST_RECORDS: Duration = Duration::from_millis(500);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Deep enough for TLS and HTTP/2 in a debug build; only what is touched is resident.
 const STACK: usize = 1 << 20;
 
@@ -69,13 +69,13 @@ impl Ready {
         let Some(fd) = self.0 else { return Ok(()) };
         let mut file = std::fs::File::from(fd);
         file.write_all(READY).map_err(|error| format!("cannot say ready: {error}"))?;
-        tokio::spawn(beat(file.into()));
+        tokio::spawn(heartbeat(file.into()));
         Ok(())
     }
 }
 
-/// Tells that the runtime takes turns, until nobody is there to hear it.
-async fn beat(fd: OwnedFd) {
+/// Reports that the runtime makes progress, until nobody reads it.
+async fn heartbeat(fd: OwnedFd) {
     // A supervisor that stands still reads nothing: what has no room is not written.
     let _ = rustix::io::ioctl_fionbio(&fd, true);
     let mut turns = tokio::time::interval(BEATS_EVERY);
@@ -138,24 +138,24 @@ fn abort_on_panic(events: Events) {
     }));
 }
 
-/// Says ready, then serves until the end; on each SIGHUP `again` reads what has changed.
-pub async fn serve_live<T: Generation>(
+/// Says ready, then serves until the end; on each SIGHUP `read_again` reads what has changed.
+pub async fn serve_reloadable<T: Generation>(
     serving: impl Future<Output = std::io::Result<()>>,
-    live: &Live<T>,
-    again: impl Fn(&T) -> Result<T, String>,
+    reloadable: &Reloadable<T>,
+    read_again: impl Fn(&T) -> Result<T, String>,
     ready: Ready,
     mut reload: Reload,
     events: &Events,
 ) -> Result<(), String> {
     let mut event = Events::event(Level::Info, "ready");
-    event.generation = Some(live.table().generation());
+    event.generation = Some(reloadable.current().generation());
     events.write(&event);
     ready.say()?;
     tokio::pin!(serving);
     loop {
         tokio::select! {
             ended = &mut serving => return ended.map_err(|error| format!("the listener failed: {error}")),
-            () = reload.asked() => live.reload(&again, events),
+            () = reload.asked() => reloadable.reload(&read_again, events),
         }
     }
 }
@@ -163,7 +163,7 @@ pub async fn serve_live<T: Generation>(
 /// A request passes two proxies, and the agent and the origin work too: each proxy takes half of the processors. With one
 /// thread nothing is handed from thread to thread, which costs more than a small request itself.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    let workers = std::thread::available_parallelism().map_or(1, |all| all.get() / 2).min(MOST_WORKERS);
+    let workers = std::thread::available_parallelism().map_or(1, |all| all.get() / 2).min(MAX_WORKERS);
     let mut builder = match workers {
         0 | 1 => tokio::runtime::Builder::new_current_thread(),
         more => {
@@ -218,7 +218,7 @@ where
         main(Sidecar { listeners: handoff.listeners, config, secrets, ca, ready, stop, reload: Reload(reload) }, events.clone()).await
     });
     // Connections that outlived the grace end here, and with them their exchanges: each is recorded as it is dropped.
-    runtime.shutdown_timeout(LAST_RECORDS);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => failed(FAILED, message),

@@ -1,6 +1,6 @@
 //! Which origin a request is for: CONNECT, TLS server name, target and Host must name the same.
 
-use bottle_wire::Facing;
+use bottle_wire::Peer;
 
 use crate::support::{Lab, Setup, ask};
 
@@ -188,7 +188,7 @@ async fn what_is_judged_is_what_is_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sibling_names_https_targets_and_its_notes_are_kept() {
-    let lab = Lab::start(Setup { facing: Facing::Sibling, ..Setup::default() });
+    let lab = Lab::start(Setup { peer: Peer::Sibling, ..Setup::default() });
     let mut stream = lab.dial().await;
     let notes = "x-bottle-request-id: 0a-7\r\nx-bottle-injected: authorization\r\n";
     let answer = ask(&mut stream, &format!("GET https://a.test/x HTTP/1.1\r\nHost: a.test\r\n{notes}\r\n")).await;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bottle_wire::client::pool::{Failure, Pool};
-use bottle_wire::client::sender::{Dialled, Protocol};
-use bottle_wire::{Body, Notes, body};
+use bottle_wire::client::sender::{NewConnection, Protocol};
+use bottle_wire::{AccessLog, Body, body};
 use http::Request;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -29,11 +29,11 @@ impl Origin {
         (Self { made: 0.into(), hears }, heard)
     }
 
-    fn dial(&self) -> Dialled<DuplexStream> {
+    fn dial(&self) -> NewConnection<DuplexStream> {
         let number = self.made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let (near, far) = duplex(64 << 10);
         tokio::spawn(answer(number, far, self.hears.clone()));
-        Dialled { stream: near, address: Some(format!("192.0.2.{number}:80").into()), protocol: Protocol::Http1 }
+        NewConnection { stream: near, address: Some(format!("192.0.2.{number}:80").into()), protocol: Protocol::Http1 }
     }
 }
 
@@ -52,11 +52,11 @@ async fn answer(number: usize, mut stream: DuplexStream, hears: UnboundedSender<
 
 /// Asks for a path of a target; the answer's body, and the address that was noted.
 async fn ask(pool: &Arc<Pool<u8, Body>>, origin: &Origin, target: u8, path: &str) -> (String, Option<String>) {
-    let notes = Notes::default();
+    let notes = AccessLog::default();
     let request = Request::get(path).body(body::empty()).unwrap();
     let response = pool.send(target, request, &notes, async || Ok::<_, Failure>(origin.dial())).await.unwrap();
     let text = response.into_body().collect().await.unwrap().to_bytes();
-    (String::from_utf8(text.to_vec()).unwrap(), notes.noted().dialled)
+    (String::from_utf8(text.to_vec()).unwrap(), notes.entry().dialled)
 }
 
 fn line(number: usize, path: &str) -> Option<Heard> {

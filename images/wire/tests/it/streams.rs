@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bottle_wire::{Body, BodyError, Limits, Reason, Refused, tunnel};
+use bottle_wire::{Body, BodyError, Handled, Limits, Reason, Refused};
 use bytes::Bytes;
 use http::Response;
 use http_body::Frame;
@@ -24,13 +24,13 @@ fn websocket() -> String {
     upgrade(&format!("Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n"))
 }
 
-fn switching(accept: &str) -> Response<Body> {
+fn switching(accept: &str) -> Response<()> {
     Response::builder()
         .status(101)
         .header("upgrade", "websocket")
         .header("connection", "upgrade")
         .header("sec-websocket-accept", accept)
-        .body(bottle_wire::body::empty())
+        .body(())
         .unwrap()
 }
 
@@ -47,9 +47,7 @@ async fn a_websocket_is_a_tunnel_after_a_verified_101() {
                 theirs.read_exact(&mut frame).await.unwrap();
                 theirs.write_all(&frame).await.unwrap();
             });
-            let mut response = switching(ACCEPT);
-            tunnel::carry(&mut response, Box::new(ours));
-            Ok(response)
+            Ok(Handled::Upgraded(switching(ACCEPT), Box::new(ours)))
         }),
         ..Setup::default()
     });
@@ -69,12 +67,11 @@ async fn a_websocket_is_a_tunnel_after_a_verified_101() {
 async fn a_101_that_nobody_agreed_to_is_no_tunnel() {
     let lab = Lab::start(Setup {
         script: script(|asked, _| async move {
-            let mut response = match asked.path.as_str() {
+            let response = match asked.path.as_str() {
                 "/fake" => switching("AAAAAAAAAAAAAAAAAAAAAAAAAAA="),
                 _ => switching(ACCEPT),
             };
-            tunnel::carry(&mut response, Box::new(tokio::io::duplex(64).0));
-            Ok(response)
+            Ok(Handled::Upgraded(response, Box::new(tokio::io::duplex(64).0)))
         }),
         ..Setup::default()
     });

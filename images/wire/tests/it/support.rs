@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use bottle_contract::event::Event;
-use bottle_wire::{Asked, Body, Events, Facing, Forward, Host, LeafAuthority, Limits, Reason, Refused, Serving, body};
+use bottle_wire::{
+    Admission, Body, Events, Handled, Handler, Host, LeafAuthority, Limits, Peer, Reason, Refused, RequestContext, Serving, body,
+};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -29,7 +31,8 @@ pub(crate) struct Forwarded {
     pub(crate) body: Bytes,
 }
 
-type Script = dyn Fn(Asked, Request<Body>) -> std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>, Refused>> + Send>> + Send + Sync;
+type Script =
+    dyn Fn(RequestContext, Request<Body>) -> std::pin::Pin<Box<dyn Future<Output = Result<Handled, Refused>> + Send>> + Send + Sync;
 
 /// Records each request; answers by a script, else with the request line.
 #[derive(Clone)]
@@ -38,17 +41,27 @@ pub(crate) struct Recorder {
     script: Option<Arc<Script>>,
 }
 
-impl Forward for Recorder {
-    fn admit(&self, host: &Host, _: u16) -> Result<(), Refused> {
+impl Handler for Recorder {
+    async fn admit(&self, _: &Peer, host: &Host, port: u16) -> Result<Admission, Refused> {
         match host {
+            Host::Name(name) if name == "tunnel.test" && port == 22 => {
+                let (ours, mut theirs) = tokio::io::duplex(1024);
+                tokio::spawn(async move {
+                    let mut said = [0; 5];
+                    theirs.read_exact(&mut said).await.unwrap();
+                    theirs.write_all(&said).await.unwrap();
+                });
+                Ok(Admission::Tunnel(Box::new(ours)))
+            }
+            Host::Name(name) if name == "tunnel.test" => Err(Refused::new(Reason::OpaqueTunnel, "not this port")),
             Host::Name(name) if name.starts_with("denied.") => Err(Refused::new(Reason::HostNotListed, format!("no route names {name}"))),
-            _ => Ok(()),
+            _ => Ok(Admission::Intercept),
         }
     }
 
-    async fn forward(&self, asked: Asked, request: Request<Body>) -> Result<Response<Body>, Refused> {
+    async fn handle(&self, context: RequestContext, request: Request<Body>) -> Result<Handled, Refused> {
         if let Some(script) = &self.script {
-            return script(asked, request).await;
+            return script(context, request).await;
         }
         let (parts, incoming) = request.into_parts();
         let line = format!("{} {}", parts.method, parts.uri);
@@ -62,25 +75,7 @@ impl Forward for Recorder {
             }
         };
         self.forwarded.lock().unwrap().push(Forwarded { line: line.clone(), fields, body: collected.to_bytes() });
-        Ok(Response::new(body::full(line)))
-    }
-
-    async fn tunnel(&self, host: &Host, port: u16) -> Option<Result<Box<dyn bottle_wire::tunnel::Duplex>, Refused>> {
-        if *host != Host::Name("tunnel.test".into()) {
-            return None;
-        }
-        match port {
-            22 => {
-                let (ours, mut theirs) = tokio::io::duplex(1024);
-                tokio::spawn(async move {
-                    let mut said = [0; 5];
-                    theirs.read_exact(&mut said).await.unwrap();
-                    theirs.write_all(&said).await.unwrap();
-                });
-                Some(Ok(Box::new(ours)))
-            }
-            _ => Some(Err(Refused::new(Reason::OpaqueTunnel, "not this port"))),
-        }
+        Ok(Response::new(body::full(line)).into())
     }
 }
 
@@ -94,22 +89,26 @@ pub(crate) struct Lab {
 }
 
 pub(crate) struct Setup {
-    pub(crate) facing: Facing,
+    pub(crate) peer: Peer,
     pub(crate) limits: Limits,
     pub(crate) script: Option<Arc<Script>>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { facing: Facing::Agent, limits: Limits { head_bytes: 16 * 1024, ..Limits::default() }, script: None }
+        Self { peer: Peer::Agent, limits: Limits { head_bytes: 16 * 1024, ..Limits::default() }, script: None }
     }
 }
 
-pub(crate) fn script<R>(f: impl Fn(Asked, Request<Body>) -> R + Send + Sync + 'static) -> Option<Arc<Script>>
+pub(crate) fn script<R, T>(f: impl Fn(RequestContext, Request<Body>) -> R + Send + Sync + 'static) -> Option<Arc<Script>>
 where
-    R: Future<Output = Result<Response<Body>, Refused>> + Send + 'static,
+    R: Future<Output = Result<T, Refused>> + Send + 'static,
+    T: Into<Handled>,
 {
-    Some(Arc::new(move |asked, request| Box::pin(f(asked, request))))
+    Some(Arc::new(move |context, request| {
+        let answer = f(context, request);
+        Box::pin(async { answer.await.map(Into::into) })
+    }))
 }
 
 impl Lab {
@@ -120,8 +119,8 @@ impl Lab {
         let authority = Arc::new(LeafAuthority::from_pem(&ca, &key).unwrap());
         let (events, received) = Events::captured();
         let stop = CancellationToken::new();
-        let Setup { facing, limits, script } = setup;
-        let serving = Serving { piece: "egress", facing, authority: Some(authority.clone()), limits, events, stop: stop.clone() };
+        let Setup { peer, limits, script } = setup;
+        let serving = Serving { component: "egress", peer, authority: Some(authority.clone()), limits, events, stop: stop.clone() };
         let recorder = Recorder { forwarded: Arc::default(), script };
         tokio::spawn(bottle_wire::serve(listener.into(), serving, recorder.clone()));
         Self { address, authority, ca, recorder, events: Mutex::new(received), _stop: stop.drop_guard() }

@@ -70,7 +70,7 @@ fn ip(text: &str) -> IpAddr {
 struct Scene {
     names: Arc<Names>,
     wire: Arc<Wire>,
-    door: Door,
+    dialer: Dialer,
     table: Table,
 }
 
@@ -84,7 +84,7 @@ fn scene(answers: &[(&str, &[&[&str]])], wire: Wire, edit: impl FnOnce(&mut Pipe
     let mut config = testing::config(&["*"]);
     config.x_bottle.limits.connect_ms = 2_000;
     edit(&mut config);
-    let door = Door {
+    let dialer = Dialer {
         resolve: names.clone(),
         dial: wire.clone(),
         interfaces: Arc::new(Local(vec![ip("127.0.0.1"), ip("8.8.4.4")])),
@@ -96,7 +96,7 @@ fn scene(answers: &[(&str, &[&[&str]])], wire: Wire, edit: impl FnOnce(&mut Pipe
 impl Scene {
     async fn open(&self, host: &str) -> Result<SocketAddr, Reason> {
         let host = Host::parse(host).unwrap();
-        self.door.open(&self.table, &host, 443).await.map(|dialled| dialled.address).map_err(|refused| refused.reason)
+        self.dialer.open(&self.table, &host, 443).await.map(|dialled| dialled.address).map_err(|refused| refused.reason)
     }
 
     fn dialled(&self) -> Vec<String> {

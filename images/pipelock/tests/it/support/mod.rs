@@ -1,4 +1,4 @@
-//! A gate in this process, an origin beside it, and a sibling that talks to it.
+//! A door in this process, an origin beside it, and a sibling that talks to it.
 
 pub(crate) mod origin;
 pub(crate) mod sibling;
@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use bottle_contract::event::Event;
 use bottle_contract::pipelock::{Connect, Limits, PipelockConfig};
-use bottle_pipelock::door::Gate;
-use bottle_pipelock::origin::dial::{Door, Kernel};
+use bottle_pipelock::door::Door;
+use bottle_pipelock::origin::dial::{Dialer, Kernel};
 use bottle_pipelock::origin::resolve::{Lookup, Resolve};
 use bottle_policy::guard::interfaces;
 use bottle_policy::table::Table;
 use bottle_scan::Fingerprints;
-use bottle_wire::{Events, Facing, LeafAuthority, Serving, serve};
+use bottle_wire::{Events, LeafAuthority, Peer, Serving, serve};
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -53,11 +53,11 @@ pub(crate) fn config_for(host: &str, origin: &Origin) -> PipelockConfig {
     config
 }
 
-/// A gate that serves a unix socket for siblings, and a TCP socket for the agent if it was given an authority.
+/// A door that serves a unix socket for siblings, and a TCP socket for the agent if it was given an authority.
 pub(crate) struct Pipelock {
     pub(crate) socket: PathBuf,
     pub(crate) agent: std::net::SocketAddr,
-    pub(crate) gate: Gate,
+    pub(crate) door: Door,
     _directory: TempDir,
     events: Receiver<Event>,
     _stop: DropGuard,
@@ -78,19 +78,19 @@ impl Pipelock {
         let agent = tcp.local_addr().unwrap();
         let (events, received) = Events::captured();
         let limits = config.x_bottle.limits;
-        let door = Door {
+        let dialer = Dialer {
             resolve: Arc::new(NoNames),
             dial: Arc::new(Kernel),
             interfaces: Arc::new(interfaces::System::default()),
             own: Arc::new([agent]),
         };
-        let gate = Gate::new(Table::new(config).unwrap(), door, events.clone()).unwrap();
+        let door = Door::new(Table::new(config).unwrap(), dialer, events.clone()).unwrap();
         let stop = CancellationToken::new();
         let serving =
-            |facing, authority| Serving { piece: "pipelock", facing, authority, limits, events: events.clone(), stop: stop.clone() };
-        tokio::spawn(serve(OwnedFd::from(link), serving(Facing::Sibling, None), gate.clone()));
-        tokio::spawn(serve(OwnedFd::from(tcp), serving(Facing::Agent, authority.map(Arc::new)), gate.facing_agent()));
-        Self { socket, agent, gate, _directory: directory, events: received, _stop: stop.drop_guard() }
+            |peer, authority| Serving { component: "pipelock", peer, authority, limits, events: events.clone(), stop: stop.clone() };
+        tokio::spawn(serve(OwnedFd::from(link), serving(Peer::Sibling, None), door.clone()));
+        tokio::spawn(serve(OwnedFd::from(tcp), serving(Peer::Agent, authority.map(Arc::new)), door.clone()));
+        Self { socket, agent, door, _directory: directory, events: received, _stop: stop.drop_guard() }
     }
 
     /// The next event, which must come.
