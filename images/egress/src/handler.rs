@@ -6,7 +6,7 @@ use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
 use bottle_policy::routes;
 use bottle_wire::reload::Reloadable;
-use bottle_wire::secret::Hidden;
+use bottle_wire::secret::Redactor;
 use bottle_wire::{AccessLog, Admission, Body, Handled, Handler, Peer, Refused, RequestContext};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
@@ -53,7 +53,7 @@ impl Handler for Egress {
         let bodyless = *request.method() == Method::HEAD;
         let mut response = policy.next_hop.send(&context, request, injected.map(|credential| &credential.header)).await?;
         if let Some(credential) = injected {
-            response = hide(response, credential.hidden.clone(), &context.log, bodyless)?;
+            response = hide(response, credential.redactor.clone(), &context.log, bodyless)?;
         }
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Handled::Response(response, policy.next_hop.answers_as()));
@@ -64,7 +64,7 @@ impl Handler for Egress {
         Ok(match injected {
             None => Handled::Upgraded(response, Box::new(stream)),
             Some(credential) => {
-                let scrubber = Scrubber::new(credential.hidden.clone(), context.log);
+                let scrubber = Scrubber::new(credential.redactor.clone(), context.log);
                 Handled::Upgraded(response, Box::new(ScrubbedStream::new(Box::new(stream), scrubber)))
             }
         })
@@ -76,9 +76,9 @@ impl Handler for Egress {
 }
 
 /// Keeps a credential, and the sessions that it opens, from the agent.
-fn hide(mut response: Response<Body>, hidden: Arc<Hidden>, log: &AccessLog, bodyless: bool) -> Result<Response<Body>, Refused> {
+fn hide(mut response: Response<Body>, redactor: Arc<Redactor>, log: &AccessLog, bodyless: bool) -> Result<Response<Body>, Refused> {
     response.headers_mut().remove(header::SET_COOKIE);
-    scrub::fields(&hidden, response.headers_mut(), log);
+    scrub::fields(&redactor, response.headers_mut(), log);
     let fields = response.headers();
     let encoded = fields.get_all(header::CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
     let empty = bodyless || http_body::Body::is_end_stream(response.body());
@@ -91,7 +91,7 @@ fn hide(mut response: Response<Body>, hidden: Arc<Hidden>, log: &AccessLog, body
         _ if empty => Ok(response),
         _ if encoded => Err(unrequested("a compressed body, in which its credential could hide")),
         _ => {
-            let scrubber = Scrubber::new(hidden, log.clone());
+            let scrubber = Scrubber::new(redactor, log.clone());
             Ok(response.map(|body| ScrubbedBody { body, scrubber, trailers: None, ended: false }.boxed()))
         }
     }

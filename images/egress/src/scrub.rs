@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bottle_wire::secret::Hidden;
+use bottle_wire::secret::Redactor;
 use bottle_wire::tunnel::Duplex;
 use bottle_wire::{AccessLog, Body, BodyError, delegate};
 use bytes::{Buf, Bytes};
@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Finds secrets in one stream.
 pub(crate) struct Scrubber {
-    hidden: Arc<Hidden>,
+    redactor: Arc<Redactor>,
     /// The beginning of a secret, at the end of what has come.
     held: Vec<u8>,
     /// The last bytes that passed: too few to tell whether a secret began there.
@@ -29,14 +29,14 @@ pub(crate) struct Scrubber {
 }
 
 impl Scrubber {
-    pub(crate) fn new(hidden: Arc<Hidden>, log: AccessLog) -> Self {
-        Self { hidden, held: Vec::new(), passed: Vec::new(), log, found: 0 }
+    pub(crate) fn new(redactor: Arc<Redactor>, log: AccessLog) -> Self {
+        Self { redactor, held: Vec::new(), passed: Vec::new(), log, found: 0 }
     }
 
     /// What may pass now that `chunk` has come.
     pub(crate) fn pass(&mut self, chunk: Bytes) -> Bytes {
-        if self.held.is_empty() && !self.hidden.occurs(&chunk) && !self.goes_on_in(&chunk) {
-            let kept = self.hidden.unfinished(&chunk);
+        if self.held.is_empty() && !self.redactor.occurs(&chunk) && !self.goes_on_in(&chunk) {
+            let kept = self.redactor.pending_bytes(&chunk);
             self.held.extend_from_slice(&chunk[chunk.len() - kept..]);
             let out = chunk.slice(..chunk.len() - kept);
             self.remember(&out);
@@ -47,7 +47,7 @@ impl Scrubber {
         all.extend_from_slice(&chunk);
         let known = all[..before].to_vec();
         self.blank(&mut all);
-        let kept = self.hidden.unfinished(&all).min(all.len() - before);
+        let kept = self.redactor.pending_bytes(&all).min(all.len() - before);
         self.held = all.split_off(all.len() - kept);
         let out = Bytes::from(all).slice(before..);
         self.passed = known;
@@ -60,13 +60,13 @@ impl Scrubber {
         if self.passed.is_empty() {
             return false;
         }
-        let border = [&self.passed, &chunk[..chunk.len().min(self.hidden.longest())]].concat();
-        self.hidden.occurs(&border) || self.hidden.unfinished(&border) > border.len() - self.passed.len()
+        let border = [&self.passed, &chunk[..chunk.len().min(self.redactor.longest())]].concat();
+        self.redactor.occurs(&border) || self.redactor.pending_bytes(&border) > border.len() - self.passed.len()
     }
 
     fn remember(&mut self, out: &[u8]) {
-        self.passed.extend_from_slice(&out[out.len().saturating_sub(Hidden::TELLING - 1)..]);
-        self.passed.drain(..self.passed.len().saturating_sub(Hidden::TELLING - 1));
+        self.passed.extend_from_slice(&out[out.len().saturating_sub(Redactor::PREFIX_BYTES - 1)..]);
+        self.passed.drain(..self.passed.len().saturating_sub(Redactor::PREFIX_BYTES - 1));
     }
 
     /// What is left when nothing follows: a part of a secret, which is not the secret.
@@ -75,7 +75,7 @@ impl Scrubber {
     }
 
     fn blank(&mut self, bytes: &mut [u8]) {
-        let found = self.hidden.blank(bytes);
+        let found = self.redactor.blank(bytes);
         if found > 0 {
             self.found += found;
             let message = format!("the origin echoed the credential; {} occurrences were blanked", self.found);
@@ -85,11 +85,11 @@ impl Scrubber {
 }
 
 /// Blanks header or trailer fields.
-pub(crate) fn fields(hidden: &Hidden, headers: &mut HeaderMap, log: &AccessLog) {
+pub(crate) fn fields(redactor: &Redactor, headers: &mut HeaderMap, log: &AccessLog) {
     let mut found = 0;
-    for value in headers.values_mut().filter(|value| hidden.occurs(value.as_bytes())) {
+    for value in headers.values_mut().filter(|value| redactor.occurs(value.as_bytes())) {
         let mut bytes = value.as_bytes().to_vec();
-        found += hidden.blank(&mut bytes);
+        found += redactor.blank(&mut bytes);
         // Asterisks are valid where a header's bytes were.
         *value = HeaderValue::from_bytes(&bytes).unwrap_or(HeaderValue::from_static("*"));
     }
@@ -129,7 +129,7 @@ impl http_body::Body for ScrubbedBody {
                 }
                 Some(Err(frame)) => {
                     self.trailers = frame.into_trailers().ok().map(|mut trailers| {
-                        fields(&self.scrubber.hidden, &mut trailers, &self.scrubber.log);
+                        fields(&self.scrubber.redactor, &mut trailers, &self.scrubber.log);
                         trailers
                     });
                 }
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     fn scrubber(secrets: &[&str]) -> Scrubber {
-        Scrubber::new(Arc::new(Hidden::new(secrets.iter().map(|s| s.as_bytes().to_vec())).unwrap()), AccessLog::default())
+        Scrubber::new(Arc::new(Redactor::new(secrets.iter().map(|s| s.as_bytes().to_vec())).unwrap()), AccessLog::default())
     }
 
     fn scrub(secrets: &[&str], chunks: &[&str]) -> Vec<String> {
@@ -220,7 +220,8 @@ mod tests {
                 // Of a secret that is cut before it can be told, what stands before the cut has passed.
                 let mut expected = blanked.to_owned();
                 for (start, _) in text.match_indices("s3cr3t") {
-                    let cut = [at, to].into_iter().filter(|cut| (start + 1..start + Hidden::TELLING).contains(cut)).max().unwrap_or(start);
+                    let cut =
+                        [at, to].into_iter().filter(|cut| (start + 1..start + Redactor::PREFIX_BYTES).contains(cut)).max().unwrap_or(start);
                     expected.replace_range(start..cut, &text[start..cut]);
                 }
                 let passed = scrub(&["s3cr3t"], &[&text[..at], &text[at..to], &text[to..]]).concat();
@@ -246,7 +247,7 @@ mod tests {
             let passed = scrub(&[secret], &[&text[..5], &text[5..]]).concat();
             let left: String = passed.chars().filter(|c| *c != '*').collect();
             // Of base64, a digit or two on either side also hold bits of what stands beside the secret; and the cut lets a few pass.
-            assert!(left.len() < 6 + Hidden::TELLING && passed.len() == text.len(), "{text} became {passed}");
+            assert!(left.len() < 6 + Redactor::PREFIX_BYTES && passed.len() == text.len(), "{text} became {passed}");
         }
     }
 

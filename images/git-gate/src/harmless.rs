@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bottle_contract::untrusted::is_hostile;
-use bottle_wire::secret::Hidden;
+use bottle_wire::secret::Redactor;
 
 /// Characters of a line that are shown.
 const SHOWN: usize = 512;
@@ -14,14 +14,14 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Turns a stream of words into lines that a terminal does nothing with. A line that a carriage return would have
 /// overwritten is shown once a second; all others are shown.
 pub struct Harmless {
-    hidden: Arc<Hidden>,
+    hidden: Arc<Redactor>,
     line: Vec<u8>,
     last: Option<Duration>,
 }
 
 impl Harmless {
     /// For an upstream that got these credentials.
-    pub fn new(hidden: Arc<Hidden>) -> Self {
+    pub fn new(hidden: Arc<Redactor>) -> Self {
         Self { hidden, line: Vec::new(), last: None }
     }
 
@@ -63,7 +63,7 @@ impl Harmless {
 }
 
 /// One line of hostile text, with each secret in it blotted out.
-pub fn one_line(text: &[u8], hidden: &Hidden) -> String {
+pub fn one_line(text: &[u8], hidden: &Redactor) -> String {
     let mut text = text.to_vec();
     hidden.blank(&mut text);
     let mut out = String::new();
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_credential_is_blotted_out_however_it_arrives() {
-        let mut harmless = Harmless::new(Arc::new(Hidden::new([b"s3cr3t-token".to_vec(), b"*".to_vec()]).unwrap()));
+        let mut harmless = Harmless::new(Arc::new(Redactor::new([b"s3cr3t-token".to_vec(), b"*".to_vec()]).unwrap()));
         let mut said = harmless.push(b"you are s3cr3t", Duration::ZERO);
         said += &harmless.push(b"-token, twice s3cr3t-token\n", Duration::ZERO);
         assert_eq!(said, "you are ************, twice ************\n");

@@ -1,6 +1,6 @@
 //! What became of a push: upstream's report read, the gate's own written (gitprotocol-pack(5), "Report Status"). Pure.
 
-use bottle_wire::secret::Hidden;
+use bottle_wire::secret::Redactor;
 use bytes::Bytes;
 
 use crate::commands::{Command, Wanted};
@@ -81,7 +81,7 @@ impl Reading {
     }
 
     /// The next line.
-    pub fn line(&mut self, line: &Bytes, commands: &[Command], hidden: &Hidden) {
+    pub fn line(&mut self, line: &Bytes, commands: &[Command], hidden: &Redactor) {
         let line = trimmed(line);
         let said = |why: &[u8]| Err(one_line(why, hidden));
         if let Some(state) = line.strip_prefix(b"unpack ") {
@@ -125,7 +125,7 @@ mod tests {
 
     fn read(lines: &[&str]) -> Report {
         let mut reading = Reading::new(&commands());
-        lines.iter().for_each(|line| reading.line(&Bytes::copy_from_slice(line.as_bytes()), &commands(), &Hidden::default()));
+        lines.iter().for_each(|line| reading.line(&Bytes::copy_from_slice(line.as_bytes()), &commands(), &Redactor::default()));
         reading.finish()
     }
 

@@ -9,7 +9,7 @@ use bottle_contract::pipelock::{FILE, PipelockConfig};
 use bottle_policy::table::Table;
 
 /// More than any list of hosts needs, and little enough to read a hostile file without harm.
-const MOST: u64 = 16 << 20;
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
 /// Reads and understands `pipelock.yaml` in `directory`.
 pub fn read(directory: &Path) -> Result<Table, String> {
@@ -21,8 +21,8 @@ pub fn read(directory: &Path) -> Result<Table, String> {
 fn bounded(path: &Path) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     let file = File::open(path).map_err(|e| e.to_string())?;
-    file.take(MOST + 1).read_to_end(&mut text).map_err(|e| e.to_string())?;
-    if text.len() as u64 > MOST { Err("larger than 16 MiB".to_owned()) } else { Ok(text) }
+    file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut text).map_err(|e| e.to_string())?;
+    if text.len() as u64 > MAX_CONFIG_BYTES { Err("larger than 16 MiB".to_owned()) } else { Ok(text) }
 }
 
 /// The table that `text` describes. An unknown, duplicate or missing key is an error.

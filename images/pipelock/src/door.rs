@@ -25,7 +25,7 @@ use crate::dlp::frames::Frames;
 use crate::dlp::inspect::Inspector;
 use crate::dlp::response::{self, Watched};
 use crate::dlp::trail::{self, Trails};
-use crate::dlp::upload::{Budget, Early, Upload};
+use crate::dlp::upload::{Budget, Upload, WithVerdict};
 use crate::dlp::websocket::Scanned;
 use crate::origin::Origins;
 use crate::origin::connector::plain;
@@ -115,7 +115,7 @@ impl Door {
         let memory_timeout = Duration::from_millis(table.limits.head_ms);
         let upload = Upload::start(body, inspector, &self.shared.budget, memory_timeout).await?;
         let values = Scanner::said(kind.as_deref(), upload.small());
-        self.shared.trails.follow(&table.scanner, &trail::pieces(&parts.uri, &headers, injected.as_ref(), &values))?;
+        self.shared.trails.follow(&table.scanner, &trail::fragments(&parts.uri, &headers, injected.as_ref(), &values))?;
         let verdict = upload.verdict();
         if table.reads_answers {
             response::ask_for_readable(&mut headers);
@@ -148,7 +148,7 @@ impl Door {
         let along = table.reads_answers.then(|| response::reader(response.headers())).flatten();
         let response = response.map(|answer| match verdict {
             None => answer,
-            Some(verdict) => Early { answer, verdict }.boxed(),
+            Some(verdict) => WithVerdict { answer, verdict }.boxed(),
         });
         let response = match along {
             None => response,

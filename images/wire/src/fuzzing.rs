@@ -9,13 +9,13 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::framing::{FramingGuard, HeadLimits};
 
-/// Bytes that arrive in pieces of one size.
-struct Pieces<'b> {
+/// Bytes that arrive in chunks of one size.
+struct Chunks<'b> {
     left: &'b [u8],
     size: usize,
 }
 
-impl AsyncRead for Pieces<'_> {
+impl AsyncRead for Chunks<'_> {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let taken = self.left.len().min(self.size).min(buf.remaining());
         buf.put_slice(&self.left[..taken]);
@@ -24,9 +24,9 @@ impl AsyncRead for Pieces<'_> {
     }
 }
 
-/// What the recogniser lets pass of a connection that arrives in pieces of `size`, and whether it ended with an error.
+/// What the recogniser lets pass of a connection that arrives in chunks of `size`, and whether it ended with an error.
 pub fn passed(bytes: &[u8], size: usize) -> (Vec<u8>, bool) {
-    let mut guard = FramingGuard::new(Pieces { left: bytes, size: size.max(1) }, HeadLimits { bytes: 4096, fields: 32 });
+    let mut guard = FramingGuard::new(Chunks { left: bytes, size: size.max(1) }, HeadLimits { bytes: 4096, fields: 32 });
     let mut cx = Context::from_waker(Waker::noop());
     let mut out = Vec::new();
     loop {
@@ -47,9 +47,9 @@ pub fn hello(bytes: &[u8], size: usize) -> Option<String> {
     let mut acceptor = tokio_rustls::rustls::server::Acceptor::default();
     while !left.is_empty() {
         let taken = left.len().min(size.max(1));
-        let mut piece = &left[..taken];
-        acceptor.read_tls(&mut piece).ok()?;
-        left = &left[taken - piece.len()..];
+        let mut chunk = &left[..taken];
+        acceptor.read_tls(&mut chunk).ok()?;
+        left = &left[taken - chunk.len()..];
         match acceptor.accept() {
             Ok(Some(accepted)) => {
                 let name = accepted.client_hello().server_name().map(str::to_owned);

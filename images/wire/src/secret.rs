@@ -11,9 +11,9 @@ use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 /// A longer secret is a mistake.
-const MOST: u64 = 64 * 1024;
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
 /// A shorter part of a secret is not blanked by itself: it would occur by chance.
-const LEAST_PART: usize = 8;
+const MIN_PART_BYTES: usize = 8;
 
 /// A credential ready to be put into requests. It has no `Debug`, on purpose.
 pub struct Credential {
@@ -22,41 +22,41 @@ pub struct Credential {
     /// The header's value, marked sensitive.
     pub value: HeaderValue,
     /// What must not reach the agent.
-    pub hidden: Arc<Hidden>,
+    pub redactor: Arc<Redactor>,
 }
 
 /// The byte strings that are blanked in what an upstream says. It has no `Debug`, on purpose.
-pub struct Hidden {
+pub struct Redactor {
     strings: Vec<Zeroizing<Vec<u8>>>,
     /// Finds them, of two that begin at one place the longer. None if there is nothing to find.
     finder: Option<AhoCorasick>,
-    /// Their beginnings, sorted, and whose each is.
-    beginnings: Vec<([u8; Hidden::TELLING], usize)>,
+    /// Their prefixes, sorted, and whose each is.
+    prefixes: Vec<([u8; Redactor::PREFIX_BYTES], usize)>,
     /// A bit for the hash of so many bytes wherever they stand in one of them. A text that ends with none of these ends with no
     /// beginning of one, however long.
-    within: Box<[u64; 512]>,
+    inner: Box<[u64; 512]>,
     /// The length of the longest.
     longest: usize,
 }
 
-impl Default for Hidden {
+impl Default for Redactor {
     /// Nothing to hide.
     fn default() -> Self {
-        Self { strings: Vec::new(), finder: None, beginnings: Vec::new(), within: Box::new([0; 512]), longest: 0 }
+        Self { strings: Vec::new(), finder: None, prefixes: Vec::new(), inner: Box::new([0; 512]), longest: 0 }
     }
 }
 
-impl Hidden {
+impl Redactor {
     /// So many bytes tell the beginning of a secret from other text. Fewer would occur by chance at the end of every other message.
-    pub const TELLING: usize = 4;
+    pub const PREFIX_BYTES: usize = 4;
 
     /// For what is worth blanking: each string in every form in which an upstream may say it back.
     pub fn new(strings: impl IntoIterator<Item = Vec<u8>>) -> Result<Self, String> {
         let mut all: Vec<Zeroizing<Vec<u8>>> = Vec::new();
         for string in strings.into_iter().map(Zeroizing::new).filter(|string| !string.is_empty()) {
-            keep_out_of_swap(&string);
+            lock_in_memory(&string);
             // The forms of a short one would occur by chance.
-            let forms = if string.len() < LEAST_PART { Vec::new() } else { bottle_scan::fingerprint::forms_of(&string) };
+            let forms = if string.len() < MIN_PART_BYTES { Vec::new() } else { bottle_scan::fingerprint::forms_of(&string) };
             for form in std::iter::once(string).chain(forms.into_iter().map(Zeroizing::new)) {
                 if !all.contains(&form) {
                     all.push(form);
@@ -65,16 +65,16 @@ impl Hidden {
         }
         let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(all.iter().map(|string| string.as_slice()));
         let finder = finder.map_err(|_| "a secret cannot be looked for in answers")?;
-        let beginnings = all.iter().enumerate().filter_map(|(index, string)| Some((*string.first_chunk()?, index)));
-        let mut beginnings: Vec<_> = beginnings.collect();
-        beginnings.sort_unstable();
-        let mut within = Box::new([0; 512]);
+        let prefixes = all.iter().enumerate().filter_map(|(index, string)| Some((*string.first_chunk()?, index)));
+        let mut prefixes: Vec<_> = prefixes.collect();
+        prefixes.sort_unstable();
+        let mut inner = Box::new([0; 512]);
         for bytes in all.iter().flat_map(|string| string.array_windows()) {
             let (word, bit) = place(bytes);
-            within[word] |= 1 << bit;
+            inner[word] |= 1 << bit;
         }
         let longest = all.iter().map(|string| string.len()).max().unwrap_or_default();
-        Ok(Self { finder: (!all.is_empty()).then_some(finder), strings: all, beginnings, within, longest })
+        Ok(Self { finder: (!all.is_empty()).then_some(finder), strings: all, prefixes, inner, longest })
     }
 
     /// Each of them, in every form.
@@ -87,11 +87,11 @@ impl Hidden {
         self.longest
     }
 
-    /// How many bytes at the end may be the beginning of one of them; none, if they are fewer than [`TELLING`](Self::TELLING).
-    pub fn unfinished(&self, bytes: &[u8]) -> usize {
-        let is_within = |bytes: &[u8; Self::TELLING]| {
+    /// How many bytes at the end may be the beginning of one of them; none, if they are fewer than [`PREFIX_BYTES`](Self::PREFIX_BYTES).
+    pub fn pending_bytes(&self, bytes: &[u8]) -> usize {
+        let is_within = |bytes: &[u8; Self::PREFIX_BYTES]| {
             let (word, bit) = place(bytes);
-            self.within[word] >> bit & 1 == 1
+            self.inner[word] >> bit & 1 == 1
         };
         if !bytes.last_chunk().is_some_and(is_within) {
             return 0;
@@ -99,12 +99,12 @@ impl Hidden {
         let first = bytes.len().saturating_sub(self.longest.saturating_sub(1));
         let begins = |end: &[u8]| {
             let Some(beginning) = end.first_chunk() else { return false };
-            let from = self.beginnings.partition_point(|(other, _)| other < beginning);
-            let mut candidates = self.beginnings[from..].iter().take_while(|(other, _)| other == beginning);
+            let from = self.prefixes.partition_point(|(other, _)| other < beginning);
+            let mut candidates = self.prefixes[from..].iter().take_while(|(other, _)| other == beginning);
             candidates.any(|&(_, index)| self.strings[index].len() > end.len() && self.strings[index].starts_with(end))
         };
-        let mut beginnings = bytes[first..].array_windows().enumerate();
-        let found = beginnings.find(|(at, beginning)| is_within(beginning) && begins(&bytes[first + at..]));
+        let mut prefixes = bytes[first..].array_windows().enumerate();
+        let found = prefixes.find(|(at, beginning)| is_within(beginning) && begins(&bytes[first + at..]));
         found.map_or(0, |(at, _)| bytes.len() - first - at)
     }
 
@@ -125,7 +125,7 @@ impl Hidden {
 }
 
 /// The word and the bit of the hash of some bytes.
-fn place(bytes: &[u8; Hidden::TELLING]) -> (usize, u32) {
+fn place(bytes: &[u8; Redactor::PREFIX_BYTES]) -> (usize, u32) {
     let hash = u32::from_le_bytes(*bytes).wrapping_mul(0x9e37_79b1) >> 17;
     ((hash >> 6) as usize, hash & 63)
 }
@@ -133,7 +133,7 @@ fn place(bytes: &[u8; Hidden::TELLING]) -> (usize, u32) {
 /// Locks the pages of a secret into memory, where the limit allows it (`RLIMIT_MEMLOCK`, 8 MiB on most systems). Best
 /// effort: what is copied on its way into a request, and what the kernel writes when the machine hibernates, is not
 /// bound by it.
-fn keep_out_of_swap(secret: &[u8]) {
+fn lock_in_memory(secret: &[u8]) {
     // SAFETY: mlock(2) reads and writes no memory; the address and length are those of a live slice, and a lock that
     // outlives it only keeps a page in memory that another value may use.
     let _ = unsafe { rustix::mm::mlock(secret.as_ptr().cast_mut().cast(), secret.len()) };
@@ -148,12 +148,12 @@ pub fn read(directory: &Path, slot: &str) -> Result<Zeroizing<Vec<u8>>, String> 
     }
     let file = std::fs::File::open(directory.join(slot)).map_err(|error| fail(&format!("cannot be read: {error}")))?;
     let size = file.metadata().map_err(|error| fail(&format!("cannot be read: {error}")))?.len();
-    if size > MOST {
+    if size > MAX_SECRET_BYTES {
         return Err(fail("is too large"));
     }
     // Room for all of it at once: a buffer that grows would leave copies behind.
-    let mut secret = Zeroizing::new(Vec::with_capacity(MOST as usize + 1));
-    file.take(MOST + 1).read_to_end(&mut secret).map_err(|error| fail(&format!("cannot be read: {error}")))?;
+    let mut secret = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES as usize + 1));
+    file.take(MAX_SECRET_BYTES + 1).read_to_end(&mut secret).map_err(|error| fail(&format!("cannot be read: {error}")))?;
     while matches!(secret.last(), Some(b'\n' | b'\r')) {
         secret.pop();
     }
@@ -186,10 +186,10 @@ pub fn credential(auth: &Auth, secret: &[u8]) -> Result<Credential, String> {
     }
     let mut value = HeaderValue::from_bytes(&text).map_err(|_| format!("the secret in slot {:?} cannot be a header's value", auth.slot))?;
     value.set_sensitive(true);
-    keep_out_of_swap(value.as_bytes());
-    let password = secret.iter().position(|&b| b == b':').map(|at| &secret[at + 1..]).filter(|part| basic && part.len() >= LEAST_PART);
-    let hidden = [Some(secret.to_vec()), Some(sent.to_vec()).filter(|_| basic), password.map(<[u8]>::to_vec)];
-    Ok(Credential { header, value, hidden: Arc::new(Hidden::new(hidden.into_iter().flatten())?) })
+    lock_in_memory(value.as_bytes());
+    let password = secret.iter().position(|&b| b == b':').map(|at| &secret[at + 1..]).filter(|part| basic && part.len() >= MIN_PART_BYTES);
+    let redactor = [Some(secret.to_vec()), Some(sent.to_vec()).filter(|_| basic), password.map(<[u8]>::to_vec)];
+    Ok(Credential { header, value, redactor: Arc::new(Redactor::new(redactor.into_iter().flatten())?) })
 }
 
 /// Headers that frame or route a message.
@@ -213,11 +213,11 @@ mod tests {
     fn a_credential_is_written_as_its_scheme_wants() {
         let written = |header, scheme, secret: &str| {
             let made = credential(&auth(header, scheme), secret.as_bytes()).unwrap();
-            let hidden: Vec<_> = made.hidden.strings().map(|s| String::from_utf8(s.to_vec()).unwrap()).collect();
+            let redactor: Vec<_> = made.redactor.strings().map(|s| String::from_utf8(s.to_vec()).unwrap()).collect();
             assert!(made.value.is_sensitive());
             // Of the many forms, those that the secret has as it is sent.
             let plain: Vec<_> =
-                [secret, "dXNlcjpwYXNzd29yZA==", "password"].into_iter().filter(|s| hidden.iter().any(|h| h == s)).collect();
+                [secret, "dXNlcjpwYXNzd29yZA==", "password"].into_iter().filter(|s| redactor.iter().any(|h| h == s)).collect();
             (made.header.to_string(), made.value.to_str().unwrap().to_owned(), plain.join("|"))
         };
         assert_eq!(written("authorization", Some("Bearer"), "s3cr3t"), ("authorization".into(), "Bearer s3cr3t".into(), "s3cr3t".into()));

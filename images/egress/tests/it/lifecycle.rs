@@ -7,7 +7,7 @@ use bottle_contract::Reason;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{BINARY, Bottle, PATIENCE, TOKEN, always, answer, route, with_token};
+use crate::support::{BINARY, Bottle, DEADLINE, TOKEN, always, answer, route, with_token};
 
 fn hello() -> Bottle {
     Bottle::new(always(answer("200 OK", &[], "hello")))
@@ -73,7 +73,7 @@ fn sigterm_ends_it_cleanly_and_no_event_or_argument_holds_the_secret() {
     let end = idle.read_to_end(&mut rest).map_err(|error| error.kind());
     assert!(matches!(end, Ok(_) | Err(std::io::ErrorKind::ConnectionReset)), "{end:?}");
     assert_eq!(rest, b"");
-    let end = std::time::Instant::now() + PATIENCE;
+    let end = std::time::Instant::now() + DEADLINE;
     let status = loop {
         if let Some(status) = egress.child.try_wait().unwrap() {
             break status;
@@ -109,7 +109,7 @@ fn without_descriptors_it_turns_away_and_recovers() {
     let many: Vec<_> = (0..200).map(|_| egress.dial()).collect();
     egress.event(|event| event.reason == Some(Reason::TooMany));
     drop(many);
-    let end = std::time::Instant::now() + PATIENCE;
+    let end = std::time::Instant::now() + DEADLINE;
     while egress.curl(&["https://open.test/"]).stdout != b"hello" {
         assert!(std::time::Instant::now() < end, "{:#?}", egress.events());
     }

@@ -18,7 +18,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use serde_json::{Value, json};
 
 /// How long anything may take before a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The real credential of every route that has one.
 pub(crate) const TOKEN: &str = "r3al-t0ken-of-the-operator";
@@ -271,7 +271,7 @@ impl Egress {
 
     /// Waits for an event.
     pub(crate) fn event(&self, wanted: impl Fn(&Event) -> bool) -> Event {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + DEADLINE;
         let mut events = self.events.0.lock().unwrap();
         loop {
             if let Some(event) = events.iter().find(|event| wanted(event)) {
@@ -314,7 +314,7 @@ impl Egress {
 
     pub(crate) fn dial(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream
     }
 
@@ -327,7 +327,7 @@ impl Egress {
         let before = self.events().len();
         self.bottle.write("config/egress.json", text);
         self.signal(rustix::process::Signal::HUP);
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + DEADLINE;
         let mut events = self.events.0.lock().unwrap();
         loop {
             if let Some(event) = events[before..].iter().find(|event| event.event.starts_with("reload")) {

@@ -2,7 +2,7 @@
 
 use bottle_contract::reason::Reason;
 use bottle_wire::Refused;
-use bottle_wire::secret::Hidden;
+use bottle_wire::secret::Redactor;
 use gix_hash::ObjectId;
 
 use super::Push;
@@ -30,7 +30,7 @@ pub(super) struct Refusal {
 impl Refusal {
     /// All commands, for one reason.
     pub(super) fn of(refused: &Refused, commands: &[Command]) -> Self {
-        let said = one_line(refused.to_string().as_bytes(), &Hidden::default());
+        let said = one_line(refused.to_string().as_bytes(), &Redactor::default());
         Self {
             reason: refused.reason,
             rule: refused.rule.clone(),
@@ -112,7 +112,7 @@ fn forged(push: &Push, id: ObjectId, maker: &[u8], commands: &[Command]) -> Refu
         reason,
         rule: None,
         words: vec![
-            format!("push refused: {} says that {} made it", short(id), one_line(maker, &Hidden::default())),
+            format!("push refused: {} says that {} made it", short(id), one_line(maker, &Redactor::default())),
             format!("this bottle may push what {allowed} made; git rebase --force-rebase makes your commits again"),
         ],
         report: Report::all_refused(commands, &format!("{}: {}", reason.slug(), short(id))),

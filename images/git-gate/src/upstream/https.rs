@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
 use bottle_contract::route::Auth;
-use bottle_wire::secret::{self, Credential, Hidden};
+use bottle_wire::secret::{self, Credential, Redactor};
 use bottle_wire::{Body, Refused, body, tls};
 use http::{HeaderName, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -65,8 +65,8 @@ impl Https {
         Ok(Self { link, tls, host, port, path: path.trim_end_matches('/').to_owned(), credential })
     }
 
-    pub(super) fn hidden(&self) -> Arc<Hidden> {
-        self.credential.as_ref().map(|credential| credential.hidden.clone()).unwrap_or_default()
+    pub(super) fn hidden(&self) -> Arc<Redactor> {
+        self.credential.as_ref().map(|credential| credential.redactor.clone()).unwrap_or_default()
     }
 
     pub(super) async fn advertisement(&self, service: Service, version: u8) -> Result<Packets, Refused> {

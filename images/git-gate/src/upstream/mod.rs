@@ -11,7 +11,7 @@ use std::time::Duration;
 use bottle_contract::Untrusted;
 use bottle_contract::gate::{GateLimits, Remote};
 use bottle_contract::reason::Reason;
-use bottle_wire::secret::Hidden;
+use bottle_wire::secret::Redactor;
 use bottle_wire::{Body, Refused};
 use tokio_rustls::TlsConnector;
 
@@ -70,7 +70,7 @@ impl Upstream {
     }
 
     /// What must not reach the agent, should upstream repeat it.
-    pub fn hidden(&self) -> Arc<Hidden> {
+    pub fn hidden(&self) -> Arc<Redactor> {
         match self {
             Self::Https(https) => https.hidden(),
             Self::Ssh(_) => Arc::default(),

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
-use bottle_wire::secret::{self, Hidden};
+use bottle_wire::secret::{self, Redactor};
 use bottle_wire::{Body, BodyError, Refused};
 use bytes::Bytes;
 use http_body::Frame;
@@ -167,7 +167,7 @@ async fn converse(
             }
         }
         if let Some(status) = failed {
-            let words = one_line(&said, &Hidden::default());
+            let words = one_line(&said, &Redactor::default());
             let refused = Refused::new(Reason::UpstreamRefused, format!("upstream ended with status {status}: {words}")).place("upstream");
             let _ = output.send(Err(refused.into())).await;
         }

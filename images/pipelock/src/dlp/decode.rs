@@ -6,17 +6,17 @@ use flate2::{Decompress, FlushDecompress, Status};
 use zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer};
 
 /// The most layers that anyone can mean; `gzip, gzip` happens, by mistake.
-const LAYERS: usize = 2;
+const MAX_LAYERS: usize = 2;
 /// What a decoder writes before its output is looked at.
-const STEP: usize = 32 * 1024;
+const STEP_BYTES: usize = 32 * 1024;
 /// 8 MiB, the largest window that a receiver over HTTP must support (RFC 9659, section 3).
 const ZSTD_WINDOW_LOG: u32 = 23;
 /// 4 MiB, what brotli's own tools and libraries use unless told otherwise. The decoder touches all of it at once.
 const BROTLI_WINDOW_LOG: u8 = 22;
-/// What a body may grow by beyond [`RATIO`] times its size: small bodies compress best.
-const ALLOWANCE: u64 = 1 << 20;
+/// What a body may grow by beyond [`MAX_RATIO`] times its size: small bodies compress best.
+const FREE_BYTES: u64 = 1 << 20;
 /// Prose and JSON compress to a tenth, logs to a fiftieth; a bomb to a thousandth.
-const RATIO: u64 = 200;
+const MAX_RATIO: u64 = 200;
 
 /// The body is not what its Content-Encoding says, is a bomb, or has an encoding that is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Layer {
             }
             _ => return None,
         };
-        Some(Self { codec, done: false, output: vec![0; STEP].into_boxed_slice() })
+        Some(Self { codec, done: false, output: vec![0; STEP_BYTES].into_boxed_slice() })
     }
 
     fn step(&mut self, input: &[u8]) -> Result<Step, Undecodable> {
@@ -143,7 +143,7 @@ impl Decoder {
                 layers.insert(0, Layer::new(&name).ok_or(Undecodable("the Content-Encoding is not one that can be read"))?);
             }
         }
-        if layers.len() > LAYERS {
+        if layers.len() > MAX_LAYERS {
             return Err(Undecodable("the body is encoded too many times"));
         }
         Ok((!layers.is_empty()).then_some(Self { layers, read: 0, written: 0 }))
@@ -158,12 +158,12 @@ impl Decoder {
         self.layers.iter().map(window).sum()
     }
 
-    /// Decodes the next piece, handing each bit of output to `sink` as soon as it is there.
-    pub fn push<E: From<Undecodable>>(&mut self, piece: &[u8], sink: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        self.read += piece.len() as u64;
-        let cap = ALLOWANCE + RATIO * self.read;
+    /// Decodes the next chunk, handing each bit of output to `sink` as soon as it is there.
+    pub fn push<E: From<Undecodable>>(&mut self, chunk: &[u8], sink: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        self.read += chunk.len() as u64;
+        let cap = FREE_BYTES + MAX_RATIO * self.read;
         let written = &mut self.written;
-        feed(&mut self.layers, piece, &mut |output| {
+        feed(&mut self.layers, chunk, &mut |output| {
             *written += output.len() as u64;
             if *written > cap {
                 return Err(Undecodable("the body grows too much when it is decoded").into());
@@ -241,12 +241,12 @@ mod tests {
         out
     }
 
-    /// Decodes in pieces of `size` and says what came out, or why nothing did.
+    /// Decodes in chunks of `size` and says what came out, or why nothing did.
     fn decode(encoding: &str, body: &[u8], size: usize) -> Result<Vec<u8>, Undecodable> {
         let mut decoder = Decoder::new(std::iter::once(encoding.as_bytes()))?.expect("an encoding");
         let mut out = Vec::new();
-        for piece in body.chunks(size) {
-            decoder.push(piece, &mut |bytes| {
+        for chunk in body.chunks(size) {
+            decoder.push(chunk, &mut |bytes| {
                 out.extend_from_slice(bytes);
                 Ok::<_, Undecodable>(())
             })?;
@@ -274,7 +274,7 @@ mod tests {
         let body = noise(300_000);
         for (name, encode) in CODECS {
             for size in [1, 7, 4096, usize::MAX] {
-                assert_eq!(decode(name, &encode(&body), size).as_ref(), Ok(&body), "{name} in pieces of {size}");
+                assert_eq!(decode(name, &encode(&body), size).as_ref(), Ok(&body), "{name} in chunks of {size}");
             }
         }
         assert_eq!(decode("deflate, gzip", &gzip(&zlib(&body)), 100), Ok(body.clone()));

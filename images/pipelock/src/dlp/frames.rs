@@ -8,14 +8,14 @@ use bottle_policy::Leak;
 use bottle_scan::{Message as Scan, Scanner};
 use bottle_wire::Refused;
 
-use super::trail::{Pieces, SMALL, Trails};
+use super::trail::{Fragments, MAX_SMALL_BODY, Trails};
 
 /// Messages up to here are scanned whole before their first byte is sent; of longer ones, what the scanner has cleared.
-const WHOLE: usize = 1 << 20;
+const MAX_WHOLE_BYTES: usize = 1 << 20;
 /// What may wait to be cleared; only a message made of very many tiny frames makes this much wait.
-const WAITING: usize = 4 << 20;
+const MAX_WAITING_BYTES: usize = 4 << 20;
 /// How far apart in a message its marks are.
-const MARK: u64 = 4 << 10;
+const MARK_INTERVAL: u64 = 4 << 10;
 
 /// What the agent has sent so far, and what of it may pass.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl Frames {
 
     /// Lets out what was cleared of a long message.
     fn follow_the_scanner(&mut self, out: &mut Vec<u8>) -> Result<(), Refused> {
-        let Some(message) = self.message.as_mut().filter(|_| self.held.len() > WHOLE) else { return Ok(()) };
+        let Some(message) = self.message.as_mut().filter(|_| self.held.len() > MAX_WHOLE_BYTES) else { return Ok(()) };
         let safe = message.scan.safe_len();
         let mut cleared = self.released;
         while let Some((_, before)) = message.marks.pop_front_if(|(payload, _)| *payload <= safe) {
@@ -112,7 +112,7 @@ impl Frames {
         let free = usize::try_from(cleared - self.released).unwrap_or(usize::MAX).min(self.held.len());
         out.extend(self.held.drain(..free));
         self.released += free as u64;
-        if self.held.len() > WAITING {
+        if self.held.len() > MAX_WAITING_BYTES {
             let message = "too much of a WebSocket message would have to wait to be checked";
             return Err(Refused::new(Reason::TooLarge, message).place("websocket"));
         }
@@ -175,11 +175,11 @@ impl Frames {
             return Ok(());
         }
         let message = self.message.as_mut().ok_or_else(|| violation("it continues nothing"))?;
-        if message.marks.back().is_none_or(|(scanned, _)| message.scanned >= scanned + MARK) {
+        if message.marks.back().is_none_or(|(scanned, _)| message.scanned >= scanned + MARK_INTERVAL) {
             message.marks.push_back((message.scanned, self.released + self.held.len() as u64));
         }
         message.scanned += self.plain.len() as u64;
-        let room = (SMALL + 1).saturating_sub(message.small.len()).min(self.plain.len());
+        let room = (MAX_SMALL_BODY + 1).saturating_sub(message.small.len()).min(self.plain.len());
         message.small.extend_from_slice(&self.plain[..room]);
         message.scan.push(&self.plain).map_or(Ok(()), |found| Err(leak(found)))
     }
@@ -187,10 +187,10 @@ impl Frames {
     /// Joins a small message to those before it, as a whole and by what it says.
     fn follow(&self, place: &str, small: &[u8]) -> Result<(), Refused> {
         let said = Scanner::said(None, small);
-        let mut pieces = Pieces::default();
-        pieces.add(place, "", small);
-        pieces.add_each(&[place, ":"].concat(), said.iter().map(Vec::as_slice));
-        self.trails.follow(&self.scanner, &pieces)
+        let mut fragments = Fragments::default();
+        fragments.add(place, "", small);
+        fragments.add_each(&[place, ":"].concat(), said.iter().map(Vec::as_slice));
+        self.trails.follow(&self.scanner, &fragments)
     }
 
     /// Lets out what is held when the frame that has just ended completes something.
@@ -203,7 +203,7 @@ impl Frames {
             self.follow("websocket control", &payload)?;
         } else if is_last && let Some(message) = self.message.take() {
             message.scan.finish().map_or(Ok(()), |found| Err(leak(found)))?;
-            if message.small.len() <= SMALL {
+            if message.small.len() <= MAX_SMALL_BODY {
                 self.follow("websocket", &message.small)?;
             }
         }
@@ -240,12 +240,12 @@ mod tests {
         frame
     }
 
-    /// Sends bytes in pieces of `size`: what passed, and the verdict if there was one.
+    /// Sends bytes in chunks of `size`: what passed, and the verdict if there was one.
     fn send(bytes: &[u8], size: usize) -> (Vec<u8>, Option<Reason>) {
         let mut frames = Frames::new(scanner(), 8 << 20, Trails::default());
         let mut out = Vec::new();
-        for piece in bytes.chunks(size) {
-            if let Err(refused) = frames.push(piece, &mut out) {
+        for chunk in bytes.chunks(size) {
+            if let Err(refused) = frames.push(chunk, &mut out) {
                 return (out, Some(refused.reason));
             }
         }
@@ -259,7 +259,7 @@ mod tests {
         let big = frame(0x82, &vec![7; 3 << 20]);
         let all = [frame(0x81, b""), message, big, frame(0x88, b"\x03\xe8bye")].concat();
         for size in [61, 1000, usize::MAX] {
-            assert_eq!(send(&all, size), (all.clone(), None), "in pieces of {size}");
+            assert_eq!(send(&all, size), (all.clone(), None), "in chunks of {size}");
         }
     }
 

@@ -9,13 +9,13 @@ use bottle_wire::Refused;
 use tokio::task::JoinSet;
 
 use super::decode::{Decoder, Undecodable};
-use super::trail::SMALL;
+use super::trail::MAX_SMALL_BODY;
 
 /// From this many bytes on, what a body says is scanned by another thread than its raw bytes: to wake one takes as long as to
 /// scan some of these.
 const TWO_THREADS: u64 = 32 << 10;
 
-/// Scans a body piece by piece.
+/// Scans a body chunk by chunk.
 #[derive(Debug)]
 pub struct Inspector {
     raw: Message,
@@ -27,7 +27,7 @@ pub struct Inspector {
 
 /// Keeps the beginning, and one byte more to tell a body that is not small.
 fn keep(small: &mut Vec<u8>, bytes: &[u8]) {
-    let room = (SMALL + 1).saturating_sub(small.len()).min(bytes.len());
+    let room = (MAX_SMALL_BODY + 1).saturating_sub(small.len()).min(bytes.len());
     small.extend_from_slice(&bytes[..room]);
 }
 
@@ -36,7 +36,7 @@ struct Decoded {
     decoder: Decoder,
     stream: Message,
     written: u64,
-    /// Raw bytes so far and decoded bytes made of them, at the ends of pieces that are not yet cleared.
+    /// Raw bytes so far and decoded bytes made of them, at the ends of chunks that are not yet cleared.
     marks: VecDeque<(u64, u64)>,
     /// Raw bytes of which every decoded byte was cleared.
     cleared: u64,
@@ -88,20 +88,20 @@ impl Inspector {
         self.decoded.as_ref().map_or(raw, |decoded| raw.min(decoded.cleared))
     }
 
-    /// Takes the next piece.
-    pub fn push(&mut self, piece: &[u8]) -> Result<(), Refused> {
-        Ok(self.scan(piece)?)
+    /// Takes the next chunk.
+    pub fn push(&mut self, chunk: &[u8]) -> Result<(), Refused> {
+        Ok(self.scan(chunk)?)
     }
 
-    fn scan(&mut self, piece: &[u8]) -> Result<(), Violation> {
-        self.raw.push(piece).map_or(Ok(()), |found| Err(leak("body")(found)))?;
-        self.read += piece.len() as u64;
+    fn scan(&mut self, chunk: &[u8]) -> Result<(), Violation> {
+        self.raw.push(chunk).map_or(Ok(()), |found| Err(leak("body")(found)))?;
+        self.read += chunk.len() as u64;
         let small = &mut self.small;
         let Some(Decoded { decoder, stream, written, marks, cleared }) = &mut self.decoded else {
-            keep(small, piece);
+            keep(small, chunk);
             return Ok(());
         };
-        decoder.push(piece, &mut |output| {
+        decoder.push(chunk, &mut |output| {
             keep(small, output);
             *written += output.len() as u64;
             stream.push(output).map_or(Ok(()), |found| Err(leak("body.decoded")(found)))
@@ -143,6 +143,6 @@ impl Inspector {
             Ok(())
         };
         end()?;
-        Ok(if small.len() <= SMALL { small } else { Vec::new() })
+        Ok(if small.len() <= MAX_SMALL_BODY { small } else { Vec::new() })
     }
 }

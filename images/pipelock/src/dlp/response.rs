@@ -50,11 +50,11 @@ impl From<Undecodable> for Enough {
 
 impl Along {
     /// False when enough was read.
-    fn push(&mut self, piece: &[u8]) -> bool {
+    fn push(&mut self, chunk: &[u8]) -> bool {
         let Self { reader, decoder } = self;
         match decoder {
-            None => reader.push(piece),
-            Some(decoder) => decoder.push(piece, &mut |output| if reader.push(output) { Ok(()) } else { Err(Enough) }).is_ok(),
+            None => reader.push(chunk),
+            Some(decoder) => decoder.push(chunk, &mut |output| if reader.push(output) { Ok(()) } else { Err(Enough) }).is_ok(),
         }
     }
 }

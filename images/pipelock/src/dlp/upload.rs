@@ -18,14 +18,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::inspect::Inspector;
 
 /// Bodies up to here are scanned whole.
-const WHOLE: usize = 1 << 20;
+const MAX_WHOLE_BYTES: usize = 1 << 20;
 /// What may wait to be cleared. The scanner clears after some 150 KiB; only a body made to hide something, as by
 /// compressed frames without content, makes more wait.
-const WAITING: usize = 4 << 20;
+const MAX_WAITING_BYTES: usize = 4 << 20;
 /// What whole bodies may take together, in KiB. When it is used up, further bodies are streamed instead.
-const WHOLE_TOGETHER: usize = 8 << 10;
+const MAX_WHOLE_KIB_TOGETHER: usize = 8 << 10;
 /// What decoders' windows may take together, in units of 8 MiB.
-const WINDOWS: usize = 2;
+const MAX_WINDOWS: usize = 2;
 
 /// Bounds on memory that all requests share.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { whole: Arc::new(Semaphore::new(WHOLE_TOGETHER)), windows: Arc::new(Semaphore::new(WINDOWS)) }
+        Self { whole: Arc::new(Semaphore::new(MAX_WHOLE_KIB_TOGETHER)), windows: Arc::new(Semaphore::new(MAX_WINDOWS)) }
     }
 }
 
@@ -98,7 +98,7 @@ impl Upload {
             let memory = budget.whole.clone().try_acquire_many_owned(kib);
             upload.hold(data);
             match memory {
-                Ok(permit) if upload.held_bytes <= WHOLE => upload._memory.push(permit),
+                Ok(permit) if upload.held_bytes <= MAX_WHOLE_BYTES => upload._memory.push(permit),
                 _ => break,
             }
         }
@@ -172,7 +172,7 @@ impl http_body::Body for Upload {
                         return Poll::Ready(Some(Err(self.refuse(refused))));
                     }
                     self.hold(data);
-                    if self.held_bytes > WAITING {
+                    if self.held_bytes > MAX_WAITING_BYTES {
                         let message = "too much of the body would have to wait to be checked";
                         let refused = Refused::new(Reason::BodyNotScannable, message).place("body");
                         return Poll::Ready(Some(Err(self.refuse(refused))));
@@ -210,14 +210,14 @@ impl http_body::Body for Upload {
 }
 
 /// The answer to a request whose body is still under way: should that be refused, this is where the agent learns why.
-pub struct Early {
+pub struct WithVerdict {
     /// What the origin answers.
     pub answer: Body,
     /// What became of the request's body.
     pub verdict: Verdict,
 }
 
-impl http_body::Body for Early {
+impl http_body::Body for WithVerdict {
     type Data = Bytes;
     type Error = BodyError;
 

@@ -41,7 +41,7 @@ impl Dial for Kernel {
 }
 
 /// The least time that each of several addresses gets; then the next one is tried.
-const SHARE: Duration = Duration::from_millis(250);
+const MIN_ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// All that stands between a name and the network.
 #[derive(Clone)]
@@ -127,7 +127,7 @@ impl Dialer {
                 break;
             }
             let remaining = u32::try_from(addresses.len() - position).unwrap_or(u32::MAX);
-            let share = (left / remaining).max(SHARE).min(left);
+            let share = (left / remaining).max(MIN_ATTEMPT_TIMEOUT).min(left);
             last = match tokio::time::timeout(share, self.dial.dial(*address)).await {
                 Ok(Ok(stream)) => return Ok((stream, *address)),
                 Ok(Err(error)) if error.raw_os_error().is_some_and(is_exhaustion) => {

@@ -23,10 +23,10 @@ pub trait Resolve: Send + Sync + 'static {
 /// Read for each lookup, so that a change counts at once and a long list costs no memory.
 const HOSTS: &str = "/etc/hosts";
 /// The most that is read of it; the longest lists of blocked hosts have a third of this.
-const HOSTS_BYTES: u64 = 16 << 20;
+const MAX_HOSTS_BYTES: u64 = 16 << 20;
 /// How long one server may take for one family of addresses: a server that drops what it does not understand must not
 /// use up the time for the other family.
-const PATIENCE: Duration = Duration::from_secs(2);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What `/etc/hosts` says, else what the servers of `/etc/resolv.conf` answer. Without the latter, what the former does
 /// not name does not resolve.
@@ -57,7 +57,7 @@ impl System {
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         // Like the C library's: a name in the file is not asked for, in either family.
         options.use_hosts_file = ResolveHosts::Never;
-        options.timeout = options.timeout.min(PATIENCE);
+        options.timeout = options.timeout.min(QUERY_TIMEOUT);
         options.attempts = options.attempts.min(2);
         let built = builder.build().map_err(|e| wrong(&e))?;
         *resolver = Some(built.clone());
@@ -68,7 +68,7 @@ impl System {
 impl Resolve for System {
     fn resolve<'a>(&'a self, name: &'a str) -> Lookup<'a> {
         Box::pin(async move {
-            let local = File::open(HOSTS).map(|file| in_hosts(BufReader::new(file.take(HOSTS_BYTES)), name)).unwrap_or_default();
+            let local = File::open(HOSTS).map(|file| in_hosts(BufReader::new(file.take(MAX_HOSTS_BYTES)), name)).unwrap_or_default();
             if !local.is_empty() {
                 return Ok(local);
             }

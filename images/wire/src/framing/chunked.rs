@@ -3,9 +3,9 @@
 use std::io;
 
 /// More hexadecimal digits than this cannot be a length that anybody sends.
-const DIGITS: u8 = 15;
+const MAX_DIGITS: u8 = 15;
 /// Extensions have no use; a few bytes are let through, to be dropped by hyper.
-const EXTENSION: u16 = 256;
+const MAX_EXTENSION_BYTES: u16 = 256;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
@@ -44,7 +44,7 @@ fn bad(why: &'static str) -> io::Error {
 
 impl Chunked {
     /// Follows `bytes`: how many belong to this body, and whether it ended with them.
-    pub(super) fn follow(&mut self, bytes: &[u8], most_trailers: usize) -> io::Result<(usize, bool)> {
+    pub(super) fn follow(&mut self, bytes: &[u8], max_trailer_bytes: usize) -> io::Result<(usize, bool)> {
         let mut next = 0;
         while let Some(&byte) = bytes.get(next) {
             if self.at == At::Data {
@@ -57,7 +57,7 @@ impl Chunked {
                 continue;
             }
             next += 1;
-            if self.step(byte, most_trailers)? {
+            if self.step(byte, max_trailer_bytes)? {
                 return Ok((next, true));
             }
         }
@@ -65,9 +65,9 @@ impl Chunked {
     }
 
     /// Takes one byte outside of data; true when it is the last of the body.
-    fn step(&mut self, byte: u8, most_trailers: usize) -> io::Result<bool> {
+    fn step(&mut self, byte: u8, max_trailer_bytes: usize) -> io::Result<bool> {
         self.at = match (self.at, byte) {
-            (At::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if self.digits < DIGITS => {
+            (At::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if self.digits < MAX_DIGITS => {
                 self.size = self.size * 16 + u64::from(char::from(byte).to_digit(16).unwrap_or(0));
                 self.digits += 1;
                 At::Size
@@ -76,7 +76,7 @@ impl Chunked {
             (At::Size, b'\r') if self.digits > 0 => At::SizeEnd,
             (At::Size, _) => return Err(bad("a chunk's size is not a plain hexadecimal number")),
             (At::Extension, b'\r') => At::SizeEnd,
-            (At::Extension, b'\t' | b' '..=b'~') if self.extension < EXTENSION => {
+            (At::Extension, b'\t' | b' '..=b'~') if self.extension < MAX_EXTENSION_BYTES => {
                 self.extension += 1;
                 At::Extension
             }
@@ -91,7 +91,7 @@ impl Chunked {
             (At::LastLf, b'\n') => return Ok(true),
             (At::Trailer, b' ' | b'\t') => return Err(bad("a trailer is folded over lines")),
             (At::TrailerLine, b'\r') => At::TrailerLineEnd,
-            (At::Trailer | At::TrailerLine, b'\t' | b' '..=b'~' | 0x80..) if self.trailers < most_trailers => {
+            (At::Trailer | At::TrailerLine, b'\t' | b' '..=b'~' | 0x80..) if self.trailers < max_trailer_bytes => {
                 self.trailers += 1;
                 At::TrailerLine
             }

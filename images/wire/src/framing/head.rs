@@ -30,12 +30,12 @@ pub(super) fn end(bytes: &[u8], searched: &mut usize) -> Result<Option<usize>, V
 }
 
 /// Reads a whole head, with its last empty line.
-pub(super) fn read(head: &[u8], most_fields: usize) -> Result<Body, Violation> {
+pub(super) fn read(head: &[u8], max_fields: usize) -> Result<Body, Violation> {
     let mut lines = Lines(head);
     let (method, http_1_1) = request_line(lines.next().ok_or(Violation::RequestLine)?)?;
     let mut framing = Framing::default();
     for (count, line) in lines.enumerate() {
-        if count >= most_fields {
+        if count >= max_fields {
             return Err(Violation::TooManyFields);
         }
         let (name, value) = field(line)?;

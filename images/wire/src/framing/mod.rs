@@ -26,8 +26,8 @@ pub(crate) use violation::violation;
 
 /// How long, and how many bytes, a closed connection is still read, so that its last answer is not lost to a reset
 /// (RFC 9112, section 9.6).
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 16 << 20;
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+const MAX_LINGER_BYTES: usize = 16 << 20;
 
 /// Bounds of a head.
 #[derive(Clone, Copy, Debug)]
@@ -204,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FramingGuard<S> {
                 return Poll::Ready(Ok(()));
             }
         }
-        let (timer, left) = this.linger.get_or_insert_with(|| (Box::pin(tokio::time::sleep(LINGER)), LINGER_BYTES));
+        let (timer, left) = this.linger.get_or_insert_with(|| (Box::pin(tokio::time::sleep(LINGER_TIMEOUT)), MAX_LINGER_BYTES));
         let mut room = [0; 8192];
         while timer.as_mut().poll(cx).is_pending() {
             let mut more = ReadBuf::new(&mut room);

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use crate::framing::{FramingGuard, HeadLimits};
 use crate::http::context::{Context, Serving, Shared};
 use crate::http::exchange;
-use crate::http::h2_budget::Budgeted;
+use crate::http::h2_budget::FrameBudget;
 use crate::http::handler::Handler;
 use crate::http::intercept::{self, Serve};
 use crate::http::record::log_refusal;
@@ -192,7 +192,7 @@ where
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
         .max_local_error_reset_streams(MAX_RESET_STREAMS)
-        .serve_connection(TokioIo::new(Budgeted::new(stream)), service_fn(move |request| answer(shared.clone(), request)));
+        .serve_connection(TokioIo::new(FrameBudget::new(stream)), service_fn(move |request| answer(shared.clone(), request)));
     Box::pin(async move {
         let ends = async {
             tokio::select! { () = context.slot.idle_for(head_timeout) => {}, () = context.shared.serving.stop.cancelled() => {} }

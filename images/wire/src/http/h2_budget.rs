@@ -11,26 +11,26 @@ use tokio::time::Instant;
 use crate::delegate;
 
 /// Such frames that may come at once, and then for each second. A browser sends a few dozen in a lifetime.
-const BURST: u64 = 1000;
-const EACH_SECOND: u64 = 1000;
+const MAX_CREDIT: u64 = 1000;
+const REFILL_PER_SECOND: u64 = 1000;
 /// A peer that reads a lot may update its windows a lot: once for so many bytes sent to it, or received from it.
-const BYTES: u64 = 2048;
+const BYTES_PER_FRAME: u64 = 2048;
 
 /// RFC 9113, section 6.
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const END_STREAM: u8 = 1;
 /// Length of a frame's header, and of the connection preface before the first.
-const HEADER: usize = 9;
-const PREFACE: u64 = 24;
+const HEADER_BYTES: usize = 9;
+const PREFACE_BYTES: u64 = 24;
 
 /// Counts frames in what is read from `S`, and ends the connection when they are too many.
 #[derive(Debug)]
-pub(crate) struct Budgeted<S> {
+pub(crate) struct FrameBudget<S> {
     stream: S,
     /// Bytes to skip before the next frame's header.
     skip: u64,
-    header: [u8; HEADER],
+    header: [u8; HEADER_BYTES],
     filled: usize,
     /// In units of one frame.
     credit: u64,
@@ -39,23 +39,23 @@ pub(crate) struct Budgeted<S> {
     bytes: u64,
 }
 
-impl<S> Budgeted<S> {
+impl<S> FrameBudget<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, skip: PREFACE, header: [0; HEADER], filled: 0, credit: BURST, refilled: Instant::now(), bytes: 0 }
+        Self { stream, skip: PREFACE_BYTES, header: [0; HEADER_BYTES], filled: 0, credit: MAX_CREDIT, refilled: Instant::now(), bytes: 0 }
     }
 
     fn earn(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
-        self.credit = (self.credit + self.bytes / BYTES).min(BURST);
-        self.bytes %= BYTES;
+        self.credit = (self.credit + self.bytes / BYTES_PER_FRAME).min(MAX_CREDIT);
+        self.bytes %= BYTES_PER_FRAME;
     }
 
     fn spend(&mut self) -> io::Result<()> {
         if self.credit == 0 {
             let passed = self.refilled.elapsed();
             self.refilled = Instant::now();
-            self.credit = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).saturating_mul(EACH_SECOND) / 1000;
-            self.credit = self.credit.min(BURST);
+            self.credit = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).saturating_mul(REFILL_PER_SECOND) / 1000;
+            self.credit = self.credit.min(MAX_CREDIT);
         }
         self.credit = self.credit.checked_sub(1).ok_or_else(|| io::Error::other("protocol abuse: too many HTTP/2 control frames"))?;
         Ok(())
@@ -66,14 +66,14 @@ impl<S> Budgeted<S> {
             let skipped = bytes.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
             self.skip -= skipped as u64;
             bytes = &bytes[skipped..];
-            let taken = bytes.len().min(HEADER - self.filled);
+            let taken = bytes.len().min(HEADER_BYTES - self.filled);
             if self.skip > 0 || taken == 0 {
                 continue;
             }
             self.header[self.filled..][..taken].copy_from_slice(&bytes[..taken]);
             self.filled += taken;
             bytes = &bytes[taken..];
-            if self.filled == HEADER {
+            if self.filled == HEADER_BYTES {
                 self.filled = 0;
                 let [a, b, c, kind, flags, ..] = self.header;
                 self.skip = u64::from(u32::from_be_bytes([0, a, b, c]));
@@ -90,7 +90,7 @@ impl<S> Budgeted<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Budgeted<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for FrameBudget<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
@@ -98,7 +98,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Budgeted<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Budgeted<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for FrameBudget<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
         // Answers to the very frames that are counted earn nothing worth mentioning: 17 bytes for a ping.
@@ -125,15 +125,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn control_frames_have_a_budget_that_refills() {
-        let mut budgeted = Budgeted::new(());
+        let mut budgeted = FrameBudget::new(());
         budgeted.follow(&[0; 24]).unwrap();
-        for _ in 0..BURST {
+        for _ in 0..MAX_CREDIT {
             // However they arrive.
             frame(6, 8).chunks(5).try_for_each(|part| budgeted.follow(part)).unwrap();
         }
         assert!(budgeted.follow(&frame(4, 0)).is_err());
         tokio::time::advance(std::time::Duration::from_millis(10)).await;
-        let refilled = (0..BURST).take_while(|_| budgeted.follow(&frame(0, 0)).is_ok()).count();
+        let refilled = (0..MAX_CREDIT).take_while(|_| budgeted.follow(&frame(0, 0)).is_ok()).count();
         assert!((10..=12).contains(&refilled), "{refilled} empty data frames");
         for _ in 0..10_000 {
             budgeted.follow(&[frame(1, 40), frame(0, 4096), frame(8, 4)].concat()).unwrap();

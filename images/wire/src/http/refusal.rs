@@ -8,12 +8,12 @@ use http::{Response, header};
 use crate::http::body::{self, Body};
 
 /// The JSON of a refusal, one line.
-pub(crate) fn page(refused: &Refused, piece: &str, request_id: &str) -> Vec<u8> {
+pub(crate) fn page(refused: &Refused, component: &str, request_id: &str) -> Vec<u8> {
     let refusal = Refusal {
         reason: refused.reason,
         message: Untrusted::new(&refused.message).to_string(),
         hint: refused.reason.hint().to_owned(),
-        piece: piece.to_owned(),
+        piece: component.to_owned(),
         request_id: request_id.to_owned(),
     };
     let mut page = serde_json::to_vec(&refusal).unwrap_or_default();
@@ -22,8 +22,8 @@ pub(crate) fn page(refused: &Refused, piece: &str, request_id: &str) -> Vec<u8> 
 }
 
 /// The response to a refused request.
-pub fn refusal_response(refused: &Refused, piece: &str, request_id: &str) -> Response<Body> {
-    let mut response = Response::new(body::full(page(refused, piece, request_id)));
+pub fn refusal_response(refused: &Refused, component: &str, request_id: &str) -> Response<Body> {
+    let mut response = Response::new(body::full(page(refused, component, request_id)));
     *response.status_mut() = refused.status();
     let headers = response.headers_mut();
     headers.insert(HEADER, http::HeaderValue::from_static(refused.reason.slug()));
@@ -34,8 +34,8 @@ pub fn refusal_response(refused: &Refused, piece: &str, request_id: &str) -> Res
 }
 
 /// The same as one HTTP/1.1 message that ends its connection, for where no HTTP layer stands yet or any more.
-pub(crate) fn refusal_bytes(refused: &Refused, piece: &str, request_id: &str) -> Vec<u8> {
-    let page = page(refused, piece, request_id);
+pub(crate) fn refusal_bytes(refused: &Refused, component: &str, request_id: &str) -> Vec<u8> {
+    let page = page(refused, component, request_id);
     let status = refused.status();
     let mut bytes = format!(
         "HTTP/1.1 {} {}\r\n{HEADER}: {}\r\ncontent-type: application/json\r\ncache-control: no-store\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",

@@ -21,15 +21,15 @@ use crate::process::memory;
 use crate::process::reload::{Generation, Reloadable};
 
 /// Exit status for wrong use.
-const WRONG_USE: u8 = 2;
+const EXIT_USAGE: u8 = 2;
 /// Exit status when the sidecar could not start or go on.
-const FAILED: u8 = 125;
+const EXIT_FAILED: u8 = 125;
 /// Threads of the runtime at most. More bottles are better served by more bottles.
 const MAX_WORKERS: usize = 4;
 /// Tasks are dropped in microseconds; only a thread that is stuck in a call of the kernel takes longer.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Deep enough for TLS and HTTP/2 in a debug build; only what is touched is resident.
-const STACK: usize = 1 << 20;
+const STACK_BYTES: usize = 1 << 20;
 
 /// What a sidecar starts with.
 #[derive(Debug)]
@@ -172,7 +172,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
             builder
         }
     };
-    builder.max_blocking_threads(4).thread_stack_size(STACK).enable_all().build()
+    builder.max_blocking_threads(4).thread_stack_size(STACK_BYTES).enable_all().build()
 }
 
 /// Runs a sidecar. Call it first in `main`, before any descriptor is opened.
@@ -190,18 +190,18 @@ where
     // SAFETY: this is the start of the process, before anything has been opened, as the caller promises.
     let handoff = match unsafe { handoff::take() } {
         Ok(handoff) => handoff,
-        Err(message) => return failed(FAILED, message),
+        Err(message) => return failed(EXIT_FAILED, message),
     };
     let directories = match directories(std::env::args_os().skip(1)) {
         Ok(directories) => directories,
-        Err(message) => return failed(WRONG_USE, message),
+        Err(message) => return failed(EXIT_USAGE, message),
     };
     if let Err(message) = close_to_others() {
-        return failed(FAILED, message);
+        return failed(EXIT_FAILED, message);
     }
     let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(FAILED, format!("no runtime: {error}")),
+        Err(error) => return failed(EXIT_FAILED, format!("no runtime: {error}")),
     };
     let outcome = runtime.block_on(async {
         let on = |kind| signal(kind).map_err(|error| format!("signals cannot be awaited: {error}"));
@@ -221,7 +221,7 @@ where
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => failed(FAILED, message),
+        Err(message) => failed(EXIT_FAILED, message),
     }
 }
 

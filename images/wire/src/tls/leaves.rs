@@ -19,14 +19,14 @@ use tokio_rustls::rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use tokio_rustls::rustls::sign::{CertifiedKey, SigningKey};
 use tokio_rustls::rustls::{ServerConfig, crypto::aws_lc_rs};
 
-/// Hosts whose leaf is kept. An entry is about 3 kB, and most agents talk to a few dozen hosts.
-const KEPT: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+/// Hosts whose leaf is cached. An entry is about 3 kB, and most agents talk to a few dozen hosts.
+const MAX_LEAVES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 /// Some clients' clocks lag, and a bottle's authority is minutes old.
-const BACKDATED: Duration = Duration::days(1);
+const BACKDATING: Duration = Duration::days(1);
 /// Far longer than a bottle lives, well below the 398 days that clients accept.
-const LIFE: Duration = Duration::days(30);
+const LIFETIME: Duration = Duration::days(30);
 /// A leaf this close to its end is not handed out any more.
-const MARGIN: Duration = Duration::hours(1);
+const EXPIRY_MARGIN: Duration = Duration::hours(1);
 
 /// The bottle's certificate authority and the leaves that it has signed.
 pub struct LeafAuthority {
@@ -62,14 +62,14 @@ impl LeafAuthority {
         let leaf_key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|_| "no key for leaves can be made")?;
         let signer = aws_lc_rs::sign::any_ecdsa_type(&PrivatePkcs8KeyDer::from(leaf_key.serialize_der()).into())
             .map_err(|_| "the key for leaves cannot sign")?;
-        Ok(Self { issuer, certificate, not_before, not_after, leaf_key, signer, leaves: Mutex::new(LruCache::new(KEPT)) })
+        Ok(Self { issuer, certificate, not_before, not_after, leaf_key, signer, leaves: Mutex::new(LruCache::new(MAX_LEAVES)) })
     }
 
     /// The TLS configuration that answers as `host`.
     pub(crate) fn config(&self, host: &Host) -> Result<Arc<ServerConfig>, String> {
         let now = OffsetDateTime::now_utc();
         let lock = || self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(leaf) = lock().get(host).filter(|leaf| leaf.not_after - MARGIN > now) {
+        if let Some(leaf) = lock().get(host).filter(|leaf| leaf.not_after - EXPIRY_MARGIN > now) {
             return Ok(leaf.config.clone());
         }
         // Signed outside of the lock; two connections that ask at the same time both get a valid leaf.
@@ -78,18 +78,18 @@ impl LeafAuthority {
         Ok(leaf.config)
     }
 
-    /// How many leaves are kept.
-    pub fn kept(&self) -> usize {
+    /// How many leaves are cached.
+    pub fn cached(&self) -> usize {
         self.leaves.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     fn leaf(&self, host: &Host, now: OffsetDateTime) -> Result<Leaf, String> {
-        let not_after = (now + LIFE).min(self.not_after);
+        let not_after = (now + LIFETIME).min(self.not_after);
         if not_after <= now || self.not_before > now {
             return Err("the authority's certificate is not valid now".into());
         }
         let mut params = CertificateParams::default();
-        params.not_before = (now - BACKDATED).max(self.not_before);
+        params.not_before = (now - BACKDATING).max(self.not_before);
         params.not_after = not_after;
         params.serial_number = Some(random_serial()?);
         params.distinguished_name = common_name(host);
@@ -111,7 +111,7 @@ impl LeafAuthority {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Always(Arc::new(leaf))));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // No resumption: no ticket keys to leak or to share, and nothing kept for each connection.
+        // No resumption: no ticket keys to leak or to share, and nothing cached for each connection.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
@@ -121,7 +121,7 @@ impl LeafAuthority {
 
 impl std::fmt::Debug for LeafAuthority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LeafAuthority").field("kept", &self.kept()).finish_non_exhaustive()
+        f.debug_struct("LeafAuthority").field("cached", &self.cached()).finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Messages with more than one reading, byte by byte.
 
-use crate::support::{Lab, PATIENCE, Setup, ask, to_end};
+use crate::support::{DEADLINE, Lab, Setup, ask, to_end};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Ways to say where a body ends, by which proxies and origins have been made to disagree; none may pass.
@@ -175,7 +175,7 @@ async fn a_body_waits_for_100_continue_and_a_refused_one_is_never_asked_for() {
         |length: u64| format!("POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n");
     stream.write_all(head(5).as_bytes()).await.unwrap();
     let mut interim = [0; 25];
-    tokio::time::timeout(PATIENCE, stream.read_exact(&mut interim)).await.unwrap().unwrap();
+    tokio::time::timeout(DEADLINE, stream.read_exact(&mut interim)).await.unwrap().unwrap();
     assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
     assert_eq!(ask(&mut stream, "hello").await.status, 200);
     let mut stream = lab.dial().await;

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::{Lab, PATIENCE, Setup, ask, tls_client};
+use crate::support::{DEADLINE, Lab, Setup, ask, tls_client};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -30,7 +30,7 @@ async fn many_streams_of_one_connection_are_each_forwarded() {
         answers.push(answer);
     }
     for answer in answers {
-        let mut answer = tokio::time::timeout(PATIENCE, answer).await.unwrap().unwrap();
+        let mut answer = tokio::time::timeout(DEADLINE, answer).await.unwrap().unwrap();
         assert_eq!(answer.status(), 200);
         answer.body_mut().data().await.unwrap().unwrap();
     }
@@ -138,7 +138,7 @@ async fn listen(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Heard {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, heard).await.expect("nothing was heard")
+    tokio::time::timeout(DEADLINE, heard).await.expect("nothing was heard")
 }
 
 const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "https"), (":authority", "a.test"), (":path", "/")];
@@ -288,7 +288,7 @@ async fn a_flood_ends_its_own_connection_and_no_other() {
             _ => unreachable!(),
         };
         assert!(ended, "{name}");
-        assert!(started.elapsed() < PATIENCE / 4, "{name} took {:?}", started.elapsed());
+        assert!(started.elapsed() < DEADLINE / 4, "{name} took {:?}", started.elapsed());
         let answer = ask(&mut lab.dial().await, "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
         assert_eq!(answer.status, 200, "others are served after {name}");
     }

@@ -85,14 +85,14 @@ async fn the_leaves_that_are_kept_are_bounded() {
         let host = format!("h{i}.test");
         lab.tls(&format!("{host}:443"), Some(&host), &[]).await.unwrap();
     }
-    assert_eq!(lab.authority.kept(), 1024);
+    assert_eq!(lab.authority.cached(), 1024);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_leaf_is_made_for_what_is_not_admitted() {
     let lab = Lab::start(Setup::default());
     assert_eq!(lab.tls("denied.test:443", Some("denied.test"), &[]).await.unwrap_err(), "403");
-    assert_eq!(lab.authority.kept(), 0);
+    assert_eq!(lab.authority.cached(), 0);
 }
 
 // covers: H23

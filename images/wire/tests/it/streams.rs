@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use crate::support::{Lab, PATIENCE, Setup, ask, read_answer, script, to_end};
+use crate::support::{DEADLINE, Lab, Setup, ask, read_answer, script, to_end};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -183,7 +183,7 @@ async fn an_event_stream_is_delivered_event_by_event() {
         // The next event is sent only after the last one has arrived.
         sender.send(Ok(Frame::data(Bytes::from(format!("data: {n}\n\n"))))).await.unwrap();
         let mut event = [0; 14];
-        tokio::time::timeout(PATIENCE, stream.read_exact(&mut event)).await.expect("the event is held back").unwrap();
+        tokio::time::timeout(DEADLINE, stream.read_exact(&mut event)).await.expect("the event is held back").unwrap();
         assert_eq!(event, *format!("9\r\ndata: {n}\n\n\r\n").as_bytes());
     }
     drop(sender);

@@ -21,7 +21,7 @@ use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, Signature
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long anything may take before a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A request as it was forwarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +135,7 @@ impl Lab {
         let events = self.events.lock().unwrap();
         tokio::task::block_in_place(|| {
             loop {
-                let event = events.recv_timeout(PATIENCE).expect("no such event");
+                let event = events.recv_timeout(DEADLINE).expect("no such event");
                 if wanted(&event) {
                     return event;
                 }
@@ -239,7 +239,7 @@ impl Answer {
 
 /// Reads one answer whose length is known.
 pub(crate) async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> Answer {
-    tokio::time::timeout(PATIENCE, async {
+    tokio::time::timeout(DEADLINE, async {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let Ok(byte) = stream.read_u8().await else { break };
@@ -265,7 +265,7 @@ pub(crate) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), text
 pub(crate) async fn to_end(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut all = Vec::new();
     // A reset after the answer ends it too.
-    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut all)).await.expect("no end in time");
+    let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut all)).await.expect("no end in time");
     String::from_utf8_lossy(&all).into_owned()
 }
 

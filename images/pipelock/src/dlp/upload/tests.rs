@@ -5,24 +5,24 @@ use std::io::Write;
 use super::*;
 use crate::testing::{SECRET, scanner};
 
-/// A body that arrives in pieces.
-struct Pieces(VecDeque<Bytes>);
+/// A body that arrives in chunks.
+struct Chunks(VecDeque<Bytes>);
 
-impl http_body::Body for Pieces {
+impl http_body::Body for Chunks {
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+        Poll::Ready(self.0.pop_front().map(|chunk| Ok(Frame::data(chunk))))
     }
 }
 
-/// Sends a body in pieces of `size`: what left, whether it left whole, and the verdict if there was one.
+/// Sends a body in chunks of `size`: what left, whether it left whole, and the verdict if there was one.
 async fn send(body: &[u8], size: usize, encoding: Option<&str>, budget: &Budget) -> (Vec<u8>, Option<Refused>) {
-    let pieces = Pieces(body.chunks(size).map(Bytes::copy_from_slice).collect());
+    let chunks = Chunks(body.chunks(size).map(Bytes::copy_from_slice).collect());
     let inspector = Inspector::new(&scanner(), None, encoding.into_iter().map(str::as_bytes)).unwrap();
     let mut sent = Vec::new();
-    let mut upload = match Upload::start(pieces.boxed(), inspector, budget, Duration::from_secs(1)).await {
+    let mut upload = match Upload::start(chunks.boxed(), inspector, budget, Duration::from_secs(1)).await {
         Err(refused) => return (sent, Some(refused)),
         Ok(upload) => upload,
     };
@@ -48,7 +48,7 @@ async fn a_clean_body_leaves_as_it_came() {
         let body: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
         for size in [10_000, 400_000] {
             let (sent, verdict) = send(&body, size, None, &Budget::default()).await;
-            assert_eq!((sent == body, verdict), (true, None), "{length} bytes in pieces of {size}");
+            assert_eq!((sent == body, verdict), (true, None), "{length} bytes in chunks of {size}");
         }
     }
 }
