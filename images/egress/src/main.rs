@@ -18,6 +18,8 @@
 //!
 //! Absent on purpose: redirects are the agent's to follow, each one judged anew; no direct way to the network.
 
+#![forbid(unsafe_code)]
+
 mod credential;
 mod handler;
 mod next_hop;

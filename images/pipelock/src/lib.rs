@@ -14,6 +14,8 @@
 //! Absent on purpose: following redirects, caching answers, retrying what an origin may have seen, a warn mode, a
 //! default resolver, and any credential at rest.
 
+#![forbid(unsafe_code)]
+
 pub mod config;
 pub mod dlp;
 pub mod door;

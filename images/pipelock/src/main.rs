@@ -1,5 +1,7 @@
 //! The `pipelock` sidecar.
 
+#![forbid(unsafe_code)]
+
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;

@@ -1,17 +1,22 @@
-//! The machinery that the sidecars share: HTTP, and what surrounds it in a process that holds secrets and a table.
+//! What the sidecars share: HTTP as a server and as a client, and the process around it that holds secrets and a configuration.
 //!
 //! # The life of one request
 //!
-//! 1. [`serve`] accepts a connection. Its first bytes say whether it speaks HTTP/1 or HTTP/2 (`first`).
-//! 2. HTTP/1 bytes pass a strict recogniser of message framing before hyper sees them (`framing`): what has two
-//!    readings never becomes a request. HTTP/2 connections are bounded by the settings in `connection` and by `frames`.
-//! 3. `CONNECT` is shown to [`Handler::tunnel`] and [`Handler::admit`]. Only then is TLS accepted (`intercept`),
-//!    with a leaf certificate from the bottle's own authority ([`authority`]). What is not TLS ends there.
-//! 4. `bottle_policy` reads the target in the one way there is, or refuses; [`headers`] takes out what is not end to end.
-//! 5. [`Handler::forward`] decides and answers. Bodies stream in both directions, bounded and watched ([`body`]).
-//! 6. A refusal becomes a small JSON page ([`refusal`]); each exchange ends as one event ([`events`]).
+//! 1. [`serve`] accepts a connection. Its first bytes tell HTTP/1 from HTTP/2 (`http::sniff`).
+//! 2. HTTP/1 bytes pass a strict recogniser of message framing before hyper reads them (`framing`): what has two readings never becomes a
+//!    request. HTTP/2 connections are bounded by settings (`http::connection`) and by a budget for frames (`http::h2_budget`).
+//! 3. [`Handler::admit`] judges each `CONNECT`. Only then is TLS accepted (`http::intercept`), with a leaf certificate from the bottle's
+//!    own authority ([`tls::leaves`]). What is not TLS ends there.
+//! 4. `bottle_policy` reads the target in the one way there is, or refuses; [`headers`] removes what is not end to end.
+//! 5. [`Handler::handle`] decides and answers, mostly through a [pool](client::pool) of connections to the next hop. Bodies stream in both
+//!    directions, bounded and watched.
+//! 6. A refusal becomes a small JSON page ([`http::refusal`]); each exchange ends as one event ([`process::events`]).
 //!
-//! Absent on purpose: caching, redirects, retries (but [`again`]), TLS session resumption, server push, HTTP/3.
+//! Files import in one direction: `client` and `http` stand on `framing`, `tls` and `process`; a test refuses circles.
+//!
+//! Absent on purpose: caching, redirects, retries (but for [`client::retry`]), TLS session resumption, server push, HTTP/3.
+
+#![deny(unsafe_code)]
 
 pub mod client;
 pub mod http;

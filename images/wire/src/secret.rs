@@ -133,6 +133,7 @@ fn place(bytes: &[u8; Redactor::PREFIX_BYTES]) -> (usize, u32) {
 /// Locks the pages of a secret into memory, where the limit allows it (`RLIMIT_MEMLOCK`, 8 MiB on most systems). Best
 /// effort: what is copied on its way into a request, and what the kernel writes when the machine hibernates, is not
 /// bound by it.
+#[expect(unsafe_code, reason = "a lock on memory is asked for by address")]
 fn lock_in_memory(secret: &[u8]) {
     // SAFETY: mlock(2) reads and writes no memory; the address and length are those of a live slice, and a lock that
     // outlives it only keeps a page in memory that another value may use.

@@ -176,6 +176,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 /// Runs a sidecar. Call it first in `main`, before any descriptor is opened.
+#[expect(unsafe_code, reason = "descriptors are taken over from the environment, once")]
 pub fn run<M, R>(main: M) -> ExitCode
 where
     M: FnOnce(Sidecar, Events) -> R,
