@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::client::retry::{self, Again, lost};
+use crate::client::retry::{ReplayableRequest, connection_was_lost, note_retry};
 use crate::client::sender::{NewConnection, Sender};
 use crate::http::access_log::AccessLog;
 use crate::http::body::{self, Body, BodyError};
@@ -90,7 +90,7 @@ where
         D: AsyncFnOnce() -> Result<NewConnection<S>, Failure>,
     {
         let bodyless = request.body().is_end_stream();
-        let again = Again::of(&request);
+        let replayable = ReplayableRequest::of(&request);
         let uri = request.uri().clone();
         while let Some(mut sender) = self.take(&target) {
             if sender.ready().await.is_err() {
@@ -109,9 +109,11 @@ where
                     }
                     None => {
                         let error = error.into_error();
-                        let Some(again) = again.filter(|_| had_answered && lost(&error)) else { return Err(error.into()) };
-                        again::told(log);
-                        request = again.request(B::default());
+                        let Some(replayable) = replayable.filter(|_| had_answered && connection_was_lost(&error)) else {
+                            return Err(error.into());
+                        };
+                        note_retry(log);
+                        request = replayable.request(B::default());
                         // The other connections may be as old.
                         break;
                     }

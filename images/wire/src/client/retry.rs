@@ -1,8 +1,8 @@
-//! A request that a kept connection lost is sent once more.
+//! Retries: a request that a kept connection lost is sent once more.
 //!
-//! The other end may close an unused connection in the moment in which the next request is written on it. Nothing was
-//! answered and nobody is to blame, so an agent should not hear of it. A proxy may send again what is idempotent, and
-//! nothing else (RFC 9110, section 9.2.2; RFC 9112, section 9.3.1); a body is gone once it was sent.
+//! The other end may close an unused connection in the very moment in which the next request is written on it. There was no response and
+//! nobody is to blame, so the agent should not notice. A proxy may retry what is idempotent, and nothing else (RFC 9110, section 9.2.2; RFC
+//! 9112, section 9.3.1); a body is gone once it was sent.
 
 use std::error::Error;
 use std::io;
@@ -12,12 +12,12 @@ use http_body::Body;
 
 use crate::http::access_log::AccessLog;
 
-/// All of a request that may be sent a second time.
+/// A copy of a request that may be sent a second time.
 #[derive(Debug)]
-pub struct Again(Request<()>);
+pub struct ReplayableRequest(Request<()>);
 
-impl Again {
-    /// None of a request that must not be sent twice.
+impl ReplayableRequest {
+    /// None for a request that must not be sent twice.
     pub fn of<B: Body>(request: &Request<B>) -> Option<Self> {
         if !request.method().is_idempotent() || !request.body().is_end_stream() {
             return None;
@@ -37,13 +37,13 @@ impl Again {
     }
 }
 
-/// For the event of a request that is sent again.
-pub fn told(log: &AccessLog) {
+/// Notes a retry for the event of the request.
+pub fn note_retry(log: &AccessLog) {
     log.update(|entry| entry.message = Some("sent again: a kept connection was closed without an answer".to_owned()));
 }
 
-/// True if a connection ended before an answer did: not if there was one that could not be read.
-pub fn lost(error: &(dyn Error + 'static)) -> bool {
+/// True if the connection ended before a response: not if there was one that could not be read.
+pub fn connection_was_lost(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if error.is::<io::Error>() || error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn what_is_sent_again_is_what_was_sent() {
-        let request = Again::of(&asked(Method::HEAD)).unwrap().request(Empty::<Bytes>::new());
+        let request = ReplayableRequest::of(&asked(Method::HEAD)).unwrap().request(Empty::<Bytes>::new());
         let (parts, _) = request.into_parts();
         let said = (parts.method, parts.uri.to_string(), parts.version, parts.extensions.get::<u8>().copied());
         assert_eq!(said, (Method::HEAD, "https://a.test/x?y".to_owned(), http::Version::HTTP_11, Some(7)));
@@ -78,8 +78,8 @@ mod tests {
 
     #[test]
     fn what_would_be_done_twice_is_not_sent_again() {
-        assert!(Again::of(&asked(Method::POST)).is_none());
-        assert!(Again::of(&asked(Method::PATCH)).is_none());
-        assert!(Again::of(&Request::put("/").body(Full::new(Bytes::from("body"))).unwrap()).is_none());
+        assert!(ReplayableRequest::of(&asked(Method::POST)).is_none());
+        assert!(ReplayableRequest::of(&asked(Method::PATCH)).is_none());
+        assert!(ReplayableRequest::of(&Request::put("/").body(Full::new(Bytes::from("body"))).unwrap()).is_none());
     }
 }
