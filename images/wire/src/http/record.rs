@@ -60,7 +60,7 @@ impl Record {
         Self { events, event, log, started: Instant::now(), silent: false, _in_flight: in_flight }
     }
 
-    fn named(&mut self, method: &str, origin: String, path: String) {
+    pub(crate) fn named(&mut self, method: &str, origin: String, path: String) {
         self.event.method = Some(method.to_owned());
         self.event.origin = Some(origin);
         self.event.path = Some(path);
@@ -127,13 +127,13 @@ impl Drop for Record {
         if self.silent {
             return;
         }
-        let noted = self.log.take();
+        let entry = self.log.take();
         let event = &mut self.event;
-        event.generation = noted.generation;
-        event.rule = event.rule.take().or(noted.rule);
-        event.injected = noted.injected;
-        event.dialled = noted.dialled;
-        event.message = event.message.take().or(noted.message);
+        event.generation = entry.generation;
+        event.rule = event.rule.take().or(entry.rule);
+        event.injected = entry.injected;
+        event.dialled = entry.dialled;
+        event.message = event.message.take().or(entry.message);
         if event.event == "request" && event.status.is_none() {
             event.level = Level::Warn;
             event.message.get_or_insert_with(|| "broken off before there was an answer".to_owned());
