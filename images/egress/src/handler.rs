@@ -12,7 +12,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 
-use crate::policy::EgressPolicy;
+use crate::egress_policy::EgressPolicy;
 use crate::scrub::{self, ScrubbedBody, ScrubbedStream, Scrubber};
 use crate::{credential, pages};
 

@@ -4,11 +4,11 @@
 //!
 //! 1. The agent says `CONNECT api.github.com:443`. `bottle-wire` has parsed it strictly; [`handler::Egress`] admits it
 //!    if a route names the host and port, else the agent gets a 403 before any TLS.
-//! 2. Inside TLS, each request is judged on its own by one generation of the [`policy`]: route, method, canonical path
+//! 2. Inside TLS, each request is judged on its own by one generation of the [`egress_policy`]: route, method, canonical path
 //!    (`bottle_policy::routes`). A `git push` over HTTPS is refused with a hint to the gate.
 //! 3. If the route has a credential, what the agent sent as its own is taken out, and for `https` the real one is put
 //!    in ([`credential`]). Without one, the agent's own headers pass.
-//! 4. The request goes to the next hop: our `pipelock` over a unix socket ([`next_hop::pipelock`]), which is told the request's id
+//! 4. The request goes to the next hop: our `pipelock` over a unix socket ([`next_hop::sibling`]), which is told the request's id
 //!    and the name of the header that was put in, or an ordinary proxy ([`next_hop::proxy`]).
 //! 5. The answer streams back. If a credential was put in, it is blanked wherever the origin echoes it, in headers, body
 //!    and WebSocket ([`scrub`]), so that it never enters the bottle. For this the origin is asked for plain bodies.
@@ -21,10 +21,10 @@
 #![forbid(unsafe_code)]
 
 mod credential;
+mod egress_policy;
 mod handler;
 mod next_hop;
 mod pages;
-mod policy;
 mod scrub;
 
 use std::process::ExitCode;
@@ -35,8 +35,8 @@ use bottle_wire::reload::Reloadable;
 use bottle_wire::run::{Sidecar, run, serve_reloadable};
 use bottle_wire::{Events, LeafAuthority, Peer, Serving, serve};
 
+use egress_policy::EgressPolicy;
 use handler::Egress;
-use policy::EgressPolicy;
 
 fn main() -> ExitCode {
     run(egress)

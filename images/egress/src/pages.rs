@@ -7,7 +7,7 @@ use bottle_wire::{Body, body};
 use http::{Response, header};
 use serde_json::{Value, json};
 
-use crate::policy::EgressPolicy;
+use crate::egress_policy::EgressPolicy;
 
 /// The page at `http://egress:9099{path}`.
 pub(crate) fn page(policy: &Reloadable<EgressPolicy>, host: &str, path: &str) -> Option<Response<Body>> {

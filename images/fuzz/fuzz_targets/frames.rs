@@ -3,8 +3,8 @@
 
 use std::sync::LazyLock;
 
-use bottle_pipelock::dlp::frames::Frames;
-use bottle_pipelock::dlp::trail::Trails;
+use bottle_pipelock::dlp::websocket_frames::Frames;
+use bottle_pipelock::dlp::fragments::Trails;
 use bottle_scan::{Fingerprints, Scanner};
 use libfuzzer_sys::fuzz_target;
 

@@ -20,16 +20,16 @@ use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 
-use crate::config;
-use crate::dlp::frames::Frames;
-use crate::dlp::inspect::Inspector;
+use crate::dlp::body_scan::Inspector;
+use crate::dlp::fragments::{self, Trails};
 use crate::dlp::response::{self, Watched};
-use crate::dlp::trail::{self, Trails};
 use crate::dlp::upload::{Budget, Upload, WithVerdict};
 use crate::dlp::websocket::Scanned;
+use crate::dlp::websocket_frames::Frames;
 use crate::origin::Origins;
 use crate::origin::connector::plain;
 use crate::origin::dial::Dialer;
+use crate::read_config;
 use bottle_policy::table::Table;
 use bottle_policy::{head, push};
 
@@ -78,7 +78,7 @@ impl Door {
     /// the table that judged them.
     pub fn reload(&self, directory: &Path) {
         let read_again = |current: &InForce| {
-            let next = config::read(directory)?;
+            let next = read_config::read(directory)?;
             if next.bottle != current.table.bottle {
                 return Err("the file is of another bottle".into());
             }
@@ -115,7 +115,7 @@ impl Door {
         let memory_timeout = Duration::from_millis(table.limits.head_ms);
         let upload = Upload::start(body, inspector, &self.shared.budget, memory_timeout).await?;
         let values = Scanner::said(kind.as_deref(), upload.small());
-        self.shared.trails.follow(&table.scanner, &trail::fragments(&parts.uri, &headers, injected.as_ref(), &values))?;
+        self.shared.trails.follow(&table.scanner, &fragments::fragments(&parts.uri, &headers, injected.as_ref(), &values))?;
         let verdict = upload.verdict();
         if table.reads_answers {
             response::ask_for_readable(&mut headers);

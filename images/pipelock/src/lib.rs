@@ -16,10 +16,10 @@
 
 #![forbid(unsafe_code)]
 
-pub mod config;
 pub mod dlp;
 pub mod door;
 pub mod origin;
+pub mod read_config;
 
 #[cfg(test)]
 mod testing;

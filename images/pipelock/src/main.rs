@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use bottle_contract::event::Level;
 use bottle_contract::names;
-use bottle_pipelock::config;
 use bottle_pipelock::door::Door;
 use bottle_pipelock::origin::dial::{Dialer, Kernel};
-use bottle_pipelock::origin::resolve;
+use bottle_pipelock::origin::resolver;
+use bottle_pipelock::read_config;
 use bottle_policy::guard::interfaces;
 use bottle_wire::run::{Sidecar, run};
 use bottle_wire::{Events, LeafAuthority, Peer, Serving, serve};
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 }
 
 async fn pipelock(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
-    let table = config::read(&sidecar.config)?;
+    let table = read_config::read(&sidecar.config)?;
     let link = sidecar.listener(names::listener::LINK);
     let agent = sidecar.listener(names::listener::AGENT);
     if link.is_none() && agent.is_none() {
@@ -34,7 +34,7 @@ async fn pipelock(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
         false => None,
     };
     let own = agent.as_ref().map(own_address).transpose()?;
-    let system = Arc::new(resolve::System::default());
+    let system = Arc::new(resolver::System::default());
     let dialer = Dialer {
         resolve: system.clone(),
         dial: Arc::new(Kernel),

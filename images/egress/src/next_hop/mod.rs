@@ -1,8 +1,8 @@
 //! The next hop.
 
 mod failure;
-mod pipelock;
 mod proxy;
+mod sibling;
 
 use std::path::PathBuf;
 
@@ -11,8 +11,8 @@ use bottle_contract::pipelock::Limits;
 use bottle_wire::{AnsweredBy, Body, Refused, RequestContext};
 use http::{HeaderName, Request, Response};
 
-use pipelock::PipelockClient;
 use proxy::ParentProxy;
+use sibling::PipelockClient;
 
 /// Where allowed requests go.
 pub(crate) enum NextHop {

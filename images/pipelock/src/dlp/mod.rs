@@ -1,9 +1,9 @@
 //! Data loss prevention: nothing leaves before it was scanned, and nothing that was found leaves whole.
 
+pub mod body_scan;
 pub mod decode;
-pub mod frames;
-pub mod inspect;
+pub mod fragments;
 pub mod response;
-pub mod trail;
 pub mod upload;
 pub mod websocket;
+pub mod websocket_frames;

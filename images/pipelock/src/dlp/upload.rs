@@ -15,7 +15,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::inspect::Inspector;
+use super::body_scan::Inspector;
 
 /// Bodies up to here are scanned whole.
 const MAX_WHOLE_BYTES: usize = 1 << 20;

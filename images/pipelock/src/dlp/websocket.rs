@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bottle_wire::{Refused, delegate};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::frames::Frames;
+use super::websocket_frames::Frames;
 
 /// Told of the verdict that ended a connection, once.
 type Record = Box<dyn FnOnce(&Refused) + Send>;

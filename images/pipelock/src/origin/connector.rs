@@ -19,7 +19,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
 use super::dial::Dialer;
-use super::trust::{Trust, in_words};
+use super::roots::{Trust, in_words};
 
 /// The parent, in messages.
 const PARENT: &str = "the parent proxy";

@@ -13,7 +13,7 @@ use bottle_wire::Refused;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::resolve::Resolve;
+use super::resolver::Resolve;
 use bottle_policy::guard::interfaces::Interfaces;
 use bottle_policy::table::{Table, Way};
 

@@ -2,8 +2,8 @@
 
 pub mod connector;
 pub mod dial;
-pub mod resolve;
-pub mod trust;
+pub mod resolver;
+pub mod roots;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use http::{Request, Response};
 use crate::dlp::upload::Upload;
 use connector::{Connector, Origin};
 use dial::Dialer;
-use trust::Trust;
+use roots::Trust;
 
 /// How long an unused connection is kept. Common origins close theirs after 60 s and more.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(55);

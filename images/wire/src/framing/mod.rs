@@ -6,7 +6,7 @@
 //! [`violation::VIOLATION`], which no agent can send, and the service answers it with the refusal.
 
 mod chunked;
-mod head;
+mod request_head;
 mod violation;
 
 use std::future::Future;
@@ -20,7 +20,7 @@ use tokio::time::Sleep;
 
 use crate::delegate;
 use chunked::Chunked;
-use head::{Body, read};
+use request_head::{Body, read};
 use violation::Violation;
 pub(crate) use violation::violation;
 
@@ -102,7 +102,7 @@ impl<S> FramingGuard<S> {
                     }
                 }
                 State::Head => {
-                    let verdict = match head::end(rest, &mut self.searched) {
+                    let verdict = match request_head::end(rest, &mut self.searched) {
                         Err(violation) => Err(violation),
                         Ok(None) if rest.len() <= self.limits.bytes => return Ok((at, None)),
                         Ok(Some(end)) if end <= self.limits.bytes => read(&rest[..end], self.limits.fields).map(|body| (end, body)),

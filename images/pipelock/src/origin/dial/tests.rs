@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use bottle_contract::pipelock::{Connect, Parent, PipelockConfig};
 
 use super::*;
-use crate::origin::resolve::Lookup;
+use crate::origin::resolver::Lookup;
 use crate::testing;
 
 /// Answers each name from a list of answers, one after the other, and remembers who asked.

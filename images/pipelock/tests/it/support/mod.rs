@@ -13,7 +13,7 @@ use bottle_contract::event::Event;
 use bottle_contract::pipelock::{Connect, Limits, PipelockConfig};
 use bottle_pipelock::door::Door;
 use bottle_pipelock::origin::dial::{Dialer, Kernel};
-use bottle_pipelock::origin::resolve::{Lookup, Resolve};
+use bottle_pipelock::origin::resolver::{Lookup, Resolve};
 use bottle_policy::guard::interfaces;
 use bottle_policy::table::Table;
 use bottle_scan::Fingerprints;

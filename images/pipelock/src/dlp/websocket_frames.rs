@@ -8,7 +8,7 @@ use bottle_policy::Leak;
 use bottle_scan::{Message as Scan, Scanner};
 use bottle_wire::Refused;
 
-use super::trail::{Fragments, MAX_SMALL_BODY, Trails};
+use super::fragments::{Fragments, MAX_SMALL_BODY, Trails};
 
 /// Messages up to here are scanned whole before their first byte is sent; of longer ones, what the scanner has cleared.
 const MAX_WHOLE_BYTES: usize = 1 << 20;

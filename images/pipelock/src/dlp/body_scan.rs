@@ -9,7 +9,7 @@ use bottle_wire::Refused;
 use tokio::task::JoinSet;
 
 use super::decode::{Decoder, Undecodable};
-use super::trail::MAX_SMALL_BODY;
+use super::fragments::MAX_SMALL_BODY;
 
 /// From this many bytes on, what a body says is scanned by another thread than its raw bytes: to wake one takes as long as to
 /// scan some of these.
