@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::watch::{Token, Watch};
-use crate::terminal::{self, EXIT_REPORT_NANOS};
+use crate::terminal::{self, LAST_WORDS};
 
 /// How long a program that reads our output may take nothing of it until it is given up.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,7 +59,7 @@ impl Watch<'_> {
         self.processes.clear();
         let asked = self.outcome.was_asked();
         // A terminal that is stopped stays so until somebody types; a program may only be busy.
-        let patience = if asked || terminal::messages_are_seen() { EXIT_REPORT_NANOS } else { DRAIN_TIMEOUT };
+        let patience = if asked || terminal::messages_are_seen() { LAST_WORDS } else { DRAIN_TIMEOUT };
         let end = asked.then(|| Instant::now() + ASKED);
         let mut left = self.operator.waiting();
         let mut since = Instant::now();
@@ -76,7 +76,7 @@ impl Watch<'_> {
             }
         }
         self.operator.give_up();
-        let deadline = Instant::now() + EXIT_REPORT_NANOS;
+        let deadline = Instant::now() + LAST_WORDS;
         while self.operator.waiting() > 0 && Instant::now() < deadline && self.pump_until(deadline) {}
         self.operator.leave_raw();
     }

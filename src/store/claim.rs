@@ -158,7 +158,7 @@ impl Claim {
         let workspace = self.state.open_subdir("workspace").ok()?;
         let has_some =
             |name: &&str| workspace.open_subdir(name).and_then(|dir| crate::files::entries(&dir)).is_ok_and(|names| !names.is_empty());
-        ["upper", "copy"].iter().find(has_some).map(|name| workspace.path().join(name))
+        ["upper", "copy"].iter().find(|name| has_some(name)).map(|name| workspace.path().join(name))
     }
 
     /// What is recorded.

@@ -22,7 +22,7 @@ fn stat(pid: u32) -> Option<(u8, u64)> {
 }
 
 /// True while this process lives, and not another one with its number. One that has ended may wait for its parent for ever.
-pub fn lives(pid: u32, start: u64) -> bool {
+pub(super) fn lives(pid: u32, start: u64) -> bool {
     stat(pid).is_some_and(|(state, started)| started == start && !matches!(state, b'Z' | b'X'))
 }
 

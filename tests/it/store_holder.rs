@@ -127,7 +127,7 @@ fn a_strangers_program_that_keeps_the_lock_is_named_and_left_alone() {
 fn a_bottle_that_somebody_cleans_up_is_not_taken_for_one_that_a_copy_keeps() {
     let home = Home::new();
     let copy = orphaned(&home);
-    bottle::store::Bottles::find(&home.layout, &id("web")).unwrap().unwrap().end_remains().unwrap();
+    Bottles::find(&home.layout, &id("web")).unwrap().unwrap().end_remains().unwrap();
     assert!(has_ended(copy));
     let bottle::store::Takeover::Dead(claim) = Claim::take_over(&home.layout, &id("web")).unwrap() else { panic!() };
     assert_eq!(home.statuses(), [("web".into(), Status::Running)]);

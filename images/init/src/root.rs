@@ -14,7 +14,7 @@ use rustix::mount::{
 };
 
 use crate::shown;
-use crate::spec::{Failure, Mode as PieceMode, Mount, Source, Spec};
+use crate::spec::{Failure, Mode as ComponentMode, Mount, Source, Spec};
 use crate::sys::{self, MountAttributes};
 
 /// A directory that every Linux system has; the new root is put on it for the moment before it becomes `/`.
@@ -37,7 +37,7 @@ pub(crate) fn build(spec: &Spec, fds: &[Option<OwnedFd>]) -> Result<bool, Failur
 
     let image = spec.image.as_ref().map(|source| open_source(source, true, fds)).transpose()?;
     // A sidecar is shown only what bottle itself made, and among that are the sockets of other sidecars.
-    let is_bare = spec.mode == PieceMode::Agent && shown::cover(&spec.mounts, &mut sources)?;
+    let is_bare = spec.mode == ComponentMode::Agent && shown::cover(&spec.mounts, &mut sources)?;
     let mut root = tmpfs("size=16777216,mode=0755", MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)
         .map_err(failed("make an empty root"))?;
     attach(root.as_fd(), CWD, STAGE).map_err(failed("attach the new root"))?;

@@ -1,6 +1,6 @@
 //! The door: a request's way from a verdict to a response.
 //!
-//! Order matters: the allowlist is context before anything is looked up, and the head is scanned, the host with it,
+//! Order matters: the allowlist is asked before anything is looked up, and the head is scanned, the host with it,
 //! before a name could carry a secret to a resolver.
 
 use std::path::Path;

@@ -91,7 +91,7 @@ async fn passed(message: Vec<u8>) -> Result<(), Failed> {
     }
 }
 
-fn case<H>(name: String, run: impl FnOnce() -> F + Send + 'static) -> Trial
+fn case<F>(name: String, run: impl FnOnce() -> F + Send + 'static) -> Trial
 where
     F: Future<Output = Result<(), Failed>>,
 {

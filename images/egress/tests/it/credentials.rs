@@ -83,7 +83,7 @@ fn no_credential_goes_where_its_route_does_not_lead() {
         ),
     ] {
         let (got, refusal) = egress.refusal(arguments);
-        assert_eq!((got.as_str(), refusal.reason.slug(), refusal.piece.as_str()), (status, reason, "egress"), "{arguments:?}");
+        assert_eq!((got.as_str(), refusal.reason.slug(), refusal.component.as_str()), (status, reason, "egress"), "{arguments:?}");
     }
     assert!(!egress.curl(&["https://allowed.test:8443/v1/x"]).status.success());
     assert!(!egress.curl(&["https://evil.example/v1/x"]).status.success());

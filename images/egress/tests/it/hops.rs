@@ -62,7 +62,7 @@ fn a_get_that_a_kept_connection_lost_is_sent_again_and_a_post_is_not() {
 
 #[test]
 fn what_pipelock_refuses_is_heard_as_it_is() {
-    let page = r#"{"reason":"secret_detected","message":"m","hint":"h","piece":"pipelock","request_id":"1-1"}"#;
+    let page = r#"{"reason":"secret_detected","message":"m","hint":"h","component":"pipelock","request_id":"1-1"}"#;
     let egress =
         Bottle::new(always(answer("403 Forbidden", &[("x-bottle-reason", "secret_detected")], page))).start(&[with_token("api.test")]);
     let text = egress.fetch(&["-i", "https://api.test/"]);

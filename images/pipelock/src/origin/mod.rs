@@ -42,7 +42,7 @@ impl Origins {
     /// HTTP/1.1, which may become something else than HTTP, is asked for in the same way; one that asks over HTTP/2 gets what the
     /// origin prefers.
     ///
-    /// What a kept connection loses is retried if it may be, and the log say so, as they name the address that was dialled.
+    /// What a kept connection loses is retried if it may be, and the log says so, as it names the address that was dialled.
     pub async fn send(&self, asked: &RequestContext, request: Request<Upload>) -> Result<Response<Body>, Refused> {
         let http_2 = asked.http_2 && !asked.websocket;
         let origin = Origin { https: asked.https, host: asked.host.clone(), port: asked.port, http_2 };

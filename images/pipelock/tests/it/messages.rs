@@ -121,7 +121,7 @@ async fn what_is_not_listed_is_refused_and_nothing_is_dialled() {
         ("http://169.254.169.254/latest/", 403, "host_not_listed"),
     ] {
         let (got, refusal) = once(&pipelock, get(uri).body(empty()).unwrap()).await.refusal();
-        assert_eq!((got, refusal.reason.slug(), &refusal.piece[..]), (status, reason, "pipelock"), "{uri}");
+        assert_eq!((got, refusal.reason.slug(), &refusal.component[..]), (status, reason, "pipelock"), "{uri}");
         let event = pipelock.event().await;
         assert_eq!(told(&event), ("refused", Some(status), Some(reason), None), "{uri}");
         assert_eq!(event.request_id, Some(refusal.request_id));

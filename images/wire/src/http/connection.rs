@@ -1,7 +1,7 @@
 //! One connection: HTTP/1 or HTTP/2, directly or inside intercepted TLS.
 
 use std::convert::Infallible;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -61,8 +61,8 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     remove_where(headers, |name| HOP_BY_HOP.contains(name));
 }
 
-/// Makes a request's fields end to end. `trusted` is true for requests of our own sibling, whose log stay.
-pub fn clean_request(headers: &mut HeaderMap, trusted: bool) {
+/// Makes a request's fields end to end. What our own sibling says about a request stays.
+pub fn clean_request(headers: &mut HeaderMap, peer: &Peer) {
     remove_hop_by_hop(headers);
     remove_where(headers, |name| {
         METHOD_OVERRIDES.contains(name)

@@ -13,7 +13,7 @@ pub(crate) fn page(refused: &Refused, component: &str, request_id: &str) -> Vec<
         reason: refused.reason,
         message: Untrusted::new(&refused.message).to_string(),
         hint: refused.reason.hint().to_owned(),
-        piece: component.to_owned(),
+        component: component.to_owned(),
         request_id: request_id.to_owned(),
     };
     let mut page = serde_json::to_vec(&refusal).unwrap_or_default();

@@ -85,7 +85,7 @@ impl Drop for InFlight {
 #[derive(Default)]
 pub(crate) struct ConnectionTable(Vec<Weak<ConnectionSlot>>);
 
-impl ConnectionSlots {
+impl ConnectionTable {
     pub(crate) fn add(&mut self, slot: &Slot) {
         if self.0.len() == self.0.capacity() {
             self.0.retain(|slot| slot.strong_count() > 0);
@@ -101,7 +101,7 @@ impl ConnectionSlots {
         match oldest.filter(|(since, _)| *since <= latest) {
             None => false,
             Some((_, slot)) => {
-                // RequestContext once: the next surplus connection finds another.
+                // Evicted once: the next surplus connection finds another.
                 slot.idle_since.store(u64::MAX / 2, Ordering::Relaxed);
                 slot.evict.notify_one();
                 true

@@ -27,9 +27,9 @@ impl Events {
         Self(Arc::new(Sink::Lines(Box::new(write))))
     }
 
-    /// Into a peer, for tests.
+    /// Into a channel, for tests.
     pub fn captured() -> (Self, mpsc::Receiver<Event>) {
-        let (sender, receiver) = mpsc::peer();
+        let (sender, receiver) = mpsc::channel();
         (Self(Arc::new(Sink::Captured(Mutex::new(sender)))), receiver)
     }
 

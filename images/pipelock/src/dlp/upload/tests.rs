@@ -44,7 +44,7 @@ fn with_secret_at(length: usize, at: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_clean_body_leaves_as_it_came() {
-    for length in [0, 1, 65_536, WHOLE, WHOLE + 1, 5 << 20] {
+    for length in [0, 1, 65_536, MAX_WHOLE_BYTES, MAX_WHOLE_BYTES + 1, 5 << 20] {
         let body: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
         for size in [10_000, 400_000] {
             let (sent, verdict) = send(&body, size, None, &Budget::default()).await;
@@ -57,7 +57,7 @@ async fn a_clean_body_leaves_as_it_came() {
 #[tokio::test]
 async fn a_secret_anywhere_in_a_body_has_not_begun_to_leave() {
     const LENGTH: usize = 9 << 20;
-    for at in [1, WHOLE - 9, (8 << 20) + 1, LENGTH - SECRET.len()] {
+    for at in [1, MAX_WHOLE_BYTES - 9, (8 << 20) + 1, LENGTH - SECRET.len()] {
         let body = with_secret_at(LENGTH, at);
         let (sent, verdict) = send(&body, 100_003, None, &Budget::default()).await;
         let refused = verdict.expect("a verdict");

@@ -90,7 +90,7 @@ fn scene(answers: &[(&str, &[&[&str]])], wire: Wire, edit: impl FnOnce(&mut Pipe
         interfaces: Arc::new(Local(vec![ip("127.0.0.1"), ip("8.8.4.4")])),
         own: Arc::new(["0.0.0.0:8888".parse().unwrap()]),
     };
-    Scene { names, wire, door, table: Table::new(config).unwrap() }
+    Scene { names, wire, dialer, table: Table::new(config).unwrap() }
 }
 
 impl Scene {
