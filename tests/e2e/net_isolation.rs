@@ -80,13 +80,13 @@ fn of_ipv6_there_is_only_the_loopback_and_no_route_can_be_added() {
     }
 }
 
-// covers: N12
+// covers: N12 I23
 #[test]
 fn no_socket_goes_below_or_beside_the_network() {
     expect(
         "sockets",
         &[
-            "icmp EACCES",
+            "icmp EPERM",
             "raw EPERM",
             "raw6 EPERM",
             "packet EPERM",
@@ -96,7 +96,27 @@ fn no_socket_goes_below_or_beside_the_network() {
             "xdp EPERM",
             "alg EPERM",
             "bluetooth EPERM",
-            "sctp EPROTONOSUPPORT",
+            "sctp EPERM",
+            "sctp6 EPERM",
+            "mptcp EPERM",
+            "mptcp6 EPERM",
+            "smc EPERM",
+            "udplite EPERM",
+            "udplite6 EPERM",
+            "l2tp EPERM",
+            "dccp EPERM",
+            "old packet EPERM",
+            "tcp ok",
+            "udp6 ok",
+            "route ok",
+            "unix ok",
+            "vsock pair EPERM",
+            "tipc pair EPERM",
+            "tcp pair EPERM",
+            "rds pair EPERM",
+            "pair ok",
+            "datagram pair ok",
+            "odd pair EPERM",
         ],
     );
 }

@@ -50,10 +50,19 @@ def sockets():
     rows = [("icmp", socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP), ("raw", socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP),
             ("raw6", socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6), ("packet", 17, socket.SOCK_RAW, 0), ("vsock", 40, socket.SOCK_STREAM, 0),
             ("netfilter", 16, socket.SOCK_RAW, 12), ("audit", 16, socket.SOCK_RAW, 9), ("xdp", 44, socket.SOCK_RAW, 0), ("alg", 38, 5, 0),
-            ("bluetooth", 31, 1, 3), ("sctp", socket.AF_INET, socket.SOCK_STREAM, 132)]
+            ("bluetooth", 31, 1, 3), ("sctp", socket.AF_INET, socket.SOCK_STREAM, 132), ("sctp6", socket.AF_INET6, socket.SOCK_SEQPACKET, 132),
+            ("mptcp", socket.AF_INET, socket.SOCK_STREAM, 262), ("mptcp6", socket.AF_INET6, socket.SOCK_STREAM, 262),
+            ("smc", socket.AF_INET, socket.SOCK_STREAM, 256), ("udplite", socket.AF_INET, socket.SOCK_DGRAM, 136),
+            ("udplite6", socket.AF_INET6, socket.SOCK_DGRAM, 136), ("l2tp", socket.AF_INET, socket.SOCK_DGRAM, 115), ("dccp", socket.AF_INET, 6, 33),
+            ("old packet", socket.AF_INET, 10, 0), ("tcp", socket.AF_INET, socket.SOCK_STREAM, 6), ("udp6", socket.AF_INET6, socket.SOCK_DGRAM, 17),
+            ("route", socket.AF_NETLINK, socket.SOCK_RAW, 0), ("unix", socket.AF_UNIX, socket.SOCK_SEQPACKET, 1)]
     for what, *arguments in rows:
-        said = attempt(lambda: socket.socket(*arguments).close())
-        print(what, said)
+        print(what, attempt(lambda: socket.socket(*arguments).close()))
+    pairs = [("vsock pair", 40, 1, 0), ("tipc pair", 30, 1, 0), ("tcp pair", socket.AF_INET, 1, 0), ("rds pair", 21, 5, 0),
+             ("pair", socket.AF_UNIX, 1, 0), ("datagram pair", socket.AF_UNIX, 2, 0), ("odd pair", socket.AF_UNIX, 4, 0)]
+    both = ctypes.create_string_buffer(8)
+    for what, *arguments in pairs:
+        print(what, call(53 if os.uname().machine == "x86_64" else 199, *arguments, ctypes.addressof(both)))
 
 
 def ports():

@@ -26,6 +26,7 @@ mod privileges;
 pub mod root;
 mod seccomp;
 mod shown;
+mod socket_rules;
 mod sockets;
 pub mod spec;
 pub mod sys;

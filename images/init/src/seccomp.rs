@@ -7,7 +7,7 @@ use seccompiler::{
 };
 
 use crate::spec::{Failure, SeccompProfile, UnixSockets};
-use crate::sys;
+use crate::{socket_rules, sys};
 
 /// The highest number of a system call that this list was written with in mind (`mseal`, Linux 6.10). What is newer
 /// does not exist inside.
@@ -99,11 +99,6 @@ const SIDECAR_ONLY: &[libc::c_long] = &[
     libc::SYS_vfork,
 ];
 
-/// Types of unix sockets that send to an address without being connected to it. The kernel takes a raw one for a datagram socket.
-const UNCONNECTED: [i32; 2] = [libc::SOCK_DGRAM, libc::SOCK_RAW];
-/// The bits of a socket's type; those above are flags.
-const SOCKET_TYPE: u64 = 0xf;
-
 /// How files get their modes: the system call, and the number of the argument that holds the mode.
 const MODES: &[(libc::c_long, u8)] = &[
     #[cfg(target_arch = "x86_64")]
@@ -133,10 +128,6 @@ const CLONE_NAMESPACES: u64 = (libc::CLONE_NEWUSER
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP) as u32 as u64;
-
-/// Socket families that may be used: `AF_VSOCK` reaches the host of a virtual machine through every namespace, and
-/// the rest is attack surface.
-const FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
 /// Installs the filters. They apply to all that this process starts, for good.
 pub(crate) fn install(profile: SeccompProfile, sockets: UnixSockets) -> Result<(), Failure> {
@@ -188,32 +179,8 @@ impl Rules {
             namespaces.push(SeccompRule::new(vec![SeccompCondition::new(0, Qword, SeccompCmpOp::MaskedEq(thread), 0)?])?);
         }
         self.0.insert(libc::SYS_clone, namespaces);
-        let other_family = FAMILIES
-            .iter()
-            .map(|&family| SeccompCondition::new(0, Dword, SeccompCmpOp::Ne, u64::from(family.unsigned_abs())))
-            .collect::<Result<_, _>>()?;
-        // NETLINK_ROUTE is what tells a program its interfaces; every other netlink protocol is refused.
-        let other_netlink = vec![
-            SeccompCondition::new(0, Dword, SeccompCmpOp::Eq, u64::from(libc::AF_NETLINK.unsigned_abs()))?,
-            SeccompCondition::new(2, Dword, SeccompCmpOp::Ne, u64::from(libc::NETLINK_ROUTE.unsigned_abs()))?,
-        ];
-        let mut refused = vec![SeccompRule::new(other_family)?, SeccompRule::new(other_netlink)?];
-        let unix = || SeccompCondition::new(0, Dword, SeccompCmpOp::Eq, u64::from(libc::AF_UNIX.unsigned_abs()));
-        let mut pairs = Vec::new();
-        if sockets != UnixSockets::All {
-            for kind in UNCONNECTED {
-                let kind = SeccompCondition::new(1, Dword, SeccompCmpOp::MaskedEq(SOCKET_TYPE), u64::from(kind.unsigned_abs()))?;
-                pairs.push(SeccompRule::new(vec![unix()?, kind.clone()])?);
-                refused.push(SeccompRule::new(vec![unix()?, kind])?);
-            }
-        }
-        if sockets == UnixSockets::Pairs {
-            refused.push(SeccompRule::new(vec![unix()?])?);
-        }
-        self.0.insert(libc::SYS_socket, refused);
-        if !pairs.is_empty() {
-            self.0.insert(libc::SYS_socketpair, pairs);
-        }
+        self.0.insert(libc::SYS_socket, socket_rules::of_socket(sockets)?);
+        self.0.insert(libc::SYS_socketpair, socket_rules::of_pair(sockets)?);
         // Typing into the operator's terminal.
         let ioctl = |request: u64| SeccompCondition::new(1, Dword, SeccompCmpOp::Eq, request).and_then(|c| SeccompRule::new(vec![c]));
         self.0.insert(libc::SYS_ioctl, vec![ioctl(libc::TIOCSTI)?, ioctl(libc::TIOCLINUX)?]);
