@@ -10,6 +10,10 @@ use crate::plan::agent::AGENT;
 use crate::plan::{Network, Plan, SidecarPlan};
 use crate::values::Values;
 
+/// Bytes of a core dump: fewer than one has. With none at all the kernel still starts the host's program that takes dumps, as root; one byte
+/// is the value that keeps it from that (core(5)).
+const NO_CORE: u64 = 1;
+
 /// The agent's.
 pub(super) fn agent(plan: &Plan, values: &Values, window: (u16, u16), surroundings: Surroundings) -> Spec {
     Spec {
@@ -68,7 +72,7 @@ fn blank(component: &str, hostname: &str, mode: Mode, surroundings: Surroundings
         passed_fds: Vec::new(),
         group_fds: Vec::new(),
         exec: Exec { program_fd: None, argv: Vec::new(), env: Vec::new(), cwd: "/".into() },
-        rlimits: vec![(libc::RLIMIT_CORE, 0)],
+        rlimits: vec![(libc::RLIMIT_CORE, NO_CORE)],
         seccomp: SeccompProfile::Sidecar,
         sockets: UnixSockets::All,
         writable: Vec::new(),

@@ -237,7 +237,8 @@ fn service(plan: &Plan, component: &str, facts: &Facts, memory: u64, pids: u64) 
         "mem_limit": memory,
         "memswap_limit": memory,
         "pids_limit": pids,
-        "ulimits": {"core": 0},
+        // One byte: with none, a crash starts the host's program that takes dumps (core(5)).
+        "ulimits": {"core": 1},
         // An address could be announced to it otherwise; and engines let everybody ping.
         "sysctls": {"net.ipv4.ping_group_range": "1 0", "net.ipv6.conf.all.disable_ipv6": "1"},
         "logging": {"driver": "json-file"},

@@ -193,6 +193,19 @@ fn a_terminal_has_the_operators_size_and_one_interrupt_is_one() {
     }
 }
 
+// covers: I06
+#[test]
+fn a_crash_inside_starts_no_program_of_the_host() {
+    let said = same(|place| {
+        let script = "grep 'Max core' /proc/self/limits; grep 'Max core' /proc/1/limits; true";
+        let ended = run(place, &plain(place, ordinary()), start(script));
+        assert_eq!(ended.ending, Ending::Code(0), "{}", ended.stderr);
+        ended.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+    });
+    // One byte is what keeps the kernel from a handler behind a pipe; none is not.
+    assert!(said.iter().all(|line| line == "Max core file size 1 1 bytes") && !said.is_empty(), "{said:?}");
+}
+
 // covers: C13 R07
 #[test]
 fn an_agent_has_no_privilege_and_can_write_only_what_is_its_own() {

@@ -1,6 +1,6 @@
 //! Giving up every privilege, in the one order that works.
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{
     CapabilitiesSecureBits, CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities, set_capabilities_secure_bits,
     set_no_new_privs,
@@ -68,6 +68,8 @@ pub(crate) fn verify_none(spec: &Spec) -> Result<(), Failure> {
 fn set_limits(spec: &Spec) -> Result<(), Failure> {
     for &(number, limit) in &spec.rlimits {
         let resource = resource(number).ok_or_else(|| Failure::new("set a resource limit", format!("unknown number {number}")))?;
+        // What is lower already stays: only root could raise it.
+        let limit = getrlimit(resource).maximum.map_or(limit, |highest| highest.min(limit));
         let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
         setrlimit(resource, limit).map_err(|e| Failure::new(format!("set the limit {resource:?}"), e))?;
     }
