@@ -27,7 +27,7 @@ pub(super) fn agent(plan: &Plan, values: &Values, window: (u16, u16), surroundin
         },
         seccomp: match plan.workspace.mode {
             WorkspaceMode::Mount => SeccompProfile::AgentOnHostTree,
-            // Changes are taken over without setuid bits.
+            // Changes are taken over without these bits.
             WorkspaceMode::Overlay | WorkspaceMode::Copy | WorkspaceMode::None => SeccompProfile::Agent,
         },
         sockets: match (plan.workspace.mode, &surroundings) {

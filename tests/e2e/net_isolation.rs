@@ -5,6 +5,7 @@ use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::Path;
 
 use bottle_test_support::canary::Canary;
 use bottle_test_support::process::own_namespaces;
@@ -387,6 +388,36 @@ fn of_the_operators_variables_none_gets_in() {
              HTTPS_PROXY HTTP_PROXY LANG LOGNAME NIX_SSL_CERT_FILE NODE_EXTRA_CA_CERTS NODE_USE_ENV_PROXY NO_PROXY PATH PIP_CERT PWD \
              REQUESTS_CA_BUNDLE SHELL SSL_CERT_FILE USER all_proxy http_proxy https_proxy no_proxy "
         );
+    }
+}
+
+/// The modes of all files below a directory that have this name.
+fn modes(directory: &Path, name: &str) -> Vec<u32> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
+        let meta = entry.path().symlink_metadata().expect("it stays");
+        if entry.file_name() == name {
+            found.push(meta.mode() & 0o7777);
+        }
+        if meta.is_dir() {
+            found.extend(modes(&entry.path(), name));
+        }
+    }
+    found
+}
+
+// covers: I22 R19
+#[test]
+fn no_mode_leaves_a_setuid_file_on_the_host() {
+    let script = "touch made; for mode in 4755 6755 u+s; do chmod $mode made 2>/dev/null || echo no; done
+        cp /usr/bin/true made; install -m 4755 /usr/bin/true other 2>/dev/null || echo no
+        mkdir shared && chmod g+s shared && echo shared";
+    for (user, workspace) in users().into_iter().flat_map(|user| ["overlay", "copy"].map(|workspace| (user, workspace))) {
+        let world = World::new(user).setting(&format!("workspace: {workspace}")).ready("provider: shell");
+        assert_eq!(world.said(script), "no\nno\nno\nno\nshared\n", "as {user:?}, {workspace}");
+        let state = world.bottle.path().join("state");
+        assert_eq!(modes(&state, "made"), [0o644], "as {user:?}, {workspace}");
+        assert!(modes(&state, "other").iter().all(|mode| mode & 0o6000 == 0), "as {user:?}, {workspace}");
     }
 }
 

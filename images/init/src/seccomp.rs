@@ -145,10 +145,15 @@ pub(crate) fn install(profile: SeccompProfile, sockets: UnixSockets) -> Result<(
     }
     let mut missing = Rules::default();
     missing.always(AS_IF_MISSING);
-    if profile == SeccompProfile::AgentOnHostTree {
+    let bits: &[u32] = match profile {
+        SeccompProfile::Agent => &[libc::S_ISUID],
+        SeccompProfile::AgentOnHostTree => &[libc::S_ISUID, libc::S_ISGID],
+        SeccompProfile::Sidecar | SeccompProfile::Judge => &[],
+    };
+    if !bits.is_empty() {
         // Its mode lies in memory, where a filter cannot look; programs fall back to `openat`.
         missing.always(&[libc::SYS_openat2]);
-        refused.set_id_modes().map_err(|e| failed(&e))?;
+        refused.set_id_modes(bits).map_err(|e| failed(&e))?;
     }
     // Order matters: the filter that is installed first still lets `seccomp` itself pass.
     for (rules, errno) in [(missing, libc::ENOSYS), (refused, libc::EPERM)] {
@@ -187,9 +192,9 @@ impl Rules {
         Ok(())
     }
 
-    /// Modes with the setuid or the setgid bit.
-    fn set_id_modes(&mut self) -> Result<(), seccompiler::BackendError> {
-        let bits = [libc::S_ISUID, libc::S_ISGID].map(u64::from);
+    /// Modes with one of these bits.
+    fn set_id_modes(&mut self, bits: &[u32]) -> Result<(), seccompiler::BackendError> {
+        let bits: Vec<u64> = bits.iter().copied().map(u64::from).collect();
         let set = |argument: u8, bit: u64| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(bit), bit);
         for &(call, mode) in MODES {
             let rules = bits.iter().map(|&bit| SeccompRule::new(vec![set(mode, bit)?])).collect::<Result<_, _>>()?;
@@ -201,7 +206,7 @@ impl Rules {
         for &(call, flags, mode) in OPENING {
             let mut rules = Vec::new();
             for flag in [create, tmpfile] {
-                for bit in bits {
+                for &bit in &bits {
                     rules.push(SeccompRule::new(vec![set(flags, flag)?, set(mode, bit)?])?);
                 }
             }

@@ -90,10 +90,11 @@ pub struct Exec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SeccompProfile {
-    /// For an agent: what it takes to build and test software, no kernel administration.
+    /// For an agent: what it takes to build and test software, no kernel administration, and no setuid files: what it changes lies on the
+    /// host as its owner's, who may be root.
     Agent,
-    /// The same for an agent that writes into a tree of the host: in addition, no setuid and setgid files, which others on
-    /// the host could execute as the operator.
+    /// The same for an agent that writes into a tree of the host: in addition, nothing setgid, which others on the host could execute with
+    /// the operator's group.
     AgentOnHostTree,
     /// For a sidecar: in addition, no new processes and no tracing.
     Sidecar,
