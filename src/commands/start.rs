@@ -27,7 +27,7 @@ use crate::plan::agent::{self, Run};
 use crate::plan::build::Facts;
 use crate::plan::{Plan, plan};
 use crate::render::preflight;
-use crate::signals::Signals;
+use crate::signals::{self, Signals};
 use crate::store::{Claim, Exit, Id, Layout, Object, Phase};
 use crate::terminal::{Answer, Messages};
 use crate::timeline::{Opening, Timeline};
@@ -131,9 +131,10 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let values = values::resolve(&draft, &host, &read_secret, (facts.terminal && !args.headless).then_some(ask))?;
     let engine = (kind == Kind::Compose).then(Engine::find).transpose()?;
     let notes = made(engine.as_ref(), &draft, BackendInput::empty())?.check()?;
+    let called_off = |error| signals::asked().map_or(error, |signal| interrupted(signal, "start it again"));
     let (image, archives) = match (kind, &draft.rootfs) {
-        (Kind::Compose, _) => (None, archives(&draft, layout)?),
-        (Kind::Embedded, Rootfs::Image(archive)) => (Some(image::unpacked(archive, layout)?), BTreeMap::new()),
+        (Kind::Compose, _) => (None, archives(&draft, layout).map_err(called_off)?),
+        (Kind::Embedded, Rootfs::Image(archive)) => (Some(image::unpacked(archive, layout).map_err(called_off)?), BTreeMap::new()),
         (Kind::Embedded, Rootfs::Host) => (None, BTreeMap::new()),
     };
     confirm(args, kind, &draft, &notes, &mut signals)?;
@@ -332,7 +333,13 @@ fn tell(plan: &Plan, outcome: &Outcome, troubles: &[Error], messages: &mut Messa
 /// What the agent did to its working directory. Without changes nothing of it is kept.
 fn tell_changes(claim: &mut Claim, messages: &mut Messages) {
     let Some(place) = claim.metadata().workspace.clone() else { return };
+    // What ended the agent does not call this off, only what comes from here on.
+    signals::forget();
     let result = workspace::changes(&place).and_then(|changes| {
+        if let Some(signal) = signals::asked() {
+            let hint = format!("`bottle diff {}` shows it", claim.id());
+            return Err(Error::failed("what the agent changed was not counted", lifecycle::outcome::name(signal), hint));
+        }
         if changes.list.is_empty() && changes.skipped.is_empty() {
             backend::remove_workspace(claim)?;
             return claim.update(|m| {

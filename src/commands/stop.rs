@@ -76,6 +76,8 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
             Err(e) => return Err(cannot(e)),
         }
+        // One that is stopped, as by Ctrl-Z, must go on to end.
+        let _ = pidfd_send_signal(&pidfd, Signal::CONT);
         let left = deadline.saturating_duration_since(Instant::now());
         ended = wait(&pidfd, again.unwrap_or(left).min(left));
     }

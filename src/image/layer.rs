@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::archive::{At, sha256};
 use crate::files::{Dir, resolved};
+use crate::signals;
 
 /// A name that deletes what a lower layer has (OCI image specification, "Whiteouts").
 const WHITEOUT: &[u8] = b".wh.";
@@ -58,6 +59,9 @@ pub(super) fn check(layer: File) -> Result<(), String> {
 pub(super) fn unpack(archive: &Path, at: &At, tree: &Dir) -> Result<(), String> {
     let mut layer = tar::Archive::new(open(archive, at).map_err(|e| e.to_string())?);
     for entry in layer.entries().map_err(|e| e.to_string())? {
+        if signals::asked().is_some() {
+            return Err("it was called off".to_owned());
+        }
         let mut entry = entry.map_err(|e| e.to_string())?;
         let path = PathBuf::from(OsStr::from_bytes(&entry.path_bytes()));
         place(&mut entry, &path, tree).map_err(|e| format!("{}: {e}", bottle_contract::Untrusted::new(path.as_os_str().as_bytes())))?;

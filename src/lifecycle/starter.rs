@@ -38,7 +38,11 @@ impl Watch<'_> {
             }
             Ok(Effect::Pending(fd)) => self.waiting = Some(fd),
             Err(error) => {
-                self.fail(error);
+                // A step that a signal called off has not failed.
+                self.receive_signals();
+                if self.state == State::Starting {
+                    self.fail(error);
+                }
                 return false;
             }
         }

@@ -16,7 +16,7 @@ use super::state_machine::{Action, Event, State, Times, limit, step};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, Step};
-use crate::signals::Signals;
+use crate::signals::{self, Signals};
 use crate::store::{Claim, Phase};
 use crate::timeline::Timeline;
 
@@ -273,17 +273,26 @@ impl Watch<'_> {
         tokens.into_iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty()).map(|(token, _)| token).collect()
     }
 
-    fn receive_signals(&mut self) {
+    /// Sends the agent a signal, if it runs: before, it could neither be asked nor be stopped.
+    fn forward(&mut self, signal: i32) {
+        if self.released {
+            self.act(&Action::Forward(signal));
+        }
+    }
+
+    pub(super) fn receive_signals(&mut self) {
         for signal in self.signals.take() {
             match signal {
                 libc::SIGWINCH => self.operator.resize(),
                 libc::SIGTSTP => self.suspend(),
                 libc::SIGCONT => {}
-                libc::SIGUSR1 | libc::SIGUSR2 => self.act(&Action::Forward(signal)),
+                libc::SIGUSR1 | libc::SIGUSR2 => self.forward(signal),
                 _ => {
                     self.outcome.signal(signal);
                     self.records.note("signal", Level::Info, Some(super::outcome::name(signal)));
-                    self.dispatch(&Event::Signal(signal));
+                    // Of bottle's own alarm, time and power the agent knows nothing.
+                    let known = matches!(signal, libc::SIGINT | libc::SIGQUIT | libc::SIGHUP);
+                    self.dispatch(&Event::Signal(if known { signal } else { libc::SIGTERM }));
                 }
             }
         }
@@ -292,15 +301,16 @@ impl Watch<'_> {
     /// Stops with the agent, as a job of the operator's shell does, and goes on with it. The pause does not count.
     fn suspend(&mut self) {
         let stopped = Instant::now();
-        self.act(&Action::Forward(libc::SIGSTOP));
+        self.forward(libc::SIGSTOP);
         self.operator.leave_raw();
         let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
         self.since += stopped.elapsed();
-        if self.plan.agent.terminal && self.state == State::Running {
+        // One that goes on to end has no use for the terminal, and would be stopped again if it is another's now.
+        if self.plan.agent.terminal && self.state == State::Running && signals::asked().is_none() {
             self.operator.enter_raw();
         }
         self.operator.resize();
-        self.act(&Action::Forward(libc::SIGCONT));
+        self.forward(libc::SIGCONT);
     }
 
     fn receive(&mut self, index: usize) {

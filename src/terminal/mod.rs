@@ -11,7 +11,7 @@ use rustix::termios::{
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
-use crate::signals::Signals;
+use crate::signals::{Signals, asks_for_end};
 
 pub mod filter;
 mod messages;
@@ -99,10 +99,18 @@ pub fn answer(signals: &mut Signals) -> Answer {
     }
 }
 
-/// The first of the signals that have come that asks for the end.
+/// The first of the signals that have come that asks for the end. One that asks to stop is obeyed: the terminal's modes, which belong to
+/// a question here, are set again afterwards.
 fn asks_to_end(signals: &mut Signals) -> Option<i32> {
-    let ends = |signal: &i32| !matches!(*signal, libc::SIGWINCH | libc::SIGCONT | libc::SIGTSTP | libc::SIGUSR1 | libc::SIGUSR2);
-    signals.take().into_iter().find(ends)
+    let came = signals.take();
+    if came.contains(&libc::SIGTSTP) {
+        let modes = tcgetattr(stdin());
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
+        if let Ok(modes) = modes {
+            restore(&modes);
+        }
+    }
+    came.into_iter().chain(signals.take()).find(|signal| asks_for_end(*signal))
 }
 
 /// Drops what was typed before a question: it is no answer to it.

@@ -8,7 +8,7 @@ use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::Node;
-use super::tree::{Access, PERMISSIONS, Tree, file_type};
+use super::tree::{Access, PERMISSIONS, Tree, called_off, file_type};
 
 /// How much of two files is compared at a time.
 const CHUNK: usize = 64 * 1024;
@@ -36,6 +36,7 @@ fn same_bytes(a: File, b: File) -> std::io::Result<bool> {
     let (mut a, mut b) = (BufReader::with_capacity(CHUNK, a), BufReader::with_capacity(CHUNK, b));
     let (mut left, mut right) = (vec![0; CHUNK], vec![0; CHUNK]);
     loop {
+        called_off()?;
         let count = fill(&mut a, &mut left)?;
         if count != fill(&mut b, &mut right)? || left[..count] != right[..count] {
             return Ok(false);

@@ -9,7 +9,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::Skipped;
-use super::tree::{PERMISSIONS, Tree, file_type, words};
+use super::tree::{PERMISSIONS, Tree, called_off, file_type, words};
 use crate::error::{Error, Result};
 use crate::files::{Dir, PRIVATE, PRIVATE_DIR, beneath, chmod_by_descriptor, failed};
 
@@ -49,9 +49,11 @@ pub fn copy(source: &Dir, target: &Dir) -> Result<CopyReport> {
         };
         for (name, stat) in entries {
             let path = dir.join(name);
+            called_off().map_err(|e| refused(target, &path, "copy", e))?;
             copying.node(&path, &stat).map_err(|(call, e)| refused(target, &path, call, e))?;
         }
     }
+    called_off().map_err(|e| refused(target, Path::new(""), "copy", e))?;
     // Directories get their own modes last, and the deepest first: one that may not be written could not be filled.
     for (path, stat) in copying.dirs.iter().rev() {
         settle(to, path, stat).map_err(|(call, e)| refused(target, path, call, e))?;
@@ -144,6 +146,7 @@ pub(super) fn content(from: &File, to: &OwnedFd) -> Result<u64, Refusal> {
     }
     let mut copied = 0;
     loop {
+        called_off().map_err(|e| ("copy_file_range", e))?;
         match rustix::fs::copy_file_range(from, None, to, None, CHUNK) {
             Ok(0) if copied == 0 => return by_hand(from, to),
             Ok(0) => return Ok(copied),
@@ -160,6 +163,7 @@ fn by_hand(from: &File, to: &OwnedFd) -> Result<u64, Refusal> {
     let mut buffer = vec![0; CHUNK];
     let mut copied = 0;
     loop {
+        called_off().map_err(|e| ("read", e))?;
         let count = match rustix::io::read(from, &mut buffer) {
             Ok(0) => return Ok(copied),
             Ok(count) => count,

@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::files::{Dir, beneath, chmod_by_descriptor};
+use crate::signals;
 
 /// The result of one access; the caller knows what to say about it.
 pub(super) type Access<T> = Result<T, Errno>;
@@ -29,6 +30,11 @@ enum Owner {
 pub(super) struct Tree<'d> {
     root: &'d Dir,
     owner: Owner,
+}
+
+/// An error once somebody asks for the end: what is left of a tree is not walked, and whoever began the walk asks why it was so short.
+pub(super) fn called_off() -> Access<()> {
+    if signals::asked().is_some() { Err(Errno::CANCELED) } else { Ok(()) }
 }
 
 impl<'d> Tree<'d> {
@@ -58,6 +64,7 @@ impl<'d> Tree<'d> {
 
     /// The names in a directory and what they are, in byte order.
     pub(super) fn list(&self, path: &Path) -> Access<BTreeMap<OsString, Stat>> {
+        called_off()?;
         let fd = self.dir(path)?;
         // Readable is not enough: without the right to search, nothing in it can be looked at.
         if self.owner == Owner::Agent {

@@ -18,6 +18,7 @@ mod life_launch;
 mod life_output;
 mod life_secrets;
 mod life_sidecars;
+mod life_signals;
 mod life_support;
 mod life_terminal;
 mod life_unread;

@@ -58,7 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("doctor", &["backend", "error", "agent_program", "store", "sys"]),
     ("error", &[]),
     ("files", &["digest", "error"]),
-    ("image", &["digest", "error", "files", "manifest", "store", "yaml"]),
+    ("image", &["digest", "error", "files", "manifest", "signals", "store", "yaml"]),
     ("lifecycle", &["backend", "clock", "error", "files", "logs", "plan", "signals", "store", "terminal", "timeline"]),
     ("limits", &["error"]),
     ("logs", &["clock", "error", "files"]),
@@ -73,7 +73,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("terminal", &["error", "signals", "sys"]),
     ("timeline", &["clock", "digest", "error", "files", "logs"]),
     ("values", &["error", "manifest", "plan"]),
-    ("workspace", &["clock", "error", "files", "manifest", "store"]),
+    ("workspace", &["clock", "error", "files", "manifest", "signals", "store"]),
     ("yaml", &["suggest"]),
 ];
 

@@ -36,10 +36,14 @@ pub(crate) fn run(channel: &Channel, child: Child<'_>) -> Result<u8, Failure> {
     let Child { program, starts_when_told, confine, judged, mut words } = child;
     if starts_when_told {
         channel.send(&FromInit::Prepared).map_err(told)?;
-        match channel.receive::<ToInit>() {
-            Ok((ToInit::Start, _)) => {}
-            // The start was called off.
-            _ => return Ok(0),
+        loop {
+            match channel.receive::<ToInit>() {
+                Ok((ToInit::Start, _)) => break,
+                // Nobody is there yet who could get it.
+                Ok((ToInit::Signal(_), _)) => {}
+                // The start was called off.
+                _ => return Ok(0),
+            }
         }
     }
     let children = child_signals()?;
