@@ -303,12 +303,8 @@ fn live(
         let hint = format!("`bottle logs {} agent` shows them", plan.id);
         troubles.push(Error::failed(what, "whoever reads bottle's output stood still", hint));
     }
-    let exit = Exit {
-        code: outcome.code(),
-        signal: outcome.agent_signal(),
-        message: outcome.error().map(|e| e.what.clone()),
-        ended: clock::now(),
-    };
+    let exit =
+        Exit { code: outcome.code(), signal: outcome.agent_signal(), message: outcome.reason().map(str::to_owned), ended: clock::now() };
     // What could not be removed is left to `bottle cleanup`, which looks at what has not ended.
     let whole = claim.metadata().objects.iter().all(|object| matches!(object, Object::WorkspaceDir(_)));
     let recorded = claim.update(|m| {

@@ -23,7 +23,7 @@ pub struct Outcome {
     signal: Option<i32>,
     killed: bool,
     unread: usize,
-    time_is_up: bool,
+    time_is_up: Option<String>,
 }
 
 impl Outcome {
@@ -52,14 +52,19 @@ impl Outcome {
         self.unread
     }
 
-    /// The agent's time was up.
-    pub fn time_is_up(&mut self) {
-        self.time_is_up = true;
+    /// The agent's time was up; `limit` is how much it had.
+    pub fn time_is_up(&mut self, limit: &str) {
+        self.time_is_up = Some(format!("its time was up ({limit})"));
+    }
+
+    /// Why it ended, for lists and records, if that was not the agent's own doing.
+    pub fn reason(&self) -> Option<&str> {
+        self.failure.as_ref().map(|error| error.what.as_str()).or(self.time_is_up.as_deref())
     }
 
     /// True if a signal or the time limit asked for the end.
     pub fn was_asked(&self) -> bool {
-        self.signal.is_some() || self.time_is_up
+        self.signal.is_some() || self.time_is_up.is_some()
     }
 
     /// Bottle killed the agent.
@@ -99,6 +104,11 @@ impl Outcome {
     /// A sentence for the operator, where the code alone does not tell; `program` is the agent's.
     pub fn sentence(&self, program: &str) -> Option<Error> {
         let (what, cause, hint) = match self.agent? {
+            AgentExit::Exited(_) | AgentExit::Signaled(_) | AgentExit::Lost if self.time_is_up.is_some() => {
+                let reason = self.time_is_up.as_deref().unwrap_or_default();
+                let hint = "raise `limits.time` of its bottle; its log is kept: `bottle logs`";
+                (format!("the agent was ended: {reason}"), self.last_of_agent(), hint)
+            }
             AgentExit::NotExecuted(number) => {
                 let cause = std::io::Error::from_raw_os_error(number).to_string();
                 let missing = matches!(number, libc::ENOENT | libc::ENOTDIR);
@@ -126,6 +136,17 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// What the agent did about it.
+    fn last_of_agent(&self) -> String {
+        match self.agent {
+            Some(AgentExit::Exited(code)) => format!("asked to end, it exited with code {code}"),
+            Some(AgentExit::Signaled(signal)) if !self.killed => name(signal),
+            _ => "asked to end, it did not, and was killed".to_owned(),
+        }
+    }
+}
+
 fn from_signal(signal: i32) -> u8 {
     u8::try_from(128 + signal).unwrap_or(FAILED)
 }
@@ -138,6 +159,26 @@ pub fn name(signal: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_was_up_is_the_reason_whatever_the_agent_made_of_it() {
+        let said = |set: &dyn Fn(&mut Outcome)| {
+            let mut outcome = Outcome::default();
+            outcome.time_is_up("2h");
+            set(&mut outcome);
+            assert_eq!(outcome.reason(), Some("its time was up (2h)"));
+            let error = outcome.sentence("sh").unwrap();
+            (error.what, error.cause, error.code)
+        };
+        let what = "the agent was ended: its time was up (2h)".to_owned();
+        assert_eq!(said(&|e| e.agent(AgentExit::Signaled(libc::SIGTERM))), (what.clone(), "SIGTERM".to_owned(), 143));
+        assert_eq!(said(&|e| e.agent(AgentExit::Exited(5))), (what.clone(), "asked to end, it exited with code 5".to_owned(), 5));
+        let killed = said(&|e| {
+            e.killed();
+            e.agent(AgentExit::Lost);
+        });
+        assert_eq!(killed, (what, "asked to end, it did not, and was killed".to_owned(), 137));
+    }
 
     #[test]
     fn the_code_says_whose_doing_it_was() {

@@ -14,6 +14,7 @@ use super::processes::WatchedProcess;
 use super::records::Records;
 use super::state_machine::{Action, Event, State, Times, limit, step};
 use crate::backend::Backend;
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, Step};
 use crate::signals::{self, Signals};
@@ -216,8 +217,9 @@ impl Watch<'_> {
             };
             self.outcome.failure(error.unwrap_or_else(|| Error::failed(what, passed, "its log is kept: `bottle logs`")));
         } else if self.state == State::Running {
-            self.outcome.time_is_up();
-            self.records.note("time_limit", Level::Warn, None);
+            let limit = self.options.times.run.map(clock::span).unwrap_or_default();
+            self.outcome.time_is_up(&limit);
+            self.records.note("time_limit", Level::Warn, self.outcome.reason().map(str::to_owned));
         }
         self.dispatch(&Event::Deadline);
     }

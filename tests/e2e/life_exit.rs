@@ -201,3 +201,17 @@ fn a_request_to_end_reaches_the_agent_as_it_was_sent(#[values(User::Caller, User
         run.end().expect(21, "ready\n", "");
     });
 }
+
+// covers: W19
+#[rstest]
+fn a_time_that_was_up_is_told_in_the_message_the_list_and_the_record(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = user.bottle().bottle("short", "limits: { time: 1s }").agent("short", "bottle: short\nprovider: shell", "");
+    let ended = bottle.run(["start", "short", "--yes", "--", "sh", "-c", "exec sleep 1000"]);
+    let hint = "raise `limits.time` of its bottle; its log is kept: `bottle logs`";
+    ended.expect(143, "", &format!("error: the agent was ended: its time was up (1s)\ncause: SIGTERM\nhint:  {hint}\n"));
+    let listed = bottle.run(["list"]).stdout;
+    assert!(listed.ends_with("  143 (its time was up (1s))\n"), "{listed}");
+    let timeline = std::fs::read_to_string(bottle.path().join("state/bottle/short/timeline.jsonl")).unwrap();
+    let record = timeline.lines().find(|line| line.contains("\"time_limit\"")).unwrap();
+    assert!(record.contains("its time was up (1s)"), "{record}");
+}
