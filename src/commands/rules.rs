@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use bottle_contract::RuleFile;
 use bottle_contract::Untrusted;
-use bottle_contract::pipelock::RuleFile;
 use bottle_scan::Rules;
 
 use crate::digest::sha256_hex;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bottle_contract::pipelock::RuleFile;
+use bottle_contract::RuleFile;
 
 use super::agent::{self, Run, WORKSPACE};
 use super::program::{self, Program};

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bottle_contract::RuleFile;
 use bottle_contract::egress::{EgressConfig, Upstream};
 use bottle_contract::gate::GateConfig;
 use bottle_contract::names::{self, listener};
-use bottle_contract::pipelock::{Connect, Extension, Parent, PipelockConfig, Ports, RuleFile, Switch, TlsInterception};
+use bottle_contract::pipelock::{Connect, Extension, Parent, PipelockConfig, Ports, Switch, TlsInterception};
 use bottle_contract::route;
 
 use super::{Dialler, ListenerPlan, Network, SecretPlan, SidecarConfig, SidecarPlan, git};
@@ -160,6 +161,7 @@ fn git_gate(wish: &Wish<'_>) -> Option<SidecarPlan> {
         link: format!("{}/{}", names::LINK_DIR, names::PIPELOCK_SOCKET),
         trust: trust.keys().map(|file| format!("{}/{file}", names::CONFIG_DIR)).collect(),
         fingerprints: serde_json::Value::Null,
+        rules: wish.rules.to_vec(),
         limits: Default::default(),
     };
     Some(SidecarPlan {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
 use crate::route::Auth;
+use crate::rules::RuleFile;
 
 /// The name of the file.
 pub const FILE: &str = "git-gate.json";
@@ -26,6 +27,9 @@ pub struct GateConfig {
     /// The bottle's secrets as keyed fingerprints, by which they are recognised and from which they cannot be read.
     #[serde(default)]
     pub fingerprints: serde_json::Value,
+    /// Further rules of the operator's, beside the built-in ones.
+    #[serde(default)]
+    pub rules: Vec<RuleFile>,
     /// Limits.
     #[serde(default)]
     pub limits: GateLimits,

@@ -13,8 +13,10 @@ pub mod path;
 pub mod pipelock;
 pub mod reason;
 pub mod route;
+pub mod rules;
 pub mod untrusted;
 
 pub use host::HostPattern;
 pub use reason::Reason;
+pub use rules::RuleFile;
 pub use untrusted::Untrusted;

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::host::{Host, HostPattern};
+use crate::rules::RuleFile;
 
 /// The name of the file.
 pub const FILE: &str = "pipelock.yaml";
@@ -152,19 +153,6 @@ pub struct Extension {
     /// Limits.
     #[serde(default)]
     pub limits: Limits,
-}
-
-/// A file of rules in gitleaks' format. Its text travels in the configuration, so that what was shown and agreed to is
-/// what is enforced.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RuleFile {
-    /// Where it was read.
-    pub path: String,
-    /// SHA-256 of the text, in hexadecimal.
-    pub sha256: String,
-    /// The text, TOML.
-    pub text: String,
 }
 
 /// The ports of a host.

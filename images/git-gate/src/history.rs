@@ -8,6 +8,8 @@ use crate::pack::{Kind, Unsound};
 
 /// The longest path of a file. Linux takes 4096 bytes.
 const LONGEST_PATH: usize = 4096;
+/// Bytes of trees that are read again because another path leads to them: some hundred thousand names.
+const MAX_REPEATED: usize = 64 << 20;
 
 /// What of a pack's objects has structure.
 #[derive(Debug, Default)]
@@ -22,6 +24,10 @@ pub struct History {
     /// Whom its commits name as committers and its tags as taggers, each with the first object that does.
     makers: BTreeMap<Vec<u8>, ObjectId>,
 }
+
+/// Whether a tree is read when it is reached by this path; told with its length.
+trait Enter: FnMut(ObjectId, &[u8], usize) -> Result<bool, Unsound> {}
+impl<F: FnMut(ObjectId, &[u8], usize) -> Result<bool, Unsound>> Enter for F {}
 
 #[derive(Debug)]
 struct Commit {
@@ -112,14 +118,41 @@ impl History {
 
     /// Calls `each` with every name in every tree, each tree once, the oldest commit that has it first; then those of
     /// trees that no commit has.
-    pub fn names(&self, mut each: impl FnMut(Named<'_>) -> Result<(), Unsound>) -> Result<(), Unsound> {
+    pub fn names(&self, each: impl FnMut(Named<'_>) -> Result<(), Unsound>) -> Result<(), Unsound> {
         let mut seen = HashSet::new();
+        self.walk_all(|tree: ObjectId, _: &[u8], _: usize| Ok(seen.insert(tree)), each)
+    }
+
+    /// The same, but each tree once at each path that leads to it.
+    pub fn paths(&self, each: impl FnMut(Named<'_>) -> Result<(), Unsound>) -> Result<(), Unsound> {
+        let mut seen: HashMap<ObjectId, HashSet<Vec<u8>>> = HashMap::new();
+        let mut repeated = 0;
+        let enter = |tree: ObjectId, path: &[u8], length: usize| {
+            let paths = seen.entry(tree).or_default();
+            if paths.contains(path) {
+                return Ok(false);
+            }
+            if !paths.is_empty() {
+                repeated += length + path.len();
+                if repeated > MAX_REPEATED {
+                    return Err(Unsound::TooLarge("bytes of directories that have several paths", MAX_REPEATED as u64));
+                }
+            }
+            Ok(paths.insert(path.to_vec()))
+        };
+        self.walk_all(enter, each)
+    }
+
+    fn walk_all(&self, mut enter: impl Enter, mut each: impl FnMut(Named<'_>) -> Result<(), Unsound>) -> Result<(), Unsound> {
         let mut path = Vec::new();
+        let mut reached = HashSet::new();
         for id in self.oldest_first() {
-            self.walk(Some(id), self.commits[&id].tree, &mut seen, &mut path, &mut each)?;
+            self.walk(Some(id), self.commits[&id].tree, &mut enter, &mut reached, &mut path, &mut each)?;
         }
         for tree in &self.tree_order {
-            self.walk(None, *tree, &mut seen, &mut path, &mut each)?;
+            if !reached.contains(tree) {
+                self.walk(None, *tree, &mut enter, &mut reached, &mut path, &mut each)?;
+            }
         }
         Ok(())
     }
@@ -169,17 +202,19 @@ impl History {
         &self,
         commit: Option<ObjectId>,
         top: ObjectId,
-        seen: &mut HashSet<ObjectId>,
+        enter: &mut impl Enter,
+        reached: &mut HashSet<ObjectId>,
         path: &mut Vec<u8>,
         each: &mut impl FnMut(Named<'_>) -> Result<(), Unsound>,
     ) -> Result<(), Unsound> {
         // Each tree under way: what of it is left, and the length of the path that leads to it.
         let mut stack: Vec<(&[u8], usize)> = Vec::new();
-        let open = |id: &ObjectId, seen: &mut HashSet<ObjectId>| {
-            let (start, end) = *self.trees.get(id)?;
-            seen.insert(*id).then(|| &self.bytes[start..end])
+        let mut open = |id: &ObjectId, path: &[u8]| -> Result<Option<&[u8]>, Unsound> {
+            let Some((start, end)) = self.trees.get(id) else { return Ok(None) };
+            reached.insert(*id);
+            Ok(enter(*id, path, end - start)?.then(|| &self.bytes[*start..*end]))
         };
-        stack.extend(open(&top, seen).map(|tree| (tree, 0)));
+        stack.extend(open(&top, path)?.map(|tree| (tree, 0)));
         while let Some((rest, length)) = stack.last_mut() {
             let Some((found, after)) = entry(rest) else {
                 stack.pop();
@@ -195,7 +230,7 @@ impl History {
                 return Err(Unsound::Object(top, "a path in it is longer than 4096 bytes"));
             }
             each(Named { commit, path, id: found.id })?;
-            if let Some(tree) = open(&found.id, seen) {
+            if let Some(tree) = open(&found.id, path)? {
                 stack.push((tree, path.len()));
             }
         }
@@ -330,6 +365,25 @@ mod tests {
             })
             .unwrap();
         assert_eq!(told, 100);
+    }
+
+    #[test]
+    fn a_tree_is_read_at_each_of_its_paths_and_not_without_end() {
+        let paths = |history: &History| {
+            let mut paths = Vec::new();
+            let each = |named: Named<'_>| {
+                paths.push(String::from_utf8(named.path.to_vec()).unwrap());
+                Ok(())
+            };
+            history.paths(each).map(|()| paths)
+        };
+        let moved = history(&[(1, 10, &[]), (2, 11, &[1])], &[(10, &[("src", 20)]), (11, &[("lib", 20)]), (20, &[("a", 30)])]);
+        assert_eq!(paths(&moved), Ok(["src", "src/a", "lib", "lib/a"].map(str::to_owned).to_vec()));
+        let names = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+        let levels: Vec<(u8, Vec<(&str, u8)>)> = (100..110).map(|n| (n, names.map(|name| (name, n + 1)).to_vec())).collect();
+        let levels: Vec<(u8, &[(&str, u8)])> = levels.iter().map(|(n, entries)| (*n, entries.as_slice())).collect();
+        let bomb = history(&[(1, 100, &[])], &levels);
+        assert_eq!(paths(&bomb), Err(Unsound::TooLarge("bytes of directories that have several paths", 64 << 20)));
     }
 
     // covers: G20

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bottle_contract::gate::{FILE, GateConfig, GateLimits, PushPolicy};
-use bottle_scan::{Fingerprints, Scanner};
+use bottle_policy::scanner;
+use bottle_scan::Scanner;
 use bottle_wire::reload::Generation;
 
 use crate::upstream::{self, Link, Patience, Upstream};
@@ -42,14 +43,10 @@ impl Table {
                 Upstream::new(&repo.upstream, &link, &tls, secrets).map_err(|why| format!("repository {:?}: {why}", repo.name))?;
             Ok::<_, String>(Arc::new(Repo { name: repo.name, upstream, policy: repo.push }))
         };
-        let fingerprints = match config.fingerprints {
-            serde_json::Value::Null => Fingerprints::default(),
-            value => serde_json::from_value(value).map_err(|_| "`fingerprints` cannot be read".to_owned())?,
-        };
         Ok(Self {
             generation: config.generation,
             limits: config.limits,
-            scanner: Scanner::new(fingerprints)?,
+            scanner: scanner::build(&config.rules, config.fingerprints)?,
             repos: config.repos.into_iter().map(repo).collect::<Result<_, _>>()?,
         })
     }

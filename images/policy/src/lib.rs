@@ -19,6 +19,7 @@ pub mod head;
 pub mod push;
 pub mod refused;
 pub mod routes;
+pub mod scanner;
 pub mod table;
 pub mod target;
 

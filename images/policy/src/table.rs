@@ -7,11 +7,12 @@ use bottle_contract::host::{Host, HostPattern};
 use bottle_contract::names;
 use bottle_contract::pipelock::{Connect, Limits, Parent, PipelockConfig, Ports, Tunnel};
 use bottle_contract::route::DEFAULT_PORTS;
-use bottle_scan::{Fingerprints, Rules, Scanner};
+use bottle_scan::Scanner;
 use ipnet::IpNet;
 
 use crate::guard::{Guard, metadata, refuse_metadata};
 use crate::refused::Refused;
+use crate::scanner;
 
 /// What is enforced, of one generation.
 #[derive(Clone, Debug)]
@@ -65,14 +66,7 @@ impl Table {
         constant(!config.sentry.enabled, "`sentry.enabled` must be false: nothing is reported anywhere")?;
         let own = config.x_bottle;
         let exempt = config.ssrf.ip_allowlist.iter().map(|text| prefix(text)).collect::<Result<_, _>>()?;
-        let fingerprints = match own.fingerprints {
-            serde_json::Value::Null => Fingerprints::default(),
-            value => serde_json::from_value(value).map_err(|_| "`x_bottle.fingerprints` cannot be read".to_owned())?,
-        };
-        let mut rules = Rules::built_in()?;
-        for file in &own.rules {
-            rules = rules.beside(Rules::from_toml(&file.text).map_err(|why| format!("`x_bottle.rules`: {}: {why}", file.path))?);
-        }
+        let scanner = scanner::build(&own.rules, own.fingerprints).map_err(|why| format!("`x_bottle`: {why}"))?;
         Ok(Self {
             bottle: own.bottle,
             generation: own.generation,
@@ -82,7 +76,7 @@ impl Table {
             exempt,
             intercepts: config.tls_interception.enabled,
             reads_answers: config.response_scanning.enabled,
-            scanner: Scanner::with_rules(rules, fingerprints)?,
+            scanner,
             hosts: config.api_allowlist,
             ports: own.ports,
             connect: own.connect,
@@ -182,7 +176,7 @@ fn prefix(text: &str) -> Result<IpNet, String> {
 
 #[cfg(test)]
 mod tests {
-    use bottle_contract::pipelock::RuleFile;
+    use bottle_contract::RuleFile;
 
     use super::*;
 
@@ -242,9 +236,9 @@ mod tests {
             (|c| c.mode = "audit".into(), "`mode`"),
             (|c| c.enforce = false, "`enforce`"),
             (|c| c.request_body_scanning.action = "warn".into(), "`request_body_scanning.action`"),
-            (|c| c.x_bottle.rules = vec![rules("[[rules]]\nid = 'x'")], "`x_bottle.rules`: mine.toml: line 2: rule `x`"),
+            (|c| c.x_bottle.rules = vec![rules("[[rules]]\nid = 'x'")], "`x_bottle`: `rules`: mine.toml: line 2: rule `x`"),
             (|c| c.ssrf.ip_allowlist = vec!["10.0.0".into()], "`ssrf.ip_allowlist`"),
-            (|c| c.x_bottle.fingerprints = serde_json::json!(7), "`x_bottle.fingerprints`"),
+            (|c| c.x_bottle.fingerprints = serde_json::json!(7), "`x_bottle`: `fingerprints`"),
         ];
         for (edit, key) in edits {
             let error = table(edit).unwrap_err();

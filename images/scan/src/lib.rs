@@ -18,6 +18,7 @@ pub mod fuzzing;
 mod job;
 mod keywords;
 mod message;
+mod paths;
 mod rules;
 mod stream;
 mod structure;
@@ -31,6 +32,7 @@ pub use answer::{AnswerReader, Suspicion};
 pub use decode::inflate::Coding;
 pub use fingerprint::{Fingerprints, Weak};
 pub use message::{Message, Said};
+pub use paths::PathKind;
 pub use rules::Rules;
 pub use stream::Stream;
 pub use trail::{LONGEST_PIECE, Trail};
@@ -115,9 +117,14 @@ impl Scanner {
 
     /// Scans the content of a file of this name, for rules that ask for one.
     pub fn scan_file(&self, path: &str, bytes: &[u8]) -> Option<Finding> {
-        let mut stream = Stream::new(self.clone(), Some(path), &[]);
+        let mut stream = self.file(path);
         stream.push(bytes);
         stream.finish()
+    }
+
+    /// Starts a scan of the content of a file of this name.
+    pub fn file(&self, path: &str) -> Stream {
+        Stream::new(self.clone(), Some(path), &[])
     }
 
     /// Starts a scan of a stream that arrives in pieces.

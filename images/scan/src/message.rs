@@ -1,6 +1,6 @@
 //! A message's body under scan: its raw bytes, and what its type lets it say, as both arrive.
 
-use crate::structure::{Out, Reader, is_lead};
+use crate::structure::{FILE, Files, Out, Reader, is_lead};
 use crate::{Finding, Scanner, Stream};
 
 /// A scan of one body. Whether something is found does not depend on where the pieces were cut.
@@ -11,6 +11,7 @@ pub struct Message {
     raw: Stream,
     /// None until the first byte that tells what the message is.
     views: Option<Vec<View>>,
+    files: Option<Files>,
 }
 
 /// One way to read the message, and the scans of what it says.
@@ -28,12 +29,14 @@ struct View {
 pub struct Said {
     scanner: Scanner,
     views: Vec<View>,
+    files: Option<Files>,
 }
 
 impl Said {
     /// The end of the message.
     pub fn finish(self) -> Option<Finding> {
-        self.views.into_iter().find_map(|view| view.end(&self.scanner))
+        let found = self.views.into_iter().find_map(|view| view.end(&self.scanner));
+        found.or_else(|| Some(said(FILE, self.files?.end()?)))
     }
 }
 
@@ -96,7 +99,7 @@ fn said(name: &'static str, mut finding: Finding) -> Finding {
 impl Message {
     pub(crate) fn new(scanner: Scanner, content_type: Option<&str>) -> Self {
         let raw = scanner.stream();
-        Self { scanner, content_type: content_type.map(str::to_owned), raw, views: None }
+        Self { scanner, content_type: content_type.map(str::to_owned), raw, views: None, files: None }
     }
 
     /// Scans the next piece.
@@ -111,9 +114,11 @@ impl Message {
             bytes = &piece[start..];
             let kind = self.content_type.as_deref();
             self.views = Some(Reader::all(kind, bytes[0]).into_iter().map(|reader| View::new(reader, kind)).collect());
+            self.files = Files::of(&self.scanner, kind, bytes[0]);
         }
         let scanner = &self.scanner;
-        self.views.iter_mut().flatten().find_map(|view| view.read(bytes, scanner))
+        let found = self.views.iter_mut().flatten().find_map(|view| view.read(bytes, scanner));
+        found.or_else(|| Some(said(FILE, self.files.as_mut()?.read(bytes)?)))
     }
 
     /// The end of the message: what was held back is scanned too.
@@ -125,8 +130,8 @@ impl Message {
     /// What is scanned at the end, in two parts of about the same length that need not wait for each other: the raw bytes, whose
     /// finding counts, and what they say.
     pub fn ends(self) -> (Stream, Said) {
-        let Self { scanner, raw, views, .. } = self;
-        (raw, Said { scanner, views: views.unwrap_or_default() })
+        let Self { scanner, raw, views, files, .. } = self;
+        (raw, Said { scanner, views: views.unwrap_or_default(), files })
     }
 
     /// How many raw bytes from the beginning can be let go. What values say together is known at their end only: a

@@ -7,6 +7,7 @@ mod leaks;
 mod policy;
 mod pushes;
 mod raw;
+mod rules;
 mod sizes;
 mod ssh;
 mod support;

@@ -123,6 +123,12 @@ impl Pushed {
         assert!(!self.ok && self.said.contains(words), "not refused with {words:?}: {}", self.said);
     }
 
+    /// Refused for what this rule found, at this place.
+    pub(crate) fn is_refused_for(&self, rule: &str, place: &str) {
+        let line = self.said.lines().find(|line| line.contains(&format!("  {rule} in ")));
+        assert!(!self.ok && line.is_some_and(|line| line.trim_end().ends_with(place)), "not refused for {rule} in {place}: {}", self.said);
+    }
+
     pub(crate) fn is_taken(&self) {
         assert!(self.ok, "{}", self.said);
     }
@@ -204,12 +210,20 @@ pub(crate) struct Wish {
     pub(crate) limits: Value,
     pub(crate) upstream: Option<Value>,
     pub(crate) fingerprints: Value,
+    /// Texts of rule files.
+    pub(crate) rules: Vec<&'static str>,
 }
 
 impl Default for Wish {
     fn default() -> Self {
         let allow = vec!["refs/heads/agent/*".to_owned(), "refs/tags/agent-*".to_owned()];
-        Self { policy: PushPolicy { allow, ..PushPolicy::default() }, limits: json!({}), upstream: None, fingerprints: Value::Null }
+        Self {
+            policy: PushPolicy { allow, ..PushPolicy::default() },
+            limits: json!({}),
+            upstream: None,
+            fingerprints: Value::Null,
+            rules: Vec::new(),
+        }
     }
 }
 
@@ -316,7 +330,8 @@ impl Gate {
         fs::create_dir_all(&secrets).unwrap();
         fs::write(secrets.join("GIT_SECRET_0"), TOKEN).unwrap();
         let repo = json!({"name": "app", "upstream": upstream, "push": wish.policy});
-        let text = json!({"bottle": "test", "generation": 1, "repos": [repo], "link": link, "trust": trust,
+        let rules: Vec<Value> = wish.rules.iter().map(|text| json!({"path": "mine.toml", "sha256": "", "text": text})).collect();
+        let text = json!({"rules": rules, "bottle": "test", "generation": 1, "repos": [repo], "link": link, "trust": trust,
             "fingerprints": wish.fingerprints, "limits": wish.limits});
         fs::write(config.join(FILE), text.to_string()).unwrap();
         Self::spawn(directory)

@@ -188,6 +188,14 @@ fn ends_in_word(text: &[u8]) -> bool {
 }
 
 impl Allow {
+    pub(crate) fn has_paths(&self) -> bool {
+        !self.paths.is_empty()
+    }
+
+    pub(crate) fn names(&self, path: &str) -> bool {
+        self.paths.iter().any(|regex| regex.is_match(path.as_bytes()))
+    }
+
     pub(crate) fn holds(&self, found: &Match<'_>) -> bool {
         let text = match self.target {
             Target::Secret => &found.bytes[found.secret.0..found.secret.1],
@@ -207,7 +215,7 @@ impl Allow {
             answers.push(self.stopwords.iter().any(|word| memchr::memmem::find(&lower, word.as_bytes()).is_some()));
         }
         if !self.paths.is_empty() {
-            answers.push(found.path.is_some_and(|path| self.paths.iter().any(|regex| regex.is_match(path.as_bytes()))));
+            answers.push(found.path.is_some_and(|path| self.names(path)));
         }
         !self.never && if self.all_must_hold { !answers.is_empty() && answers.iter().all(|&a| a) } else { answers.contains(&true) }
     }

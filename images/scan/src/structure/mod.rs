@@ -4,12 +4,14 @@
 //! raw bytes, never instead: a receiver's parser may read the message in another way than these lenient ones. They are
 //! made as the message arrives, in bounded memory, and do not depend on how it is cut.
 
+mod files;
 mod form;
 mod json;
 mod multipart;
 mod piece;
 mod xml;
 
+pub(crate) use files::Files;
 use form::Form;
 use json::Json;
 use multipart::Multipart;
@@ -22,8 +24,11 @@ pub(crate) type Out = [Vec<u8>; 2];
 const FORM: usize = 64 << 10;
 
 /// The names of all views.
-pub(crate) const VIEWS: [&str; 6] =
-    [Json::VIEWS[0], Json::VIEWS[1], Form::VIEWS[0], Multipart::VIEWS[0], Multipart::VIEWS[1], Xml::VIEWS[0]];
+pub(crate) const VIEWS: [&str; 7] =
+    [Json::VIEWS[0], Json::VIEWS[1], Form::VIEWS[0], Multipart::VIEWS[0], Multipart::VIEWS[1], Xml::VIEWS[0], FILE];
+
+/// The name of the view of a file under its name.
+pub(crate) const FILE: &str = "multipart file";
 
 /// One way to read a message.
 #[derive(Debug)]

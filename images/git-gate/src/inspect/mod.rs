@@ -1,5 +1,7 @@
 //! The verdict on a pack: every object is scanned, and what is found gets a name.
 
+mod paths;
+
 use std::collections::HashMap;
 
 use bottle_contract::Untrusted;
@@ -11,6 +13,7 @@ use crate::pack::entries::{self, Entries};
 use crate::pack::inflate::Inflater;
 use crate::pack::source::{Reader, Source};
 use crate::pack::{Bounds, Kind, Look, Place, Unsound, resolve};
+use paths::Again;
 
 /// Findings that are kept; one is enough to refuse.
 const SHOWN: usize = 20;
@@ -73,11 +76,17 @@ pub fn inspect<S: Source + ?Sized>(
         kind: Kind::Blob,
         stream: None,
         hits: Vec::new(),
+        most_hits: if scanner.has_path_exceptions() { paths::MAX_EXCUSED } else { SHOWN },
+        files: scanner.has_path_rules().then(HashMap::new),
     };
     let pack = entries::read(source, bounds, &mut looking, |done, all| progress(Progress::Arriving(done, all)))?;
     resolve::run(source, &pack, bounds, &mut looking, |done, all| progress(Progress::Resolving(done, all)))?;
     progress(Progress::Naming);
-    let Looking { history, hits, .. } = looking;
+    let Looking { history, mut hits, files, .. } = looking;
+    if let Some(files) = files {
+        hits = Again { source, pack: &pack, bounds, scanner }.judge(&history, &files, hits)?;
+        hits.truncate(SHOWN);
+    }
     let mut findings = names(&history, scanner)?;
     let mut named = named_hits(&history, scanner, &pack, source, hits)?;
     named.append(&mut findings);
@@ -90,6 +99,8 @@ struct Hit {
     id: ObjectId,
     kind: Kind,
     place: Place,
+    /// The path that decided, if it did.
+    path: Option<paths::Path>,
     at: At,
     found: bottle_scan::Finding,
 }
@@ -120,6 +131,9 @@ struct Looking<'s> {
     kind: Kind,
     stream: Option<Stream>,
     hits: Vec<Hit>,
+    most_hits: usize,
+    /// Every file, if paths count.
+    files: Option<HashMap<ObjectId, Place>>,
 }
 
 impl Look for Looking<'_> {
@@ -148,15 +162,20 @@ impl Look for Looking<'_> {
 
     fn end(&mut self, id: ObjectId, place: Place, whole: Option<&[u8]>) -> Result<(), Unsound> {
         self.history.keep(self.kind, id, &self.held)?;
+        if self.kind == Kind::Blob
+            && let Some(files) = &mut self.files
+        {
+            files.insert(id, place);
+        }
         let Some(found) = self.stream.take().and_then(Stream::finish) else { return Ok(()) };
-        if self.hits.len() == SHOWN {
+        if self.hits.len() == self.most_hits {
             return Ok(());
         }
         let at = match self.kind {
             Kind::Blob => whole.map_or(At::Offset, |whole| At::Line(lines(whole, found.offset, 0) + 1)),
             kind => At::Part(part(kind, &self.held, found.offset)),
         };
-        self.hits.push(Hit { id, kind: self.kind, place, at, found });
+        self.hits.push(Hit { id, kind: self.kind, place, path: None, at, found });
         Ok(())
     }
 }
@@ -227,7 +246,7 @@ fn named_hits<S: Source + ?Sized>(
     })?;
     let mut findings = Vec::with_capacity(hits.len());
     for (hit, path) in hits.into_iter().zip(paths) {
-        let (commit, path) = path.map_or((None, None), |(commit, path)| (commit, Some(path)));
+        let (commit, path) = hit.path.or(path).map_or((None, None), |(commit, path)| (commit, Some(path)));
         let shown = path.as_deref().map(|path| match scanner.scan(path) {
             None => Untrusted::new(path).to_string(),
             Some(_) => "a file whose name is withheld".to_owned(),
