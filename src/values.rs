@@ -1,6 +1,6 @@
 //! Values that a plan only names: read from the host or asked for, held briefly, wiped when dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -67,6 +67,19 @@ pub fn resolve(plan: &Plan, host: &dyn Fn(&str) -> Option<String>, read: Read<'_
     let fingerprints = serde_json::to_value(Fingerprints::of(key, &secrets))
         .map_err(|e| Error::failed("cannot describe the bottle's secrets", e, "this is a bug in bottle: please report it"))?;
     Ok(Values { env, tokens, fingerprints })
+}
+
+/// Notes on tokens that no sidecar can recognise in traffic, as they are too short or too plain: for the preflight. They
+/// name the token and never its value. A token that is not set is not judged.
+pub fn weak_tokens(plan: &Plan, host: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
+    let secrets = plan.sidecars.iter().flat_map(|s| &s.secrets).filter(|secret| !secret.is_file);
+    let names: BTreeSet<&str> = secrets.map(|secret| secret.token_ref.as_str()).collect();
+    let weak = |name: &str| {
+        let value = host(name).map(Zeroizing::new).filter(|value| !value.trim().is_empty())?;
+        let why = Fingerprints::weak(value.trim().as_bytes())?;
+        Some(format!("the token {name} is not recognised when it leaves the bottle: {why}"))
+    };
+    names.into_iter().filter_map(weak).collect()
 }
 
 /// A private key for SSH, which must be one that can be used without a person.

@@ -20,6 +20,7 @@ use crate::manifest::Library;
 use crate::plan::agent::Run;
 use crate::plan::build::Facts;
 use crate::plan::{Plan, SidecarConfig, plan};
+use crate::values;
 
 /// A body at most: what a person would want to know about is far smaller.
 const MAX_INPUT_BYTES: u64 = 256 << 20;
@@ -67,7 +68,9 @@ pub fn run(args: &Args, library: &dyn Fn() -> Result<Library>, host: &dyn Fn(&st
     let local = local.ok_or_else(|| Error::failed("cannot tell the machine's own addresses", "getifaddrs failed", "try again"))?;
     let policies = Policies { routes: routes.as_deref(), table: &table, local: &local };
     let verdict = policies.ask(Wish { method, url, body: body.as_deref() });
-    output(tell(args.format, &Shown::new(method, url, &verdict, plan.as_ref()), out))
+    let notes = plan.as_ref().map_or_else(Vec::new, |plan| values::weak_tokens(plan, host));
+    let shown = Shown { notes, ..Shown::new(method, url, &verdict, plan.as_ref()) };
+    output(tell(args.format, &shown, out))
 }
 
 /// The tables that the sidecars of this plan would enforce, with those of its secrets that are set.
@@ -119,6 +122,9 @@ struct Shown {
     credential: Option<String>,
     listed: Option<String>,
     way: Option<String>,
+    /// What the answer does not show: tokens that no sidecar recognises.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
 }
 
 impl Shown {
@@ -139,6 +145,7 @@ impl Shown {
             credential: None,
             listed: None,
             way: None,
+            notes: Vec::new(),
         };
         match verdict {
             Ok(allowed) => {
@@ -201,5 +208,6 @@ fn text(told: &Shown, out: &mut dyn Write) -> io::Result<()> {
     row("route", &told.route)?;
     row("with", &told.credential)?;
     row("listed as", &told.listed)?;
-    row("then", &told.way)
+    row("then", &told.way)?;
+    told.notes.iter().try_for_each(|note| row("note", &Some(note.clone())))
 }

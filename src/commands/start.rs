@@ -117,27 +117,33 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     base.parse::<Id>()?;
     let draft = plan(&resolved, base, &wish, &facts);
     let kind = kind(args, &resolved)?;
+    let host = |name: &str| std::env::var(name).ok();
+    let weak = values::weak_tokens(&draft, &host);
     if args.dry_run {
-        return dry_run(args, kind, &draft, out);
+        let notes = draft.notes.iter().chain(&weak).cloned().collect();
+        return dry_run(args, kind, &Plan { notes, ..draft }, out);
     }
     if let (Some(name), None, None) = (own, &facts.program, &wish.command) {
         return Err(not_installed(name));
     }
     limits::set()?;
-    let host = |name: &str| std::env::var(name).ok();
     let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
     let mut ask = |prompt: &str| terminal::secret(prompt, &mut signals);
     let ask: values::Ask<'_> = &mut ask;
     let values = values::resolve(&draft, &host, &read_secret, (facts.terminal && !args.headless).then_some(ask))?;
     let engine = (kind == Kind::Compose).then(Engine::find).transpose()?;
-    let notes = made(engine.as_ref(), &draft, BackendInput::empty())?.check()?;
+    let mut notes = made(engine.as_ref(), &draft, BackendInput::empty())?.check()?;
+    notes.splice(0..0, weak.iter().cloned());
     let called_off = |error| signals::asked().map_or(error, |signal| interrupted(signal, "start it again"));
     let (image, archives) = match (kind, &draft.rootfs) {
         (Kind::Compose, _) => (None, archives(&draft, layout).map_err(called_off)?),
         (Kind::Embedded, Rootfs::Image(archive)) => (Some(image::unpacked(archive, layout).map_err(called_off)?), BTreeMap::new()),
         (Kind::Embedded, Rootfs::Host) => (None, BTreeMap::new()),
     };
-    confirm(args, kind, &draft, &notes, &mut signals)?;
+    if !confirm(args, kind, &draft, &notes, &mut signals)? {
+        let mut messages = Messages::default();
+        weak.iter().for_each(|note| messages.write(&format!("note: {note}\n")));
+    }
     let mut claim = Claim::new(layout, base, args.name.as_deref())?;
     let plan = plan(&resolved, claim.id().as_str(), &wish, &facts);
     let given = BackendInput { values, window: terminal::window(), image, archives };
@@ -231,16 +237,17 @@ fn dry_run(args: &Args, kind: Kind, plan: &Plan, out: &mut dyn Write) -> Result<
     Ok(0)
 }
 
-/// Shows the summary, and asks unless the operator has said yes already.
-fn confirm(args: &Args, kind: Kind, plan: &Plan, notes: &[String], signals: &mut Signals) -> Result<()> {
+/// Shows the summary, and asks unless the operator has said yes already. False when the summary was not shown.
+fn confirm(args: &Args, kind: Kind, plan: &Plan, notes: &[String], signals: &mut Signals) -> Result<bool> {
     let asks = !args.yes && !args.headless;
     let mut messages = Messages::default();
     let summary = || preflight::preflight(plan, kind.name(), notes);
     if !asks {
-        if terminal::messages_are_seen() {
+        let shows = terminal::messages_are_seen();
+        if shows {
             messages.write(&summary());
         }
-        return Ok(());
+        return Ok(shows);
     }
     let hint = "answer `y`, or add --yes";
     messages.ask(&summary(), signals).map_err(|signal| interrupted(signal, hint))?;
@@ -250,7 +257,7 @@ fn confirm(args: &Args, kind: Kind, plan: &Plan, notes: &[String], signals: &mut
     terminal::drop_typed();
     messages.ask("start? [y/N] ", signals).map_err(|signal| interrupted(signal, hint))?;
     match terminal::answer(signals) {
-        Answer::Line(line) if matches!(line.trim_ascii(), b"y" | b"Y" | b"yes") => Ok(()),
+        Answer::Line(line) if matches!(line.trim_ascii(), b"y" | b"Y" | b"yes") => Ok(true),
         Answer::Line(_) => Err(Error::failed("not started", "the answer was not yes", hint)),
         Answer::Signal(signal) => {
             // The cursor stands behind the question.

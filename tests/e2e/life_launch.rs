@@ -218,6 +218,24 @@ fn what_can_be_known_to_fail_fails_in_three_lines_before_anything_is_made(#[valu
     assert!(!bottle.path().join("state/bottle").exists());
 }
 
+// covers: A43
+#[rstest]
+fn a_token_that_is_not_recognised_is_told_at_start(#[values(User::Caller, User::Ordinary)] user: User) {
+    let routes = "egress:\n  routes:\n    - host: a.test\n      auth: { token_ref: WEAK_TOKEN }\n    - host: b.test\n      auth: { token_ref: GOOD_TOKEN }";
+    let bottle = user.bottle().bottle("routed", routes).agent("routed", "bottle: routed\nprovider: shell", "");
+    let bottle = bottle.env("WEAK_TOKEN", "s3cr3t7").env("GOOD_TOKEN", "s3cr3t78");
+    let run = |arguments: &[&str]| bottle.run(arguments);
+    let note = "the token WEAK_TOKEN is not recognised when it leaves the bottle: it is shorter than 8 bytes, so it would be found in harmless text";
+    run(&["start", "routed", "--yes", "--headless", "--", "/bin/true"]).expect(0, "", &format!("note: {note}\n"));
+    let dry = run(&["start", "routed", "--dry-run"]);
+    assert_eq!(dry.stdout.matches(note).count(), 1, "{dry:?}");
+    let json = run(&["start", "routed", "--dry-run", "--format", "json"]);
+    assert_eq!(json.stdout.matches(note).count(), 1, "{json:?}");
+    for text in [&dry.stdout, &json.stdout] {
+        assert!(!text.contains("s3cr3t7") && !text.contains("GOOD_TOKEN is not"), "{text}");
+    }
+}
+
 // covers: F11
 #[rstest]
 fn directories_that_cannot_be_used_are_told_before_any_sidecar_starts(#[values(User::Caller, User::Ordinary)] user: User) {

@@ -104,6 +104,11 @@ impl Scene {
     }
 
     fn check(&self, args: &[&str]) -> Result<(u8, String), String> {
+        self.check_with("kT93-vQx7-operators-own-token", args)
+    }
+
+    /// The same, with this token.
+    fn check_with(&self, token: &str, args: &[&str]) -> Result<(u8, String), String> {
         #[derive(clap::Parser)]
         struct Line {
             #[command(flatten)]
@@ -111,7 +116,7 @@ impl Scene {
         }
         let line = <Line as clap::Parser>::try_parse_from(["check"].iter().chain(args)).map_err(|error| error.to_string())?;
         let library = || manifest::load(self.config.path(), None, Some(self.repo.path()));
-        let host = |name: &str| (name == "API_TOKEN").then(|| "kT93-vQx7-operators-own-token".to_owned());
+        let host = |name: &str| (name == "API_TOKEN").then(|| token.to_owned());
         let mut out = Vec::new();
         let code = check::run(&line.args, &library, &host, &mut out).map_err(|error| error.to_string())?;
         Ok((code, String::from_utf8(out).unwrap()))
@@ -142,6 +147,26 @@ fn a_request_is_judged_without_being_sent() {
     assert_eq!(reason(&["https://api.test/v1/", "--body", body.to_str().unwrap()]), (1, "pipelock secret_detected acme-token".into()));
     fs::write(&body, "{\"parts\": [\"nothing\"]}").unwrap();
     assert_eq!(reason(&["https://api.test/v1/", "--body", body.to_str().unwrap()]), (0, "null null null".into()));
+}
+
+// covers: A43
+#[test]
+fn a_token_that_is_not_recognised_is_told_by_name() {
+    let scene = Scene::new();
+    let ask = |token: &str, format: &str| {
+        scene.check_with(token, &["https://api.test/v1/x", "--agent", "a", "--format", format]).map(|(_, text)| text)
+    };
+    let note = |why: &str| format!("the token API_TOKEN is not recognised when it leaves the bottle: {why}");
+    let short = note("it is shorter than 8 bytes, so it would be found in harmless text");
+    let plain = note("it is a common word or repeats the same few characters, so it would be found in harmless text");
+    for (token, note) in [("s3cr3t7", Some(&short)), (" s3cr3t7\n", Some(&short)), ("postgres", Some(&plain)), ("s3cr3t78", None)] {
+        let text = ask(token, "text").unwrap();
+        let notes: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("  note       ")).collect();
+        assert_eq!(notes, note.map(String::as_str).into_iter().collect::<Vec<_>>(), "{token:?}");
+        let json: Value = serde_json::from_str(&ask(token, "json").unwrap()).unwrap();
+        assert_eq!(json["notes"], note.map_or(Value::Null, |note| json!([note])), "{token:?}");
+        assert!(!text.contains(token.trim()));
+    }
 }
 
 // covers: D13
