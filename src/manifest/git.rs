@@ -1,7 +1,7 @@
 //! Repositories behind `git-gate`.
 
 use bottle_contract::gate::PushPolicy;
-use bottle_contract::host::Host;
+use bottle_contract::remote::{RemoteUrl, Scheme};
 
 use super::model::{Author, Repo};
 use super::place::{self, Base};
@@ -33,7 +33,8 @@ pub fn read(git: &raw::Git, base: Base<'_>) -> Result<Vec<Repo>, Problem> {
 }
 
 fn repo(raw: &raw::Repo, base: Base<'_>) -> Result<Repo, Problem> {
-    let ssh = upstream(&raw.upstream)?;
+    let upstream = upstream(&raw.upstream)?;
+    let ssh = upstream.scheme != Scheme::Https;
     match (ssh, &raw.host_key, &raw.identity) {
         (true, None, _) => {
             return Err(raw
@@ -51,7 +52,7 @@ fn repo(raw: &raw::Repo, base: Base<'_>) -> Result<Repo, Problem> {
     }
     Ok(Repo {
         name: name(&raw.name)?,
-        upstream: raw.upstream.value.clone(),
+        upstream,
         identity: raw.identity.as_ref().map(|path| place::file(path, base)).transpose()?,
         host_key: raw.host_key.as_ref().map(host_key).transpose()?,
         auth: raw.auth.as_ref().map(route::auth).transpose()?,
@@ -105,35 +106,9 @@ fn name(text: &At<String>) -> Result<String, Problem> {
     Ok(name.to_owned())
 }
 
-/// True for SSH, false for HTTPS.
-fn upstream(text: &At<String>) -> Result<bool, Problem> {
-    let url = text.value.as_str();
-    let wrong = |what: &str| text.problem(what, "write ssh://git@host/path.git or https://host/path.git");
-    let (ssh, rest) = match (url.strip_prefix("ssh://"), url.strip_prefix("https://")) {
-        (Some(rest), _) => (true, rest),
-        (_, Some(rest)) => (false, rest),
-        _ => return Err(wrong("not an ssh:// or https:// URL")),
-    };
-    if !url.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(wrong("a space or a character outside ASCII in the URL"));
-    }
-    let (authority, path) = rest.split_once('/').ok_or_else(|| wrong("the URL has no path"))?;
-    let (user, address) = authority.rsplit_once('@').map_or((None, authority), |(user, address)| (Some(user), address));
-    match (ssh, user) {
-        (_, Some(user)) if user.contains(':') => return Err(wrong("a password in the URL")),
-        (false, Some(_)) => return Err(wrong("a user in an https:// URL")),
-        (true, None) => return Err(wrong("no user in an ssh:// URL")),
-        (true, Some(user)) if user.is_empty() || user.starts_with('-') => return Err(wrong("not a user's name in the URL")),
-        _ => {}
-    }
-    let (host, port) = route::host_and_port(address).ok_or_else(|| wrong("not a host and port in the URL"))?;
-    if Host::parse(host).is_err() || port == Some(0) {
-        return Err(wrong("not a host and port in the URL"));
-    }
-    if path.trim_matches('/').is_empty() || path.split('/').any(|part| matches!(part, "." | "..")) || path.contains(['?', '#']) {
-        return Err(wrong("not a repository's path in the URL"));
-    }
-    Ok(ssh)
+/// Where a repository is.
+fn upstream(text: &At<String>) -> Result<RemoteUrl, Problem> {
+    RemoteUrl::parse(&text.value).map_err(|what| text.problem(what, "write ssh://git@host/path.git or https://host/path.git"))
 }
 
 fn host_key(text: &At<String>) -> Result<String, Problem> {

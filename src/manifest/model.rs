@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bottle_contract::HostPattern;
 use bottle_contract::gate::PushPolicy;
+use bottle_contract::remote::RemoteUrl;
 use bottle_contract::route::Match;
 use serde::{Deserialize, Serialize};
 
@@ -190,8 +191,8 @@ pub struct Parent {
 pub struct Repo {
     /// Its name at the gate.
     pub name: String,
-    /// The upstream's URL.
-    pub upstream: String,
+    /// The upstream.
+    pub upstream: RemoteUrl,
     /// The key file for SSH.
     pub identity: Option<PathBuf>,
     /// The upstream's host key.

@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use bottle_contract::host::Host;
+use bottle_contract::host::{Host, split_port};
 use bottle_contract::route::{DEFAULT_PORTS, Match, PathRule};
 use bottle_contract::{HostPattern, path};
+use bottle_policy::credential_header::{self, Unfit};
+use bottle_policy::guard;
 
 use super::model::{Auth, Parent, Route};
 use super::place::{self, Base};
@@ -14,22 +16,6 @@ use crate::yaml::{At, Problem};
 
 /// The methods of RFC 9110 and RFC 5789, for "did you mean"; `CONNECT` is judged by its host alone.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
-
-/// Headers that frame a message or name its parties (RFC 9110, section 7.6.1, and RFC 9112): no credential goes there.
-const FRAMING: [&str; 12] = [
-    "host",
-    "connection",
-    "content-length",
-    "content-type",
-    "content-encoding",
-    "transfer-encoding",
-    "te",
-    "trailer",
-    "upgrade",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-];
 
 const NO_METADATA: &str = "no bottle reaches one; there is no exception";
 
@@ -53,7 +39,7 @@ fn route(raw: &raw::Route) -> Result<Route, Problem> {
             .host
             .problem(format!("a credential for every host that `{host}` names"), "name the host that the credential is for"));
     }
-    if matches!(&host, HostPattern::Exact(Host::Ip(ip)) if is_metadata(ip.to_canonical())) {
+    if matches!(&host, HostPattern::Exact(Host::Ip(ip)) if guard::refuse_chosen(*ip).is_err()) {
         return Err(raw.host.problem("the address of a metadata service", NO_METADATA));
     }
     Ok(Route {
@@ -79,26 +65,11 @@ fn host(text: &At<String>) -> Result<(HostPattern, Vec<u16>), Problem> {
     if text.value.contains("://") || text.value.contains('/') {
         return Err(text.problem("a URL where a host is meant", HINT));
     }
-    let (name, port) = host_and_port(&text.value).ok_or_else(|| text.problem("the port is not a number from 1 to 65535", HINT))?;
+    let (name, port) = split_port(&text.value).ok_or_else(|| text.problem("the port is not a number from 1 to 65535", HINT))?;
     let pattern: HostPattern = name.parse().map_err(|error: bottle_contract::host::HostError| text.problem(error.to_string(), HINT))?;
     match port {
-        Some(0) => Err(text.problem("the port is not a number from 1 to 65535", HINT)),
         Some(port) => Ok((pattern, vec![port])),
         None => Ok((pattern, DEFAULT_PORTS.to_vec())),
-    }
-}
-
-/// Splits `host:port`; an IPv6 address stands in brackets. `None` when what follows the colon is no port.
-pub fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
-    let behind = text.rfind(']').map_or(0, |bracket| bracket + 1);
-    match text[behind..].find(':') {
-        None => Some((text, None)),
-        Some(colon) => {
-            let (host, digits) = (&text[..behind + colon], &text[behind + colon + 1..]);
-            // `u16::from_str` would also take a plus sign.
-            let port = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()?;
-            Some((host, Some(port)))
-        }
     }
 }
 
@@ -167,16 +138,13 @@ pub(super) fn auth(raw: &raw::Auth) -> Result<Auth, Problem> {
 }
 
 fn header(text: &At<String>) -> Result<String, Problem> {
-    let name = text.value.to_ascii_lowercase();
-    if !is_token(&name) {
-        return Err(text.problem("not a header's name", "write the name only, as in x-api-key"));
-    }
-    if FRAMING.contains(&name.as_str()) || name.starts_with("x-bottle-") {
-        return Err(
-            text.problem(format!("no credential may go into `{name}`"), "write the header that the origin reads it from, as in x-api-key")
-        );
-    }
-    Ok(name)
+    credential_header::parse(&text.value).map(|name| name.as_str().to_owned()).map_err(|unfit| match unfit {
+        Unfit::NotAName => text.problem("not a header's name", "write the name only, as in x-api-key"),
+        Unfit::Reserved => {
+            let what = format!("no credential may go into `{}`", text.value.to_ascii_lowercase());
+            text.problem(what, "write the header that the origin reads it from, as in x-api-key")
+        }
+    })
 }
 
 /// `Basic` and `Bearer` in their usual spelling, whatever the manifest's: the first changes how the value is encoded.
@@ -210,20 +178,8 @@ pub(super) fn address(text: &At<String>) -> Result<SocketAddr, Problem> {
     if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::from([255, 255, 255, 255]) {
         return Err(text.problem("an address that nothing can be dialled at", HINT));
     }
-    if is_metadata(ip) {
+    if guard::refuse_chosen(ip).is_err() {
         return Err(text.problem("the address of a metadata service", NO_METADATA));
     }
     Ok(address)
-}
-
-/// Link-local addresses, where most clouds have theirs, and the ones elsewhere: Alibaba, Azure, Oracle, AWS and
-/// Google over IPv6 (each from the vendor's documentation).
-fn is_metadata(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => v4.is_link_local() || [[100, 100, 100, 200], [168, 63, 129, 16], [192, 0, 0, 192]].contains(&v4.octets()),
-        IpAddr::V6(v6) => {
-            let s = v6.segments();
-            v6.is_unicast_link_local() || s[..3] == [0xfd00, 0xec2, 0] || s[..3] == [0xfd20, 0xce, 0]
-        }
-    }
 }

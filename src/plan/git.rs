@@ -3,52 +3,13 @@
 use std::fmt::Write;
 
 use bottle_contract::gate::{PushPolicy, Remote, Repo};
-use bottle_contract::host::Host;
 use bottle_contract::names;
 use bottle_contract::pipelock::Tunnel;
+use bottle_contract::remote::{RemoteUrl, Scheme};
 use bottle_contract::route::Auth;
 
 use super::SecretPlan;
 use crate::manifest::model::{self, Author};
-
-/// The ports of the two schemes.
-const HTTPS: u16 = 443;
-const SSH: u16 = 22;
-
-/// The parts of an upstream's URL. The manifest has checked it.
-struct Url<'a> {
-    ssh: bool,
-    user: &'a str,
-    host: &'a str,
-    port: Option<u16>,
-    /// With its first slash.
-    path: &'a str,
-}
-
-impl<'a> Url<'a> {
-    fn of(url: &'a str) -> Self {
-        let (ssh, rest) = match url.strip_prefix("ssh://") {
-            Some(rest) => (true, rest),
-            None => (false, url.strip_prefix("https://").unwrap_or(url)),
-        };
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let (user, address) = authority.rsplit_once('@').unwrap_or(("", authority));
-        let (host, port) = match address.rsplit_once(':') {
-            Some((host, port)) if !address.ends_with(']') => (host, port.parse().ok()),
-            _ => (address, None),
-        };
-        Self { ssh, user, host, port, path: path.trim_end_matches('/') }
-    }
-
-    fn port(&self) -> u16 {
-        self.port.unwrap_or(if self.ssh { SSH } else { HTTPS })
-    }
-
-    /// The manifest has parsed it already; a name is what is left of one that does not parse.
-    fn host(&self) -> Host {
-        Host::parse(self.host).unwrap_or_else(|_| Host::Name(self.host.to_owned()))
-    }
-}
 
 /// The distinct secrets of the repositories, numbered in the order of their first use.
 pub(super) fn secrets(repos: &[model::Repo]) -> Vec<SecretPlan> {
@@ -66,19 +27,19 @@ pub(super) fn secrets(repos: &[model::Repo]) -> Vec<SecretPlan> {
 
 /// A repository as the gate is told of it.
 pub(super) fn repo(repo: &model::Repo, author: &Author, secrets: &[SecretPlan]) -> Repo {
-    let url = Url::of(&repo.upstream);
+    let url = &repo.upstream;
     let slot = |name: &str| secrets.iter().find(|secret| secret.token_ref == name).map_or(String::new(), |secret| secret.slot.clone());
-    let (host, port, path) = (url.host(), url.port(), url.path.to_owned());
-    let upstream = match url.ssh {
-        true => Remote::Ssh {
+    let (host, port, path) = (url.host.clone(), url.port(), url.path.clone());
+    let upstream = match &url.scheme {
+        Scheme::Ssh(user) => Remote::Ssh {
             host,
             port,
             path,
-            user: url.user.to_owned(),
+            user: user.clone(),
             host_key: repo.host_key.clone().unwrap_or_default(),
             identity: repo.identity.as_ref().map_or(String::new(), |path| slot(&path.to_string_lossy())),
         },
-        false => {
+        Scheme::Https => {
             let auth = repo.auth.as_ref();
             let auth = auth.map(|auth| Auth { header: auth.header.clone(), scheme: auth.scheme.clone(), slot: slot(&auth.token_ref) });
             Remote::Https { host, port, path, auth }
@@ -92,8 +53,8 @@ pub(super) fn repo(repo: &model::Repo, author: &Author, secrets: &[SecretPlan]) 
 pub(super) fn tunnels(repos: &[model::Repo]) -> Vec<Tunnel> {
     let mut tunnels: Vec<Tunnel> = Vec::new();
     for repo in repos {
-        let url = Url::of(&repo.upstream);
-        let tunnel = Tunnel { host: url.host(), port: url.port(), address: repo.connect };
+        let model::Repo { upstream, connect, .. } = repo;
+        let tunnel = Tunnel { host: upstream.host.clone(), port: upstream.port(), address: *connect };
         if !tunnels.iter().any(|other| (&other.host, other.port) == (&tunnel.host, tunnel.port)) {
             tunnels.push(tunnel);
         }
@@ -127,10 +88,23 @@ pub(super) fn config(repos: &[model::Repo], author: &Author) -> String {
 }
 
 /// All that a person or a tool writes for an upstream, without `.git`.
-fn spellings(upstream: &str) -> Vec<String> {
-    let Url { ssh, user, host, port, path } = Url::of(upstream);
-    let path = path.strip_suffix(".git").unwrap_or(path);
-    let user = if user.is_empty() { "git" } else { user };
+fn spellings(upstream: &RemoteUrl) -> Vec<String> {
+    let canonical = upstream.host.to_string();
+    let mut spellings = spellings_at(upstream, &upstream.written_host);
+    if canonical != upstream.written_host {
+        spellings.extend(spellings_at(upstream, &canonical));
+    }
+    spellings
+}
+
+/// The same, with this spelling of its host.
+fn spellings_at(upstream: &RemoteUrl, host: &str) -> Vec<String> {
+    let path = upstream.path.strip_suffix(".git").unwrap_or(&upstream.path);
+    let port = upstream.named_port;
+    let (ssh, user) = match &upstream.scheme {
+        Scheme::Ssh(user) => (true, user.as_str()),
+        Scheme::Https => (false, "git"),
+    };
     let mut spellings = Vec::new();
     // Of the scheme that was not named, only the usual port is known.
     let ports = |own: bool, usual: u16| -> Vec<String> {
@@ -139,15 +113,15 @@ fn spellings(upstream: &str) -> Vec<String> {
             None => vec![String::new(), format!(":{usual}")],
         }
     };
-    for port in ports(ssh, SSH) {
+    for port in ports(ssh, RemoteUrl::SSH_PORT) {
         spellings.push(format!("ssh://{user}@{host}{port}{path}"));
         spellings.push(format!("git+ssh://{user}@{host}{port}{path}"));
     }
-    if !ssh || port.is_none_or(|port| port == SSH) {
+    if !ssh || port.is_none_or(|port| port == RemoteUrl::SSH_PORT) {
         spellings.push(format!("{user}@{host}:{}", path.trim_start_matches('/')));
         spellings.push(format!("{user}@{host}:{path}"));
     }
-    for port in ports(!ssh, HTTPS) {
+    for port in ports(!ssh, RemoteUrl::HTTPS_PORT) {
         spellings.push(format!("https://{host}{port}{path}"));
     }
     spellings.push(format!("http://{host}{path}"));
@@ -162,7 +136,7 @@ mod tests {
     #[test]
     fn an_upstream_is_known_in_all_its_spellings() {
         assert_eq!(
-            spellings("ssh://git@github.com/acme/app.git"),
+            spellings(&RemoteUrl::parse("ssh://git@github.com/acme/app.git").unwrap()),
             [
                 "ssh://git@github.com/acme/app",
                 "git+ssh://git@github.com/acme/app",
@@ -176,8 +150,10 @@ mod tests {
                 "git://github.com/acme/app",
             ]
         );
-        let corp = spellings("https://git.corp.test:8443/acme/app");
+        let corp = spellings(&RemoteUrl::parse("https://git.corp.test:8443/acme/app").unwrap());
         assert!(corp.contains(&"https://git.corp.test:8443/acme/app".to_owned()));
         assert!(!corp.contains(&"https://git.corp.test/acme/app".to_owned()));
+        let both = spellings(&RemoteUrl::parse("https://GitHub.com/acme/app").unwrap());
+        assert!(["GitHub.com", "github.com"].iter().all(|host| both.contains(&format!("https://{host}/acme/app"))), "{both:?}");
     }
 }

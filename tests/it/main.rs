@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests are made of effects")]
 
+mod agreement;
 mod ca;
 mod commands;
 mod compose;

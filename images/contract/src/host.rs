@@ -79,6 +79,58 @@ impl Host {
     }
 }
 
+/// Splits `host[:port]`; an IPv6 address stands in brackets. `None` when what follows the colon is not a port: parsers
+/// disagree about an empty one, signs and leading zeros.
+pub fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let behind = text.rfind(']').map_or(0, |bracket| bracket + 1);
+    match text[behind..].find(':') {
+        None => Some((text, None)),
+        Some(colon) => {
+            let (host, digits) = (&text[..behind + colon], &text[behind + colon + 1..]);
+            // `u16::from_str` would also take a plus sign.
+            let plain = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+            Some((host, Some(digits.parse().ok().filter(|_| plain)?)))
+        }
+    }
+}
+
+/// A host, and its port if there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// The host.
+    pub host: Host,
+    /// The port, never zero.
+    pub port: Option<u16>,
+}
+
+/// Why `host[:port]` was not understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostPortError {
+    /// The host.
+    Host(HostError),
+    /// The port.
+    Port,
+}
+
+impl fmt::Display for HostPortError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(error) => error.fmt(f),
+            Self::Port => f.write_str("the port is not a plain number"),
+        }
+    }
+}
+
+impl std::error::Error for HostPortError {}
+
+impl HostPort {
+    /// Reads `host[:port]` as it stands in a URI, without user information.
+    pub fn parse(text: &str) -> Result<Self, HostPortError> {
+        let (host, port) = split_port(text).ok_or(HostPortError::Port)?;
+        Ok(Self { host: Host::parse(host).map_err(HostPortError::Host)?, port })
+    }
+}
+
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -212,6 +264,19 @@ mod tests {
         for bad in ["a.*", "*a.test", "**.test", "*.", "", "grün.test", "a b", "a.test:443", "*.127.0.0.1"] {
             assert!(bad.parse::<HostPattern>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_port_is_a_plain_number_or_absent() {
+        let parse = |text: &str| HostPort::parse(text).map(|HostPort { host, port }| (host.to_string(), port));
+        assert_eq!(parse("A.test"), Ok(("a.test".into(), None)));
+        assert_eq!(parse("a.test:8443"), Ok(("a.test".into(), Some(8443))));
+        assert_eq!(parse("[::1]:80"), Ok(("[::1]".into(), Some(80))));
+        for text in ["a.test:", "a.test:0", "a.test:080", "a.test:+80", "a.test:65536", "a.test:1:2", "::1"] {
+            assert_eq!(parse(text), Err(HostPortError::Port), "{text}");
+        }
+        assert_eq!(parse(":80"), Err(HostPortError::Host(HostError::Empty)));
+        assert_eq!(parse("[::1]x"), Err(HostPortError::Host(HostError::BadCharacter)));
     }
 
     // covers: N07

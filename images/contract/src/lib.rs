@@ -12,6 +12,7 @@ pub mod names;
 pub mod path;
 pub mod pipelock;
 pub mod reason;
+pub mod remote;
 pub mod route;
 pub mod rules;
 pub mod untrusted;

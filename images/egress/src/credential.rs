@@ -42,6 +42,30 @@ mod tests {
 
     use super::*;
 
+    // covers: A45
+    #[test]
+    fn what_may_carry_a_credential_carries_it_through_both_proxies() {
+        let names = "accept accept-encoding api-key authorization cache-control connection content-encoding content-length content-type \
+                     cookie date expect forwarded from host http2-settings if-match if-range keep-alive origin private-token \
+                     proxy-authorization proxy-connection range referer sec-websocket-extensions sec-websocket-key te trailer \
+                     transfer-encoding upgrade user-agent via x-api-key x-bottle-injected x-forwarded-for x-forwarded-host x-host \
+                     x-http-method x-http-method-override x-method-override x-original-url x-rewrite-method x-rewrite-url";
+        for name in names.split_whitespace() {
+            let auth = Auth { header: name.into(), scheme: None, slot: "S".into() };
+            let credential = match (bottle_policy::credential_header::parse(name), bottle_wire::secret::credential(&auth, b"real")) {
+                (Ok(_), credential) => credential.unwrap(),
+                (Err(_), credential) => {
+                    assert!(credential.is_err(), "{name}");
+                    continue;
+                }
+            };
+            let mut headers = HeaderMap::new();
+            put_in(&mut headers, &credential);
+            bottle_wire::headers::clean_request(&mut headers, true);
+            assert_eq!(headers.get(name).map(HeaderValue::as_bytes), Some(&b"real"[..]), "{name}");
+        }
+    }
+
     // covers: S10
     #[test]
     fn only_the_real_credential_is_left() {

@@ -13,6 +13,7 @@
 //! addresses; nothing asynchronous, so that the supervisor can use it.
 
 pub mod authority;
+pub mod credential_header;
 pub mod dry;
 pub mod guard;
 pub mod head;

@@ -10,7 +10,7 @@ use bottle_contract::route::DEFAULT_PORTS;
 use bottle_scan::Scanner;
 use ipnet::IpNet;
 
-use crate::guard::{Guard, metadata, refuse_metadata};
+use crate::guard::{Guard, metadata, refuse_chosen};
 use crate::refused::Refused;
 use crate::scanner;
 
@@ -66,6 +66,10 @@ impl Table {
         constant(!config.sentry.enabled, "`sentry.enabled` must be false: nothing is reported anywhere")?;
         let own = config.x_bottle;
         let exempt = config.ssrf.ip_allowlist.iter().map(|text| prefix(text)).collect::<Result<_, _>>()?;
+        // The parent is dialled without another look.
+        if own.parent.as_ref().is_some_and(|parent| refuse_chosen(parent.address.ip()).is_err()) {
+            return Err("`x_bottle.parent`: the address of a metadata service".to_owned());
+        }
         let scanner = scanner::build(&own.rules, own.fingerprints).map_err(|why| format!("`x_bottle`: {why}"))?;
         Ok(Self {
             bottle: own.bottle,
@@ -117,7 +121,7 @@ impl Table {
     /// the host itself. `local` are the machine's own addresses.
     pub fn foresee(&self, host: &Host, port: u16, local: &[IpAddr]) -> Result<(), Refused> {
         match (self.way(host, port), host) {
-            (Way::Fixed(address), _) => refuse_metadata(address.ip()).map_err(|reason| address_refused(reason, host)),
+            (Way::Fixed(address), _) => refuse_chosen(address.ip()).map_err(|reason| address_refused(reason, host)),
             (Way::Parent(_) | Way::Resolve, Host::Ip(literal)) => self.judge(host, &[*literal], local),
             (Way::Parent(_) | Way::Resolve, Host::Name(_)) => Ok(()),
         }

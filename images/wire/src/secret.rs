@@ -7,6 +7,7 @@ use std::sync::Arc;
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use bottle_contract::route::Auth;
+use bottle_policy::credential_header::{self, Unfit};
 use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
@@ -166,10 +167,10 @@ pub fn read(directory: &Path, slot: &str) -> Result<Zeroizing<Vec<u8>>, String> 
 
 /// Makes the header of a route's credential.
 pub fn credential(auth: &Auth, secret: &[u8]) -> Result<Credential, String> {
-    let header = HeaderName::try_from(auth.header.as_str()).map_err(|_| format!("{:?} is not a header's name", auth.header))?;
-    if is_reserved(&header) {
-        return Err(format!("no credential can go into the header {header}"));
-    }
+    let header = credential_header::parse(&auth.header).map_err(|unfit| match unfit {
+        Unfit::NotAName => format!("{:?} is not a header's name", auth.header),
+        Unfit::Reserved => format!("no credential can go into the header {}", auth.header),
+    })?;
     let basic = auth.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"));
     let sent = if basic {
         Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(secret).into_bytes())
@@ -191,15 +192,6 @@ pub fn credential(auth: &Auth, secret: &[u8]) -> Result<Credential, String> {
     let password = secret.iter().position(|&b| b == b':').map(|at| &secret[at + 1..]).filter(|part| basic && part.len() >= MIN_PART_BYTES);
     let redactor = [Some(secret.to_vec()), Some(sent.to_vec()).filter(|_| basic), password.map(<[u8]>::to_vec)];
     Ok(Credential { header, value, redactor: Arc::new(Redactor::new(redactor.into_iter().flatten())?) })
-}
-
-/// Headers that frame or route a message.
-fn is_reserved(header: &HeaderName) -> bool {
-    let name = header.as_str();
-    matches!(name, "host" | "content-length" | "transfer-encoding" | "connection" | "upgrade" | "te" | "trailer" | "expect" | "keep-alive")
-        || name.starts_with("proxy-")
-        || name.starts_with("x-bottle-")
-        || name.starts_with(':')
 }
 
 #[cfg(test)]

@@ -41,9 +41,19 @@ fn readings(address: IpAddr) -> Vec<IpAddr> {
     std::iter::once(address).chain(inner.into_iter().map(IpAddr::V4)).collect()
 }
 
-/// Refuses the addresses of metadata services, in every embedding. This holds even for addresses that a person chose.
-pub fn refuse_metadata(address: IpAddr) -> Result<(), Reason> {
+/// Refuses the addresses of metadata services, in every embedding.
+fn refuse_metadata(address: IpAddr) -> Result<(), Reason> {
     if readings(address).into_iter().any(metadata::is_address) { Err(Reason::MetadataAddress) } else { Ok(()) }
+}
+
+/// Judges an address that a person chose, which nothing else of the guard holds for: no metadata service, and nothing
+/// that is link-local, where clouds put new ones.
+pub fn refuse_chosen(address: IpAddr) -> Result<(), Reason> {
+    let is_link_local = |address: IpAddr| match address {
+        IpAddr::V4(a) => a.is_link_local(),
+        IpAddr::V6(a) => a.is_unicast_link_local(),
+    };
+    if readings(address).into_iter().any(is_link_local) { Err(Reason::MetadataAddress) } else { refuse_metadata(address) }
 }
 
 impl Guard<'_> {
