@@ -170,7 +170,7 @@ impl Shown {
                 told.reason = Some(refused.reason);
                 told.message = Some(shown(&refused.message));
                 told.rule = refused.rule.as_deref().map(shown);
-                told.place = refused.place.as_deref().map(shown);
+                told.place = refused.place.as_ref().map(|place| shown(&place.to_string()));
                 told.hint = Some(refused.reason.hint());
             }
         }

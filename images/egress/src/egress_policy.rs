@@ -32,10 +32,9 @@ impl EgressPolicy {
         Ok(Self { config, credentials, next_hop })
     }
 
-    /// The credential of a route of this policy.
-    pub(crate) fn credential(&self, route: &Route) -> Option<&Credential> {
-        let at = self.config.routes.iter().position(|other| std::ptr::eq(other, route))?;
-        self.credentials[at].as_ref()
+    /// The credential of the route with this index.
+    pub(crate) fn credential(&self, index: usize) -> Option<&Credential> {
+        self.credentials[index].as_ref()
     }
 }
 

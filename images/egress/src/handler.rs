@@ -37,15 +37,16 @@ impl Handler for Egress {
     async fn handle(&self, context: RequestContext, mut request: Request<Body>) -> Result<Handled, Refused> {
         let policy = self.policy.current();
         context.log.update(|entry| entry.generation = Some(policy.config.generation));
-        let route = routes::judge(&policy.config.routes, &context, request.method().as_str(), request.headers())?;
+        let index = routes::judge(&policy.config.routes, &context, request.method().as_str(), request.headers())?;
+        let route = &policy.config.routes[index];
         context.log.update(|entry| entry.rule = Some(route.host.text()));
 
-        let configured = policy.credential(route);
+        let configured = policy.credential(index);
         if let Some(credential) = configured {
             credential::remove(request.headers_mut(), &credential.header);
         }
-        // `Route::credential` is the one place that says when it may be sent.
-        let injected = configured.filter(|_| route.credential(context.https).is_some());
+        // `routes::credential` is the one place that says when it may be sent.
+        let injected = configured.filter(|_| routes::credential(route, context.https).is_some());
         if let Some(credential) = injected {
             credential::inject(request.headers_mut(), credential);
             context.log.update(|entry| entry.injected = Some(credential.header.as_str().to_owned()));

@@ -6,6 +6,7 @@ use std::time::Instant;
 use bottle_contract::event::Level;
 use bottle_contract::reason::Reason;
 use bottle_contract::untrusted::is_hostile;
+use bottle_policy::Place;
 use bottle_wire::{Body, Events, Refused};
 use bytes::BytesMut;
 use http::Response;
@@ -79,7 +80,7 @@ fn repo_idle(table: &Table) -> std::time::Duration {
 }
 
 fn silent() -> Refused {
-    Refused::new(Reason::TooSlow, "upstream says nothing").place("upstream")
+    Refused::new(Reason::TooSlow, "upstream says nothing").place(Place::Upstream)
 }
 
 /// Answers one request to fetch.
@@ -127,14 +128,14 @@ pub async fn answer(
 /// The client's request, read whole, scanned, and written anew.
 async fn ask(table: &Table, version: u8, gzip: bool, request: Body) -> Result<ask::Ask, Refused> {
     let most = table.limits.fetch_request_bytes;
-    let malformed = |why: &str| Refused::new(Reason::MalformedRequest, format!("not a request to fetch: {why}")).place("body");
+    let malformed = |why: &str| Refused::new(Reason::MalformedRequest, format!("not a request to fetch: {why}")).place(Place::Body);
     let mut bytes = BytesMut::new();
     let mut raw = Packets::new(request);
     while let Some(piece) =
         timeout(repo_idle(table), raw.raw()).await.map_err(|_| malformed("it stands still"))?.map_err(|b| malformed(&b.to_string()))?
     {
         if bytes.len() + piece.len() > most {
-            return Err(Refused::new(Reason::TooLarge, format!("the request to fetch is longer than {most} bytes")).place("body"));
+            return Err(Refused::new(Reason::TooLarge, format!("the request to fetch is longer than {most} bytes")).place(Place::Body));
         }
         bytes.extend_from_slice(&piece);
     }
@@ -153,7 +154,7 @@ async fn ask(table: &Table, version: u8, gzip: bool, request: Body) -> Result<as
         None => Ok(ask),
         Some(found) => {
             let message = "the request to fetch holds something that looks like a credential";
-            Err(Refused::new(Reason::SecretDetected, message).rule(found.rule).place(format!("body@{}", found.offset)))
+            Err(Refused::new(Reason::SecretDetected, message).rule(found.rule).place(Place::BodyAt("body".into(), found.offset)))
         }
     }
 }
@@ -200,7 +201,11 @@ async fn relay(repo: &Repo, table: &Table, version: u8, ask: ask::Ask, outlet: &
                     }
                     // A ref with such a name is not shown; nothing else says such a thing.
                     _ if ask.lists_refs || version < 2 => {}
-                    _ => return Err(Refused::new(Reason::UpstreamProtocol, "upstream's answer is no answer to a fetch").place("upstream")),
+                    _ => {
+                        return Err(
+                            Refused::new(Reason::UpstreamProtocol, "upstream's answer is no answer to a fetch").place(Place::Upstream)
+                        );
+                    }
                 }
             }
             packet => pkt::put(&mut out, &packet),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bottle_contract::host::Host;
 use bottle_contract::names;
 use bottle_contract::reason::Reason;
+use bottle_policy::Place;
 use bottle_wire::reload::Reloadable;
 use bottle_wire::{Admission, Body, Events, Handled, Handler, Peer, Refused, RequestContext};
 use http::{HeaderValue, Request, Response, header};
@@ -34,7 +35,7 @@ impl Gate {
         let table = self.live.current();
         asked.log.update(|entry| entry.generation = Some(table.generation));
         let (name, wish) = service::wish(request.method().as_str(), &asked.path, asked.query.as_deref())?;
-        let unknown = || Refused::new(Reason::RepoNotListed, format!("there is no repository `{name}` here")).place("path");
+        let unknown = || Refused::new(Reason::RepoNotListed, format!("there is no repository `{name}` here")).place(Place::Path);
         let repo = table.repo(name).ok_or_else(unknown)?;
         asked.log.update(|entry| entry.rule = Some(repo.name.clone()));
         let (parts, body) = request.into_parts();
@@ -44,9 +45,8 @@ impl Gate {
             (None | Some(b"identity"), None) => false,
             (Some(b"gzip" | b"x-gzip"), None) if wish == Wish::Answer(Service::UploadPack) => true,
             _ => {
-                return Err(
-                    Refused::new(Reason::BodyNotScannable, "the request's encoding is not known here").place("header:content-encoding")
-                );
+                return Err(Refused::new(Reason::BodyNotScannable, "the request's encoding is not known here")
+                    .place(Place::Header(header::CONTENT_ENCODING)));
             }
         };
         let (events, id) = (self.events.clone(), asked.request_id.clone());

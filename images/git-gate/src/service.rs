@@ -1,6 +1,7 @@
 //! Which repository and service a request is for: the whole table of URLs. Pure.
 
 use bottle_contract::reason::Reason;
+use bottle_policy::Place;
 use bottle_wire::Refused;
 
 use crate::advert::Service;
@@ -16,7 +17,7 @@ pub enum Wish {
 
 /// The repository's name and the wish.
 pub fn wish<'p>(method: &str, path: &'p str, query: Option<&str>) -> Result<(&'p str, Wish), Refused> {
-    let unknown = |why: &str| Refused::new(Reason::RepoNotListed, why).place("path");
+    let unknown = |why: &str| Refused::new(Reason::RepoNotListed, why).place(Place::Path);
     let (name, rest) = path
         .strip_prefix('/')
         .and_then(|path| path.split_once(".git/"))

@@ -205,7 +205,7 @@ impl Door {
             event.origin = Some(origin);
             event.reason = Some(refused.reason);
             event.rule = refused.rule.clone();
-            event.place = refused.place.clone();
+            event.place = refused.place.as_ref().map(ToString::to_string);
             event.dialled = log.entry().dialled;
             event.message = Some("the WebSocket was closed".to_owned());
             events.write(&event);

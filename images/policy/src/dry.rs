@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 
 use crate::refused::Refused;
 use crate::table::{Table, Way};
-use crate::target::{Named, Peer, Target, connect_target, named, own_name, self_request};
-use crate::{Leak, head, push, routes};
+use crate::target::{Named, Peer, Target, connect_target, named};
+use crate::{Leak, Place, head, own, push, routes};
 
 /// The policies of one bottle.
 #[derive(Clone, Copy, Debug)]
@@ -68,8 +68,8 @@ impl<'a> Policies<'a> {
         let route = match self.routes {
             None => None,
             Some(rows) => {
-                let route = routes::judge(rows, &target, wish.method, &HeaderMap::new()).map_err(at(first))?;
-                Some((route, route.credential(target.https).is_some()))
+                let route = &rows[routes::judge(rows, &target, wish.method, &HeaderMap::new()).map_err(at(first))?];
+                Some((route, routes::credential(route, target.https).is_some()))
             }
         };
         let listed = self.door(&target, wish).map_err(at(names::PIPELOCK.0))?;
@@ -78,7 +78,7 @@ impl<'a> Policies<'a> {
 
     /// What the URL names, read as the first proxy reads what a client makes of it.
     fn read(&self, wish: Wish<'_>) -> Result<Target, Refused> {
-        let unclear = |why: &str| Refused::new(Reason::AmbiguousTarget, why).place("head");
+        let unclear = |why: &str| Refused::new(Reason::AmbiguousTarget, why).place(Place::Head);
         // A client keeps what stands behind `#` to itself.
         let url = wish.url.split('#').next().unwrap_or_default();
         let uri: Uri = url.parse().map_err(|error| unclear(&format!("the URL cannot be read: {error}")))?;
@@ -91,8 +91,8 @@ impl<'a> Policies<'a> {
             let asked = if has_port { authority.clone() } else { format!("{authority}:443") };
             let asked: Uri = asked.parse().map_err(|_| unclear("the host cannot be read"))?;
             let (host, port) = connect_target(&parts(Method::CONNECT, asked, None)?)?;
-            if let Some(own) = own_name(&host, port) {
-                return Err(self_request(&own));
+            if own::is_own(&host, port) {
+                return Err(own::refuse(&host.to_string()));
             }
             match self.routes {
                 Some(rows) => routes::admit(rows, &host, port)?,
@@ -104,13 +104,13 @@ impl<'a> Policies<'a> {
         }
         match named(&parts(method, inner, Some(&authority))?, &peer)? {
             Named::Origin(target) => Ok(target),
-            Named::Own(own) => Err(self_request(&own.host.to_string())),
+            Named::Own(target) => Err(own::refuse(&target.host.to_string())),
         }
     }
 
     fn door(&self, target: &Target, wish: Wish<'_>) -> Result<String, Refused> {
         let listed = self.table.listed(&target.host, target.port)?;
-        let unclear = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place("path");
+        let unclear = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place(Place::Path);
         let uri: Uri = Uri::try_from(target.url()).map_err(unclear)?;
         if self.routes.is_none() {
             push::refuse(wish.method, uri.path(), uri.query().unwrap_or_default(), &HeaderMap::new())?;
@@ -119,7 +119,7 @@ impl<'a> Policies<'a> {
         head::scan(&self.table.scanner, &request.method, &request.uri, &request.headers, None)?;
         if let Some(body) = wish.body {
             if body.len() as u64 > self.table.limits.body_bytes {
-                return Err(Refused::new(Reason::TooLarge, "the body is larger than this bottle allows").place("body"));
+                return Err(Refused::new(Reason::TooLarge, "the body is larger than this bottle allows").place(Place::Body));
             }
             if let Some(found) = self.table.scanner.scan_message(None, body) {
                 return Err(Leak::in_body("body", found).into());
@@ -139,7 +139,7 @@ fn parts(method: Method, uri: Uri, host: Option<&str>) -> Result<Parts, Refused>
     let (mut parts, ()) = Request::new(()).into_parts();
     (parts.method, parts.uri) = (method, uri);
     if let Some(host) = host {
-        let wrong = |_| Refused::new(Reason::AmbiguousTarget, "the host cannot be read").place("head");
+        let wrong = |_| Refused::new(Reason::AmbiguousTarget, "the host cannot be read").place(Place::Head);
         parts.headers.insert(header::HOST, HeaderValue::try_from(host).map_err(wrong)?);
     }
     Ok(parts)

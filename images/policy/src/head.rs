@@ -5,34 +5,13 @@ use percent_encoding::percent_decode_str;
 
 use bottle_scan::Scanner;
 
-use crate::Leak;
+use crate::{Leak, Place};
 
 /// Parts stand on lines of their own, so that the end of one and the start of the next never read as one value.
 #[derive(Debug, Default)]
 struct Lines {
     text: Vec<u8>,
     places: Vec<(usize, Place)>,
-}
-
-#[derive(Clone, Debug)]
-enum Place {
-    Method,
-    Host,
-    Path,
-    Query,
-    Header(HeaderName),
-}
-
-impl Place {
-    fn name(&self) -> String {
-        match self {
-            Self::Method => "method".into(),
-            Self::Host => "host".into(),
-            Self::Path => "path".into(),
-            Self::Query => "query".into(),
-            Self::Header(name) => format!("header:{name}"),
-        }
-    }
 }
 
 impl Lines {
@@ -63,7 +42,7 @@ impl Lines {
         let Some(finding) = scanner.scan(&self.text) else { return Ok(()) };
         let at = usize::try_from(finding.offset).unwrap_or(usize::MAX);
         let place = self.places.iter().rev().find(|(start, _)| *start <= at).or(self.places.first());
-        Err(Leak { rule: finding.rule, place: place.map_or_else(|| "head".to_owned(), |(_, place)| place.name()) })
+        Err(Leak { rule: finding.rule, place: place.map_or(Place::Head, |(_, place)| place.clone()) })
     }
 }
 
@@ -125,7 +104,7 @@ mod tests {
         let headers = fields.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
         let injected = injected.map(|name| name.parse().unwrap());
         let verdict = scan(&scanner(), &method.parse().unwrap(), &uri.parse().unwrap(), &headers, injected.as_ref());
-        verdict.err().map(|leak| leak.place)
+        verdict.err().map(|leak| leak.place.to_string())
     }
 
     // covers: D01 D11

@@ -17,6 +17,8 @@ pub mod credential_header;
 pub mod dry;
 pub mod guard;
 pub mod head;
+pub mod own;
+pub mod place;
 pub mod push;
 pub mod refused;
 pub mod routes;
@@ -24,6 +26,7 @@ pub mod scanner;
 pub mod table;
 pub mod target;
 
+pub use place::Place;
 pub use refused::Refused;
 pub use target::Target;
 
@@ -34,16 +37,16 @@ use bottle_contract::Reason;
 pub struct Leak {
     /// The scanner's rule.
     pub rule: String,
-    /// `path`, `query`, `header:user-agent`, `body@1834` and the like.
-    pub place: String,
+    /// Where in the message.
+    pub place: Place,
 }
 
 impl Leak {
     /// A finding in a body, `form` being `body`, `body.decoded` or the like: at a byte, or in what its values say together.
     pub fn in_body(form: &str, found: bottle_scan::Finding) -> Self {
         let place = match found.view() {
-            Some(view) => format!("{form}:{view}"),
-            None => format!("{form}@{}", found.offset),
+            Some(view) => Place::BodyView(form.to_owned(), view),
+            None => Place::BodyAt(form.to_owned(), found.offset),
         };
         Self { rule: found.rule, place }
     }

@@ -10,6 +10,7 @@ use bottle_contract::reason::Reason;
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 
+use crate::place::Place;
 use crate::refused::Refused;
 
 /// The service that takes a push.
@@ -27,21 +28,21 @@ pub fn refuse(method: &str, path: &str, query: &str, headers: &HeaderMap) -> Res
 }
 
 /// Where the request says that it is part of a push.
-fn place(method: &str, path: &str, query: &str, headers: &HeaderMap) -> Option<String> {
+fn place(method: &str, path: &str, query: &str, headers: &HeaderMap) -> Option<Place> {
     let media_type = |value: &[u8]| value.to_ascii_lowercase().windows(MEDIA_TYPE.len()).any(|part| part == MEDIA_TYPE.as_bytes());
     if let Some((name, _)) = headers.iter().find(|(_, value)| media_type(value.as_bytes())) {
-        return Some(format!("header:{name}"));
+        return Some(Place::Header(name.clone()));
     }
     let (path, query) = (decoded(path), decoded(query));
     let reads_only = matches!(method, "GET" | "HEAD") && !headers.keys().any(overrides_method) && !query.contains("_method");
     // Pages about the service may be read: no server takes a push in a GET.
     let names_service = |segment: &str| segment.contains(SERVICE) && (!reads_only || name_of(segment) == SERVICE);
     if path.split(['/', '\\']).any(names_service) {
-        return Some("path".to_owned());
+        return Some(Place::Path);
     }
     let is_discovery = path.split_once("info").is_some_and(|(_, rest)| rest.contains("refs"));
     let asks_for_service = |pair: &str| pair.contains(SERVICE) && (is_discovery || pair.contains("service="));
-    query.split(['&', ';', '?']).any(asks_for_service).then(|| "query".to_owned())
+    query.split(['&', ';', '?']).any(asks_for_service).then_some(Place::Query)
 }
 
 /// A segment without its parameters, and without what some file systems ignore at the end of a name.

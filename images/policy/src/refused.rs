@@ -6,6 +6,8 @@ use bottle_contract::Untrusted;
 use bottle_contract::reason::Reason;
 use http::StatusCode;
 
+use crate::place::Place;
+
 /// A verdict against a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
@@ -15,8 +17,8 @@ pub struct Refused {
     pub message: String,
     /// The rule that decided. The operator sees it, the agent does not.
     pub rule: Option<String>,
-    /// Where in the message: `head`, `path`, `query`, `header:user-agent`, `body@1834`, `upstream`.
-    pub place: Option<String>,
+    /// Where in the message.
+    pub place: Option<Place>,
 }
 
 impl Refused {
@@ -32,7 +34,7 @@ impl Refused {
     }
 
     /// Names the place.
-    pub fn place(mut self, place: impl Into<String>) -> Self {
+    pub fn place(mut self, place: impl Into<Place>) -> Self {
         self.place = Some(place.into());
         self
     }
@@ -42,9 +44,9 @@ impl Refused {
         match self.reason {
             Reason::AmbiguousTarget | Reason::MalformedRequest => StatusCode::BAD_REQUEST,
             Reason::OriginMismatch => StatusCode::MISDIRECTED_REQUEST,
-            Reason::TooLarge if self.place.as_deref() == Some("head") => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Reason::TooLarge if self.place == Some(Place::Head) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Reason::TooSlow if self.place.as_deref() == Some("upstream") => StatusCode::GATEWAY_TIMEOUT,
+            Reason::TooSlow if self.place == Some(Place::Upstream) => StatusCode::GATEWAY_TIMEOUT,
             Reason::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Reason::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Reason::NameNotResolved

@@ -5,35 +5,68 @@ use std::borrow::Cow;
 use bottle_contract::Untrusted;
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
-use bottle_contract::route::{self, Route};
+use bottle_contract::route::{Auth, Match, PathRule, Route};
 use http::HeaderMap;
 
+use crate::place::Place;
 use crate::push::{self, decoded};
 use crate::refused::Refused;
 use crate::target::Target;
 
 /// Admits a `CONNECT` target if a route names it.
 pub fn admit(routes: &[Route], host: &Host, port: u16) -> Result<(), Refused> {
-    route::for_host(routes, host, port).map(drop).map_err(|reason| refused(reason, host, port, "", ""))
+    for_host(routes, host, port).map(drop).map_err(|reason| refused(reason, host, port, "", ""))
 }
 
-/// The route that allows the request.
-pub fn judge<'r>(routes: &'r [Route], asked: &Target, method: &str, headers: &HeaderMap) -> Result<&'r Route, Refused> {
-    let (host, port, path) = (&asked.host, asked.port, asked.path.as_str());
-    let as_method = |method: &str| {
-        route::judge(routes, route::Target { https: asked.https, host, port, method, path }).map_err(|reason| {
-            let rule = route::for_host(routes, host, port).ok().map(|route| route.host.to_string());
-            Refused { rule, ..refused(reason, host, port, method, path) }
-        })
+/// The index of the route that allows the request. The most specific pattern that names the host decides, alone.
+pub fn judge(routes: &[Route], target: &Target, method: &str, headers: &HeaderMap) -> Result<usize, Refused> {
+    let (host, port, path) = (&target.host, target.port, target.path.as_str());
+    let index = for_host(routes, host, port).map_err(|reason| refused(reason, host, port, method, path))?;
+    let route = &routes[index];
+    let judge_method = |method: &str| {
+        let rule = |reason| refused(reason, host, port, method, path).rule(route.host.to_string());
+        check_matches(&route.matches, method, path).map_err(rule)
     };
-    let route = as_method(method)?;
-    let query = asked.query.as_deref().unwrap_or_default();
+    judge_method(method)?;
+    let query = target.query.as_deref().unwrap_or_default();
     push::refuse(method, path, query, headers)?;
     // Some frameworks take the method from the query: both must be allowed.
     for other in values(query, "_method") {
-        as_method(&other.to_ascii_uppercase()).map_err(|refused| refused.place("query"))?;
+        judge_method(&other.to_ascii_uppercase()).map_err(|refused| refused.place(Place::Query))?;
     }
-    Ok(route)
+    Ok(index)
+}
+
+/// The credential for a request that this route allows: never over plain HTTP.
+pub fn credential(route: &Route, https: bool) -> Option<&Auth> {
+    route.auth.as_ref().filter(|_| https)
+}
+
+/// The index of the route that names the host and port.
+fn for_host(routes: &[Route], host: &Host, port: u16) -> Result<usize, Reason> {
+    let named = routes.iter().enumerate().filter(|(_, route)| route.host.matches(host));
+    let (index, route) = named.min_by_key(|(_, route)| route.host.breadth()).ok_or(Reason::HostNotListed)?;
+    if route.ports.contains(&port) { Ok(index) } else { Err(Reason::PortNotListed) }
+}
+
+/// Whether one of a route's matches fits both the method and the canonical path.
+fn check_matches(matches: &[Match], method: &str, path: &str) -> Result<(), Reason> {
+    let method_fits = |m: &&Match| m.methods.is_empty() || m.methods.iter().any(|name| name == method);
+    let path_fits = |m: &&Match| m.paths.is_empty() || m.paths.iter().any(|rule| allows(rule, path));
+    if matches.is_empty() || matches.iter().any(|m| method_fits(&m) && path_fits(&m)) {
+        Ok(())
+    } else if matches.iter().any(|m| path_fits(&m)) {
+        Err(Reason::MethodNotAllowed)
+    } else {
+        Err(Reason::PathNotAllowed)
+    }
+}
+
+fn allows(rule: &PathRule, path: &str) -> bool {
+    match rule {
+        PathRule::Exact(exact) => path == exact,
+        PathRule::Prefix(prefix) => path.starts_with(prefix.as_str()),
+    }
 }
 
 fn refused(reason: Reason, host: &Host, port: u16, method: &str, path: &str) -> Refused {
@@ -54,7 +87,7 @@ fn values<'q>(query: &'q str, key: &str) -> Vec<Cow<'q, str>> {
 
 #[cfg(test)]
 mod tests {
-    use bottle_contract::route::{DEFAULT_PORTS, Match, PathRule};
+    use bottle_contract::route::DEFAULT_PORTS;
 
     use super::*;
 
@@ -88,5 +121,37 @@ mod tests {
         assert_eq!(verdict(&routes, "GET", "/v1/x", Some("%5Fmethod=%44ELETE")), Err(Reason::MethodNotAllowed));
         assert_eq!(verdict(&routes, "DELETE", "/v1/x", None), Err(Reason::MethodNotAllowed));
         assert_eq!(verdict(&routes, "GET", "/v2/x", None), Err(Reason::PathNotAllowed));
+    }
+
+    fn route(host: &str, matches: Vec<Match>) -> Route {
+        Route { host: host.parse().unwrap(), ports: DEFAULT_PORTS.to_vec(), matches, auth: None }
+    }
+
+    /// The host of the route that decides.
+    fn most_specific(routes: &[Route], host: &str, port: u16, method: &str, path: &str) -> Result<String, Reason> {
+        let target = Target { https: true, host: Host::parse(host).unwrap(), port, path: path.into(), query: None };
+        judge(routes, &target, method).map(|index| routes[index].host.to_string()).map_err(|refused| refused.reason)
+    }
+
+    #[test]
+    fn the_most_specific_route_decides_alone() {
+        let reads =
+            Match { methods: vec!["GET".into()], paths: vec![PathRule::Prefix("/repos/acme/".into()), PathRule::Exact("/user".into())] };
+        let writes = Match { methods: vec!["POST".into()], paths: vec![PathRule::Exact("/graphql".into())] };
+        let routes = [route("*", vec![]), route("*.a.test", vec![]), route("api.a.test", vec![reads, writes])];
+        assert_eq!(most_specific(&routes, "api.a.test", 443, "GET", "/repos/acme/x"), Ok("api.a.test".into()));
+        assert_eq!(most_specific(&routes, "api.a.test", 443, "POST", "/graphql"), Ok("api.a.test".into()));
+        assert_eq!(most_specific(&routes, "api.a.test", 443, "POST", "/user"), Err(Reason::MethodNotAllowed));
+        assert_eq!(most_specific(&routes, "api.a.test", 443, "GET", "/repos/acme"), Err(Reason::PathNotAllowed));
+        assert_eq!(most_specific(&routes, "api.a.test", 443, "GET", "/user/x"), Err(Reason::PathNotAllowed));
+        assert_eq!(most_specific(&routes, "api.a.test", 8443, "GET", "/user"), Err(Reason::PortNotListed));
+        assert_eq!(most_specific(&routes, "x.a.test", 80, "PUT", "/"), Ok("*.a.test".into()));
+        assert_eq!(most_specific(&routes, "b.test", 443, "PUT", "/"), Ok("*".into()));
+    }
+
+    // covers: F20
+    #[test]
+    fn an_empty_table_denies_everything() {
+        assert_eq!(most_specific(&[], "a.test", 443, "GET", "/"), Err(Reason::HostNotListed));
     }
 }

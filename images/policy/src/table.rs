@@ -4,13 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use bottle_contract::Reason;
 use bottle_contract::host::{Host, HostPattern};
-use bottle_contract::names;
 use bottle_contract::pipelock::{Connect, Limits, Parent, PipelockConfig, Ports, Tunnel};
 use bottle_contract::route::DEFAULT_PORTS;
 use bottle_scan::Scanner;
 use ipnet::IpNet;
 
 use crate::guard::{Guard, metadata, refuse_chosen};
+use crate::own::is_own;
 use crate::refused::Refused;
 use crate::scanner;
 
@@ -93,7 +93,7 @@ impl Table {
         if metadata::is_name(host) {
             return Err(Reason::MetadataAddress);
         }
-        if is_own_name(host) {
+        if is_own(host, port) {
             return Err(Reason::SelfRequest);
         }
         let listed = self.hosts.iter().filter(|p| p.matches(host)).min_by_key(|p| p.breadth()).ok_or(Reason::HostNotListed)?;
@@ -155,12 +155,6 @@ impl Table {
             (None, None) => Way::Resolve,
         }
     }
-}
-
-/// The names under which the agent knows the sidecars, which no origin has.
-pub fn is_own_name(host: &Host) -> bool {
-    let Host::Name(name) = host else { return false };
-    [names::EGRESS, names::PIPELOCK, names::GIT_GATE, names::SUPERVISE].iter().any(|(own, _)| own == name)
 }
 
 fn address_refused(reason: Reason, host: &Host) -> Refused {

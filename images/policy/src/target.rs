@@ -1,13 +1,14 @@
 //! Reads what a request asks for, in the one way there is, or refuses.
 
 use bottle_contract::Untrusted;
-use bottle_contract::host::Host;
-use bottle_contract::names;
+use bottle_contract::host::{Host, HostPort};
 use bottle_contract::path::{canonical, query_is_sendable};
 use bottle_contract::reason::Reason;
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version, header};
 
+use crate::own::is_own;
+use crate::place::Place;
 use crate::refused::Refused;
 
 /// What was asked for, each part in canonical form.
@@ -117,23 +118,12 @@ fn refused(reason: Reason, message: impl Into<String>) -> Refused {
 
 /// Splits `host[:port]`. Userinfo, an empty port, signs and leading zeros are refused: parsers disagree about them.
 pub fn split_authority(text: &str) -> Result<(Host, Option<u16>), Refused> {
-    let ambiguous = |why: &str| refused(Reason::AmbiguousTarget, format!("{why}: {}", Untrusted::new(text))).place("head");
+    let ambiguous = |why: &str| refused(Reason::AmbiguousTarget, format!("{why}: {}", Untrusted::new(text))).place(Place::Head);
     if text.contains('@') {
         // It may be a password: it is not repeated.
-        return Err(refused(Reason::AmbiguousTarget, "an authority must not hold user information").place("head"));
+        return Err(refused(Reason::AmbiguousTarget, "an authority must not hold user information").place(Place::Head));
     }
-    let (host, port) = match text.rfind(':') {
-        Some(at) if !text.ends_with(']') => (&text[..at], Some(&text[at + 1..])),
-        _ => (text, None),
-    };
-    let host = Host::parse(host).map_err(|error| ambiguous(&error.to_string()))?;
-    let port = match port {
-        None => None,
-        Some(digits) => {
-            let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
-            Some(digits.parse().ok().filter(|_| plain).ok_or_else(|| ambiguous("the port is not a plain number"))?)
-        }
-    };
+    let HostPort { host, port } = HostPort::parse(text).map_err(|error| ambiguous(&error.to_string()))?;
     Ok((host, port))
 }
 
@@ -141,14 +131,14 @@ pub fn split_authority(text: &str) -> Result<(Host, Option<u16>), Refused> {
 pub fn connect_target(parts: &Parts) -> Result<(Host, u16), Refused> {
     let text = parts.uri.authority().map(|a| a.as_str()).unwrap_or_default();
     if parts.uri.scheme().is_some() || parts.uri.path_and_query().is_some() {
-        return Err(refused(Reason::AmbiguousTarget, "CONNECT takes host:port alone").place("head"));
+        return Err(refused(Reason::AmbiguousTarget, "CONNECT takes host:port alone").place(Place::Head));
     }
     let (host, port) = split_authority(text)?;
-    let port = port.ok_or_else(|| refused(Reason::AmbiguousTarget, "CONNECT must name a port").place("head"))?;
+    let port = port.ok_or_else(|| refused(Reason::AmbiguousTarget, "CONNECT must name a port").place(Place::Head))?;
     if let Some((named, named_port)) = host_header(&parts.headers)?.map(split_authority).transpose()?
         && (named != host || named_port.is_some_and(|p| p != port))
     {
-        return Err(refused(Reason::OriginMismatch, "CONNECT and Host name different origins").place("head"));
+        return Err(refused(Reason::OriginMismatch, "CONNECT and Host name different origins").place(Place::Head));
     }
     Ok((host, port))
 }
@@ -158,9 +148,9 @@ fn host_header(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
     let mut values = headers.get_all(header::HOST).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(_), Some(_)) => Err(refused(Reason::MalformedRequest, "more than one Host field").place("head")),
+        (Some(_), Some(_)) => Err(refused(Reason::MalformedRequest, "more than one Host field").place(Place::Head)),
         (Some(value), None) => {
-            value.to_str().map(Some).map_err(|_| refused(Reason::AmbiguousTarget, "the Host field is not text").place("head"))
+            value.to_str().map(Some).map_err(|_| refused(Reason::AmbiguousTarget, "the Host field is not text").place(Place::Head))
         }
     }
 }
@@ -181,10 +171,12 @@ pub fn check_method(method: &Method) -> Result<(), Refused> {
     let plain =
         name.len() <= 32 && name.starts_with(|c: char| c.is_ascii_uppercase()) && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
     if !plain {
-        return Err(refused(Reason::MalformedRequest, format!("not a method: {}", Untrusted::new(name))).place("head"));
+        return Err(refused(Reason::MalformedRequest, format!("not a method: {}", Untrusted::new(name))).place(Place::Head));
     }
     match name {
-        "TRACE" | "TRACK" | "CONNECT" | "PRI" => Err(refused(Reason::MalformedRequest, format!("{name} is not forwarded")).place("head")),
+        "TRACE" | "TRACK" | "CONNECT" | "PRI" => {
+            Err(refused(Reason::MalformedRequest, format!("{name} is not forwarded")).place(Place::Head))
+        }
         _ => Ok(()),
     }
 }
@@ -197,15 +189,15 @@ pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
     }
     let uri = &parts.uri;
     let said = host_header(&parts.headers)?;
-    let mismatch = || refused(Reason::OriginMismatch, "the target and the Host field name different origins").place("head");
+    let mismatch = || refused(Reason::OriginMismatch, "the target and the Host field name different origins").place(Place::Head);
     let (https, host, port) = match (peer, uri.scheme_str(), uri.authority()) {
         (Peer::Intercepted { host, port, .. }, scheme, authority) => {
             if scheme.is_some_and(|s| s != "https") {
-                return Err(refused(Reason::OriginMismatch, "the target's scheme is not the connection's").place("head"));
+                return Err(refused(Reason::OriginMismatch, "the target's scheme is not the connection's").place(Place::Head));
             }
             let target = authority.map(|authority| authority.as_str());
             if said.is_none() && target.is_none() {
-                return Err(refused(Reason::MalformedRequest, "the request names no host").place("head"));
+                return Err(refused(Reason::MalformedRequest, "the request names no host").place(Place::Head));
             }
             for other in [said, target].into_iter().flatten() {
                 if !agrees(true, host, *port, other)? {
@@ -217,7 +209,7 @@ pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
         (_, Some(scheme @ ("http" | "https")), Some(authority)) => {
             let https = scheme == "https";
             if https && !peer.is_sibling() {
-                return Err(refused(Reason::AmbiguousTarget, "https needs CONNECT, so that the origin is authenticated").place("head"));
+                return Err(refused(Reason::AmbiguousTarget, "https needs CONNECT, so that the origin is authenticated").place(Place::Head));
             }
             let (host, port) = split_authority(authority.as_str())?;
             let port = port.unwrap_or(default_port(https));
@@ -228,19 +220,21 @@ pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
             }
             (https, host, port)
         }
-        (_, Some(_), _) => return Err(refused(Reason::AmbiguousTarget, "only http and https targets are known").place("head")),
+        (_, Some(_), _) => return Err(refused(Reason::AmbiguousTarget, "only http and https targets are known").place(Place::Head)),
         (_, None, _) => {
             let said = said.map(split_authority).transpose()?;
-            let own = said.map(|(host, port)| (host, port.unwrap_or(80))).filter(|(host, port)| own_name(host, *port).is_some());
+            let own = said.map(|(host, port)| (host, port.unwrap_or(80))).filter(|(host, port)| is_own(host, *port));
             let Some((host, port)) = own else {
-                return Err(refused(Reason::SelfRequest, "this is a proxy; name the origin in absolute form, or use CONNECT").place("head"));
+                return Err(
+                    refused(Reason::SelfRequest, "this is a proxy; name the origin in absolute form, or use CONNECT").place(Place::Head)
+                );
             };
             return Ok(Named::Own(Target { https: false, host, port, path: path(uri)?, query: query(uri)? }));
         }
     };
     let path = path(uri)?;
     let query = query(uri)?;
-    if !peer.is_sibling() && own_name(&host, port).is_some() {
+    if !peer.is_sibling() && is_own(&host, port) {
         return Ok(Named::Own(Target { https: false, host, port, path, query }));
     }
     Ok(Named::Origin(Target { https, host, port, path, query }))
@@ -249,45 +243,21 @@ pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
 fn query(uri: &Uri) -> Result<Option<String>, Refused> {
     match uri.query() {
         Some(query) if !query_is_sendable(query) => {
-            Err(refused(Reason::AmbiguousTarget, "the query has a character that must be escaped").place("query"))
+            Err(refused(Reason::AmbiguousTarget, "the query has a character that must be escaped").place(Place::Query))
         }
         query => Ok(query.map(str::to_owned)),
     }
 }
 
 fn path(uri: &Uri) -> Result<String, Refused> {
-    canonical(uri.path()).map_err(|error| refused(Reason::AmbiguousTarget, error.to_string()).place("path"))
-}
-
-const OWN: [(&str, u16); 4] = [names::EGRESS, names::PIPELOCK, names::GIT_GATE, names::SUPERVISE];
-
-fn is_own_name(host: &Host) -> bool {
-    matches!(host, Host::Name(name) if OWN.iter().any(|(own, _)| own == name) || name == "localhost" || name.ends_with(".localhost"))
-}
-
-/// The name under which `host` is the bottle itself: a sidecar's name, the loopback's, or a loopback address with a
-/// sidecar's port.
-pub fn own_name(host: &Host, port: u16) -> Option<String> {
-    let own = match host {
-        Host::Name(_) => is_own_name(host),
-        Host::Ip(address) => {
-            let address = address.to_canonical();
-            (address.is_loopback() || address.is_unspecified()) && OWN.iter().any(|(_, own)| *own == port)
-        }
-    };
-    own.then(|| host.to_string())
-}
-
-/// The refusal of a request to the bottle itself.
-pub fn self_request(host: &str) -> Refused {
-    refused(Reason::SelfRequest, format!("{} is part of this bottle", Untrusted::new(host))).place("head")
+    canonical(uri.path()).map_err(|error| refused(Reason::AmbiguousTarget, error.to_string()).place(Place::Path))
 }
 
 /// True for a WebSocket, false for no upgrade; anything else is refused. `bodyless` says that the request has no body.
 pub fn websocket(parts: &Parts, bodyless: bool) -> Result<bool, Refused> {
     let mut upgrades = parts.headers.get_all(header::UPGRADE).iter();
     let Some(upgrade) = upgrades.next() else { return Ok(false) };
-    let not = |why: &str| Err(refused(Reason::UpgradeNotAllowed, why).place("header:upgrade"));
+    let not = |why: &str| Err(refused(Reason::UpgradeNotAllowed, why).place(Place::Header(header::UPGRADE)));
     if upgrades.next().is_some() || !upgrade.as_bytes().eq_ignore_ascii_case(b"websocket") {
         return not("the upgrade is not one to WebSocket");
     }

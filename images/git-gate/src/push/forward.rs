@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest::{self, SHA256};
 use bottle_contract::event::{Event, Level};
 use bottle_contract::reason::Reason;
+use bottle_policy::Place;
 use bottle_wire::{Body, BodyError, Refused, body};
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
@@ -42,7 +43,7 @@ pub(super) async fn forward(
     outlet: Option<&Outlet>,
 ) -> Result<Report, Refused> {
     let head = told.request(&request.commands, &request.wanted, options);
-    let head = head.map_err(|why| Refused::new(Reason::UpstreamProtocol, why).place("upstream"))?;
+    let head = head.map_err(|why| Refused::new(Reason::UpstreamProtocol, why).place(Place::Upstream))?;
     let gone = Arc::new(AtomicU64::new(0));
     let sent: Body = match (&received.pack, &received.inspected) {
         (Some(pack), Ok(Some(inspected))) => Outgoing::new(head, pack.clone(), inspected.sha256.clone(), gone.clone())?.boxed(),
@@ -61,7 +62,8 @@ pub(super) async fn forward(
     };
     tokio::pin!(waiting);
     let deadline = Instant::now() + Duration::from_millis(push.table.limits.forward_ms);
-    let slow = |why: &str| Err(Refused::new(Reason::TooSlow, format!("{why}; fetch to see what became of the push")).place("upstream"));
+    let slow =
+        |why: &str| Err(Refused::new(Reason::TooSlow, format!("{why}; fetch to see what became of the push")).place(Place::Upstream));
     let (mut seen, mut since) = (u64::MAX, Instant::now());
     let mut ticks = tokio::time::interval(TOLD.min(idle / 2).max(Duration::from_millis(50)));
     ticks.reset();
@@ -111,7 +113,8 @@ async fn read(
         }
     };
     loop {
-        let silent = |_| Refused::new(Reason::TooSlow, "upstream does not say what became of the push: fetch to see").place("upstream");
+        let silent =
+            |_| Refused::new(Reason::TooSlow, "upstream does not say what became of the push: fetch to see").place(Place::Upstream);
         let packet = timeout(idle, packets.next()).await.map_err(silent)?.map_err(broke_here)?;
         let Some(packet) = packet else { break };
         let Packet::Data(line) = packet else { continue };
@@ -129,7 +132,7 @@ async fn read(
             Some(3) if banded => {
                 let words = harmless.push(&line[1..], started.elapsed()) + &harmless.finish();
                 let message = format!("upstream failed: {}", words.trim_end().replace('\n', "; "));
-                return Err(Refused::new(Reason::UpstreamRefused, message).place("upstream"));
+                return Err(Refused::new(Reason::UpstreamRefused, message).place(Place::Upstream));
             }
             _ => reading.line(&line, &request.commands, &hidden),
         }

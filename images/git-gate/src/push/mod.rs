@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use bottle_contract::event::{Event, Level, RefChange};
 use bottle_contract::reason::Reason;
+use bottle_policy::Place;
 use bottle_wire::{Body, Events, Refused};
 use bytes::Bytes;
 use http::Response;
@@ -125,7 +126,7 @@ impl Push {
     /// Reads the commands and the push options; none when there are no commands.
     async fn read_lines(&self, packets: &mut Packets, request: &mut Request) -> Result<Option<Vec<Vec<u8>>>, Refused> {
         let idle = Duration::from_millis(self.table.limits.idle_ms);
-        let malformed = |why: &str| Refused::new(Reason::MalformedRequest, format!("not a push: {why}")).place("body");
+        let malformed = |why: &str| Refused::new(Reason::MalformedRequest, format!("not a push: {why}")).place(Place::Body);
         let next = async |packets: &mut Packets| {
             let packet = timeout(idle, packets.next()).await.map_err(|_| malformed("it stands still"))?;
             packet.map_err(|broken| malformed(&broken.to_string()))

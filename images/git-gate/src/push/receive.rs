@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bottle_contract::reason::Reason;
+use bottle_policy::Place;
 use bottle_wire::Refused;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
@@ -92,7 +93,7 @@ pub(super) async fn receive(push: &Push, request: &Request, packets: Packets, ou
 /// What upstream has now, of the refs that are named.
 async fn ask(push: &Push, request: &Request, idle: Duration) -> Result<Told, Refused> {
     let upstream = &push.repo.upstream;
-    let silent = |_| Refused::new(Reason::TooSlow, "upstream says nothing").place("upstream");
+    let silent = |_| Refused::new(Reason::TooSlow, "upstream says nothing").place(Place::Upstream);
     let mut packets = timeout(idle, upstream.advertisement(Service::ReceivePack, 0)).await.map_err(silent)??;
     let mut told = Told::default();
     loop {
@@ -113,7 +114,7 @@ async fn keep(mut packets: Packets, inlet: Inlet, idle: Duration) -> Result<(), 
     let mut inlet = Some(inlet);
     let mut outcome = Ok(());
     loop {
-        let broken = |why: &str| Refused::new(Reason::MalformedRequest, format!("the pack did not arrive: {why}")).place("body");
+        let broken = |why: &str| Refused::new(Reason::MalformedRequest, format!("the pack did not arrive: {why}")).place(Place::Body);
         match timeout(idle, packets.raw()).await {
             Err(_) => return Err(broken("it stands still")),
             Ok(Err(error)) => return Err(broken(&error.to_string())),
@@ -146,7 +147,7 @@ fn unsound(unsound: Unsound) -> Refused {
         Unsound::Abandoned => Reason::MalformedRequest,
         _ => Reason::PackNotSound,
     };
-    Refused::new(reason, unsound.to_string()).place("body")
+    Refused::new(reason, unsound.to_string()).place(Place::Body)
 }
 
 /// How far the inspection is: what is done in the low half, of how much in the high half.

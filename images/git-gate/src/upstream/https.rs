@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
 use bottle_contract::route::Auth;
+use bottle_policy::Place;
 use bottle_wire::secret::{self, Credential, Redactor};
 use bottle_wire::{Body, Refused, body, tls};
 use http::{HeaderName, Method, Request, Response, StatusCode, header};
@@ -104,7 +105,7 @@ impl Https {
                 300..=399 => "upstream redirects; name the repository's real URL in the bottle",
                 _ => "upstream failed",
             };
-            return Err(Refused::new(Reason::UpstreamRefused, format!("{why} (status {})", status.as_u16())).place("upstream"));
+            return Err(Refused::new(Reason::UpstreamRefused, format!("{why} (status {})", status.as_u16())).place(Place::Upstream));
         }
         let expected = format!("application/x-{}-{kind}", service.name());
         if response.headers().get(header::CONTENT_TYPE).is_none_or(|value| value.as_bytes() != expected.as_bytes()) {
@@ -148,7 +149,7 @@ impl Https {
                 Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| unreachable("its name is no TLS server name"))?,
                 Host::Ip(address) => ServerName::from(*address),
             };
-            let refused = |error| Refused::new(Reason::UpstreamTls, format!("TLS with upstream failed: {error}")).place("upstream");
+            let refused = |error| Refused::new(Reason::UpstreamTls, format!("TLS with upstream failed: {error}")).place(Place::Upstream);
             let stream = self.tls.connect(name, stream).await.map_err(refused)?;
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(unreachable)
         };

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bottle_contract::Untrusted;
 use bottle_contract::gate::{GateLimits, Remote};
 use bottle_contract::reason::Reason;
+use bottle_policy::Place;
 use bottle_wire::secret::Redactor;
 use bottle_wire::{Body, Refused};
 use tokio_rustls::TlsConnector;
@@ -82,7 +83,7 @@ impl Upstream {
 pub fn refuse_error(line: &[u8], upstream: &Upstream) -> Result<(), Refused> {
     let Some(words) = line.strip_prefix(b"ERR ") else { return Ok(()) };
     let words = crate::harmless::one_line(crate::pkt::trimmed(words), &upstream.hidden());
-    Err(Refused::new(Reason::UpstreamRefused, format!("upstream says: {words}")).place("upstream"))
+    Err(Refused::new(Reason::UpstreamRefused, format!("upstream says: {words}")).place(Place::Upstream))
 }
 
 /// What is wrong with an answer that is no packets.
@@ -91,19 +92,20 @@ pub fn broke_here(broken: Broken) -> Refused {
         Broken::Stream(bottle_wire::BodyError::Refused(refused)) => refused,
         Broken::Stream(error) => {
             Refused::new(Reason::UpstreamUnreachable, format!("upstream broke off: {}", Untrusted::new(&error.to_string())))
-                .place("upstream")
+                .place(Place::Upstream)
         }
-        Broken::CutOff => Refused::new(Reason::UpstreamUnreachable, "upstream broke off").place("upstream"),
+        Broken::CutOff => Refused::new(Reason::UpstreamUnreachable, "upstream broke off").place(Place::Upstream),
         Broken::Malformed(why) => protocol(why),
     }
 }
 
 fn protocol(why: &str) -> Refused {
-    Refused::new(Reason::UpstreamProtocol, format!("upstream does not speak git's protocol: {why}")).place("upstream")
+    Refused::new(Reason::UpstreamProtocol, format!("upstream does not speak git's protocol: {why}")).place(Place::Upstream)
 }
 
 fn unreachable(why: impl std::fmt::Display) -> Refused {
-    Refused::new(Reason::UpstreamUnreachable, format!("upstream cannot be reached: {}", Untrusted::new(&why.to_string()))).place("upstream")
+    Refused::new(Reason::UpstreamUnreachable, format!("upstream cannot be reached: {}", Untrusted::new(&why.to_string())))
+        .place(Place::Upstream)
 }
 
 /// Deadlines towards upstreams.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
+use bottle_policy::Place;
 use bottle_wire::secret::{self, Redactor};
 use bottle_wire::{Body, BodyError, Refused};
 use bytes::Bytes;
@@ -110,7 +111,7 @@ impl Ssh {
         let connected = client::connect_stream(self.config.clone(), stream, Pinned(self.host_key.clone())).await;
         let mut session = connected.map_err(|error| match error {
             russh::Error::UnknownKey | russh::Error::NoCommonAlgo { kind: russh::AlgorithmKind::Key, .. } => {
-                Refused::new(Reason::UpstreamTls, "the server does not have the host key that the bottle names").place("upstream")
+                Refused::new(Reason::UpstreamTls, "the server does not have the host key that the bottle names").place(Place::Upstream)
             }
             error => unreachable(error),
         })?;
@@ -122,7 +123,7 @@ impl Ssh {
         let accepted = session.authenticate_publickey(self.user.clone(), key).await.map_err(unreachable)?;
         match accepted.success() {
             true => Ok(session),
-            false => Err(Refused::new(Reason::UpstreamRefused, "upstream does not accept the SSH identity").place("upstream")),
+            false => Err(Refused::new(Reason::UpstreamRefused, "upstream does not accept the SSH identity").place(Place::Upstream)),
         }
     }
 }
@@ -168,7 +169,8 @@ async fn converse(
         }
         if let Some(status) = failed {
             let words = one_line(&said, &Redactor::default());
-            let refused = Refused::new(Reason::UpstreamRefused, format!("upstream ended with status {status}: {words}")).place("upstream");
+            let refused =
+                Refused::new(Reason::UpstreamRefused, format!("upstream ended with status {status}: {words}")).place(Place::Upstream);
             let _ = output.send(Err(refused.into())).await;
         }
     };

@@ -100,7 +100,7 @@ mod tests {
             let headers = fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
             let refused = trails.follow(&scanner, &fragments(&uri, &headers, None, &[])).err()?;
             assert_eq!(refused.reason, Reason::SecretDetected);
-            Some((number, refused.place.unwrap()))
+            Some((number, refused.place.unwrap().to_string()))
         })
     }
 

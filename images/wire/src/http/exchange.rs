@@ -6,6 +6,7 @@ use std::time::Duration;
 use bottle_contract::Untrusted;
 use bottle_contract::reason::Reason;
 use bottle_policy::Refused;
+use bottle_policy::own;
 use bottle_policy::target::{self, Named, Peer, Target};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
@@ -93,7 +94,7 @@ async fn respond<H: Handler>(
         Named::Own(Target { host, path, .. }) => {
             let host = host.to_string();
             record.named(method, format!("http://{host}"), path.clone());
-            return handler.own_page(&host, &path).map(Handled::from).ok_or_else(|| target::self_request(&host));
+            return handler.own_page(&host, &path).map(Handled::from).ok_or_else(|| own::refuse(&host));
         }
         Named::Origin(target) => target,
     };

@@ -9,6 +9,7 @@ use bottle_contract::event::Level;
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
 use bottle_policy::Refused;
+use bottle_policy::own;
 use bottle_policy::target::{self, Peer};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -96,8 +97,8 @@ where
 }
 
 async fn admit<H: Handler>(context: &Context<H>, host: &Host, port: u16) -> Result<Admission, Refused> {
-    if let Some(own) = target::own_name(host, port).filter(|_| matches!(context.peer, Peer::Agent)) {
-        return Err(target::self_request(&own));
+    if own::is_own(host, port) && matches!(context.peer, Peer::Agent) {
+        return Err(own::refuse(&host.to_string()));
     }
     match context.shared.handler.admit(&context.peer, host, port).await? {
         Admission::Intercept if context.shared.serving.authority.is_none() => {

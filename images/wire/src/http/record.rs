@@ -85,7 +85,7 @@ impl Record {
         self.event.event = "refused".to_owned();
         self.event.reason = Some(refused.reason);
         self.event.rule = refused.rule.clone();
-        self.event.place = refused.place.clone();
+        self.event.place = refused.place.as_ref().map(ToString::to_string);
         self.event.message = Some(Untrusted::new(&refused.message).to_string());
         if refused.reason == Reason::SecretDetected {
             self.forget_secret();
@@ -154,7 +154,7 @@ pub(crate) fn log_refusal(events: &Events, id: &str, method: Option<&str>, origi
     event.status = Some(refused.status().as_u16());
     event.reason = Some(refused.reason);
     event.rule = refused.rule.clone();
-    event.place = refused.place.clone();
+    event.place = refused.place.as_ref().map(ToString::to_string);
     event.message = Some(Untrusted::new(&refused.message).to_string());
     events.write(&event);
 }

@@ -61,7 +61,7 @@ async fn a_secret_anywhere_in_a_body_has_not_begun_to_leave() {
         let body = with_secret_at(LENGTH, at);
         let (sent, verdict) = send(&body, 100_003, None, &Budget::default()).await;
         let refused = verdict.expect("a verdict");
-        assert_eq!((refused.reason, refused.place), (Reason::SecretDetected, Some(format!("body@{at}"))));
+        assert_eq!((refused.reason, refused.place.map(|place| place.to_string())), (Reason::SecretDetected, Some(format!("body@{at}"))));
         assert!(sent.len() <= at, "at {at}: {} bytes left", sent.len());
         assert_eq!(sent, body[..sent.len()]);
     }
@@ -85,7 +85,7 @@ async fn a_secret_inside_an_encoding_is_found_before_the_body_is_complete() {
     let mut body = Vec::new();
     brotli::CompressorWriter::new(&mut body, 4096, 5, 22).write_all(&with_secret_at(50_000, 40_000)).unwrap();
     let (sent, verdict) = send(&body, 16_384, Some("br"), &Budget::default()).await;
-    assert_eq!((sent.len(), verdict.unwrap().place), (0, Some("body.decoded@40000".into())));
+    assert_eq!((sent.len(), verdict.unwrap().place.unwrap().to_string()), (0, "body.decoded@40000".into()));
 }
 
 // covers: H18
