@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use bottle_contract::Untrusted;
 
 use super::front_matter::{self, Document};
-use super::layer::{self, Layer};
 use super::model::{Agent, Bottle, Origin, Provider, Resolved, WorkspaceMode};
 use super::place::Base;
 use super::{key, measure, raw, starter};
@@ -152,9 +151,10 @@ impl Library {
         self.bottle(&own, source)
     }
 
-    /// Follows `extends` from the bottle that `asked_by` names, then lays the layers over each other.
+    /// Follows `extends` from the bottle that `asked_by` names to the last parent, then takes over what each says, the
+    /// last parent first.
     fn bottle(&self, asked: &At<String>, asked_by: &Source) -> Result<Bottle> {
-        let mut layers = Vec::new();
+        let mut manifests = Vec::new();
         let mut chain: Vec<String> = Vec::new();
         let mut origin = Origin::BuiltIn;
         let (mut next, mut by) = (asked.clone(), asked_by);
@@ -169,21 +169,23 @@ impl Library {
                 return Err(by.error(next.problem(format!("there is no bottle `{}`", Untrusted::new(&next.value)), hint)));
             };
             let raw: raw::Bottle = yaml::parse(&source.document()?.yaml).map_err(|p| source.error(p))?;
-            let directory = source.path().and_then(Path::parent);
-            let base = Base { home: self.home.as_deref(), directory };
-            let layer = Layer::read(&raw, base).and_then(|layer| layer::refuse_unbuilt(&raw).map(|()| layer));
-            layers.push(layer.map_err(|p| source.error(p))?);
             if chain.is_empty() {
                 origin = source.origin.clone();
             }
             chain.push(next.value);
-            match raw.extends {
+            let parent = raw.extends.clone();
+            manifests.push((raw, source));
+            match parent {
                 Some(parent) => (next, by) = (parent, source),
                 None => break,
             }
         }
-        let merged = layers.into_iter().rev().reduce(|parent, child| child.over(parent)).unwrap_or_default();
-        Ok(merged.into_bottle(asked.value.clone(), origin))
+        let mut bottle = Bottle::closed(asked.value.clone(), origin);
+        for (raw, source) in manifests.iter().rev() {
+            let base = Base { home: self.home.as_deref(), directory: source.path().and_then(Path::parent) };
+            bottle.take(raw, base).map_err(|problem| source.error(problem))?;
+        }
+        Ok(bottle)
     }
 
     fn source(&self, kind: Kind, name: &str) -> Option<&Source> {

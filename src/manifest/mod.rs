@@ -1,13 +1,13 @@
 //! Manifests: Markdown files with YAML front matter that define agents and bottles.
 //!
-//! bytes → [`front_matter`] → [`raw`] (YAML, strict) → [`layer`] (each value checked) → [`library`] (names, `extends`,
-//! who wins) → [`model`]. All of it is pure but [`sources`], which reads the files, once.
+//! bytes → [`front_matter`] → [`raw`] (YAML, strict) → [`library`] (names, `extends`, who wins) → [`bottle`]
+//! (each value checked) → [`model`]. All of it is pure but [`sources`], which reads the files, once.
 
+pub mod bottle;
 pub mod env;
 pub mod front_matter;
 pub mod git;
 pub mod key;
-pub mod layer;
 pub mod library;
 pub mod measure;
 pub mod model;

@@ -1,0 +1,127 @@
+//! A bottle, from what the manifests on its way say: each key is checked where it is written, and laid over what the
+//! parents said.
+
+use std::collections::BTreeMap;
+
+use bottle_contract::Untrusted;
+
+use super::model::{Author, Backend, Bottle, Egress, Limits, Origin, Rootfs, Scan, WorkspaceMode};
+use super::place::{self, Base};
+use super::{env, git, measure, raw, route};
+use crate::yaml::{At, Problem};
+
+impl Bottle {
+    /// A bottle of which nobody said anything yet: each choice is the closed or the default one.
+    pub fn closed(name: String, origin: Origin) -> Self {
+        Self {
+            name,
+            env: BTreeMap::new(),
+            egress: Egress::default(),
+            git: Vec::new(),
+            author: Author::default(),
+            supervise: false,
+            scan: Scan::default(),
+            limits: Limits::default(),
+            rootfs: Rootfs::default(),
+            tools: Vec::new(),
+            workspace: WorkspaceMode::default(),
+            backend: Backend::default(),
+            origin,
+        }
+    }
+
+    /// Takes over what one manifest says: variables, limits and the keys of `egress` and `scan` one by one, everything
+    /// else as a whole. `base` is where the manifest's paths start.
+    pub fn take(&mut self, raw: &raw::Bottle, base: Base<'_>) -> Result<(), Problem> {
+        let files = |list: &Vec<At<String>>| list.iter().map(|path| place::file(path, base)).collect::<Result<_, _>>();
+        if let Some(variables) = &raw.env {
+            self.env.extend(env::read(variables)?);
+        }
+        if let Some(egress) = &raw.egress {
+            set(&mut self.egress.routes, egress.routes.as_deref().map(route::table))?;
+            set(&mut self.egress.trust, egress.trust.as_ref().map(files))?;
+            set(&mut self.egress.parent, egress.proxy.as_ref().map(|proxy| route::parent(proxy, base).map(Some)))?;
+        }
+        if let Some(repos) = &raw.git {
+            self.git = git::read(repos, base)?;
+            self.author = repos.author.as_ref().map_or(Ok(Author::default()), git::author)?;
+        }
+        set(&mut self.supervise, raw.supervise.as_ref().map(supervise))?;
+        if let Some(scan) = &raw.scan {
+            set(&mut self.scan.rules, scan.rules.as_ref().map(files))?;
+            set(&mut self.scan.answers, scan.answers.as_ref().map(|on| Ok(on.value)))?;
+        }
+        if let Some(limits) = &raw.limits {
+            set(&mut self.limits.memory, limits.memory.as_ref().map(|text| memory(text).map(Some)))?;
+            set(&mut self.limits.pids, limits.pids.as_ref().map(|count| pids(count).map(Some)))?;
+            set(&mut self.limits.time, limits.time.as_ref().map(|text| time(text).map(Some)))?;
+        }
+        set(&mut self.rootfs, raw.rootfs.as_ref().map(|rootfs| self::rootfs(rootfs, base)))?;
+        set(&mut self.tools, raw.tools.as_ref().map(|list| list.iter().map(|path| place::tool(path, base)).collect()))?;
+        set(&mut self.workspace, raw.workspace.as_ref().map(|mode| Ok(mode.value.into())))?;
+        set(&mut self.backend, raw.backend.as_ref().map(|backend| Ok(backend.value.into())))
+    }
+}
+
+/// What is said replaces what was said before.
+fn set<T>(value: &mut T, said: Option<Result<T, Problem>>) -> Result<(), Problem> {
+    if let Some(said) = said {
+        *value = said?;
+    }
+    Ok(())
+}
+
+/// Refuses the key whose sidecar is not part of this release: a bottle in which nobody could be asked would be believed
+/// to ask.
+fn supervise(on: &At<bool>) -> Result<bool, Problem> {
+    match on.value {
+        true => Err(on.problem("`supervise`: this version cannot ask a person yet", "remove the key")),
+        false => Ok(false),
+    }
+}
+
+fn memory(text: &At<String>) -> Result<u64, Problem> {
+    measure::size(&text.value).ok_or_else(|| not_a("size", text, measure::SIZE_HINT))
+}
+
+fn time(text: &At<String>) -> Result<std::time::Duration, Problem> {
+    measure::duration(&text.value).ok_or_else(|| not_a("duration", text, measure::DURATION_HINT))
+}
+
+fn not_a(what: &str, text: &At<String>, hint: &str) -> Problem {
+    text.problem(format!("`{}` is not a {what}", Untrusted::new(&text.value)), hint)
+}
+
+fn pids(count: &At<u64>) -> Result<u64, Problem> {
+    match count.value {
+        0 => Err(count.problem("a limit of zero processes", "write at least 1, or remove the key")),
+        count => Ok(count),
+    }
+}
+
+fn rootfs(raw: &At<raw::Rootfs>, base: Base<'_>) -> Result<Rootfs, Problem> {
+    match &raw.value {
+        raw::Rootfs::Host => Ok(Rootfs::Host),
+        raw::Rootfs::Image(path) => Ok(Rootfs::Image(place::file(path, base)?)),
+    }
+}
+
+impl From<raw::Workspace> for WorkspaceMode {
+    fn from(raw: raw::Workspace) -> Self {
+        match raw {
+            raw::Workspace::Overlay => Self::Overlay,
+            raw::Workspace::Copy => Self::Copy,
+            raw::Workspace::Mount => Self::Mount,
+            raw::Workspace::None => Self::None,
+        }
+    }
+}
+
+impl From<raw::Backend> for Backend {
+    fn from(raw: raw::Backend) -> Self {
+        match raw {
+            raw::Backend::Embedded => Self::Embedded,
+            raw::Backend::Compose => Self::Compose,
+        }
+    }
+}
