@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bottle_contract::Untrusted;
+use bottle_contract::egress::EgressConfig;
+use bottle_contract::pipelock::PipelockConfig;
 use bottle_contract::reason::Reason;
 use bottle_contract::route::Route;
 use bottle_policy::dry::{Allowed, Denied, Policies, Wish, is_looked_up};
@@ -19,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::manifest::Library;
 use crate::plan::agent::Run;
 use crate::plan::build::Facts;
-use crate::plan::{Plan, SidecarConfig, plan};
+use crate::plan::{Plan, plan};
 use crate::values;
 
 /// A body at most: what a person would want to know about is far smaller.
@@ -75,19 +77,11 @@ pub fn run(args: &Args, library: &dyn Fn() -> Result<Library>, host: &dyn Fn(&st
 
 /// The tables that the sidecars of this plan would enforce, with those of its secrets that are set.
 fn policies(plan: &Plan, host: &dyn Fn(&str) -> Option<String>) -> Result<(Option<Vec<Route>>, Table)> {
-    let mut routes = None;
-    let mut door = None;
-    for sidecar in &plan.sidecars {
-        match &sidecar.config {
-            SidecarConfig::Egress(config) => routes = Some(config.routes.clone()),
-            SidecarConfig::Pipelock(config) => door = Some(config.as_ref().clone()),
-            // It judges pushes, and no request passes it.
-            SidecarConfig::GitGate(_) => {}
-        }
-    }
     let fault =
         |why: &dyn std::fmt::Display| Error::failed("cannot make the bottle's policy", why, "this is a bug in bottle: please report it");
-    let mut config = door.ok_or_else(|| fault(&"it has no door"))?;
+    let (_, config) = plan.sidecar::<PipelockConfig>().ok_or_else(|| fault(&"it has no door"))?;
+    let mut config = config.clone();
+    let routes = plan.sidecar::<EgressConfig>().map(|(_, config)| config.routes.clone());
     let values: Vec<String> = plan.sidecars.iter().flat_map(|s| &s.secrets).filter_map(|secret| host(&secret.token_ref)).collect();
     let secrets: Vec<&[u8]> = values.iter().map(|value| value.trim().as_bytes()).collect();
     config.x_bottle.fingerprints = serde_json::to_value(Fingerprints::of([0; 32], &secrets)).map_err(|e| fault(&e))?;

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod build;
+pub mod config;
 pub mod git;
 pub mod program;
 pub mod sidecars;
@@ -14,14 +15,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bottle_contract::egress::EgressConfig;
-use bottle_contract::gate::GateConfig;
-use bottle_contract::pipelock::PipelockConfig;
 use serde::Serialize;
 
 use crate::manifest::model::{EnvValue, Rootfs, WorkspaceMode};
 
 pub use build::plan;
+pub use config::{Config, SidecarConfig};
 pub use step::Step;
 
 /// Everything that a start will do.
@@ -49,6 +48,13 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// What is done, in order; undone in reverse.
     pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// The sidecar that has this configuration.
+    pub fn sidecar<C: Config>(&self) -> Option<(&SidecarPlan, &C)> {
+        self.sidecars.iter().find_map(|sidecar| Some((sidecar, C::of(&sidecar.config)?)))
+    }
 }
 
 /// The untrusted program.
@@ -138,36 +144,6 @@ pub enum Dialler {
     Agent(u16),
     /// The other sidecars, at this unix socket in the link directory.
     Siblings(String),
-}
-
-/// The configuration of a sidecar.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SidecarConfig {
-    /// For `egress`.
-    Egress(EgressConfig),
-    /// For `pipelock`.
-    Pipelock(Box<PipelockConfig>),
-    /// For `git-gate`.
-    GitGate(Box<GateConfig>),
-}
-
-impl SidecarConfig {
-    /// The file's name and text; `fingerprints` go in where the sidecar recognises secrets.
-    pub fn render(&self, fingerprints: &serde_json::Value) -> serde_json::Result<(&'static str, String)> {
-        match self {
-            Self::Egress(config) => Ok((bottle_contract::egress::FILE, serde_json::to_string_pretty(config)?)),
-            Self::Pipelock(config) => {
-                let mut config = config.clone();
-                config.x_bottle.fingerprints = fingerprints.clone();
-                Ok((bottle_contract::pipelock::FILE, serde_json::to_string_pretty(&config)?))
-            }
-            Self::GitGate(config) => {
-                let config = GateConfig { fingerprints: fingerprints.clone(), ..GateConfig::clone(config) };
-                Ok((bottle_contract::gate::FILE, serde_json::to_string_pretty(&config)?))
-            }
-        }
-    }
 }
 
 /// A secret, by name.

@@ -1,4 +1,5 @@
-//! The table of sidecars: which bottle has which, and what each is given. Add a sidecar: add a row.
+//! The sidecars: which bottle has which, and what each is given. Add a sidecar: add a function to [`ROWS`], and a row in
+//! [`super::config`] for its configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,7 @@ use bottle_contract::names::{self, listener};
 use bottle_contract::pipelock::{Connect, Extension, Parent, PipelockConfig, Ports, Switch, TlsInterception};
 use bottle_contract::route;
 
-use super::{Dialler, ListenerPlan, Network, SecretPlan, SidecarConfig, SidecarPlan, git};
+use super::{Dialler, ListenerPlan, Network, SecretPlan, SidecarPlan, git};
 use crate::manifest::model::{Bottle, Route};
 
 /// What a row is made from.
@@ -97,7 +98,7 @@ fn pipelock(wish: &Wish<'_>) -> Option<SidecarPlan> {
         component: name.into(),
         network: Network::Host,
         listeners,
-        config: SidecarConfig::Pipelock(Box::new(config)),
+        config: config.into(),
         authority: faces_agent,
         secrets: Vec::new(),
         trust,
@@ -136,7 +137,7 @@ fn egress(wish: &Wish<'_>) -> Option<SidecarPlan> {
         component: name.into(),
         network: Network::None,
         listeners: vec![ListenerPlan { name: listener::AGENT.into(), dialled_by: Dialler::Agent(port) }],
-        config: SidecarConfig::Egress(config),
+        config: config.into(),
         authority: true,
         secrets: secrets.into_iter().map(|(slot, token_ref)| SecretPlan { slot, token_ref, is_file: false }).collect(),
         trust: BTreeMap::new(),
@@ -168,7 +169,7 @@ fn git_gate(wish: &Wish<'_>) -> Option<SidecarPlan> {
         component: name.into(),
         network: Network::None,
         listeners: vec![ListenerPlan { name: listener::AGENT.into(), dialled_by: Dialler::Agent(port) }],
-        config: SidecarConfig::GitGate(Box::new(config)),
+        config: config.into(),
         authority: false,
         secrets,
         trust,

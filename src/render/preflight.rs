@@ -3,11 +3,13 @@
 use std::fmt::Write;
 
 use bottle_contract::Untrusted;
-use bottle_contract::gate::{Remote, Repo};
+use bottle_contract::egress::EgressConfig;
+use bottle_contract::gate::{GateConfig, Remote, Repo};
+use bottle_contract::pipelock::PipelockConfig;
 use bottle_contract::route::{Match, PathRule};
 
 use crate::manifest::model::{Rootfs, WorkspaceMode};
-use crate::plan::{Plan, SidecarConfig};
+use crate::plan::Plan;
 
 /// The summary of a plan; `notes` are the backend's own.
 pub fn preflight(plan: &Plan, backend: &str, notes: &[String]) -> String {
@@ -86,16 +88,10 @@ fn workspace(plan: &Plan) -> String {
 
 /// A row for each route: host, what may be asked, and the credential by name.
 fn routes(plan: &Plan) -> Vec<String> {
-    let configs = plan.sidecars.iter().map(|s| (&s.config, &s.secrets));
-    let Some((table, secrets)) = configs.into_iter().find_map(|(config, secrets)| match config {
-        SidecarConfig::Egress(config) => Some((&config.routes, secrets)),
-        SidecarConfig::Pipelock(_) | SidecarConfig::GitGate(_) => None,
-    }) else {
-        return Vec::new();
-    };
-    let hosts: Vec<String> = table.iter().map(|r| r.host.to_string()).collect();
+    let Some((sidecar, EgressConfig { routes, .. })) = plan.sidecar() else { return Vec::new() };
+    let hosts: Vec<String> = routes.iter().map(|r| r.host.to_string()).collect();
     let width = hosts.iter().map(String::len).max().unwrap_or(0);
-    table
+    routes
         .iter()
         .zip(&hosts)
         .map(|(route, host)| {
@@ -105,7 +101,7 @@ fn routes(plan: &Plan) -> Vec<String> {
                 text.push_str(&route.matches.iter().map(matched).collect::<Vec<_>>().join("; "));
             }
             if let Some(auth) = &route.auth {
-                let name = secrets.iter().find(|s| s.slot == auth.slot).map_or("?", |s| s.token_ref.as_str());
+                let name = sidecar.secrets.iter().find(|s| s.slot == auth.slot).map_or("?", |s| s.token_ref.as_str());
                 let _ = write!(text, "  with the token {name}");
             }
             text
@@ -115,38 +111,27 @@ fn routes(plan: &Plan) -> Vec<String> {
 
 /// What is scanned beyond what always is.
 fn scanning(plan: &Plan) -> Vec<String> {
-    let configs = plan.sidecars.iter().filter_map(|sidecar| match &sidecar.config {
-        SidecarConfig::Pipelock(config) => Some(config),
-        SidecarConfig::Egress(_) | SidecarConfig::GitGate(_) => None,
-    });
+    let Some((_, PipelockConfig { x_bottle, response_scanning, .. })) = plan.sidecar() else { return Vec::new() };
     let mut lines = Vec::new();
-    for config in configs {
-        for file in &config.x_bottle.rules {
-            let digest = file.sha256.get(..16).unwrap_or(&file.sha256);
-            lines.push(format!("by {} too, sha256 {digest}…", Untrusted::new(&file.path)));
-        }
-        if config.response_scanning.enabled {
-            lines.push("answers, for text that tries to instruct the agent; what is found is recorded".to_owned());
-        }
+    for file in &x_bottle.rules {
+        let digest = file.sha256.get(..16).unwrap_or(&file.sha256);
+        lines.push(format!("by {} too, sha256 {digest}…", Untrusted::new(&file.path)));
+    }
+    if response_scanning.enabled {
+        lines.push("answers, for text that tries to instruct the agent; what is found is recorded".to_owned());
     }
     lines
 }
 
 /// A row for each repository: where it is, the credential by name, and what may be pushed.
 fn repos(plan: &Plan) -> Vec<String> {
-    let configs = plan.sidecars.iter().map(|s| (&s.config, &s.secrets));
-    let Some((config, secrets)) = configs.into_iter().find_map(|(config, secrets)| match config {
-        SidecarConfig::GitGate(config) => Some((config, secrets)),
-        SidecarConfig::Egress(_) | SidecarConfig::Pipelock(_) => None,
-    }) else {
-        return Vec::new();
-    };
+    let Some((sidecar, GateConfig { repos, .. })) = plan.sidecar() else { return Vec::new() };
     let row = |repo: &Repo| {
         let (url, slot) = match &repo.upstream {
             Remote::Https { host, path, auth, .. } => (format!("https://{host}{path}"), auth.as_ref().map(|auth| &auth.slot)),
             Remote::Ssh { host, path, user, identity, .. } => (format!("ssh://{user}@{host}{path}"), Some(identity)),
         };
-        let secret = slot.and_then(|slot| secrets.iter().find(|secret| secret.slot == *slot));
+        let secret = slot.and_then(|slot| sidecar.secrets.iter().find(|secret| secret.slot == *slot));
         let with = secret.map_or(String::new(), |secret| format!("  with {}", Untrusted::new(&secret.token_ref)));
         let may: Vec<&str> =
             [(repo.push.force, "force"), (repo.push.delete, "delete")].iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
@@ -157,7 +142,7 @@ fn repos(plan: &Plan) -> Vec<String> {
         };
         format!("{}  {url}{with}  {pushes}", repo.name)
     };
-    config.repos.iter().map(row).collect()
+    repos.iter().map(row).collect()
 }
 
 fn matched(m: &Match) -> String {
