@@ -3,9 +3,12 @@
 //! Everything here is pure data and pure functions, but for [`handoff`], which takes over the descriptors that a
 //! sidecar is started with. Nothing here depends on an async runtime, so that the supervisor can use it.
 
+#![deny(unsafe_code)]
+
 pub mod egress;
 pub mod event;
 pub mod gate;
+#[expect(unsafe_code, reason = "descriptors come in as numbers")]
 pub mod handoff;
 pub mod host;
 pub mod names;

@@ -14,6 +14,8 @@
 //! - What leaves is what was scanned: a sealed file whose hash is compared, and commands that the gate wrote itself.
 //! - Nothing is kept: each answer to a fetch is upstream's own, of now.
 
+#![forbid(unsafe_code)]
+
 pub mod advert;
 pub mod ask;
 pub mod commands;

@@ -1,5 +1,7 @@
 //! The `git-gate` sidecar.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 use std::sync::Arc;
 

@@ -12,6 +12,8 @@
 //! Invariants: no clock, no sockets, no files, but for [`guard::interfaces`], which asks the kernel for the machine's own
 //! addresses; nothing asynchronous, so that the supervisor can use it.
 
+#![forbid(unsafe_code)]
+
 pub mod authority;
 pub mod credential_header;
 pub mod dry;
