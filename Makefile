@@ -23,8 +23,13 @@ help: ## list what can be done
 build: ## the release programs, in target/…/release
 	images/programs.sh
 
-run: $(BUILD) ## build, then watch a hostile agent in a bottle
-	@tests/demo/run $(PROGRAMS)
+# The whole workspace is selected, and of it these programs are built: with another selection cargo would choose other features for their
+# dependencies, and `make test` would compile them again.
+DEMO := bottle bottle-egress bottle-pipelock bottle-demo-origin
+run: ## build what a bottle needs, then watch a hostile agent in one
+	@[ -e $(DEBUG)/bottle ] || echo "Building bottle, its proxies and the demonstration: $(MINUTES) of processor time the first time, on $$(nproc) processors."
+	@$(CARGO) build --locked --workspace $(DEMO:%=--bin %)
+	@$(DEBUG)/bottle demo
 
 test: lint ## everything that CI checks: lints, unit tests, end-to-end tests
 	$(CARGO) build --locked --workspace
@@ -46,14 +51,15 @@ lint: ## formatting, clippy, the map of the modules, the flake's text
 nix: build ## prove the flake in Nix's sandbox, without a network (needs root and nix-bin)
 	tests/nix/prove $(RELEASE)
 
-ci: ci-tools test ci-rest ## the whole pipeline, as CI has it
+ci: ci-tools run test ci-rest ## the whole pipeline, as CI has it
 
 ci-rest: ## the pipeline behind the tests; where nix is, with the programs that the proof of the flake builds
 	if [ "$$(id -u)" = 0 ] && command -v nix >/dev/null; then \
 	  $(MAKE) nix-programs && $(MAKE) ci-programs PROGRAMS=$(NIXED) REBUILD=; \
 	else $(MAKE) ci-programs; fi
 
-ci-programs: run ## demonstration, bench in short, images, and their digests
+ci-programs: $(BUILD) ## demonstration, bench in short, images, and their digests, of the release programs
+	$(PROGRAMS)/bottle demo
 	ROUNDS=3 SECONDS_EACH=1 $(MAKE) bench PARTS="life many wall gate images size"
 	$(MAKE) images images-check
 
@@ -95,7 +101,7 @@ images-digests: build ## write images/digests
 
 install: build ## install to PREFIX (/usr/local): programs, completions, manual pages
 	install -Dm755 $(RELEASE)/bottle $(DESTDIR)$(PREFIX)/bin/bottle
-	install -Dm755 -t $(DESTDIR)$(PREFIX)/libexec/bottle $(SIDECARS:%=$(RELEASE)/bottle-%)
+	install -Dm755 -t $(DESTDIR)$(PREFIX)/libexec/bottle $(SIDECARS:%=$(RELEASE)/bottle-%) $(RELEASE)/bottle-demo-origin
 	for bill in $(wildcard $(SIDECARS:%=$(RELEASE)/bottle-%.cdx.json)); do install -m644 -t $(DESTDIR)$(PREFIX)/libexec/bottle $$bill; done
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
 	$(RELEASE)/bottle man $(DESTDIR)$(PREFIX)/share/man/man1

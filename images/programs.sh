@@ -29,4 +29,4 @@ export CFLAGS="'-ffile-prefix-map=$home=/cargo' '-ffile-prefix-map=$deps=/deps' 
 for recipe in images/*/image.yaml; do
     set -- -p "bottle-$(basename "$(dirname "$recipe")")" "$@"
 done
-exec "${CARGO:-cargo}" build --locked --release --config "target.$target.rustflags=[$flags]" -p bottle -p bottle-origin "$@"
+exec "${CARGO:-cargo}" build --locked --release --config "target.$target.rustflags=[$flags]" -p bottle -p bottle-demo-origin -p bottle-origin "$@"

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::plan::agent::PATH;
 use crate::plan::program::Program;
 
 /// The kernel reads no more of a script's first line (`BINPRM_BUF_SIZE`).
@@ -16,6 +17,11 @@ const LONGEST_LINE: usize = 256;
 /// Finds `name` on the operator's `PATH`.
 pub fn look_up(name: &str) -> Option<Program> {
     look_up_in(name, &env::var_os("PATH")?)
+}
+
+/// Finds `name` where an agent would, if the bottle shows it the host's programs.
+pub fn look_up_inside(name: &str) -> Option<Program> {
+    look_up_in(name, OsStr::new(PATH))
 }
 
 fn look_up_in(name: &str, path: &OsStr) -> Option<Program> {

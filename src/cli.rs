@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use rustix::fs::Mode;
 
 use crate::commands::{
-    apply, audit, check, cleanup, completions, diff, doctor, explain, images, info, init, list, logs, man, schema, start, stop,
+    apply, audit, check, cleanup, completions, demo, diff, doctor, explain, images, info, init, list, logs, man, schema, start, stop,
 };
 use crate::error::{Result, USAGE};
 use crate::manifest;
@@ -33,6 +33,7 @@ enum Command {
     Apply(apply::Args),
     Cleanup(cleanup::Args),
     Doctor(doctor::Args),
+    Demo(demo::Args),
     /// Check the record of what crossed the wall
     Audit(audit::Args),
     Explain(explain::Args),
@@ -94,6 +95,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
         Command::Apply(args) => apply::run(args, &Layout::here()?, out),
         Command::Cleanup(args) => cleanup::run(args, &Layout::here()?, out),
         Command::Doctor(args) => doctor::run(args, &Layout::here()?, out),
+        Command::Demo(args) => demo::run(*args, out),
         Command::Audit(args) => audit::run(args, &Layout::here()?, out),
         Command::Explain(args) => explain::run(args, &Layout::here()?, out),
         Command::Check(args) => check::run(args, &library, &|name| std::env::var(name).ok(), out),

@@ -17,12 +17,21 @@ pub fn file_name(component: &str) -> String {
 
 /// Opens the program of a sidecar. It is executed by this descriptor, so that nothing can come between.
 pub fn find(component: &str) -> Result<OwnedFd> {
+    locate(component).map(|(_, file)| file.into())
+}
+
+/// Where a program is that runs outside of bottles.
+pub fn path(component: &str) -> Result<PathBuf> {
+    locate(component).map(|(path, _)| path)
+}
+
+fn locate(component: &str) -> Result<(PathBuf, File)> {
     let name = file_name(component);
     let mut tried = Vec::new();
     for directory in directories() {
         let path = directory.join(&name);
         match File::open(&path) {
-            Ok(file) => return Ok(file.into()),
+            Ok(file) => return Ok((path, file)),
             Err(error) => tried.push(format!("{}: {error}", path.display())),
         }
     }

@@ -300,7 +300,6 @@ fn program(provider: &Provider) -> String {
     match provider {
         Provider::Claude => "Claude Code".to_owned(),
         Provider::Shell => "a shell".to_owned(),
-        Provider::Demo => "the built-in demonstration".to_owned(),
         Provider::Command(words) => words.iter().map(|word| Untrusted::new(word).to_string()).collect::<Vec<_>>().join(" "),
     }
 }

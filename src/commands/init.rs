@@ -29,7 +29,7 @@ enum Outcome {
 
 /// Writes what is missing below `config`, and says what became of each file.
 pub fn run(_args: &Args, out: &mut dyn Write, config: &Path) -> Result<()> {
-    for starter in LIBRARY.iter().filter(|starter| starter.editable) {
+    for starter in &LIBRARY {
         let directory = config.join(starter.kind.directory());
         let file = directory.join(format!("{}.md", starter.name));
         let shown = Untrusted::new(file.as_os_str().as_encoded_bytes()).to_string();

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod check;
 pub mod cleanup;
 pub mod completions;
+pub mod demo;
 pub mod diff;
 pub mod doctor;
 pub mod explain;

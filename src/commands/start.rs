@@ -106,7 +106,18 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         .map_err(|e| Error::failed("cannot tell the working directory", e, "change to a directory that exists, then start again"))?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let library = manifest::load(&layout.config, home.as_deref(), Some(&directory))?;
-    let resolved = library.resolve(&args.agent)?;
+    resolved(args, layout, library.resolve(&args.agent)?, directory, &|name| std::env::var(name).ok(), out)
+}
+
+/// Starts what the manifests say, in `directory`; `host` has the values of variables.
+pub(super) fn resolved(
+    args: &Args,
+    layout: &Layout,
+    resolved: Resolved,
+    directory: PathBuf,
+    host: &dyn Fn(&str) -> Option<String>,
+    out: &mut dyn Write,
+) -> Result<u8> {
     let own = agent::program(&resolved.agent).filter(|_| resolved.bottle.rootfs == Rootfs::Host);
     let program = own.and_then(agent_program::look_up);
     let rules = rules::read(&resolved.bottle.scan.rules)?;
@@ -130,7 +141,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
     let mut ask = |prompt: &str| terminal::secret(prompt, &mut signals);
     let ask: values::Ask<'_> = &mut ask;
-    let values = values::resolve(&draft, &host, &read_secret, (facts.terminal && !args.headless).then_some(ask))?;
+    let values = values::resolve(&draft, host, &read_secret, (facts.terminal && !args.headless).then_some(ask))?;
     let engine = (kind == Kind::Compose).then(Engine::find).transpose()?;
     let mut notes = made(engine.as_ref(), &draft, BackendInput::empty())?.check()?;
     notes.splice(0..0, weak.iter().cloned());

@@ -116,7 +116,7 @@ impl Library {
         let agent = Agent {
             name: agent.to_owned(),
             description: raw.description.as_ref().map_or(Ok(String::new()), description).map_err(read)?,
-            provider: program(&raw, &source.origin).map_err(read)?,
+            provider: program(&raw).map_err(read)?,
             workspace: raw.workspace.as_ref().map(|mode| workspace(mode, &source.origin, &bottle)).transpose().map_err(read)?,
             prompt: document.body,
             origin: source.origin.clone(),
@@ -255,13 +255,11 @@ fn description(text: &At<String>) -> std::result::Result<String, Problem> {
 const PROGRAM_HINT: &str = "write `provider: claude`, `provider: shell` or `command: [program, argument]`";
 
 /// Exactly one of the two keys names the program.
-fn program(raw: &raw::Agent, origin: &Origin) -> std::result::Result<Provider, Problem> {
+fn program(raw: &raw::Agent) -> std::result::Result<Provider, Problem> {
     match (&raw.provider, &raw.command) {
         (Some(provider), None) => match provider.value {
             raw::Provider::Claude => Ok(Provider::Claude),
             raw::Provider::Shell => Ok(Provider::Shell),
-            raw::Provider::Demo if *origin == Origin::BuiltIn => Ok(Provider::Demo),
-            raw::Provider::Demo => Err(provider.problem("the provider `demo` is for the built-in demonstration", PROGRAM_HINT)),
         },
         (None, Some(command)) => self::command(command),
         (Some(_), Some(command)) => Err(command.problem("both `provider` and `command` name a program", "keep one of them")),

@@ -57,8 +57,6 @@ pub enum Provider {
     Claude,
     /// An interactive shell.
     Shell,
-    /// The built-in demonstration.
-    Demo,
     /// Any other program, with its arguments.
     Command(Vec<String>),
 }

@@ -41,9 +41,6 @@ pub enum Provider {
     Claude,
     /// An interactive shell.
     Shell,
-    /// The built-in demonstration; only built-in agents may name it.
-    #[schemars(skip)]
-    Demo,
 }
 
 /// How the agent sees the working directory.

@@ -12,19 +12,15 @@ pub struct Starter {
     pub name: &'static str,
     /// Its content.
     pub text: &'static str,
-    /// `bottle init` writes it out. The demonstration stays inside: it works only as it is.
-    pub editable: bool,
 }
 
 /// All of them.
-pub const LIBRARY: [Starter; 7] = [
-    Starter { kind: Kind::Bottle, name: "dev", text: include_str!("starter/bottles/dev.md"), editable: true },
-    Starter { kind: Kind::Bottle, name: "offline", text: include_str!("starter/bottles/offline.md"), editable: true },
-    Starter { kind: Kind::Bottle, name: "demo", text: include_str!("starter/bottles/demo.md"), editable: false },
-    Starter { kind: Kind::Agent, name: "implementer", text: include_str!("starter/agents/implementer.md"), editable: true },
-    Starter { kind: Kind::Agent, name: "reviewer", text: include_str!("starter/agents/reviewer.md"), editable: true },
-    Starter { kind: Kind::Agent, name: "shell", text: include_str!("starter/agents/shell.md"), editable: true },
-    Starter { kind: Kind::Agent, name: "demo", text: include_str!("starter/agents/demo.md"), editable: false },
+pub const LIBRARY: [Starter; 5] = [
+    Starter { kind: Kind::Bottle, name: "dev", text: include_str!("starter/bottles/dev.md") },
+    Starter { kind: Kind::Bottle, name: "offline", text: include_str!("starter/bottles/offline.md") },
+    Starter { kind: Kind::Agent, name: "implementer", text: include_str!("starter/agents/implementer.md") },
+    Starter { kind: Kind::Agent, name: "reviewer", text: include_str!("starter/agents/reviewer.md") },
+    Starter { kind: Kind::Agent, name: "shell", text: include_str!("starter/agents/shell.md") },
 ];
 
 /// The library as sources.

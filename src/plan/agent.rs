@@ -19,8 +19,6 @@ pub const WORKSPACE: &str = "/workspace";
 pub const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Where programs are looked up.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin:/home/agent/.local/bin";
-/// The demonstration's script.
-const DEMO: &str = include_str!("demo.sh");
 
 /// How the operator wants the agent to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,7 +66,6 @@ pub(super) fn argv(agent: &Agent, run: &Run) -> Vec<String> {
         }
         Provider::Shell if run.prompt.is_some() => words(&["/bin/sh", "-c"]),
         Provider::Shell => words(&["/bin/bash", "-l"]),
-        Provider::Demo => return words(&["/bin/sh", "-c", DEMO, "demo"]),
         Provider::Command(command) => command.clone(),
     };
     argv.extend(run.prompt.clone());
@@ -132,7 +129,7 @@ pub(super) fn env(agent: &Agent, wish: &Wish<'_>, term: Option<&str>) -> BTreeMa
 pub fn program(agent: &Agent) -> Option<&'static str> {
     match agent.provider {
         Provider::Claude => Some("claude"),
-        Provider::Shell | Provider::Demo | Provider::Command(_) => None,
+        Provider::Shell | Provider::Command(_) => None,
     }
 }
 
@@ -142,7 +139,7 @@ pub(super) fn files(agent: &Agent, bottle: &Bottle) -> BTreeMap<PathBuf, String>
     let mut put = |name: &str, text: String| drop(files.insert(Path::new(HOME).join(name), text));
     match agent.provider {
         Provider::Claude => CLAUDE_FILES.iter().for_each(|(name, text)| put(name, (*text).to_owned())),
-        Provider::Shell | Provider::Demo | Provider::Command(_) => {}
+        Provider::Shell | Provider::Command(_) => {}
     }
     if !bottle.git.is_empty() {
         // Where git looks too; `~/.gitconfig` stays the agent's own.

@@ -7,6 +7,7 @@ mod both_backends;
 mod compose_images;
 mod compose_life;
 mod compose_network;
+mod demo;
 mod git_gate;
 mod host_sockets;
 mod life_abrupt;

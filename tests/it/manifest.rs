@@ -241,7 +241,7 @@ fn extends_finds_its_parents_and_no_circle() {
     );
     assert_refused("extends: b", "2:10: `extends` goes in a circle: b → b", "remove one `extends` of them");
     assert_refused("extends: offlin", "2:10: there is no bottle `offlin`", "did you mean `offline`?");
-    assert_refused("extends: ../../etc/passwd", "2:10: there is no bottle `../../etc/passwd`", "the bottles are: b, demo, dev, offline");
+    assert_refused("extends: ../../etc/passwd", "2:10: there is no bottle `../../etc/passwd`", "the bottles are: b, dev, offline");
     assert_eq!(bottle("extends: offline").unwrap().origin, Origin::Home("/cfg/bottles/b.md".into()));
     let broken = [AGENT, ("bottles/b", "---\nextends: c\n---\n"), ("bottles/c", "---\nzzz: 1\n---\n")];
     assert!(library(&broken).resolve("a").unwrap_err().cause.starts_with("/cfg/bottles/c.md:2:1: unknown key `zzz`"));
@@ -280,11 +280,6 @@ fn a_repository_names_a_bottle_and_can_do_no_more() {
         assert_eq!(result.is_ok(), fits, "{asked} of {provided}");
         assert!(library(&[("bottles/dev", &bottle), ("agents/own", &text)]).resolve("own").is_ok());
     }
-    let text = agent("").replace("claude", "demo");
-    assert_eq!(
-        library_with(&[dev], &[("agents/evil", text.as_str())]).resolve("evil").unwrap_err().cause,
-        "/repo/.bottle/agents/evil.md:3:11: the provider `demo` is for the built-in demonstration"
-    );
     // Even if the reader of files let one through.
     let bottle = source("/repo/.bottle", "bottles/dev", "---\negress: { routes: [{ host: '*' }] }\n---\n");
     assert_ne!(Library::new(None, vec![bottle], vec![]).resolve("implementer").unwrap().bottle.egress.routes, vec![route("*")]);
@@ -357,7 +352,6 @@ fn the_starter_library_resolves_with_credentials_for_the_model_alone() {
     assert_eq!(
         agents,
         [
-            ("demo", "demo".to_owned(), WorkspaceMode::None),
             ("implementer", "dev".to_owned(), WorkspaceMode::Overlay),
             ("reviewer", "dev".to_owned(), WorkspaceMode::Overlay),
             ("shell", "offline".to_owned(), WorkspaceMode::Overlay),

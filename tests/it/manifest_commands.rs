@@ -75,20 +75,15 @@ fn info_for_programs_says_the_same_and_holds_no_value() {
 #[test]
 fn info_lists_all_and_fails_when_something_is_broken() {
     let whole = "agents
-  demo         shows what a bottle stops, with nothing but this machine, built-in
   implementer  writes code in this repository, unsupervised, built-in
   reviewer     reviews the changes in this repository and reports, without changing the user's files, built-in
   shell        mine, /cfg/agents/shell.md (hides: built-in)
 bottles
-  demo         built-in
   dev          built-in
   offline      built-in
 ";
     let mine = ("agents/shell", "---\nbottle: offline\nprovider: shell\ndescription: mine\n---\n");
-    let whole = whole
-        .replace("  demo         built-in", "  demo     built-in")
-        .replace("dev          built", "dev      built")
-        .replace("offline      built", "offline  built");
+    let whole = whole.replace("dev          built", "dev      built").replace("offline      built", "offline  built");
     assert_eq!(info(&library(&[mine]), None, info::Format::Text, &[]), (whole, None));
 
     let broken = [mine, ("bottles/b", "---\nzzz: 1\n---\n"), ("agents/a", "---\nbottle: b\nprovider: shell\n---\n"), ("agents/c", "")];
@@ -186,7 +181,7 @@ fn the_schemas_are_strict_and_fit_the_starter_library() {
         assert_eq!(schema["$schema"], json!("https://json-schema.org/draft/2020-12/schema"));
         assert_eq!(schema["required"], required);
         assert_strict(&schema);
-        for starter in LIBRARY.iter().filter(|s| s.editable && s.kind.to_string() == format!("{kind:?}").to_lowercase()) {
+        for starter in LIBRARY.iter().filter(|s| s.kind.to_string() == format!("{kind:?}").to_lowercase()) {
             let document = front_matter::split(starter.text.as_bytes()).unwrap();
             let value: Value = bottle::yaml::parse(&document.yaml).unwrap();
             crate::manifest_fuzz::known(&value, &schema, &schema).unwrap();

@@ -64,8 +64,8 @@ fn files_of_the_home_and_of_the_repository_are_found() {
         .file("cfg/agents/.own.md.swp", "an editor's")
         .file("cfg/agents/.hidden.md", "hidden");
     let library = places.load().unwrap();
-    assert_eq!(library.names(Kind::Agent).collect::<Vec<_>>(), ["demo", "implementer", "own", "reviewer", "shell", "theirs"]);
-    assert_eq!(library.names(Kind::Bottle).collect::<Vec<_>>(), ["demo", "dev", "mine", "offline"]);
+    assert_eq!(library.names(Kind::Agent).collect::<Vec<_>>(), ["implementer", "own", "reviewer", "shell", "theirs"]);
+    assert_eq!(library.names(Kind::Bottle).collect::<Vec<_>>(), ["dev", "mine", "offline"]);
     assert_eq!(library.resolve("own").unwrap().agent.origin, Origin::Home(places.path("cfg/agents/own.md")));
     assert_eq!(library.resolve("theirs").unwrap().agent.origin, Origin::Repo(places.path("repo/.bottle/agents/theirs.md")));
     assert_eq!(library.problems(), vec![]);
@@ -234,7 +234,7 @@ fn a_file_whose_name_is_no_key_is_told_of_and_not_used() {
         fs::write(agents.join(std::ffi::OsStr::from_bytes(name)), AGENT).unwrap();
     }
     let library = places.load().unwrap();
-    assert_eq!(library.names(Kind::Agent).collect::<Vec<_>>(), ["demo", "implementer", "reviewer", "shell"]);
+    assert_eq!(library.names(Kind::Agent).collect::<Vec<_>>(), ["implementer", "reviewer", "shell"]);
     let problems: Vec<String> = library.problems().iter().map(|p| places.relative(&p.to_string())).collect();
     assert_eq!(problems.len(), 7, "{problems:#?}");
     assert!(problems.iter().all(|text| text.lines().count() == 3 && !text.contains('\u{1b}')), "{problems:#?}");

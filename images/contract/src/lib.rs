@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod demo;
 pub mod egress;
 pub mod event;
 pub mod gate;

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The far end that bottle's tests, demonstration and benches talk to.
+/// The far end that bottle's tests and benches talk to.
 #[derive(Parser)]
 struct Arguments {
     /// Where it records what arrives, and finds what it is to answer.

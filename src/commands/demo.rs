@@ -1,0 +1,184 @@
+//! `bottle demo`: a bottle around a script that plays a taken-over agent, an origin of its own as the far end, and what each of them saw.
+
+mod home;
+mod origin;
+
+use std::io::Write;
+use std::path::Path;
+
+use bottle_contract::demo::{HOST, Request};
+use zeroize::Zeroizing;
+
+use self::home::Home;
+use self::origin::Origin;
+use super::{NO, audit, cannot_write, start};
+use crate::agent_program;
+use crate::backend::Kind;
+use crate::error::{Error, Result};
+use crate::files::random_hex;
+use crate::lifecycle::outcome;
+use crate::manifest::library::{self, Library, Source};
+use crate::manifest::model::{self, Resolved};
+use crate::signals::Signals;
+use crate::store::Layout;
+
+/// Watch a hostile agent in a bottle
+///
+/// A script plays an agent that was taken over: it calls hosts that are not listed, leaks a key, looks for credentials and for the host. The
+/// other end is a server on this machine; nothing else is reached, and nothing is left. Exit code 0 if each step ended as a bottle promises.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Args {}
+
+/// The agent and its bottle; also the bottle's id.
+const NAME: &str = "demo";
+/// The variable that the route names. It is in nobody's environment.
+const TOKEN: &str = "DEMO_TOKEN";
+/// What the agent executes.
+const SCRIPT: &str = include_str!("demo/agent.sh");
+/// What the script needs of the host, and the package that has it.
+const NEEDED: [(&str, &str); 5] = [("curl", "curl"), ("grep", "grep"), ("sed", "sed"), ("find", "findutils"), ("base64", "coreutils")];
+/// How many seconds the script may take to end after it was asked.
+const GRACE: u64 = 2;
+
+/// Runs the demonstration, and returns 0 if it showed what it promises.
+pub fn run(_: Args, out: &mut dyn Write) -> Result<u8> {
+    needs(&|name| agent_program::look_up_inside(name).is_some())?;
+    let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
+    let home = Home::create()?;
+    let result = show(&home, &mut signals, out);
+    // The first failure is the one to report.
+    let removed = home.remove();
+    result.and_then(|code| removed.map(|()| code))
+}
+
+/// Refuses where the script could not play its part.
+fn needs(has: &dyn Fn(&str) -> bool) -> Result<()> {
+    let Some((program, package)) = NEEDED.into_iter().find(|(program, _)| !has(program)) else { return Ok(()) };
+    let what = format!("the demonstration needs `{program}`, which is not installed");
+    Err(Error::failed(what, "its script runs the programs of this machine", format!("install `{package}`, then run `bottle demo` again")))
+}
+
+fn show(home: &Home, signals: &mut Signals, out: &mut dyn Write) -> Result<u8> {
+    let origin = Origin::start()?;
+    home.write("ca.pem", &origin.ready.certificate)?;
+    let token = token()?;
+    let resolved = resolve(home.path(), &origin.ready.address.to_string())?;
+    if let Some(signal) =
+        signals.take().into_iter().find(|signal| matches!(*signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT))
+    {
+        let code = u8::try_from(128 + signal).unwrap_or(crate::error::FAILED);
+        return Err(Error { code, ..Error::failed("not started", end::name(signal), "run `bottle demo` again") });
+    }
+    let host = |name: &str| (name == TOKEN).then(|| token.to_string());
+    let code = start::resolved(&wish(), &home.layout, resolved, home.work(), &host, out)?;
+    let requests = origin.end()?;
+    if code > NO {
+        // It did not come to its end, and has said why.
+        return Ok(code);
+    }
+    let kept = report(&requests, &token, &home.layout, out)?;
+    Ok(if kept { code } else { NO })
+}
+
+/// Says what the far end saw and what the record is worth; false if either is not as promised.
+fn report(requests: &[Request], token: &str, layout: &Layout, out: &mut dyn Write) -> Result<bool> {
+    let (seen, promised) = seen(requests, token);
+    write!(out, "What the other side saw:\n   -> {seen}\n   -> the record of it: ").map_err(cannot_write)?;
+    let verify = audit::Args { action: audit::Action::Verify { id: NAME.to_owned(), head: None } };
+    Ok(audit::run(&verify, layout, out)? == 0 && promised)
+}
+
+/// What the far end saw, and whether it is the one allowed request with the real token.
+fn seen(requests: &[Request], token: &str) -> (String, bool) {
+    let real = |request: &&Request| request.authorization == [format!("Bearer {token}")];
+    let allowed = |request: &&Request| request.method == "GET" && request.target == "/echo";
+    if requests.len() == 1 && requests.iter().find(real).filter(allowed).is_some() {
+        // As much of it as tells one run from another.
+        return (format!("the origin got the real token ({}…), and 1 request in all", &token[..9]), true);
+    }
+    let (all, with) = (requests.len(), requests.iter().filter(real).count());
+    (format!("NOT AS PROMISED: the origin got {all} requests, {with} of them with the real token; one `GET /echo` was allowed"), false)
+}
+
+/// The agent in its bottle: these manifests are in no library.
+fn resolve(home: &Path, address: &str) -> Result<Resolved> {
+    let bottle = include_str!("demo/bottle.md").replace("HOST", HOST).replace("ADDRESS", address);
+    let source = |kind, file: &str, text: &str| {
+        let origin = model::Origin::Home(home.join(file));
+        Source { kind, name: NAME.to_owned(), origin, content: Ok(text.as_bytes().to_vec()) }
+    };
+    let agent = source(library::Kind::Agent, "agent.md", include_str!("demo/agent.md"));
+    let bottle = source(library::Kind::Bottle, "bottle.md", &bottle);
+    Library::new(None, vec![agent, bottle], Vec::new()).resolve(NAME)
+}
+
+fn wish() -> start::Args {
+    start::Args {
+        agent: NAME.to_owned(),
+        command: ["/bin/sh", "-c", SCRIPT, NAME].map(str::to_owned).to_vec(),
+        yes: true,
+        headless: true,
+        prompt: None,
+        name: Some(NAME.to_owned()),
+        grace: GRACE,
+        // An engine's sidecars could not reach this machine's loopback.
+        backend: Some(Kind::Embedded),
+        dry_run: false,
+        format: start::Format::Text,
+    }
+}
+
+/// A token that nobody can guess, as real to the bottle as any.
+fn token() -> Result<Zeroizing<String>> {
+    let random = || random_hex().map_err(|e| Error::failed("cannot make a token", e, "this is a bug in bottle: please report it"));
+    Ok(Zeroizing::new(format!("demo-{}{}", *Zeroizing::new(random()?), *Zeroizing::new(random()?))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, target: &str, authorization: &[&str]) -> Request {
+        let authorization = authorization.iter().map(|value| (*value).to_owned()).collect();
+        Request { method: method.to_owned(), target: target.to_owned(), authorization }
+    }
+
+    #[test]
+    fn only_the_one_allowed_request_with_the_real_token_is_as_promised() {
+        let good = || request("GET", "/echo", &["Bearer demo-0123456789"]);
+        let token = "demo-0123456789";
+        assert_eq!(seen(&[good()], token), ("the origin got the real token (demo-0123…), and 1 request in all".to_owned(), true));
+        for (requests, said) in [
+            (vec![], "0 requests, 0"),
+            (vec![good(), good()], "2 requests, 2"),
+            (vec![good(), request("POST", "/echo", &[])], "2 requests, 1"),
+            (vec![request("GET", "/admin", &["Bearer demo-0123456789"])], "1 requests, 1"),
+            (vec![request("POST", "/echo", &["Bearer demo-0123456789"])], "1 requests, 1"),
+            (vec![request("GET", "/echo", &["Bearer placeholder"])], "1 requests, 0"),
+            (vec![request("GET", "/echo", &["Bearer demo-0123456789", "Bearer x"])], "1 requests, 0"),
+        ] {
+            let text = format!("NOT AS PROMISED: the origin got {said} of them with the real token; one `GET /echo` was allowed");
+            assert_eq!(seen(&requests, token), (text, false));
+        }
+    }
+
+    #[test]
+    fn a_missing_program_is_named_with_its_package() {
+        assert_eq!(needs(&|_| true), Ok(()));
+        let error = needs(&|name| name != "find").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "error: the demonstration needs `find`, which is not installed\ncause: its script runs the programs of this machine\n\
+             hint:  install `findutils`, then run `bottle demo` again"
+        );
+    }
+
+    #[test]
+    fn its_bottle_has_one_route_and_is_in_no_library() {
+        let resolved = resolve(Path::new("/home"), "127.0.0.1:9").unwrap();
+        let [route] = &*resolved.bottle.egress.routes else { panic!("{:?}", resolved.bottle.egress.routes) };
+        assert_eq!((route.host.to_string(), route.auth.as_ref().unwrap().token_ref.as_str()), (HOST.to_owned(), TOKEN));
+        assert_eq!(resolved.bottle.egress.trust, [Path::new("/home/ca.pem")]);
+        assert!(Library::new(None, Vec::new(), Vec::new()).resolve(NAME).is_err());
+    }
+}
