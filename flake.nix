@@ -38,6 +38,7 @@
         "Cargo.toml"
         "images"
         "src"
+        "tests/features"
         "tests/origin"
         "tests/support"
       ]
