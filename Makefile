@@ -4,6 +4,7 @@ PREFIX ?= /usr/local
 TARGET := $(shell rustc --print host-tuple)
 DEBUG := target/$(TARGET)/debug
 RELEASE := target/$(TARGET)/release
+FAR_END := target/$(TARGET)/far-end
 IMAGES := target/$(TARGET)/images
 # The programs that are shown, measured and made into images: those of another directory are taken as they are.
 PROGRAMS ?= $(RELEASE)
@@ -27,7 +28,7 @@ build: ## the release programs, in target/…/release
 # dependencies, and `make test` would compile them again.
 DEMO := bottle bottle-egress bottle-pipelock bottle-demo-origin
 run: ## build what a bottle needs, then watch a hostile agent in one
-	@[ -e $(DEBUG)/bottle ] || echo "Building bottle, its proxies and the demonstration: $(MINUTES) of processor time the first time, on $$(nproc) processors."
+	@[ -e $(DEBUG)/bottle ] || echo "Building bottle, its proxies and the demonstration: some five minutes of processor time the first time, on $$(nproc) processors."
 	@$(CARGO) build --locked --workspace $(DEMO:%=--bin %)
 	@$(DEBUG)/bottle demo
 
@@ -64,8 +65,8 @@ ci-programs: $(BUILD) ## demonstration, bench in short, images, and their digest
 	$(MAKE) images images-check
 
 nix-programs: ## the proof of the flake, which leaves its programs in target/…/nix, beside the test's origin and load
-	$(CARGO) build --locked --workspace
-	install -Dm755 -t $(NIXED) $(DEBUG)/bottle-origin $(DEBUG)/bottle-load $(DEBUG)/bottle-hops
+	$(CARGO) build --locked --profile far-end -p bottle-origin
+	install -Dm755 -t $(NIXED) $(FAR_END)/bottle-origin $(FAR_END)/bottle-load $(FAR_END)/bottle-hops
 	LINTED=1 tests/nix/prove --into $(NIXED)
 
 ci-tools: ## what the pipeline needs from crates.io
