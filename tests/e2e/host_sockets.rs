@@ -149,8 +149,8 @@ fn no_service_of_the_host_answers_in_a_directory_that_is_shown() {
 fn no_service_of_the_host_answers_in_the_working_directory() {
     for place in places() {
         for (user, workspace) in users().into_iter().flat_map(|user| ["overlay", "mount"].map(|workspace| (user, workspace))) {
-            if place.is_some() && user.is_none() && workspace == "mount" {
-                // Root's own directory is not mounted on an engine.
+            if place.is_some() && user.is_none() {
+                // Root's own directory is never seen on an engine: the agent has a copy, in which there are no sockets.
                 continue;
             }
             let world = world(place, user, workspace).ready("provider: shell");
