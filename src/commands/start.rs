@@ -159,7 +159,7 @@ pub(super) fn resolved(
     let plan = plan(&resolved, claim.id().as_str(), &wish, &facts);
     let given = BackendInput { values, window: terminal::window(), image, archives };
     let result = made(engine.as_ref(), &plan, given).and_then(|backend| live(args, &resolved, &plan, backend, &mut claim, &mut signals));
-    let (outcome, troubles) = match result {
+    let (outcome, troubles, head) = match result {
         Ok(ended) => ended,
         Err(error) => {
             // Nothing was started: the failure itself is all there is to keep.
@@ -173,6 +173,11 @@ pub(super) fn resolved(
     let mut messages = Messages::default();
     tell(&plan, &outcome, &troubles, &mut messages);
     tell_changes(&mut claim, &mut messages);
+    if let Some(head) = head {
+        // Kept elsewhere, it proves that nobody has rewritten the timeline, or cut records off its end.
+        messages.write(&format!("record: bottle audit verify {} --head {head}
+", claim.id()));
+    }
     Ok(outcome.code())
 }
 
@@ -292,7 +297,7 @@ fn live(
     mut backend: Box<dyn Backend + '_>,
     claim: &mut Claim,
     signals: &mut Signals,
-) -> Result<(Outcome, Vec<Error>)> {
+) -> Result<(Outcome, Vec<Error>, Option<String>)> {
     let text =
         serde_json::to_vec(plan).map_err(|e| Error::failed("cannot record the plan", e, "this is a bug in bottle: please report it"))?;
     claim.state().replace_unsynced("plan.json", &text, crate::files::PRIVATE)?;
@@ -309,9 +314,7 @@ fn live(
     let options = RunOptions { times, feed: !args.headless, filter: !args.unfiltered };
     let (mut outcome, dropped) = lifecycle::run(plan, &mut *backend, claim, &mut timeline, signals, options)?;
     let mut troubles = backend.undo(claim);
-    if let Err(error) = timeline.close(&dropped) {
-        outcome.failure(error);
-    }
+    let head = timeline.close(&dropped).map_err(|error| outcome.failure(error)).ok();
     for (component, bytes) in &dropped {
         let what = format!("{bytes} bytes of the log of {component} are missing");
         troubles.push(Error::failed(what, "the disk or the log's limit was full", "free space before the next start"));
@@ -330,7 +333,7 @@ fn live(
         m.exit = Some(exit);
     });
     troubles.extend(recorded.err());
-    Ok((outcome, troubles))
+    Ok((outcome, troubles, head))
 }
 
 /// What the operator reads at the end: nothing, unless there is something to say.

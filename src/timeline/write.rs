@@ -113,11 +113,6 @@ impl Timeline {
         self.end(dropped, false)
     }
 
-    /// The hash of the last record.
-    pub fn head(&self) -> &str {
-        &self.head
-    }
-
     fn end(&mut self, dropped: &BTreeMap<String, u64>, crashed: bool) -> Result<String> {
         let records = self.seq + 1;
         self.write(COMPONENT, &End { time: clock::now(), event: END, records, dropped, crashed })?;

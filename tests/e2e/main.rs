@@ -17,6 +17,7 @@ mod life_hang;
 mod life_image;
 mod life_launch;
 mod life_output;
+mod life_record;
 mod life_secrets;
 mod life_sidecars;
 mod life_signals;

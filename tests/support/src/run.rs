@@ -17,15 +17,18 @@ pub struct Ended {
     pub ending: Ending,
     /// All of it.
     pub stdout: String,
-    /// All of it.
+    /// All of it but the line that names the record's last hash.
     pub stderr: String,
+    /// What that line says to run, word by word: `audit verify ID --head HASH`.
+    pub record: Option<Vec<String>>,
 }
 
 impl Ended {
     /// Compares everything, and shows everything if anything differs.
     #[track_caller]
     pub fn expect(&self, code: i32, stdout: &str, stderr: &str) {
-        let expected = Self { ending: Ending::Code(code), stdout: stdout.to_owned(), stderr: stderr.to_owned() };
+        let expected =
+            Self { ending: Ending::Code(code), stdout: stdout.to_owned(), stderr: stderr.to_owned(), record: self.record.clone() };
         assert!(*self == expected, "expected:\n{}\nfound:\n{}", expected.shown(), self.shown());
     }
 
@@ -51,7 +54,7 @@ impl AtTerminal<'_> {
     }
 
     /// Waits for the end, checks residue (the terminal's modes too) and secrets, and returns how it ended and every byte that
-    /// was on the screen.
+    /// was on the screen, but for the line that names the record's last hash.
     pub fn end(mut self) -> (Ending, Vec<u8>) {
         let patience = self.bottle.patience;
         let Some(ending) = self.warden.wait(patience).expect("the warden reports") else {
@@ -63,7 +66,7 @@ impl AtTerminal<'_> {
         let mut spilled = self.bottle.spilled(&[self.warden.id()]);
         spilled.extend(self.bottle.spilled_in(&[("screen", &screen)]));
         assert!(spilled.is_empty(), "secrets were found: {spilled:#?}");
-        (ending, screen)
+        (ending, without_record(&screen).0)
     }
 }
 
@@ -130,11 +133,24 @@ impl OnPipes<'_> {
         drop(self.warden);
         let [stdout, stderr] = [self.stdout, self.stderr].map(Collector::end);
         let spilled = bottle.spilled_in(&[("stdout", &stdout), ("stderr", &stderr)]).into_iter().chain(spilled).collect::<Vec<_>>();
+        let (stderr, record) = without_record(&stderr);
         let (out, err) = (bottle.normal(&stdout), bottle.normal(&stderr));
         let Some(ending) = ending else { panic!("bottle did not end within {patience:?}\nstdout:\n{out}\nstderr:\n{err}") };
         assert!(spilled.is_empty(), "secrets were found: {spilled:#?}");
-        Ended { ending, stdout: out, stderr: err }
+        Ended { ending, stdout: out, stderr: err, record }
     }
+}
+
+/// A hash differs with every run: it is compared by asking `bottle audit verify`.
+fn without_record(said: &[u8]) -> (Vec<u8>, Option<Vec<String>>) {
+    let mut record = None;
+    let rest = said.split_inclusive(|byte| *byte == b'\n').filter(|line| {
+        let command = line.strip_prefix(b"record: bottle ").map(String::from_utf8_lossy);
+        let is_record = command.is_some();
+        record = record.take().or(command.map(|command| command.split_whitespace().map(str::to_owned).collect()));
+        !is_record
+    });
+    (rest.flatten().copied().collect(), record)
 }
 
 /// What has come, whether that is all, and the news of it.
