@@ -104,8 +104,8 @@ install: build ## install to PREFIX (/usr/local): programs, completions, manual 
 	install -Dm755 $(RELEASE)/bottle $(DESTDIR)$(PREFIX)/bin/bottle
 	install -Dm755 -t $(DESTDIR)$(PREFIX)/libexec/bottle $(SIDECARS:%=$(RELEASE)/bottle-%) $(RELEASE)/bottle-demo-origin
 	for bill in $(wildcard $(SIDECARS:%=$(RELEASE)/bottle-%.cdx.json)); do install -m644 -t $(DESTDIR)$(PREFIX)/libexec/bottle $$bill; done
-	install -d $(DESTDIR)$(PREFIX)/share/man/man1
-	$(RELEASE)/bottle man $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/share/man
+	$(RELEASE)/bottle man $(DESTDIR)$(PREFIX)/share/man
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
 	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	$(RELEASE)/bottle completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/bottle

@@ -101,9 +101,9 @@
               release=target/$(rustc --print host-tuple)/release
               install -Dm755 $release/bottle $out/bin/bottle
               install -Dm755 -t $out/libexec/bottle $release/bottle-demo-origin ${each (name: "$release/bottle-${name}")}
-              mkdir -p $out/share/man/man1 $out/share/bash-completion/completions
+              mkdir -p $out/share/man $out/share/bash-completion/completions
               mkdir -p $out/share/zsh/site-functions $out/share/fish/vendor_completions.d
-              $out/bin/bottle man $out/share/man/man1
+              $out/bin/bottle man $out/share/man
               $out/bin/bottle completions bash >$out/share/bash-completion/completions/bottle
               $out/bin/bottle completions zsh >$out/share/zsh/site-functions/_bottle
               $out/bin/bottle completions fish >$out/share/fish/vendor_completions.d/bottle.fish

@@ -34,6 +34,7 @@ pub mod doctor;
 pub mod error;
 #[expect(clippy::disallowed_methods, reason = "effect island: the only way to files of the store")]
 pub mod files;
+pub mod help;
 #[expect(clippy::disallowed_methods, reason = "effect island: archives")]
 pub mod image;
 #[expect(clippy::disallowed_methods, reason = "effect island: the loop; its table is pure")]

@@ -3,22 +3,24 @@
 use std::io::{self, Write};
 
 use bottle_contract::Untrusted;
+use clap_complete::ArgValueCandidates;
 
-use super::{NO, left, named, output, workspace};
+use super::{NO, completions, left, named, output, workspace};
 use crate::error::{Error, Result};
 use crate::files::Dir;
 use crate::store::{Layout, Status};
 use crate::workspace::{Applied, Choices, Skipped, apply, changes};
 
-/// Brings the agent's changes into your working directory.
+/// Bring the agent's changes into your working directory
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The bottle.
+    /// Bottle: `bottle list` shows them
+    #[arg(add = ArgValueCandidates::new(completions::ids))]
     pub id: String,
-    /// Overwrite files that changed since the start, and take symlinks that lead out of the tree.
+    /// Overwrite files that changed since the start, and take symlinks that lead out of the tree
     #[arg(long)]
     pub force: bool,
-    /// Take changes in `.git` too. Hooks and configuration there can run programs on your machine.
+    /// Take changes in `.git` too: hooks and configuration there can run programs on your machine
     #[arg(long)]
     pub git: bool,
 }

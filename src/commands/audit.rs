@@ -4,16 +4,18 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use bottle_contract::Untrusted;
+use clap_complete::ArgValueCandidates;
 
-use super::{NO, named, output};
+use super::{NO, completions, named, output};
 use crate::error::Result;
 use crate::store::{Layout, Status};
 use crate::timeline::{self, Broken, Report};
 
-/// Checks timelines.
+/// Check the timeline of a bottle: the record of everything that crossed the wall
 #[derive(Debug, clap::Args)]
+#[command(disable_help_subcommand = true)]
 pub struct Args {
-    /// What to do.
+    /// What to do
     #[command(subcommand)]
     pub action: Action,
 }
@@ -21,12 +23,13 @@ pub struct Args {
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Action {
-    /// Checks the timeline of a bottle: exit code 0 if it is whole and closed, 1 if not.
+    /// Check the timeline of a bottle; exit code 0 if it is whole and closed, 1 if not
     Verify {
-        /// The bottle.
+        /// Bottle: `bottle list` shows them
+        #[arg(add = ArgValueCandidates::new(completions::ids))]
         id: String,
-        /// The last hash, as `bottle start` printed it: then nobody can have rewritten the whole file either.
-        #[arg(long)]
+        /// Compare with the last hash that `bottle start` printed, so that even a file rewritten as a whole is found
+        #[arg(long, value_name = "HASH")]
         head: Option<String>,
     },
 }

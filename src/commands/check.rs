@@ -14,9 +14,10 @@ use bottle_policy::dry::{Allowed, Denied, Policies, Wish, is_looked_up};
 use bottle_policy::guard::interfaces::{Interfaces, System};
 use bottle_policy::table::{Table, Way};
 use bottle_scan::Fingerprints;
+use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
-use super::{Format, NO, output, rules};
+use super::{Format, NO, completions, output, rules};
 use crate::error::{Error, Result};
 use crate::manifest::Library;
 use crate::plan::agent::Run;
@@ -31,22 +32,22 @@ const MAX_INPUT_BYTES: u64 = 256 << 20;
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").args(["url", "config"]).required(true).multiple(true))]
 pub struct Args {
-    /// The request's URL
+    /// URL of the request
     pub url: Option<String>,
-    /// The agent whose bottle is asked
-    #[arg(long, default_value = "implementer")]
+    /// Ask the bottle of this agent
+    #[arg(long, default_value = "implementer", add = ArgValueCandidates::new(completions::agents))]
     pub agent: String,
-    /// The method; GET, or POST with a body
+    /// Use this method; without it GET, or POST with a body
     #[arg(long)]
     pub method: Option<String>,
-    /// The body: a file, or `-` for standard input
+    /// Send this file as the body; `-` is standard input
     #[arg(long, value_name = "FILE")]
     pub body: Option<PathBuf>,
     /// Read this pipelock.yaml, and ask it instead of an agent's bottle
     #[arg(long, value_name = "FILE", conflicts_with = "agent")]
     pub config: Option<PathBuf>,
     /// How to write the answer
-    #[arg(long, value_enum, default_value_t)]
+    #[command(flatten)]
     pub format: Format,
 }
 

@@ -12,10 +12,10 @@ use crate::error::{Error, Result};
 use crate::store::{Bottles, Claim, Forgotten, Layout, Metadata, Phase, Status, Takeover};
 use crate::workspace;
 
-/// Remove what killed bottles left
+/// Remove the leftovers of killed bottles
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Only say what would be removed
+    /// Print what would be removed, and remove nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// Remove ended bottles too, with their logs, unless they hold changes that were not applied
@@ -24,7 +24,7 @@ pub struct Args {
     /// With --all: remove changes that were not applied, too
     #[arg(long, requires = "all")]
     pub force: bool,
-    /// Ask this backend, too, for what no bottle here accounts for
+    /// Ask this backend too, for leftovers that no bottle here accounts for
     #[arg(long, value_enum)]
     pub backend: Option<Kind>,
 }

@@ -1,22 +1,86 @@
-//! `bottle completions`: what a shell needs to complete the command line, from the definitions that parse it.
+//! `bottle completions`: a script that lets a shell ask `bottle` itself, and the names that it then offers.
+//!
+//! Names come from the names of files alone, and only those that are names of bottles, agents or images by their grammar: nothing is run,
+//! no manifest decides what is printed, and no lock is waited for.
 
 use std::io::Write;
+use std::path::PathBuf;
+
+use clap_complete::CompletionCandidate;
+use clap_complete::env::Shells;
 
 use super::output;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::files::{Dir, entries};
+use crate::help::TOPICS;
+use crate::store::{Id, Layout};
+use crate::{image, manifest};
 
-/// Print the completions of the command line for a shell
+/// Set by the script when a shell asks what fits.
+pub const VARIABLE: &str = "BOTTLE_COMPLETE";
+
+/// Print the completion script for a shell
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Which shell
+    /// Shell that runs the script
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
 }
 
-/// Prints the completions of `command`.
-pub fn run(args: &Args, mut command: clap::Command, out: &mut dyn Write) -> Result<u8> {
-    // The generator panics when it cannot write, so it writes into memory.
-    let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut command, "bottle", &mut text);
-    output(out.write_all(&text).map(|()| 0))
+/// Zsh runs a file that it finds by itself only when the first completion is asked for, which must then be answered.
+const ZSH_FIRST: &str = "if [ \"$funcstack[1]\" = \"_bottle\" ]; then\n    _clap_dynamic_completer_bottle \"$@\"\nfi\n";
+
+/// Prints the script.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<u8> {
+    let name = args.shell.to_string();
+    let shells = Shells::builtins();
+    let shell = shells.completer(&name);
+    let shell = shell.ok_or_else(|| Error::failed("cannot print the script", format!("no script for {name}"), "name another shell"))?;
+    output(shell.write_registration(VARIABLE, "bottle", "bottle", "bottle", out).and_then(|()| {
+        if name == "zsh" {
+            out.write_all(ZSH_FIRST.as_bytes())?;
+        }
+        Ok(0)
+    }))
+}
+
+/// Ids of bottles.
+pub fn ids() -> Vec<CompletionCandidate> {
+    let names = || -> Option<Vec<String>> {
+        let store = Dir::open_private(&Layout::here().ok()?.state).ok()??;
+        let names = entries(&store).ok()?;
+        Some(names.iter().filter_map(|name| Some(name.to_str()?.parse::<Id>().ok()?.to_string())).collect())
+    };
+    candidates(names().unwrap_or_default())
+}
+
+/// Names of agents: the built-in ones, the operator's and this repository's.
+pub fn agents() -> Vec<CompletionCandidate> {
+    let names = || -> Option<Vec<String>> {
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let library = manifest::load(&Layout::here().ok()?.config, home.as_deref(), std::env::current_dir().ok().as_deref()).ok()?;
+        Some(library.names(manifest::Kind::Agent).map(str::to_owned).collect())
+    };
+    candidates(names().unwrap_or_default())
+}
+
+/// Names of images.
+pub fn images() -> Vec<CompletionCandidate> {
+    let names = Layout::here().and_then(|layout| image::names(&layout.config));
+    candidates(names.unwrap_or_default())
+}
+
+/// Components that have a log.
+pub fn components() -> Vec<CompletionCandidate> {
+    candidates(["agent", "egress", "pipelock", "git-gate"].map(str::to_owned).to_vec())
+}
+
+/// Topics of `bottle help`, beside the commands.
+pub fn topics() -> Vec<CompletionCandidate> {
+    TOPICS.iter().map(|topic| CompletionCandidate::new(topic.name).help(Some(topic.title().into()))).collect()
+}
+
+/// A second wall: whatever a name's grammar lets pass, a terminal must not obey it.
+fn candidates(names: Vec<String>) -> Vec<CompletionCandidate> {
+    names.into_iter().filter(|name| !name.chars().any(char::is_control)).map(CompletionCandidate::new).collect()
 }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use self::home::Home;
 use self::origin::Origin;
-use super::{NO, audit, cannot_write, start};
+use super::{Format, NO, audit, cannot_write, start};
 use crate::agent_program;
 use crate::backend::Kind;
 use crate::error::{Error, Result};
@@ -67,7 +67,7 @@ fn show(home: &Home, signals: &mut Signals, out: &mut dyn Write) -> Result<u8> {
         signals.take().into_iter().find(|signal| matches!(*signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT))
     {
         let code = u8::try_from(128 + signal).unwrap_or(crate::error::FAILED);
-        return Err(Error { code, ..Error::failed("not started", end::name(signal), "run `bottle demo` again") });
+        return Err(Error { code, ..Error::failed("not started", outcome::name(signal), "run `bottle demo` again") });
     }
     let host = |name: &str| (name == TOKEN).then(|| token.to_string());
     let code = start::resolved(&wish(), &home.layout, resolved, home.work(), &host, out)?;
@@ -124,7 +124,8 @@ fn wish() -> start::Args {
         // An engine's sidecars could not reach this machine's loopback.
         backend: Some(Kind::Embedded),
         dry_run: false,
-        format: start::Format::Text,
+        format: Format::Text,
+        unfiltered: false,
     }
 }
 

@@ -2,18 +2,21 @@
 
 use std::io::Write;
 
-use super::{output, workspace};
+use clap_complete::ArgValueCandidates;
+
+use super::{completions, output, workspace};
 use crate::error::Result;
 use crate::files::Dir;
 use crate::store::Layout;
 use crate::workspace;
 
-/// Shows what the agent changed in its working directory.
+/// Show what the agent changed in its working directory
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The bottle.
+    /// Bottle: `bottle list` shows them
+    #[arg(add = ArgValueCandidates::new(completions::ids))]
     pub id: String,
-    /// Only counts, the first paths, and what runs by itself.
+    /// Show only counts, the first paths, and files that run by themselves
     #[arg(long)]
     pub summary: bool,
 }

@@ -3,23 +3,36 @@
 use std::io::Write;
 
 use super::{Format, cannot_write};
-use crate::doctor::{self, probe};
+use crate::agent_program;
+use crate::doctor::{self, agents, probe};
 use crate::error::{Error, Result};
+use crate::help::Style;
+use crate::manifest::Library;
 use crate::store::Layout;
 
-/// Check what this host gives to a bottle
+/// Check what this host gives to a bottle, and say whether one can start
+///
+/// Each sidecar, each agent's program and each variable that an agent's token comes from is named. Exit code 0 if bottles can start, 1 if not.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// How to print it
-    #[arg(long, value_enum, default_value_t)]
+    #[command(flatten)]
     pub format: Format,
 }
 
-/// Prints a line for each need; 125 if a bottle cannot start.
-pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
-    let findings = probe::all(layout);
+/// Prints a line for each need, and the verdict; 1 if a bottle cannot start.
+pub fn run(args: &Args, layout: &Layout, library: &dyn Fn() -> Result<Library>, style: Style, out: &mut dyn Write) -> Result<u8> {
+    let mut findings = probe::all(layout);
+    let host = agents::Host {
+        program: &|name| agent_program::look_up(name).map(|program| program.file.display().to_string()),
+        is_set: &|name| std::env::var(name).is_ok_and(|value| !value.trim().is_empty()),
+    };
+    match library() {
+        Ok(library) => findings.extend(agents::agents(&library, &host)),
+        Err(error) => findings.push(agents::broken(error.what, error.cause, error.hint)),
+    }
     let text = match args.format {
-        Format::Text => doctor::text(&findings),
+        Format::Text => doctor::text(&findings, style),
         Format::Json => serde_json::to_string_pretty(&doctor::json(&findings))
             .map(|text| text + "\n")
             .map_err(|e| Error::failed("cannot print the findings", e, "this is a bug in bottle: please report it"))?,

@@ -4,24 +4,25 @@ use std::io::{self, Write};
 
 use bottle_contract::Untrusted;
 use bottle_contract::reason::Reason;
+use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
-use super::{Format, NO, named, output};
+use super::{Format, NO, completions, named, output};
 use crate::error::{Error, Result};
 use crate::render::explain::{explain, refusal};
 use crate::store::{Bottles, Layout};
 use crate::timeline::{self, Record};
 
-/// Tells the whole decision about a request, from the records of both sidecars
+/// Explain why a request was answered as it was: by which rule, and what can be done
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The request's id, as the refusal and the logs give it
+    /// Request id, as the refusal and the logs give it
     pub request_id: String,
     /// Look in this bottle alone
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", add = ArgValueCandidates::new(completions::ids))]
     pub bottle: Option<String>,
-    /// How to write it
-    #[arg(long, value_enum, default_value_t)]
+    /// How to write the answer
+    #[command(flatten)]
     pub format: Format,
 }
 

@@ -6,16 +6,17 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use bottle_contract::Untrusted;
+use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
-use super::{Format, NO, output};
+use super::{Format, NO, completions, output};
 use crate::backend::sidecar_programs::Installed;
 use crate::error::{Error, Result};
 use crate::files::{Dir, PUBLIC};
 use crate::image::{self, Archive, EPOCH_VARIABLE, Epoch, Recipe, Verdict};
 use crate::store::Layout;
 
-/// Build, list, check and hand out images: of the sidecars, and of agents
+/// Build, list, verify and export images: of the sidecars, and of agents
 ///
 /// An image is an OCI archive that depends on its recipe and on the files named there, and on nothing else: whoever builds it from the
 /// same inputs gets the same digest. Recipes are built in, or lie in `images/NAME/image.yaml` of the configuration.
@@ -30,20 +31,22 @@ pub struct Args {
 enum Command {
     /// Build images, if they are not built yet
     Build {
-        /// Which ones; all if none is named
+        /// Images to build; all if none is named
+        #[arg(add = ArgValueCandidates::new(completions::images))]
         names: Vec<String>,
     },
     /// List the images, and the digest and size of those that are built
     List {
         /// How to write the list
-        #[arg(long, value_enum, default_value_t)]
+        #[command(flatten)]
         format: Format,
     },
     /// Build images again and compare, to the last byte
     ///
-    /// Without names, all images are compared. What differs is told in words: which entry, which field. Exit code 1 says that something does.
+    /// Without names, all images are compared. It prints which entry and which field differs; then the exit code is 1.
     Verify {
-        /// Which ones; all if none is named
+        /// Images to verify; all if none is named
+        #[arg(add = ArgValueCandidates::new(completions::images))]
         names: Vec<String>,
         /// Compare with this archive instead of the one in the store
         #[arg(long, value_name = "FILE")]
@@ -52,11 +55,12 @@ enum Command {
         #[arg(long)]
         published: bool,
     },
-    /// Write the archive of an image, which is built if need be
+    /// Export the archive of an image, which is built if need be
     Export {
-        /// Which one
+        /// Image to export
+        #[arg(add = ArgValueCandidates::new(completions::images))]
         name: String,
-        /// Where to write it; the standard output if nothing is said
+        /// Write it to this file, not to standard output
         #[arg(long, short)]
         output: Option<PathBuf>,
     },

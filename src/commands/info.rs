@@ -6,10 +6,10 @@ use std::io::Write;
 
 use bottle_contract::Untrusted;
 use bottle_contract::route::{Match, PathRule};
-use clap::ValueEnum;
+use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
-use super::cannot_write;
+use super::{Format, cannot_write, completions};
 use crate::error::{Error, Result};
 use crate::manifest::library::shown;
 use crate::manifest::model::{EnvValue, Limits, Origin, Provider, Resolved, Rootfs, Route, Scan, TemplatePart, WorkspaceMode};
@@ -18,20 +18,12 @@ use crate::manifest::{Kind, Library};
 /// Show what an agent may reach, or list all agents
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The agent; without it, all agents and bottles are listed
+    /// Agent; without it, all agents and bottles are listed
+    #[arg(add = ArgValueCandidates::new(completions::agents))]
     pub agent: Option<String>,
     /// How to print it
-    #[arg(long, value_enum, default_value_t = Format::Text)]
+    #[command(flatten)]
     pub format: Format,
-}
-
-/// How to print it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people
-    Text,
-    /// For programs
-    Json,
 }
 
 /// Prints the view. `is_set` tells whether the host has a variable of this name; values are never asked for.

@@ -10,11 +10,11 @@ use super::{Format, left, output};
 use crate::error::Result;
 use crate::store::{Bottles, Entry, Exit, Layout, Metadata, Phase, Status};
 
-/// Lists all bottles: those that run, that ended and whose logs are kept, and that a crash left.
+/// List all bottles: running, ended with their logs kept, and left by a crash
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How to write the list.
-    #[arg(long, value_enum, default_value_t)]
+    /// How to write the list
+    #[command(flatten)]
     pub format: Format,
 }
 

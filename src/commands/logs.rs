@@ -7,9 +7,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bottle_contract::Untrusted;
+use clap_complete::ArgValueCandidates;
 use serde::Deserialize;
 
-use super::{Format, named, output};
+use super::{Format, completions, named, output};
 use crate::error::{Error, Result};
 use crate::files::{Dir, entries};
 use crate::logs::EXTENSION;
@@ -20,18 +21,21 @@ const MAX_LINE_BYTES: u64 = 4 << 20;
 /// How often new lines are looked for.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Shows the logs of a bottle: every component's in one order, or one component's.
+/// Show the logs of a bottle: of all its components in one order, or of one
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The bottle.
+    /// Bottle: `bottle list` shows them
+    #[arg(add = ArgValueCandidates::new(completions::ids))]
     pub id: String,
-    /// The component: `agent`, `egress`, `pipelock`, `git-gate`, `supervise`.
+    /// Component: `agent`, `egress`, `pipelock` or `git-gate`
+    #[arg(add = ArgValueCandidates::new(completions::components))]
+    #[arg(value_name = "COMPONENT")]
     pub component: Option<String>,
-    /// Goes on until the bottle ends.
+    /// Go on until the bottle ends
     #[arg(short, long)]
     pub follow: bool,
-    /// How to write the lines; `json` is what the files hold.
-    #[arg(long, value_enum, default_value_t)]
+    /// How to write the lines; JSON is what the files hold
+    #[command(flatten)]
     pub format: Format,
 }
 

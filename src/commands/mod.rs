@@ -9,6 +9,8 @@ pub mod demo;
 pub mod diff;
 pub mod doctor;
 pub mod explain;
+mod format;
+pub mod help;
 pub mod images;
 pub mod info;
 pub mod init;
@@ -22,23 +24,13 @@ pub mod stop;
 
 use std::io;
 
-use clap::ValueEnum;
+pub use format::Format;
 
 use crate::error::{Error, Result};
 use crate::store::{Bottles, Entry, Id, Layout, Status, Workspace};
 
 /// Exit code: the question was answered, and the answer is no.
 pub const NO: u8 = 1;
-
-/// How a list is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs.
-    Json,
-}
 
 /// The bottle that the operator named.
 fn named(layout: &Layout, id: &str) -> Result<Entry> {
@@ -75,12 +67,9 @@ fn workspace(layout: &Layout, id: &str) -> Result<Workspace> {
     })
 }
 
-/// An error of the output. A reader that has seen enough is none: `bottle logs web | head`.
+/// An error of the output. Whether its reader has merely seen enough is for the command line to know.
 fn output(result: io::Result<u8>) -> Result<u8> {
-    match result {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(0),
-        result => result.map_err(cannot_write),
-    }
+    result.map_err(cannot_write)
 }
 
 /// The output could not be written.

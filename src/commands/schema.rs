@@ -15,7 +15,7 @@ use crate::manifest::raw;
 /// Print the JSON Schema of a manifest's front matter
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Which kind of manifest
+    /// Kind of manifest
     pub kind: Kind,
 }
 

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use clap_complete::ArgValueCandidates;
 use zeroize::Zeroizing;
 
-use super::rules;
+use super::{Format, completions, rules};
 use crate::backend::compose::{Compose, engine::Engine};
 use crate::backend::embedded::Embedded;
 use crate::backend::{self, Backend, BackendInput, Kind};
@@ -47,7 +48,8 @@ const DEFAULT_GRACE_SECONDS: u64 = 10;
 /// Start an agent in a bottle
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The agent: `bottle info` lists them
+    /// Agent: `bottle info` lists them
+    #[arg(add = ArgValueCandidates::new(completions::agents))]
     pub agent: String,
     /// Run this program instead of the agent's own
     #[arg(last = true, value_name = "CMD")]
@@ -58,36 +60,27 @@ pub struct Args {
     /// Run without a person: no terminal, no questions
     #[arg(long)]
     pub headless: bool,
-    /// The agent's task
+    /// Give the agent this task
     #[arg(long, value_name = "TEXT")]
     pub prompt: Option<String>,
-    /// The bottle's id; without it, the agent's name or the next free one after it
+    /// Set the bottle's id; without it, the agent's name or the next free one after it
     #[arg(long, value_name = "ID")]
     pub name: Option<String>,
-    /// Seconds that the agent has to end after it was asked
+    /// Kill the agent this many seconds after it was asked to exit
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_GRACE_SECONDS)]
     pub grace: u64,
-    /// Let the agent print what acts on more than the terminal's screen: its clipboard, notifications, queries
+    /// Let the agent's output act on more than the screen: clipboard, notifications, queries
     #[arg(long)]
     pub unfiltered: bool,
-    /// What makes the bottle; without it, $BOTTLE_BACKEND, then what the manifest says
+    /// Choose the backend; without it, $BOTTLE_BACKEND decides, then the manifest
     #[arg(long, value_enum)]
     pub backend: Option<Kind>,
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
     /// How a dry run is printed
-    #[arg(long, value_enum, default_value_t = Format::Text)]
+    #[command(flatten)]
     pub format: Format,
-}
-
-/// How a dry run is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people
-    Text,
-    /// For programs
-    Json,
 }
 
 /// No private key is longer.
@@ -128,8 +121,7 @@ pub(super) fn resolved(
     base.parse::<Id>()?;
     let draft = plan(&resolved, base, &wish, &facts);
     let kind = kind(args, &resolved)?;
-    let host = |name: &str| std::env::var(name).ok();
-    let weak = values::weak_tokens(&draft, &host);
+    let weak = values::weak_tokens(&draft, host);
     if args.dry_run {
         let notes = draft.notes.iter().chain(&weak).cloned().collect();
         return dry_run(args, kind, &Plan { notes, ..draft }, out);
@@ -175,8 +167,11 @@ pub(super) fn resolved(
     tell_changes(&mut claim, &mut messages);
     if let Some(head) = head {
         // Kept elsewhere, it proves that nobody has rewritten the timeline, or cut records off its end.
-        messages.write(&format!("record: bottle audit verify {} --head {head}
-", claim.id()));
+        messages.write(&format!(
+            "record: bottle audit verify {} --head {head}
+",
+            claim.id()
+        ));
     }
     Ok(outcome.code())
 }

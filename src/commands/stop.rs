@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use clap_complete::ArgValueCandidates;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::named;
+use super::{completions, named};
 use crate::error::{Error, Result};
 use crate::store::{Entry, Layout, Phase, Status, start_time};
 
@@ -21,12 +22,13 @@ const SETTLING: Duration = Duration::from_secs(1);
 /// How often it is looked at: who ends is not our child, and the lock tells nobody when it is free.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// End a bottle, and wait until nothing of it is left
+/// Stop a bottle, and wait until nothing of it is left
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The bottle: `bottle list` shows them
+    /// Bottle: `bottle list` shows them
+    #[arg(add = ArgValueCandidates::new(completions::ids))]
     pub id: String,
-    /// End it at once, without waiting for the agent
+    /// Stop it at once, without waiting for the agent
     #[arg(long)]
     pub now: bool,
 }

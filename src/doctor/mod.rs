@@ -1,30 +1,34 @@
 //! What a host gives to the embedded backend: each need, what is lost without it, and how to get it. Pure; [`probe`] asks the host.
 
+pub mod agents;
 pub mod probe;
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use serde::Serialize;
 
-/// One need of the backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use crate::help::{Style, wrap};
+
+/// One need of the backend, or of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need {
     /// Its name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What is lost without it.
-    pub lost: &'static str,
+    pub lost: Cow<'static, str>,
     /// How to get it.
-    pub fix: &'static str,
+    pub fix: Cow<'static, str>,
     /// Nothing starts without it.
     pub required: bool,
 }
 
 const fn required(name: &'static str, lost: &'static str, fix: &'static str) -> Need {
-    Need { name, lost, fix, required: true }
+    Need { name: Cow::Borrowed(name), lost: Cow::Borrowed(lost), fix: Cow::Borrowed(fix), required: true }
 }
 
 const fn optional(name: &'static str, lost: &'static str, fix: &'static str) -> Need {
-    Need { name, lost, fix, required: false }
+    Need { name: Cow::Borrowed(name), lost: Cow::Borrowed(lost), fix: Cow::Borrowed(fix), required: false }
 }
 
 /// All starts.
@@ -69,11 +73,14 @@ pub const CGROUP: Need = optional(
 );
 /// A runtime directory in memory.
 pub const RUNTIME: Need = required("directory in memory", ALL, "set XDG_RUNTIME_DIR to a directory of yours on tmpfs, with mode 0700");
-/// The sidecars.
-pub const SIDECARS: Need =
-    required("sidecar programs", "no bottle with a network can start", "install them beside bottle, or set BOTTLE_LIBEXEC");
-/// Claude Code.
-pub const CLAUDE: Need = optional("claude", "agents with `provider: claude`, as `implementer`", "npm install -g @anthropic-ai/claude-code");
+/// The program of each sidecar; bottles that name no repository need no `git-gate`.
+pub const SIDECARS: [(&str, Need); 3] = [
+    ("egress", required("sidecar egress", "no bottle with a network can start", INSTALL)),
+    ("pipelock", required("sidecar pipelock", "no bottle with a network can start", INSTALL)),
+    ("git-gate", optional("sidecar git-gate", "bottles with `git.repos`", INSTALL)),
+];
+/// How to get a sidecar.
+const INSTALL: &str = "install it beside bottle, or set BOTTLE_LIBEXEC to its directory";
 
 /// What the host said to one need: what it has, or why it has not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,22 +91,59 @@ pub struct Finding {
     pub result: Result<String, String>,
 }
 
-/// The exit code: a required need that is missing is bottle's failure.
+/// Exit code: bottles can start here.
+const READY: u8 = 0;
+/// Exit code: they cannot.
+const NOT_READY: u8 = 1;
+
+/// The exit code. What is optional does not change it.
 pub fn code(findings: &[Finding]) -> u8 {
-    if findings.iter().any(|f| f.need.required && f.result.is_err()) { crate::error::FAILED } else { 0 }
+    if missing(findings, true).next().is_some() { NOT_READY } else { READY }
 }
 
-/// One line each.
-pub fn text(findings: &[Finding]) -> String {
-    let width = findings.iter().map(|f| f.need.name.len()).max().unwrap_or(0);
+fn missing(findings: &[Finding], required: bool) -> impl Iterator<Item = &str> {
+    findings.iter().filter(move |f| f.need.required == required && f.result.is_err()).map(|f| &*f.need.name)
+}
+
+/// The last line: whether bottles start, and what they lack.
+pub fn verdict(findings: &[Finding]) -> String {
+    let [required, optional] = [true, false].map(|required| missing(findings, required).collect::<Vec<_>>().join(", "));
+    match (required.is_empty(), optional.is_empty()) {
+        (true, true) => "ready".to_owned(),
+        (true, false) => format!("ready, without {optional}"),
+        (false, _) => format!("not ready: {required}"),
+    }
+}
+
+/// The column of what is found.
+const COLUMN: usize = 9;
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const RED: &str = "\x1b[31m";
+
+/// A line for each finding, and for what is missing what is lost and how to get it; then the verdict.
+pub fn text(findings: &[Finding], style: Style) -> String {
+    let width = findings.iter().map(|f| f.need.name.chars().count()).max().unwrap_or(0);
+    let second = COLUMN + width + 2;
     let mut out = String::new();
     for Finding { need, result } in findings {
-        // Writing to a String cannot fail.
-        let _ = match result {
-            Ok(detail) => writeln!(out, "ok       {:<width$}  {detail}", need.name),
-            Err(cause) => writeln!(out, "missing  {:<width$}  {cause}; lost: {}; fix: {}", need.name, need.lost, need.fix),
+        let (word, colour, detail) = match result {
+            Ok(detail) => ("ok", GREEN, detail),
+            Err(cause) if need.required => ("missing", RED, cause),
+            Err(cause) => ("missing", YELLOW, cause),
         };
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{}{:2$}{3:<width$}  ", style.coloured(word, colour), "", COLUMN - word.len(), need.name);
+        wrap(detail, second, style, &mut out);
+        if result.is_err() {
+            for (name, text) in [("lost: ", &need.lost), ("fix:  ", &need.fix)] {
+                let _ = write!(out, "{:second$}{name}", "");
+                wrap(text, second + name.len(), style, &mut out);
+            }
+        }
     }
+    let colour = if code(findings) == READY { GREEN } else { RED };
+    let _ = writeln!(out, "\n{}", style.coloured(&verdict(findings), colour));
     out
 }
 
@@ -120,15 +164,15 @@ pub fn json(findings: &[Finding]) -> serde_json::Value {
         let missing = result.is_err();
         let (Ok(detail) | Err(detail)) = result;
         serde_json::json!(Row {
-            name: need.name,
+            name: &need.name,
             state: if missing { "missing" } else { "ok" },
             required: need.required,
             detail,
-            lost: missing.then_some(need.lost),
-            fix: missing.then_some(need.fix),
+            lost: missing.then_some(&need.lost),
+            fix: missing.then_some(&need.fix),
         })
     };
-    serde_json::json!({"ok": code(findings) == 0, "checks": findings.iter().map(row).collect::<Vec<_>>()})
+    serde_json::json!({"ok": code(findings) == READY, "verdict": verdict(findings), "checks": findings.iter().map(row).collect::<Vec<_>>()})
 }
 
 #[cfg(test)]
@@ -136,31 +180,42 @@ mod tests {
     use super::*;
 
     fn findings() -> [Finding; 3] {
+        let claude = optional("claude", "agents implementer, reviewer", "npm install -g @anthropic-ai/claude-code");
         [
             Finding { need: SECCOMP, result: Ok("filters".into()) },
-            Finding { need: CLAUDE, result: Err("not on PATH".into()) },
+            Finding { need: claude, result: Err("no directory of PATH has it".into()) },
             Finding { need: CLONE, result: Err("Function not implemented".into()) },
         ]
     }
 
     // covers: R18
+    // covers: W33
     #[test]
-    fn what_is_missing_is_one_line_with_the_loss_and_the_remedy() {
+    fn what_is_missing_is_told_with_the_loss_and_the_remedy_and_the_verdict_comes_last() {
         assert_eq!(
-            text(&findings()),
+            text(&findings(), Style { width: 60, colour: false }),
             "ok       seccomp  filters\n\
-             missing  claude   not on PATH; lost: agents with `provider: claude`, as `implementer`; fix: npm install -g @anthropic-ai/claude-code\n\
-             missing  clone3   Function not implemented; lost: no bottle can start; fix: use Linux 5.12 or later; in a container, allow `clone3` \
-             in its seccomp profile\n"
+             missing  claude   no directory of PATH has it\n                  \
+             lost: agents implementer, reviewer\n                  \
+             fix:  npm install -g\n                        @anthropic-ai/claude-code\n\
+             missing  clone3   Function not implemented\n                  \
+             lost: no bottle can start\n                  \
+             fix:  use Linux 5.12 or later; in a\n                        \
+             container, allow `clone3` in its\n                        seccomp profile\n\n\
+             not ready: clone3\n"
         );
+        let first = text(&findings()[..1], Style { width: 60, colour: true });
+        assert_eq!(first, "\x1b[32mok\x1b[0m       seccomp  filters\n\n\x1b[32mready\x1b[0m\n");
     }
 
     #[test]
     fn only_a_required_need_fails() {
-        assert_eq!((code(&findings()), code(&findings()[..2])), (125, 0));
+        let findings = findings();
+        assert_eq!((code(&findings), code(&findings[..2])), (1, 0));
+        assert_eq!(verdict(&findings[..2]), "ready, without claude");
         assert_eq!(
-            json(&findings()[..1]),
-            serde_json::json!({"ok": true, "checks": [
+            json(&findings[..1]),
+            serde_json::json!({"ok": true, "verdict": "ready", "checks": [
                 {"name": "seccomp", "state": "ok", "required": true, "detail": "filters", "lost": null, "fix": null}
             ]})
         );

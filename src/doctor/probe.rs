@@ -12,11 +12,10 @@ use rustix::mount::{
 };
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use super::{CGROUP, CLAUDE, CLONE, Finding, LANDLOCK, MOUNTS, NAMESPACES, NETWORK, Need, OVERLAY, PROC, RUNTIME, SECCOMP, SIDECARS};
-use crate::agent_program;
+use super::{CGROUP, CLONE, Finding, LANDLOCK, MOUNTS, NAMESPACES, NETWORK, Need, OVERLAY, PROC, RUNTIME, SECCOMP, SIDECARS};
 use crate::backend::embedded::cgroup::Hierarchy;
 use crate::backend::ids::{INSIDE, for_piece};
-use crate::backend::{embedded::spawn, sidecar_programs as sidecars};
+use crate::backend::{embedded::spawn, sidecar_programs};
 use crate::store::Layout;
 use crate::sys::clone::{ALL, Cloned, become_user, exit, into_namespaces};
 use crate::sys::kernel;
@@ -39,9 +38,7 @@ pub fn all(layout: &Layout) -> Vec<Finding> {
     findings.push(Finding { need: LANDLOCK, result: landlock() });
     findings.push(Finding { need: CGROUP, result: group() });
     findings.push(Finding { need: RUNTIME, result: runtime(layout) });
-    findings.push(Finding { need: SIDECARS, result: programs_of_sidecars() });
-    let claude = agent_program::look_up("claude").map(|program| program.file.display().to_string());
-    findings.push(Finding { need: CLAUDE, result: claude.ok_or_else(|| "not on PATH".to_owned()) });
+    findings.extend(SIDECARS.map(|(component, need)| Finding { need, result: sidecar(component) }));
     findings
 }
 
@@ -190,13 +187,13 @@ fn runtime(layout: &Layout) -> Result<String, String> {
     Ok(path.display().to_string())
 }
 
-fn programs_of_sidecars() -> Result<String, String> {
-    for component in ["pipelock", "egress"] {
-        let file = File::from(sidecars::find(component).map_err(|error| error.cause)?);
-        let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().map_err(|e| e.to_string())?.permissions());
-        if mode & 0o111 == 0 {
-            return Err(format!("{} cannot be executed", sidecars::file_name(component)));
-        }
+/// Where the program of a sidecar is.
+fn sidecar(component: &str) -> Result<String, String> {
+    let file = File::from(sidecar_programs::find(component).map_err(|error| error.cause)?);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().map_err(|e| e.to_string())?.permissions());
+    let path = fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file))).map_err(|e| e.to_string())?;
+    if mode & 0o111 == 0 {
+        return Err(format!("{} cannot be executed", path.display()));
     }
-    Ok("egress, pipelock".to_owned())
+    Ok(path.display().to_string())
 }

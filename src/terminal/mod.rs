@@ -11,6 +11,7 @@ use rustix::termios::{
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
+use crate::help::Style;
 use crate::signals::{Signals, asks_for_end};
 
 pub mod filter;
@@ -180,4 +181,13 @@ pub fn window() -> (u16, u16) {
         Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row, size.ws_col),
         _ => FALLBACK,
     }
+}
+
+/// The widest that text is set: longer lines are hard to read.
+const MAX_WIDTH: u16 = 100;
+
+/// How text for people is written: no wider than the terminal, and in colour where it takes colour and nobody objects (NO_COLOR).
+pub fn style() -> Style {
+    let colour = anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never;
+    Style { width: usize::from(window().1.min(MAX_WIDTH)), colour }
 }

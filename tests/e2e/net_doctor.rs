@@ -52,14 +52,18 @@ fn where_bottles_start_the_doctor_finds_all_that_is_required() {
             "landlock",
             "control group",
             "directory in memory",
-            "sidecar programs",
-            "claude",
+            "sidecar egress",
+            "sidecar pipelock",
+            "sidecar git-gate",
         ];
-        assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), names);
-        assert_eq!(
-            text.stdout.lines().map(|line| line.starts_with("ok ")).collect::<Vec<_>>(),
-            found.iter().map(|(_, ok)| *ok).collect::<Vec<_>>()
-        );
+        let (of_host, of_agents) = found.split_at(names.len());
+        assert_eq!(of_host.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), names);
+        assert!(of_agents.iter().any(|(name, _)| name == "claude"), "{of_agents:?}");
+        assert!(of_agents.iter().any(|(name, _)| name == "CLAUDE_CODE_OAUTH_TOKEN"), "{of_agents:?}");
+        let word = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
+        let words: Vec<String> = text.stdout.lines().map(word).filter(|word| word == "ok" || word == "missing").collect();
+        assert_eq!(words, found.iter().map(|(_, ok)| if *ok { "ok" } else { "missing" }).collect::<Vec<_>>());
+        assert!(text.stdout.lines().last().is_some_and(|line| line.starts_with("ready")), "{}", text.stdout);
         // The same answers as a start gives.
         assert_eq!(world.said("echo started"), "started\n");
     }
@@ -71,10 +75,12 @@ fn a_host_without_user_namespaces_is_named_and_nothing_starts_there() {
     for user in users() {
         let Some(bottle) = weak(user) else { return };
         let doctor = bottle.run(through_weak(&["doctor"]));
-        assert_eq!((doctor.ending, &*doctor.stderr), (Ending::Code(125), ""), "{}", doctor.stdout);
-        let line =
-            doctor.stdout.lines().find(|line| line.starts_with("missing  user namespaces")).unwrap_or_else(|| panic!("{}", doctor.stdout));
-        assert!(line.contains("user.max_user_namespaces is 0; lost: no bottle can start; fix: "), "{line}");
+        assert_eq!((doctor.ending, &*doctor.stderr), (Ending::Code(1), ""), "{}", doctor.stdout);
+        let found = doctor.stdout.split("missing  user namespaces").nth(1).unwrap_or_else(|| panic!("{}", doctor.stdout));
+        let found = found.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(found.contains("user.max_user_namespaces is 0 lost: no bottle can start fix: "), "{found}");
+        let verdict = doctor.stdout.lines().last().unwrap_or_default();
+        assert!(verdict.starts_with("not ready: ") && verdict.contains("user namespaces"), "{verdict}");
         let start = bottle
             .bottle(NAME, "workspace: none")
             .agent(NAME, &format!("bottle: {NAME}\nprovider: shell"), "")
@@ -88,14 +94,18 @@ fn a_host_without_user_namespaces_is_named_and_nothing_starts_there() {
     }
 }
 
-// covers: R18
+// covers: R18 W33
 #[test]
 fn a_missing_sidecar_is_named_by_the_doctor_and_refused_by_start() {
     for user in users() {
         let world = World::new(user).ready("provider: shell").env("BOTTLE_LIBEXEC", Path::new("/nowhere"));
         let doctor = world.bottle.run(["doctor"]);
-        assert_eq!(doctor.ending, Ending::Code(125));
-        assert!(doctor.stdout.contains("missing  sidecar programs     /nowhere/bottle-pipelock: No such file"), "{}", doctor.stdout);
+        assert_eq!(doctor.ending, Ending::Code(1));
+        for name in ["egress", "pipelock", "git-gate"] {
+            let found = doctor.stdout.split(&format!("missing  sidecar {name} ")).nth(1).unwrap_or_else(|| panic!("{}", doctor.stdout));
+            assert!(found.trim_start().starts_with(&format!("/nowhere/bottle-{name}: No such file")), "{found}");
+        }
+        assert!(doctor.stdout.ends_with("\nnot ready: sidecar egress, sidecar pipelock\n"), "{}", doctor.stdout);
         let start = world.sh("true");
         assert_eq!((start.ending, &*start.stdout), (Ending::Code(125), ""));
         assert!(start.stderr.starts_with("error: the program of `pipelock` is not installed\n"), "{}", start.stderr);

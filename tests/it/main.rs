@@ -5,12 +5,14 @@
 
 mod agreement;
 mod ca;
+mod cli;
 mod commands;
 mod compose;
 mod decisions;
 mod definitions;
 mod files;
 mod files_faults;
+mod help;
 mod image;
 mod image_lab;
 mod image_recipe;

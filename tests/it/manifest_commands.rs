@@ -3,14 +3,14 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use bottle::commands::{info, init, schema};
+use bottle::commands::{Format, info, init, schema};
 use bottle::manifest::starter::LIBRARY;
 use bottle::manifest::{Library, front_matter, load};
 use serde_json::{Value, json};
 
 use crate::manifest::library;
 
-fn info(library: &Library, agent: Option<&str>, format: info::Format, set: &[&str]) -> (String, Option<String>) {
+fn info(library: &Library, agent: Option<&str>, format: Format, set: &[&str]) -> (String, Option<String>) {
     let mut out = Vec::new();
     let args = info::Args { agent: agent.map(str::to_owned), format };
     let error = info::run(&args, &mut out, library, &|name| set.contains(&name)).err();
@@ -54,13 +54,13 @@ note       the agent may do all that the token B allows at b.test: its route has
            b.test is dialled at 127.0.0.1:9, whatever its name resolves to
            the agent sees the value of ASKED; a route's `token_ref` would keep it out of the bottle
 ";
-    let shown = info(&library(&FILES), Some("a"), info::Format::Text, &["GITHUB_TOKEN", "EDITOR"]);
+    let shown = info(&library(&FILES), Some("a"), Format::Text, &["GITHUB_TOKEN", "EDITOR"]);
     assert_eq!(shown, (expected.to_owned(), None));
 }
 
 #[test]
 fn info_for_programs_says_the_same_and_holds_no_value() {
-    let (text, error) = info(&library(&FILES), Some("a"), info::Format::Json, &["GITHUB_TOKEN"]);
+    let (text, error) = info(&library(&FILES), Some("a"), Format::Json, &["GITHUB_TOKEN"]);
     assert_eq!(error, None);
     let view: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(view["tokens"], json!([{ "name": "B", "set": false }, { "name": "GITHUB_TOKEN", "set": true }]));
@@ -84,10 +84,10 @@ bottles
 ";
     let mine = ("agents/shell", "---\nbottle: offline\nprovider: shell\ndescription: mine\n---\n");
     let whole = whole.replace("dev          built", "dev      built").replace("offline      built", "offline  built");
-    assert_eq!(info(&library(&[mine]), None, info::Format::Text, &[]), (whole, None));
+    assert_eq!(info(&library(&[mine]), None, Format::Text, &[]), (whole, None));
 
     let broken = [mine, ("bottles/b", "---\nzzz: 1\n---\n"), ("agents/a", "---\nbottle: b\nprovider: shell\n---\n"), ("agents/c", "")];
-    let (text, error) = info(&library(&broken), None, info::Format::Text, &[]);
+    let (text, error) = info(&library(&broken), None, Format::Text, &[]);
     let problems = text.split_once("problems\n").unwrap().1;
     assert_eq!(
         problems,

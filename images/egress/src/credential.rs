@@ -60,8 +60,8 @@ mod tests {
                 }
             };
             let mut headers = HeaderMap::new();
-            put_in(&mut headers, &credential);
-            bottle_wire::headers::clean_request(&mut headers, true);
+            inject(&mut headers, &credential);
+            bottle_wire::headers::clean_request(&mut headers, &bottle_wire::Peer::Sibling);
             assert_eq!(headers.get(name).map(HeaderValue::as_bytes), Some(&b"real"[..]), "{name}");
         }
     }

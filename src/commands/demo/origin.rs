@@ -29,7 +29,7 @@ pub(super) struct Origin {
 impl Origin {
     /// Starts it, and waits until it serves.
     pub(super) fn start() -> Result<Self> {
-        let path = programs::path(PROGRAM)?;
+        let path = sidecar_programs::path(PROGRAM)?;
         // It ends when its standard input closes, as it does if this process is killed. A key of the terminal that is meant for the bottle
         // does not reach it.
         let mut child = Command::new(&path)

@@ -1,6 +1,6 @@
 //! Deadlines and numbers of connections.
 
-use bottle_wire::{Limits, Reason, Refused};
+use bottle_wire::{Handled, Limits, Reason, Refused};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -105,7 +105,7 @@ async fn a_refusal_says_that_the_connection_ends_if_the_body_was_not_read_and_on
         if asked.path == "/read" {
             let _ = request.into_body().collect().await;
         }
-        Err(Refused::new(Reason::MethodNotAllowed, "not this"))
+        Err::<Handled, _>(Refused::new(Reason::MethodNotAllowed, "not this"))
     });
     let lab = Lab::start(Setup { script, ..Setup::default() });
     let post = |path| format!("POST http://a.test{path} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\n01234");
