@@ -9,7 +9,7 @@ use super::lock::{self, Sharing};
 use super::{Id, Layout, Metadata, Object, Supervisor, boot_id, start_time};
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::files::{Dir, failed, random_hex};
+use crate::files::{Dir, entries, failed, random_hex};
 
 /// How the directory of a bottle is called before it is complete, and after it is given up.
 const UNFINISHED: &str = ".new-";
@@ -120,7 +120,7 @@ impl Claim {
     /// The file of this name in each of the other bottles' directories.
     pub fn others(&self, name: &str) -> Result<Vec<Vec<u8>>> {
         let mut found = Vec::new();
-        for entry in crate::files::entries(&self.store)? {
+        for entry in entries(&self.store)? {
             if entry == self.id.as_str() || entry.to_str().is_none_or(|entry| entry.parse::<Id>().is_err()) {
                 continue;
             }
@@ -156,9 +156,8 @@ impl Claim {
     /// Where the agent's work is, if there is a trace of any. It is asked for where the record cannot tell.
     pub fn work(&self) -> Option<PathBuf> {
         let workspace = self.state.open_subdir("workspace").ok()?;
-        let has_some =
-            |name: &&str| workspace.open_subdir(name).and_then(|dir| crate::files::entries(&dir)).is_ok_and(|names| !names.is_empty());
-        ["upper", "copy"].iter().find(|name| has_some(name)).map(|name| workspace.path().join(name))
+        let has_some = |name: &str| workspace.open_subdir(name).and_then(|dir| entries(&dir)).is_ok_and(|names| !names.is_empty());
+        ["upper", "copy"].into_iter().find(|name| has_some(name)).map(|name| workspace.path().join(name))
     }
 
     /// What is recorded.

@@ -81,9 +81,9 @@ pub(super) fn is_held(bottle: &Dir) -> Result<bool> {
 /// Opens the lock, and makes it if it is missing: with its mode under any umask.
 fn open(dir: &Dir, name: &str) -> Result<File> {
     let failed = |e| failed("open", &dir.path().join(name), "openat2", e);
-    let opened = |flags| dir.beneath(name.as_ref(), flags | OFlags::RDWR | OFlags::NONBLOCK, Mode::from_raw_mode(PRIVATE));
+    let opened = |flags, mode| dir.beneath(name.as_ref(), flags | OFlags::RDWR | OFlags::NONBLOCK, Mode::from_raw_mode(mode));
     loop {
-        match opened(OFlags::CREATE | OFlags::EXCL) {
+        match opened(OFlags::CREATE | OFlags::EXCL, PRIVATE) {
             Ok(file) => {
                 rustix::fs::fchmod(&file, Mode::from_raw_mode(PRIVATE)).map_err(failed)?;
                 return Ok(file.into());
@@ -92,7 +92,7 @@ fn open(dir: &Dir, name: &str) -> Result<File> {
             Err(e) => return Err(failed(e)),
         }
         make_readable(dir, name);
-        match opened(OFlags::empty()) {
+        match opened(OFlags::empty(), 0) {
             // Removed meanwhile.
             Err(Errno::NOENT) => {}
             opened => return opened.map(File::from).map_err(failed),

@@ -123,8 +123,9 @@ fn keys_live_in_memory_in_a_directory_short_enough_for_sockets() {
 // covers: I26
 #[test]
 fn a_name_in_memory_that_somebody_else_has_taken_keeps_nobody_from_starting() {
-    let (disk, memory) = (tempfile::tempdir().unwrap(), memory());
-    let shared = memory.path().join("bottle-1000");
+    // Short, as the paths of sockets must be.
+    let (disk, memory) = (tempfile::tempdir().unwrap(), tempfile::Builder::new().prefix("b-").tempdir_in("/dev/shm").unwrap());
+    let shared = memory.path().join("b");
     // As another user's directory is to us: not one that can be made.
     std::fs::write(&shared, "").unwrap();
     let home = layout(disk.path(), memory.path());

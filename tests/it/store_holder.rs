@@ -12,18 +12,30 @@ use rustix::fs::{FlockOperation, flock};
 use crate::store::{Home, id};
 use crate::support::{child, layout, place};
 
+/// A process that the test ends, if nobody else has.
+struct Copy(u32);
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        if !has_ended(self.0) {
+            crate::support::kill(self.0);
+        }
+    }
+}
+
 /// A bottle whose supervisor has ended and left a copy of itself, with the copy's number.
-fn orphaned(home: &Home) -> u32 {
+fn orphaned(home: &Home) -> Copy {
     let mut supervisor = child("store_holder::child_leaves_a_copy")
         .env("BOTTLE_TEST_PLACE", home.disk.path())
         .env("BOTTLE_TEST_MEMORY", home.memory.path())
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(supervisor.stdout.take().unwrap()).lines();
-    let copy = lines.find_map(|line| line.unwrap().rsplit_once("copy ").map(|(_, pid)| pid.parse().unwrap()));
+    let copy = lines.find_map(|line| line.unwrap().strip_prefix("left ").map(|pid| pid.parse().unwrap()));
     supervisor.wait().unwrap();
-    copy.unwrap()
+    Copy(copy.unwrap())
 }
 
 #[test]
@@ -36,7 +48,7 @@ fn child_leaves_a_copy() {
         None => loop {
             std::thread::park();
         },
-        Some(pid) => println!("\ncopy {}", pid.as_raw_nonzero()),
+        Some(pid) => println!("\nleft {}", pid.as_raw_nonzero()),
     }
     std::process::exit(0);
 }
@@ -64,7 +76,8 @@ fn has_ended(pid: u32) -> bool {
 fn a_copy_of_a_supervisor_that_keeps_the_lock_is_named_and_ended() {
     for command in ["stop", "cleanup"] {
         let home = Home::new();
-        let copy = orphaned(&home);
+        let orphan = orphaned(&home);
+        let copy = orphan.0;
         let held = Bottles::find(&home.layout, &id("web")).unwrap().unwrap();
         assert!(matches!(&held.status, Status::Held(holders) if holders.len() == 1 && holders[0].pid == copy), "{:?}", held.status);
         let (code, text) = said(|out| list::run(&list::Args { format: Format::Text }, &home.layout, out));
@@ -104,7 +117,7 @@ fn a_strangers_program_that_keeps_the_lock_is_named_and_left_alone() {
     let copy = orphaned(&home);
     let ended =
         cleanup::run(&cleanup::Args { dry_run: false, all: false, force: false, backend: None }, &home.layout, &mut Vec::new()).unwrap();
-    assert!(ended == 0 && has_ended(copy));
+    assert!(ended == 0 && has_ended(copy.0));
     let mut stranger = Command::new("sh");
     stranger.args(["-c", "exec 9<\"$0\" && flock 9 && echo locked && exec sleep 1000"]).arg(home.state("web").join("lock"));
     let mut stranger = Ended(stranger.stdout(Stdio::piped()).spawn().unwrap());
@@ -128,7 +141,7 @@ fn a_bottle_that_somebody_cleans_up_is_not_taken_for_one_that_a_copy_keeps() {
     let home = Home::new();
     let copy = orphaned(&home);
     Bottles::find(&home.layout, &id("web")).unwrap().unwrap().end_remains().unwrap();
-    assert!(has_ended(copy));
+    assert!(has_ended(copy.0));
     let bottle::store::Takeover::Dead(claim) = Claim::take_over(&home.layout, &id("web")).unwrap() else { panic!() };
     assert_eq!(home.statuses(), [("web".into(), Status::Running)]);
     drop(claim);
