@@ -130,7 +130,7 @@ mod tests {
     /// The host of the route that decides.
     fn most_specific(routes: &[Route], host: &str, port: u16, method: &str, path: &str) -> Result<String, Reason> {
         let target = Target { https: true, host: Host::parse(host).unwrap(), port, path: path.into(), query: None };
-        judge(routes, &target, method).map(|index| routes[index].host.to_string()).map_err(|refused| refused.reason)
+        judge(routes, &target, method, &HeaderMap::new()).map(|index| routes[index].host.to_string()).map_err(|refused| refused.reason)
     }
 
     #[test]
