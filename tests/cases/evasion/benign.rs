@@ -178,10 +178,10 @@ const KINDS: &[Kind] = &[
     }),
     ("private key header, then a signature", |d| {
         let signature = String::from_utf8(base64(&d.bytes(420), false, true)).unwrap();
-        serde_json::json!({ "role": "assistant", "content": [
-            { "type": "text", "text": "It must begin with -----BEGIN OPENSSH PRIVATE KEY----- or -----BEGIN PRIVATE KEY-----." },
-            { "type": "thinking", "thinking": "The key must be read from its file.", "signature": signature }] })
-        .to_string()
+        let text = "It must begin with -----BEGIN OPENSSH PRIVATE KEY----- or -----BEGIN PRIVATE KEY-----.";
+        format!(
+            r#"{{"role":"assistant","content":[{{"type":"text","text":"{text}"}},{{"type":"thinking","thinking":"The key must be read from its file.","signature":"{signature}"}}]}}"#
+        )
         .into_bytes()
     }),
     ("private key header, then checksums", |d| {
