@@ -29,7 +29,6 @@ mod vectors;
 use std::sync::Arc;
 
 pub use answer::{AnswerReader, Suspicion};
-pub use decode::inflate::Coding;
 pub use fingerprint::{Fingerprints, Weak};
 pub use message::{Message, Said};
 pub use paths::PathKind;
@@ -124,17 +123,11 @@ impl Scanner {
 
     /// Starts a scan of the content of a file of this name.
     pub fn file(&self, path: &str) -> Stream {
-        Stream::new(self.clone(), Some(path), &[])
+        Stream::new(self.clone(), Some(path))
     }
 
     /// Starts a scan of a stream that arrives in pieces.
     pub fn stream(&self) -> Stream {
-        Stream::new(self.clone(), None, &[])
-    }
-
-    /// Starts a scan of a stream to which `codings` were applied, in this order, as `Content-Encoding` lists them. What
-    /// comes out is scanned, and the encoded bytes too.
-    pub fn stream_of(&self, codings: &[Coding]) -> Stream {
-        Stream::new(self.clone(), None, codings)
+        Stream::new(self.clone(), None)
     }
 }

@@ -2,33 +2,29 @@
 
 use std::io::{self, Write};
 
-use brotli_decompressor::DecompressorWriter;
 use flate2::write::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use ruzstd::decoding::FrameDecoder;
 
 /// A compressed format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coding {
+pub(crate) enum Coding {
     /// RFC 1952.
     Gzip,
     /// RFC 1950.
     Zlib,
     /// RFC 1951, without a header.
     Deflate,
-    /// RFC 7932. It has no magic number: only a message's header tells.
-    Brotli,
     /// RFC 8878.
     Zstd,
 }
 
 impl Coding {
     /// Its name in [`crate::Finding::encodings`].
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
             Self::Zlib => "zlib",
             Self::Deflate => "deflate",
-            Self::Brotli => "brotli",
             Self::Zstd => "zstd",
         }
     }
@@ -77,7 +73,6 @@ enum Kind {
     Gzip(GzDecoder<Sink>),
     Zlib(ZlibDecoder<Sink>),
     Deflate(DeflateDecoder<Sink>),
-    Brotli(Box<DecompressorWriter<Sink>>),
     Zstd(Box<Zstd>),
 }
 
@@ -87,7 +82,6 @@ impl Inflater {
             Coding::Gzip => Kind::Gzip(GzDecoder::new(Sink::default())),
             Coding::Zlib => Kind::Zlib(ZlibDecoder::new(Sink::default())),
             Coding::Deflate => Kind::Deflate(DeflateDecoder::new(Sink::default())),
-            Coding::Brotli => Kind::Brotli(Box::new(DecompressorWriter::new(Sink::default(), 4096))),
             Coding::Zstd => Kind::Zstd(Box::default()),
         })
     }
@@ -98,7 +92,6 @@ impl Inflater {
             Kind::Gzip(decoder) => push(decoder, GzDecoder::get_mut, piece, out, room),
             Kind::Zlib(decoder) => push(decoder, ZlibDecoder::get_mut, piece, out, room),
             Kind::Deflate(decoder) => push(decoder, DeflateDecoder::get_mut, piece, out, room),
-            Kind::Brotli(decoder) => push(&mut **decoder, DecompressorWriter::get_mut, piece, out, room),
             Kind::Zstd(decoder) => decoder.feed(piece, out, room),
         }
     }
@@ -168,7 +161,6 @@ impl std::fmt::Debug for Inflater {
             Kind::Gzip(_) => "Inflater(gzip)",
             Kind::Zlib(_) => "Inflater(zlib)",
             Kind::Deflate(_) => "Inflater(deflate)",
-            Kind::Brotli(_) => "Inflater(brotli)",
             Kind::Zstd(_) => "Inflater(zstd)",
         })
     }
@@ -190,7 +182,6 @@ mod tests {
             Coding::Gzip => read::GzEncoder::new(&text[..], Compression::fast()).read_to_end(&mut out).map(|_| out),
             Coding::Zlib => read::ZlibEncoder::new(&text[..], Compression::fast()).read_to_end(&mut out).map(|_| out),
             Coding::Deflate => read::DeflateEncoder::new(&text[..], Compression::fast()).read_to_end(&mut out).map(|_| out),
-            Coding::Brotli => brotli::CompressorReader::new(&text[..], 4096, 3, 20).read_to_end(&mut out).map(|_| out),
             Coding::Zstd => Ok(ruzstd::encoding::compress_to_vec(&text[..], ruzstd::encoding::CompressionLevel::Fastest)),
         }
         .unwrap()
@@ -199,7 +190,7 @@ mod tests {
     #[test]
     fn pieces_of_any_size_give_the_same_text() {
         let text = text();
-        for coding in [Coding::Gzip, Coding::Zlib, Coding::Deflate, Coding::Brotli, Coding::Zstd] {
+        for coding in [Coding::Gzip, Coding::Zlib, Coding::Deflate, Coding::Zstd] {
             let data = compressed(coding);
             for size in [7, 1000, 70_000, data.len()] {
                 let (mut inflater, mut out) = (Inflater::new(coding), Vec::new());
@@ -211,7 +202,7 @@ mod tests {
 
     #[test]
     fn no_more_comes_out_than_there_is_room_for() {
-        for coding in [Coding::Gzip, Coding::Zlib, Coding::Deflate, Coding::Brotli, Coding::Zstd] {
+        for coding in [Coding::Gzip, Coding::Zlib, Coding::Deflate, Coding::Zstd] {
             let mut out = Vec::new();
             assert_eq!(Inflater::new(coding).feed(&compressed(coding), &mut out, 50_000), Fed::Full, "{coding:?}");
             assert!(out.len() <= 50_000);

@@ -7,7 +7,7 @@
 mod opening;
 
 use crate::job::{Beyond, Job, Stop};
-use crate::{Coding, Finding, Scanner};
+use crate::{Finding, Scanner};
 pub(crate) use opening::{Decoder, Opening};
 
 /// New bytes of a window.
@@ -52,12 +52,8 @@ pub(crate) struct Inner {
 }
 
 impl Stream {
-    pub(crate) fn new(scanner: Scanner, path: Option<&str>, codings: &[Coding]) -> Self {
-        let mut inner = Inner::new(scanner.clone(), path.map(str::to_owned), Vec::new(), 0);
-        if let Some((outermost, rest)) = codings.split_last() {
-            inner.open.push(Opening::new(&inner, 0, 0, Decoder::of(*outermost), rest));
-        }
-        Self { inner, spent: 0, read: 0 }
+    pub(crate) fn new(scanner: Scanner, path: Option<&str>) -> Self {
+        Self { inner: Inner::new(scanner, path.map(str::to_owned), Vec::new(), 0), spent: 0, read: 0 }
     }
 
     /// Scans the next piece together with what must be remembered of the last ones. After a finding, every further call
@@ -164,7 +160,7 @@ impl Inner {
         let end = self.base + self.held.len() as u64;
         for (at, from, decoder) in openings {
             let origin = if self.layers.is_empty() { self.base + at as u64 } else { self.origin };
-            let mut opening = Opening::new(self, self.base + at as u64, origin, decoder, &[]);
+            let mut opening = Opening::new(self, self.base + at as u64, origin, decoder);
             opening.feed(&self.held[from..], end, budget);
             let verdict = opening.verdict().cloned();
             self.open.push(opening);

@@ -43,14 +43,10 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// Data that begins at `at` and whose content is encoded with `inner` in turn, the outermost last.
-    pub(super) fn new(outer: &Inner, at: u64, origin: u64, decoder: Decoder, inner: &[Coding]) -> Self {
+    /// Data that begins at `at`.
+    pub(super) fn new(outer: &Inner, at: u64, origin: u64, decoder: Decoder) -> Self {
         let layers = outer.layers.iter().copied().chain([decoder.name()]).collect();
         let mut inside = Box::new(Inner::new(outer.scanner.clone(), outer.path.clone(), layers, origin));
-        if let Some((next, rest)) = inner.split_last() {
-            let opening = Self::new(&inside, 0, origin, Decoder::of(*next), rest);
-            inside.open.push(opening);
-        }
         if inside.layers.len() > job::DEPTH {
             inside.verdict = Some(Finding::not_scannable(origin, "nested too deep"));
         }
