@@ -81,8 +81,9 @@ impl Services {
     }
 }
 
-/// Runs the probe; the services are there before the start, and once more after it. Gives what the agent heard.
-fn reach(world: &World, shown: &[(PathBuf, String)], services: &mut Services) -> String {
+/// Runs the probe; the services are there before the start, and once more after it. Gives what the agent heard, and who was visited.
+fn reach(world: &World, shown: &[(PathBuf, String)]) -> (String, Vec<String>) {
+    let mut services = Services::none();
     for (directory, _) in shown {
         services.open(directory, "early");
     }
@@ -95,10 +96,15 @@ fn reach(world: &World, shown: &[(PathBuf, String)], services: &mut Services) ->
         services.open(directory, "late");
     }
     line.write_all(b"go\n").expect("it reads");
+    run.said("done\n");
+    let visited = services.visited();
+    // What is left in the end is counted.
+    drop(services);
+    drop(line);
     let ended = run.end();
     world.is_gone();
     assert_eq!(ended.ending, Ending::Code(0), "{}{}", ended.stdout, ended.stderr);
-    ended.stdout
+    (ended.stdout, visited)
 }
 
 fn world(place: Place, user: Option<u32>, workspace: &str) -> World {
@@ -111,7 +117,7 @@ fn name(place: Place) -> &'static str {
 
 /// A name of a service, and each answer that the agent may have got there.
 fn assert_only(said: &str, names: &[&str], allowed: &[&str], context: &str) {
-    let lines: Vec<&str> = said.lines().filter(|line| *line != "ready").collect();
+    let lines: Vec<&str> = said.lines().filter(|line| !["ready", "done"].contains(line)).collect();
     let heard: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(heard, names, "{context}: {said}");
     for line in lines {
@@ -134,10 +140,9 @@ fn no_service_of_the_host_answers_in_a_directory_that_is_shown() {
             let trees = [Tree::below("/usr/local/lib"), Tree::below("/opt"), Tree::below("/srv/bottle-test-tools")];
             let world = world(place, user, "overlay").setting(&format!("tools: [{:?}]", trees[2].0)).ready("provider: shell");
             let shown: Vec<_> = trees.iter().map(|tree| (tree.0.clone(), tree.0.display().to_string())).collect();
-            let mut services = Services::none();
-            let said = reach(&world, &shown, &mut services);
+            let (said, visited) = reach(&world, &shown);
             let context = format!("{} as {user:?}", name(place));
-            assert_eq!(services.visited(), Vec::<String>::new(), "{context}: {said}");
+            assert_eq!(visited, Vec::<String>::new(), "{context}: {said}");
             // A FIFO without a reader, or landlock; a socket without a listener.
             assert_only(&said, &KINDS.repeat(3), &["ECONNREFUSED", "EACCES", "ENXIO"], &context);
         }
@@ -157,11 +162,10 @@ fn no_service_of_the_host_answers_in_the_working_directory() {
             let directory = world.bottle.path().join("work/services");
             fs::create_dir(&directory).expect("a directory of the test");
             let shown = [(directory, "/workspace/services".to_owned())];
-            let mut services = Services::none();
-            let said = reach(&world, &shown, &mut services);
+            let (said, visited) = reach(&world, &shown);
             let context = format!("{} as {user:?}, {workspace}", name(place));
             // What is written into a mounted tree, the host reads: a FIFO in it is no other than a file.
-            let visited: Vec<_> = services.visited().into_iter().filter(|name| workspace != "mount" || !name.ends_with("fifo")).collect();
+            let visited: Vec<_> = visited.into_iter().filter(|name| workspace != "mount" || !name.ends_with("fifo")).collect();
             assert_eq!(visited, Vec::<String>::new(), "{context}: {said}");
             assert_only(
                 &said,
@@ -273,9 +277,8 @@ fn a_tree_that_no_overlay_can_show_has_no_service_of_the_host_either() {
         let tools = format!("tools: [{:?}, {:?}]", tree.0, second.0);
         let world = world(None, user, "overlay").setting(&tools).ready("provider: shell");
         let shown = [&tree.0, &below.0].map(|path| (path.clone(), path.display().to_string()));
-        let mut services = Services::none();
-        let said = reach(&world, &shown, &mut services);
-        assert_eq!(services.visited(), Vec::<String>::new(), "as {user:?}: {said}");
+        let (said, visited) = reach(&world, &shown);
+        assert_eq!(visited, Vec::<String>::new(), "as {user:?}: {said}");
         assert_only(&said, &KINDS.repeat(2), &["ECONNREFUSED", "EACCES", "EPERM", "ELOOP"], &format!("as {user:?}"));
         let own = world.said(&format!("ls {} >/dev/null && /usr/bin/python3 host_sockets.py own", second.0.display()));
         assert_eq!(own, expected("ok", "EPERM"), "as {user:?}");
