@@ -74,14 +74,21 @@ impl Operator {
         }
     }
 
-    /// Puts the modes back that the agent has set. What still waits for the terminal is in front of it.
-    pub fn restore_modes(&mut self) {
-        for (filter, relay) in self.filters.iter_mut().zip([&mut self.stdout, &mut self.stderr]) {
-            relay.push(&filter.as_mut().map(Filter::restore).unwrap_or_default());
+    /// Puts the modes back that the agent has set, for a pause: see [`Self::set_modes_again`].
+    pub fn pause_modes(&mut self) {
+        for (filter, relay) in self.filters.iter().zip([&mut self.stdout, &mut self.stderr]) {
+            relay.push(&filter.as_ref().map(Filter::without).unwrap_or_default());
         }
     }
 
-    /// The same, and forgets what nobody has taken.
+    /// Sets the modes that the agent had set before a pause.
+    pub fn set_modes_again(&mut self) {
+        for (filter, relay) in self.filters.iter().zip([&mut self.stdout, &mut self.stderr]) {
+            relay.push(&filter.as_ref().map(Filter::again).unwrap_or_default());
+        }
+    }
+
+    /// Puts them back at the end, and forgets what nobody has taken.
     pub fn give_up(&mut self) {
         for (filter, relay) in self.filters.iter_mut().zip([&mut self.stdout, &mut self.stderr]) {
             if relay.forget() && filter.is_some() {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::watch::{Token, Watch};
+use crate::signals::asks_for_end;
 use crate::terminal::{self, LAST_WORDS};
 
 /// How long a program that reads our output may take nothing of it until it is given up.
@@ -76,9 +77,26 @@ impl Watch<'_> {
             }
         }
         self.operator.give_up();
-        let deadline = Instant::now() + LAST_WORDS;
-        while self.operator.waiting() > 0 && Instant::now() < deadline && self.pump_until(deadline) {}
+        self.pump_all(LAST_WORDS);
         self.operator.leave_raw();
+    }
+
+    /// Passes on all that waits, within a time, or until a signal comes.
+    pub(super) fn pump_all(&mut self, time: Duration) {
+        let deadline = Instant::now() + time;
+        while self.operator.waiting() > 0 && Instant::now() < deadline && self.pump_until(deadline) {}
+    }
+
+    /// Reads what an agent that has stopped has printed before.
+    pub(super) fn catch_up(&mut self, index: usize) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        while self.operator.has_room("terminal") {
+            match self.processes[index].read("terminal", &mut buffer) {
+                Some(count) if count > 0 => self.take(index, "terminal", true, &buffer[..count]),
+                _ => break,
+            }
+        }
+        self.buffer = buffer;
     }
 
     /// Passes on what is taken now; false if a signal has come.
@@ -87,7 +105,15 @@ impl Watch<'_> {
             match token {
                 Token::Stdout => self.operator.stdout.pump(),
                 Token::Stderr => self.operator.stderr.pump(),
-                Token::Signals if !self.signals.take().is_empty() => return false,
+                Token::Signals => {
+                    let came = self.signals.take();
+                    let hurries = came.iter().any(|signal| asks_for_end(*signal));
+                    // Whoever goes on afterwards still has to hear them.
+                    self.late.extend(came);
+                    if hurries {
+                        return false;
+                    }
+                }
                 _ => {}
             }
         }

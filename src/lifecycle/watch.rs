@@ -19,6 +19,8 @@ use crate::error::{Error, Result};
 use crate::plan::{Plan, Step};
 use crate::signals::{self, Signals};
 use crate::store::{Claim, Phase};
+use crate::sys::disposition::stop_as_a_job;
+use crate::terminal::EXIT_REPORT_NANOS;
 use crate::timeline::Timeline;
 
 /// Bytes read at one time.
@@ -56,6 +58,7 @@ pub fn run(
         records: Records::new(timeline, logs),
         operator: Operator::new(options.feed, options.filter),
         signals,
+        late: Vec::new(),
         options,
         processes: Vec::new(),
         state: State::Starting,
@@ -84,6 +87,8 @@ pub(super) struct Watch<'r> {
     pub(super) records: Records<'r>,
     pub(super) operator: Operator,
     pub(super) signals: &'r mut Signals,
+    /// What came while last bytes were written.
+    pub(super) late: Vec<i32>,
     pub(super) options: RunOptions,
     pub(super) processes: Vec<WatchedProcess>,
     pub(super) state: State,
@@ -283,10 +288,17 @@ impl Watch<'_> {
     }
 
     pub(super) fn receive_signals(&mut self) {
-        for signal in self.signals.take() {
+        let late = std::mem::take(&mut self.late);
+        for signal in late.into_iter().chain(self.signals.take()) {
             match signal {
                 libc::SIGWINCH => self.operator.resize(),
-                libc::SIGTSTP => self.suspend(),
+                libc::SIGTSTP => {
+                    self.forward(libc::SIGSTOP);
+                    // Whoever stops this process can let it go on.
+                    self.pause(|| {
+                        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
+                    });
+                }
                 libc::SIGCONT => {}
                 libc::SIGUSR1 | libc::SIGUSR2 => self.forward(signal),
                 _ => {
@@ -300,19 +312,39 @@ impl Watch<'_> {
         }
     }
 
+    /// The agent has stopped itself, as a program does at Ctrl-Z. No shell inside can let it go on: the operator's does, with `fg`; without
+    /// one it goes on at once.
+    fn agent_stopped(&mut self, index: usize) {
+        if self.plan.agent.terminal && self.state == State::Running {
+            self.catch_up(index);
+            self.pause(|| {
+                let _ = stop_as_a_job();
+            });
+        } else {
+            self.forward(libc::SIGCONT);
+        }
+    }
+
     /// Stops with the agent, as a job of the operator's shell does, and goes on with it. The pause does not count.
-    fn suspend(&mut self) {
+    fn pause(&mut self, stop: impl FnOnce()) {
         let stopped = Instant::now();
-        self.forward(libc::SIGSTOP);
+        self.operator.pause_modes();
+        self.pump_all(EXIT_REPORT_NANOS);
         self.operator.leave_raw();
-        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
+        stop();
         self.since += stopped.elapsed();
         // One that goes on to end has no use for the terminal, and would be stopped again if it is another's now.
         if self.plan.agent.terminal && self.state == State::Running && signals::asked().is_none() {
             self.operator.enter_raw();
+            self.operator.set_modes_again();
         }
         self.operator.resize();
         self.forward(libc::SIGCONT);
+        // Its picture may be gone, even if the window has the same size.
+        self.forward(libc::SIGWINCH);
+        if !self.late.is_empty() {
+            self.receive_signals();
+        }
     }
 
     fn receive(&mut self, index: usize) {
@@ -339,6 +371,8 @@ impl Watch<'_> {
                 self.check_ready();
             }
             FromInit::Exited(code) => self.program_exited(index, AgentExit::Exited(code)),
+            FromInit::Stopped(_) if self.processes[index].is_agent() => self.agent_stopped(index),
+            FromInit::Stopped(_) => {}
             FromInit::Signaled(signal) => self.program_exited(index, AgentExit::Signaled(signal)),
             FromInit::NotExecuted(number) => self.program_exited(index, AgentExit::NotExecuted(number)),
             FromInit::Failed(failure) => {

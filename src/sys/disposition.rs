@@ -21,6 +21,24 @@ pub fn set_default(signal: i32) -> io::Result<()> {
     set(signal, libc::SIG_DFL)
 }
 
+/// Stops this process group as the terminal does at Ctrl-Z, and returns when it goes on. The kernel does not stop a group that nobody
+/// could let go on (signal(7), setpgid(2): orphaned): then this returns at once.
+pub fn stop_as_a_job() -> io::Result<()> {
+    // SAFETY: an all-zero `sigaction` is the default disposition with no handler; what was in force is put back. Signals that this process
+    // sends to itself are delivered before the call returns, as it has one thread.
+    unsafe {
+        let default: libc::sigaction = std::mem::zeroed();
+        let mut before: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(libc::SIGTSTP, &raw const default, &raw mut before) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let result = libc::kill(0, libc::SIGTSTP);
+        let error = io::Error::last_os_error();
+        libc::sigaction(libc::SIGTSTP, &raw const before, std::ptr::null_mut());
+        if result == 0 { Ok(()) } else { Err(error) }
+    }
+}
+
 fn set(signal: i32, disposition: libc::sighandler_t) -> io::Result<()> {
     // SAFETY: neither disposition is a function that could be called.
     let result = unsafe { libc::signal(signal, disposition) };

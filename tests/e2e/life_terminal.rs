@@ -142,6 +142,31 @@ fn a_pause_stops_the_agent_too_and_both_go_on(#[values(User::Caller, User::Ordin
     assert_eq!(run.end().0, Ending::Code(6));
 }
 
+// covers: W18
+#[rstest]
+fn an_agent_that_stops_itself_stops_bottle_and_the_shell_brings_both_back(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = user.shell();
+    let agent = "printf '\\033[?1049h'; echo rea''dy; kill -STOP $$; echo on aga''in; exit 6";
+    let shell = "set -m; \"$0\" \"$@\"; echo sto''pped $?; fg >/dev/null; exit $?";
+    let mut run = bottle.at_terminal(through(shell, start(agent)), 80, 24);
+    run.pty.wait_for("ready", TIMEOUT).unwrap();
+    let before = run.pty.wait_for("stopped 148", TIMEOUT).unwrap();
+    // The shell has the terminal as it was.
+    assert!(before.windows(8).any(|window| window == b"\x1b[?1049l"), "{}", before.escape_ascii());
+    let after = run.pty.wait_for("on again", TIMEOUT).unwrap();
+    assert!(after.windows(8).any(|window| window == b"\x1b[?1049h"), "{}", after.escape_ascii());
+    assert_eq!(run.end().0, Ending::Code(6));
+}
+
+// covers: W18
+#[rstest]
+fn an_agent_that_stops_itself_where_nobody_can_bring_it_back_goes_on(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = user.bottle();
+    let script = "kill -STOP $$; kill -STOP $$; echo on aga''in; exit 6";
+    assert_eq!(bottle.at_terminal(start(script), 80, 24).end().0, Ending::Code(6));
+    bottle.run(start_with(&["--headless"], script)).expect(6, "on again\n", "");
+}
+
 // covers: L18
 #[rstest]
 fn the_agent_sees_the_windows_size_at_once_and_its_last_change(#[values(User::Caller, User::Ordinary)] user: User) {

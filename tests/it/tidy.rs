@@ -62,7 +62,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("files", &["digest", "error"]),
     ("help", &[]),
     ("image", &["digest", "error", "files", "manifest", "signals", "store", "yaml"]),
-    ("lifecycle", &["backend", "clock", "error", "files", "logs", "plan", "signals", "store", "terminal", "timeline"]),
+    ("lifecycle", &["backend", "clock", "error", "files", "logs", "plan", "signals", "store", "sys", "terminal", "timeline"]),
     ("limits", &["error"]),
     ("logs", &["clock", "error", "files"]),
     ("manifest", &["error", "suggest", "yaml"]),

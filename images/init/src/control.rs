@@ -37,6 +37,8 @@ pub enum FromInit {
     Exited(u8),
     /// A signal ended the agent.
     Signaled(i32),
+    /// The agent has stopped itself with this signal, as a program does at Ctrl-Z.
+    Stopped(i32),
     /// Setting up failed.
     Failed(Failure),
 }

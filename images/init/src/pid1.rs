@@ -46,6 +46,7 @@ pub(crate) fn run(channel: &Channel, child: Child<'_>) -> Result<u8, Failure> {
             }
         }
     }
+    let mut stopped_by_us = false;
     let children = child_signals()?;
     let agent = match start(program, confine)? {
         Ok(agent) => agent,
@@ -79,7 +80,13 @@ pub(crate) fn run(channel: &Channel, child: Child<'_>) -> Result<u8, Failure> {
         if reaped {
             // Signals coalesce; `reap` looks at everyone.
             let _ = children.read_signal();
-            if let Some(end) = reap(agent) {
+            let end = reap(agent);
+            if let Some(FromInit::Stopped(signal)) = end {
+                // Whoever asked for it knows.
+                if !stopped_by_us {
+                    channel.send(&FromInit::Stopped(signal)).map_err(told)?;
+                }
+            } else if let Some(end) = end {
                 // Its last words are in the pipe, and nobody else has its other end.
                 while words.as_mut().is_some_and(Words::pass) {}
                 channel.send(&end).map_err(told)?;
@@ -88,8 +95,11 @@ pub(crate) fn run(channel: &Channel, child: Child<'_>) -> Result<u8, Failure> {
         }
         if asked {
             match channel.receive::<ToInit>() {
-                // The group may be gone already; its end is reported above.
-                Ok((ToInit::Signal(signal), _)) => drop(sys::signal_group(agent, signal)),
+                Ok((ToInit::Signal(signal), _)) => {
+                    stopped_by_us = signal == libc::SIGSTOP || stopped_by_us && signal != libc::SIGCONT;
+                    // The group may be gone already; its end is reported above.
+                    let _ = sys::signal_group(agent, signal);
+                }
                 Ok(_) => {}
                 // The supervisor is gone: so is this bottle.
                 Err(_) => return Ok(125),
@@ -166,18 +176,18 @@ fn start(program: Program, confine: Option<&dyn Fn() -> Result<(), Failure>>) ->
     }
 }
 
-/// Reaps everyone that ended; the agent's own end is what matters. The numbers are taken as the kernel gives them: a
+/// Reaps everyone that ended; the agent's own end is what matters, and that it has stopped. The numbers are taken as the kernel gives them: a
 /// real-time signal has no name.
 fn reap(agent: Pid) -> Option<FromInit> {
     let mut end = None;
-    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
         if pid != agent {
             continue;
         }
         end = match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => Some(FromInit::Exited(u8::try_from(code & 0xff).unwrap_or(u8::MAX))),
             (None, Some(signal)) => Some(FromInit::Signaled(signal)),
-            (None, None) => end,
+            (None, None) => status.stopping_signal().map(FromInit::Stopped).or(end),
         };
     }
     end

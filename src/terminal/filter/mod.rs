@@ -70,6 +70,16 @@ impl Filter {
         std::mem::take(&mut self.modes).restore()
     }
 
+    /// The same, but what was set is remembered.
+    pub fn without(&self) -> Vec<u8> {
+        self.modes.clone().restore()
+    }
+
+    /// What sets again the modes that a full-screen program needs; it paints the rest.
+    pub fn again(&self) -> Vec<u8> {
+        self.modes.again()
+    }
+
     fn take(&mut self, byte: u8, out: &mut Vec<u8>) {
         match self.state {
             State::Ground => self.text(byte, out),
@@ -79,7 +89,7 @@ impl Filter {
             State::Osc => self.osc(byte, out),
             State::Dropped => self.dropped(byte),
             State::Palette(left) if left > 0 && byte.is_ascii_hexdigit() => self.state = State::Palette(left - 1),
-            State::Palette(_) => self.again(byte, out),
+            State::Palette(_) => self.abort(byte, out),
         }
     }
 
@@ -99,7 +109,7 @@ impl Filter {
     }
 
     /// Gives a sequence up at a byte that cannot be in it.
-    fn again(&mut self, byte: u8, out: &mut Vec<u8>) {
+    fn abort(&mut self, byte: u8, out: &mut Vec<u8>) {
         self.leave();
         self.take(byte, out);
     }
@@ -123,7 +133,7 @@ impl Filter {
     fn character(&mut self, byte: u8, out: &mut Vec<u8>) {
         if !(0x80..=0xbf).contains(&byte) {
             out.extend(REPLACEMENT);
-            return self.again(byte, out);
+            return self.abort(byte, out);
         }
         self.held.push(byte);
         let length = match self.held[0] {
@@ -161,7 +171,7 @@ impl Filter {
                 }
                 self.leave();
             }
-            _ => self.again(byte, out),
+            _ => self.abort(byte, out),
         }
     }
 
@@ -184,7 +194,7 @@ impl Filter {
                 self.leave();
             }
             0x7f => {}
-            _ => self.again(byte, out),
+            _ => self.abort(byte, out),
         }
     }
 

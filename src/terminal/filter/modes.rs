@@ -28,11 +28,13 @@ struct Mode {
 #[derive(Clone, Copy, Debug, Default)]
 struct Keyboard {
     pushed: u16,
+    /// What was pushed last.
+    flags: u16,
     set: bool,
 }
 
 /// What differs from a terminal that nobody has touched.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Modes {
     private: BTreeMap<u16, Mode>,
     /// The main screen's and the other's.
@@ -143,11 +145,29 @@ impl Modes {
     fn keyboard(&mut self, private: u8, csi: &Csi<'_>) {
         let keyboard = &mut self.keyboards[usize::from(self.is_alternate())];
         match private {
-            b'>' => keyboard.pushed = keyboard.pushed.saturating_add(1),
+            b'>' => {
+                keyboard.pushed = keyboard.pushed.saturating_add(1);
+                keyboard.flags = csi.first();
+            }
             b'<' => keyboard.pushed = keyboard.pushed.saturating_sub(csi.first().max(1)),
             b'=' => keyboard.set = true,
             _ => {}
         }
+    }
+
+    /// What sets the private modes and the keyboards again: the other screen first, as its keyboard is its own.
+    pub(super) fn again(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.keyboards[0].again(&mut out);
+        let differ = self.private.iter().filter(|(_, mode)| mode.now != mode.from_the_start);
+        let (screens, others): (Vec<_>, Vec<_>) = differ.partition(|(number, _)| ALTERNATES.contains(number));
+        for (number, mode) in screens.into_iter().chain(others) {
+            out.extend(format!("\x1b[?{number}{}", if mode.now { 'h' } else { 'l' }).bytes());
+        }
+        if self.is_alternate() {
+            self.keyboards[1].again(&mut out);
+        }
+        out
     }
 
     /// What puts everything back: first what belongs to the other screen, then that screen, then the rest.
@@ -172,6 +192,10 @@ impl Modes {
 }
 
 impl Keyboard {
+    fn again(self, out: &mut Vec<u8>) {
+        (0..self.pushed.min(8)).for_each(|_| out.extend(format!("\x1b[>{}u", self.flags).bytes()));
+    }
+
     fn restore(self, out: &mut Vec<u8>) {
         if self.set {
             out.extend(b"\x1b[=0u");

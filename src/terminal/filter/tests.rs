@@ -150,6 +150,18 @@ fn what_was_set_is_put_back_and_nothing_else_is_touched() {
     restores(b"\x1b[?1000h\x1bc", b"");
 }
 
+// covers: W18
+#[test]
+fn what_was_put_back_for_a_pause_is_set_again() {
+    let mut filter = Filter::default();
+    filter.pass(b"\x1b[>1u\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[>5u");
+    let without = b"\x1b[<1u\x1b[?25h\x1b[?2004l\x1b[?1049l\x1b[<1u";
+    assert_eq!(filter.without().escape_ascii().to_string(), without.escape_ascii().to_string());
+    let again = b"\x1b[>1u\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[>5u";
+    assert_eq!(filter.again().escape_ascii().to_string(), again.escape_ascii().to_string());
+    assert_eq!(filter.restore().escape_ascii().to_string(), without.escape_ascii().to_string());
+}
+
 #[test]
 fn no_bytes_make_it_pass_what_is_no_whole_sequence() {
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;
