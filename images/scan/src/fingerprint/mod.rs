@@ -64,6 +64,15 @@ pub enum Weak {
     TooPlain,
 }
 
+impl std::fmt::Display for Weak {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::TooShort => "it is shorter than 8 bytes, so it would be found in harmless text",
+            Self::TooPlain => "it is a common word or repeats the same few characters, so it would be found in harmless text",
+        })
+    }
+}
+
 impl Fingerprints {
     /// The fewest bytes of a secret that can be recognised.
     pub const SHORTEST: usize = 8;

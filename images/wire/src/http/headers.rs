@@ -61,7 +61,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     remove_where(headers, |name| HOP_BY_HOP.contains(name));
 }
 
-/// Makes a request's fields end to end. What our own sibling says about a request stays.
+/// Makes a request's fields end to end. What a sibling notes in `x-bottle-` fields stays.
 pub fn clean_request(headers: &mut HeaderMap, peer: &Peer) {
     remove_hop_by_hop(headers);
     remove_where(headers, |name| {

@@ -101,7 +101,7 @@ impl ConnectionTable {
         match oldest.filter(|(since, _)| *since <= latest) {
             None => false,
             Some((_, slot)) => {
-                // Evicted once: the next surplus connection finds another.
+                // Once: the next surplus connection evicts another.
                 slot.idle_since.store(u64::MAX / 2, Ordering::Relaxed);
                 slot.evict.notify_one();
                 true
