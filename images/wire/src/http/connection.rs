@@ -143,7 +143,7 @@ where
                 }
                 () = &mut stopped, if !stopping => {
                     stopping = true;
-                    Pin::new(&mut connection).graceful_shutdown();
+                    std::pin::Pin::new(&mut connection).graceful_shutdown();
                 }
             }
         };
@@ -201,7 +201,7 @@ where
             biased;
             end = &mut connection => end,
             () = ends => {
-                Pin::new(&mut connection).graceful_shutdown();
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
                 // A peer that does not close its end must not hold the connection open.
                 let shutdown = async {
                     tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
