@@ -82,7 +82,7 @@ impl Dir {
 
     /// Removes what a crash left unfinished in this directory. Goes on after an error and reports the first.
     pub fn sweep_unfinished(&self) -> Result<()> {
-        self.sweep(TEMPORARY).into_iter().map(|(_, error)| Err(error)).collect()
+        self.sweep(TEMPORARY).into_iter().try_for_each(|(_, error)| Err(error))
     }
 
     /// Removes everything whose name starts so; what is left of it, each with its error.
