@@ -61,7 +61,12 @@ impl WatchedProcess {
 
     /// What the first process says, if it says something.
     pub fn receive(&mut self) -> Option<(FromInit, Vec<OwnedFd>)> {
-        match self.handle.control.receive::<FromInit>() {
+        let mut received = self.handle.control.receive::<FromInit>();
+        // It exited before it read all that it was sent: the kernel says so once, and only then gives what it had sent itself (unix(7)).
+        if received.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset) {
+            received = self.handle.control.receive();
+        }
+        match received {
             Ok((message, fds)) => Some((message, fds.into_iter().flatten().collect())),
             Err(_) => {
                 self.talks = false;
@@ -135,5 +140,28 @@ impl WatchedProcess {
     /// Reads an output no more.
     pub fn close(&mut self, name: &str) {
         self.handle.stdio.outputs.retain(|(other, _)| *other != name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bottle_init::control;
+
+    use super::*;
+    use crate::backend::Stdio;
+
+    // covers: L01
+    #[test]
+    fn an_exit_is_received_though_the_last_signal_was_never_read() {
+        let (ours, theirs) = control::pair().unwrap();
+        let pid = rustix::process::getpid();
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        let handle = Process { component: AGENT.to_owned(), pid, pidfd, control: ours, held: false, stdio: Stdio::default() };
+        let mut watched = WatchedProcess::new(handle);
+        watched.send(&ToInit::Signal(libc::SIGWINCH));
+        theirs.send(&FromInit::Exited(6)).unwrap();
+        drop(theirs);
+        assert!(matches!(watched.receive(), Some((FromInit::Exited(6), _))));
+        assert!(watched.receive().is_none() && !watched.talks);
     }
 }
