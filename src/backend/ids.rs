@@ -28,12 +28,12 @@ pub struct Ids {
 /// The numbers of a component of a plan: the agent's come first, the sidecars' follow.
 pub fn in_plan(operator: (u32, u32), plan: &Plan, component: &str) -> Ids {
     let position = plan.sidecars.iter().position(|s| s.component == component);
-    for_piece(operator, &plan.id, position.map_or(0, |n| 1 + u32::try_from(n).unwrap_or(0)))
+    for_component(operator, &plan.id, position.map_or(0, |n| 1 + u32::try_from(n).unwrap_or(0)))
 }
 
 /// Numbers for the component at `index` of the bottle `id`. Two bottles of root may come to share numbers; they still
 /// share no namespace through which one could reach the other.
-pub fn for_piece(operator: (u32, u32), id: &str, index: u32) -> Ids {
+pub fn for_component(operator: (u32, u32), id: &str, index: u32) -> Ids {
     let (uid, gid) = operator;
     if uid != 0 {
         return Ids { uid, gid, foreign: false };
@@ -49,11 +49,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_piece_that_root_starts_is_nobody_on_the_host() {
-        let agent = for_piece((0, 0), "implementer", 0);
-        let egress = for_piece((0, 0), "implementer", 1);
+    fn a_component_that_root_starts_is_nobody_on_the_host() {
+        let agent = for_component((0, 0), "implementer", 0);
+        let egress = for_component((0, 0), "implementer", 1);
         assert!(agent.foreign && (FIRST..1_879_048_192).contains(&agent.uid));
         assert_eq!(egress.uid, agent.uid + 1);
-        assert_eq!(for_piece((501, 20), "implementer", 3), Ids { uid: 501, gid: 20, foreign: false });
+        assert_eq!(for_component((501, 20), "implementer", 3), Ids { uid: 501, gid: 20, foreign: false });
     }
 }

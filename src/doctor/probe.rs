@@ -14,7 +14,7 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::{CGROUP, CLONE, Finding, LANDLOCK, MOUNTS, NAMESPACES, NETWORK, Need, OVERLAY, PROC, RUNTIME, SECCOMP, SIDECARS};
 use crate::backend::embedded::cgroup::Hierarchy;
-use crate::backend::ids::{INSIDE, for_piece};
+use crate::backend::ids::{INSIDE, for_component};
 use crate::backend::{embedded::spawn, sidecar_programs};
 use crate::store::Layout;
 use crate::sys::clone::{ALL, Cloned, become_user, exit, into_namespaces};
@@ -90,7 +90,7 @@ fn asked_in_child() -> io::Result<String> {
     let (mut answers, to_answers) = io::pipe()?;
     let (go_on, mut mapped) = io::pipe()?;
     let operator = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let ids = for_piece(operator, "doctor", 0);
+    let ids = for_component(operator, "doctor", 0);
     match into_namespaces(ALL, go_on.as_fd(), &[to_answers.as_fd()])? {
         Cloned::Child => {
             let _ = inside(go_on, to_answers);
@@ -98,9 +98,9 @@ fn asked_in_child() -> io::Result<String> {
         }
         Cloned::Parent { pid, pidfd } => {
             drop((go_on, to_answers));
-            // Without a mapping the child is nobody, hears the end of the pipe, and ends.
             let result = spawn::map(pid, ids).and_then(|()| mapped.write_all(b"m"));
-            drop(mapped);
+            // Without a mapping the child is nobody, sees the end of the pipe, and exits. With one it may look for that end only now.
+            let _lifeline = result.is_ok().then_some(mapped);
             let mut said = String::new();
             let read = answers.read_to_string(&mut said);
             waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)?;
