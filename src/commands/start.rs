@@ -163,6 +163,9 @@ pub(super) fn resolved(
         }
     };
     let mut messages = Messages::default();
+    if outcome.has_unfinished_line() {
+        messages.write("\n");
+    }
     tell(&plan, &outcome, &troubles, &mut messages);
     tell_changes(&mut claim, &mut messages);
     if let Some(head) = head {

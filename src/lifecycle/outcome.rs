@@ -23,6 +23,7 @@ pub struct Outcome {
     signal: Option<i32>,
     killed: bool,
     unread: usize,
+    unfinished_line: bool,
     time_is_up: Option<String>,
 }
 
@@ -45,6 +46,18 @@ impl Outcome {
     /// Whoever reads our output has not taken this many bytes of it.
     pub fn unread(&mut self, bytes: usize) {
         self.unread = bytes;
+    }
+
+    /// What the agent printed last where messages go: they start on a line of their own.
+    pub fn printed(&mut self, bytes: &[u8]) {
+        if let Some(last) = bytes.last() {
+            self.unfinished_line = *last != b'\n';
+        }
+    }
+
+    /// True if what the agent printed last has no end of line.
+    pub fn has_unfinished_line(&self) -> bool {
+        self.unfinished_line
     }
 
     /// How many bytes of output were given up.

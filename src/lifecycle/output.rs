@@ -32,6 +32,9 @@ impl Watch<'_> {
     fn take(&mut self, index: usize, name: &str, is_agent: bool, bytes: &[u8]) {
         if is_agent {
             self.operator.print(name, bytes);
+            if name != "stdout" {
+                self.outcome.printed(bytes);
+            }
         }
         self.records.take(&self.processes[index].handle.component, name, bytes);
     }
