@@ -100,7 +100,9 @@
               runHook preInstall
               release=target/$(rustc --print host-tuple)/release
               install -Dm755 $release/bottle $out/bin/bottle
-              install -Dm755 -t $out/libexec/bottle $release/bottle-demo-origin ${each (name: "$release/bottle-${name}")}
+              install -Dm755 -t $out/libexec/bottle $release/bottle-demo-origin ${
+                each (name: "$release/bottle-${name}")
+              }
               mkdir -p $out/share/man $out/share/bash-completion/completions
               mkdir -p $out/share/zsh/site-functions $out/share/fish/vendor_completions.d
               $out/bin/bottle man $out/share/man

@@ -21,7 +21,7 @@ pub struct Args {
     /// Remove ended bottles too, with their logs, unless they hold changes that were not applied
     #[arg(long)]
     pub all: bool,
-    /// With --all: remove changes that were not applied, too
+    /// Remove changes too that were not applied, with --all
     #[arg(long, requires = "all")]
     pub force: bool,
     /// Ask this backend too, for leftovers that no bottle here accounts for

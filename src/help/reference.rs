@@ -18,6 +18,8 @@ pub(super) fn keys(schema: &Value) -> String {
         out.push_str("| key | meaning |\n|---|---|\n");
         let required: Vec<&str> = at.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
         let mut inner = Vec::new();
+        // In one order, whatever the features of the JSON library are.
+        let properties: std::collections::BTreeMap<_, _> = properties.iter().collect();
         for (name, written) in properties {
             let value = resolved(written, schema);
             let _ = writeln!(out, "| `{name}` | {} |", cell(written, value, schema, required.contains(&name.as_str())));
@@ -122,9 +124,9 @@ mod tests {
         assert_eq!(
             keys(&schema),
             "| key | meaning |\n|---|---|\n\
-             | `name` | Its name. Text. Required. |\n\
              | `list` | Those. A list: a mapping, see below. |\n\
-             | `mode` | How. One of these. `a`: One. `b`: Two. |\n\n\
+             | `mode` | How. One of these. `a`: One. `b`: Two. |\n\
+             | `name` | Its name. Text. Required. |\n\n\
              ### list[]\n\nAn item.\n\n| key | meaning |\n|---|---|\n\
              | `count` | So many \\| more. A number. Default: `2`. At least 1. |\n\n"
         );
