@@ -10,9 +10,12 @@ use bottle_contract::event::{Event, Level, rfc3339};
 #[derive(Clone)]
 pub struct Events(Arc<Sink>);
 
+/// Writes one whole line.
+type WriteLine = dyn Fn(&[u8]) -> std::io::Result<()> + Send + Sync;
+
 enum Sink {
     /// Each line in one write, so that lines of several threads never mix.
-    Lines(Box<dyn Fn(&[u8]) -> std::io::Result<()> + Send + Sync>),
+    Lines(Box<WriteLine>),
     Captured(Mutex<mpsc::Sender<Event>>),
 }
 
