@@ -133,7 +133,7 @@ fn the_agents_port_is_bound_once_where_nobody_else_can_be_and_never_probed(#[val
 
 // covers: K06
 #[rstest]
-fn the_thread_that_starts_the_pieces_is_the_only_one_and_lives_as_long_as_they_do(#[values(User::Caller, User::Ordinary)] user: User) {
+fn the_thread_that_starts_the_components_is_the_only_one_and_lives_as_long_as_they_do(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.bottle();
     let run = bottle.start(start("trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"));
     run.said("ready\n");

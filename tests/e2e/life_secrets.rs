@@ -59,7 +59,7 @@ impl Drop for Over<'_> {
 
 // covers: S01 S02
 #[rstest]
-fn no_secret_is_in_a_command_line_or_in_the_environment_of_a_piece(#[values(User::Caller, User::Ordinary)] user: User) {
+fn no_secret_is_in_a_command_line_or_in_the_environment_of_a_component(#[values(User::Caller, User::Ordinary)] user: User) {
     let (bottle, canaries) = with_secrets(user);
     let sweep = Sweep::new(&canaries);
     let done = AtomicBool::new(false);

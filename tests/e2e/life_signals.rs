@@ -73,7 +73,7 @@ fn an_alarm_the_end_of_processor_time_and_of_power_end_the_bottle_as_a_request_d
     #[values(libc::SIGALRM, libc::SIGXCPU, libc::SIGPWR)] signal: i32,
 ) {
     let bottle = user.bottle();
-    let run = bottle.start(start("trap 'exit 5' TERM; echo ready; while :; do sleep 0.02; done"));
+    let run = bottle.start(start("exec 2>/dev/null; trap 'exit 5' TERM; echo ready; while :; do sleep 0.02; done"));
     run.said("ready\n");
     send(run.pid(), signal);
     run.end().expect(5, "ready\n", "");

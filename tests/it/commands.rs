@@ -85,7 +85,7 @@ fn event(time: &str, slug: &str) -> String {
 }
 
 #[test]
-fn logs_of_all_pieces_come_in_one_order_and_harmless() {
+fn logs_of_all_components_come_in_one_order_and_harmless() {
     let home = Home::new();
     let claim = home.claim("web");
     let dir = claim.logs().unwrap();

@@ -137,7 +137,7 @@ fn only_an_event_on_a_sidecars_standard_error_is_one() {
 
 // covers: O01
 #[test]
-fn six_pieces_at_full_speed_lose_nothing() {
+fn six_components_at_full_speed_lose_nothing() {
     let temp = tempfile::tempdir().unwrap();
     let dir = Dir::open(temp.path()).unwrap();
     std::thread::scope(|scope| {

@@ -213,7 +213,7 @@ fn after_a_crash_what_was_flushed_is_sealed() {
 
 // covers: O12
 #[test]
-fn an_event_of_a_piece_is_copied_as_it_was_written_and_is_harmless() {
+fn an_event_of_a_component_is_copied_as_it_was_written_and_is_harmless() {
     let temp = memory();
     let dir = Dir::open(temp.path()).unwrap();
     let mut timeline = Timeline::create(&dir, &OPENING).unwrap();

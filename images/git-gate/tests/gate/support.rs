@@ -125,8 +125,8 @@ impl Pushed {
 
     /// Refused for what this rule found, at this place.
     pub(crate) fn is_refused_for(&self, rule: &str, place: &str) {
-        let line = self.said.lines().find(|line| line.contains(&format!("  {rule} in ")));
-        assert!(!self.ok && line.is_some_and(|line| line.trim_end().ends_with(place)), "not refused for {rule} in {place}: {}", self.said);
+        let mut lines = self.said.lines().filter(|line| line.contains(&format!("  {rule} in ")));
+        assert!(!self.ok && lines.any(|line| line.trim_end().ends_with(place)), "not refused for {rule} in {place}: {}", self.said);
     }
 
     pub(crate) fn is_taken(&self) {
