@@ -46,6 +46,10 @@ pub const CA_VARIABLES: [&str; 11] = [
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", // gRPC
 ];
 
+/// Names and addresses of what runs inside, which is asked without the proxy. Programs read this list in different ways: some know no
+/// ranges, some no brackets, and some want the dot.
+const LOOPBACK: [&str; 7] = ["localhost", ".localhost", "127.0.0.1", "127.0.0.0/8", "::1", "[::1]", "0.0.0.0"];
+
 /// The program, with its arguments.
 pub(super) fn argv(agent: &Agent, run: &Run) -> Vec<String> {
     if let Some(command) = &run.command {
@@ -93,7 +97,7 @@ pub(super) fn env(agent: &Agent, wish: &Wish<'_>, term: Option<&str>) -> BTreeMa
         set(name, &proxy);
     }
     // Only what is inside the bottle; there is no other way for these names anyhow.
-    let mut direct = vec!["localhost", "127.0.0.1", "::1"];
+    let mut direct = [&LOOPBACK[..], &[wish.id]].concat();
     if !wish.bottle.git.is_empty() {
         direct.push(names::GIT_GATE.0);
         // What a repository's own configuration says would else count more, and the gate takes this identity only.

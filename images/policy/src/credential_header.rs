@@ -2,9 +2,11 @@
 
 use http::HeaderName;
 
+use crate::overrides::replaces;
+
 /// Fields that frame a message or name its parties, that a proxy takes out or answers itself, or that it sets to find a
 /// credential's echo: a credential there would be lost, or change what the message means.
-const RESERVED: [&str; 25] = [
+const RESERVED: [&str; 16] = [
     // RFC 9110, section 7.6.1, and RFC 9112.
     "connection",
     "content-encoding",
@@ -22,16 +24,6 @@ const RESERVED: [&str; 25] = [
     "accept-encoding",
     "if-range",
     "range",
-    // Read by some frameworks instead of the method and the target that were judged, and so taken out.
-    "forwarded",
-    "x-forwarded-host",
-    "x-host",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-url",
-    "x-rewrite-method",
-    "x-rewrite-url",
     // Written by the gate.
     "git-protocol",
 ];
@@ -51,7 +43,9 @@ pub enum Unfit {
 /// The name of a header that may carry a credential, in lower case.
 pub fn parse(text: &str) -> Result<HeaderName, Unfit> {
     let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| Unfit::NotAName)?;
-    let reserved = RESERVED.contains(&name.as_str()) || RESERVED_BEGINNINGS.iter().any(|beginning| name.as_str().starts_with(beginning));
+    let reserved = replaces(&name).is_some()
+        || RESERVED.contains(&name.as_str())
+        || RESERVED_BEGINNINGS.iter().any(|beginning| name.as_str().starts_with(beginning));
     if reserved { Err(Unfit::Reserved) } else { Ok(name) }
 }
 

@@ -47,7 +47,7 @@ impl Lines {
 }
 
 /// Scans method, host, path, query and headers. `injected` names the header whose value the sibling put in: the real
-/// credential is no leak there, and nowhere else. Trailers never come here: `bottle_wire` does not pass them on.
+/// credential is no leak there, and nowhere else.
 pub fn scan(scanner: &Scanner, method: &Method, uri: &Uri, headers: &HeaderMap, injected: Option<&HeaderName>) -> Result<(), Leak> {
     let mut lines = Lines { text: Vec::with_capacity(1024), places: Vec::with_capacity(24) };
     // What every client sends cannot be a secret; a method of one's own may.
@@ -63,7 +63,8 @@ pub fn scan(scanner: &Scanner, method: &Method, uri: &Uri, headers: &HeaderMap, 
     lines.add_target(Place::Query, query);
     lines.add_joined(Place::Query, query.split(['&', ';']).map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value)));
     for name in headers.keys() {
-        lines.add(Place::Header(name.clone()), name.as_str().as_bytes());
+        // The name is not the place: what was found in it must not be repeated.
+        lines.add(Place::Named("header name".to_owned()), name.as_str().as_bytes());
         if Some(name) == injected {
             continue;
         }
@@ -77,6 +78,19 @@ pub fn scan(scanner: &Scanner, method: &Method, uri: &Uri, headers: &HeaderMap, 
     if let Some((first, _)) = own.first() {
         lines.add_joined(Place::Header((*first).clone()), own.iter().map(|(_, value)| *value));
     }
+    lines.scan(scanner)
+}
+
+/// Scans the fields behind a body.
+pub fn scan_trailers(scanner: &Scanner, trailers: &HeaderMap) -> Result<(), Leak> {
+    let mut lines = Lines::default();
+    let place = || Place::Named("trailer".to_owned());
+    for (name, value) in trailers {
+        lines.add(place(), name.as_str().as_bytes());
+        lines.add(place(), value.as_bytes());
+    }
+    let values: Vec<&str> = trailers.values().filter_map(|value| value.to_str().ok()).collect();
+    lines.add_joined(place(), values.into_iter());
     lines.scan(scanner)
 }
 
@@ -124,6 +138,9 @@ mod tests {
         assert_eq!(place("GET", &format!("https://a.test/x/{one}/{two}"), &[], None), found("path"));
         assert_eq!(place("GET", &format!("https://a.test/?a={one}&b={two}"), &[], None), found("query"));
         assert_eq!(place("GET", "https://a.test/", &[("x-a", one), ("accept", "*/*"), ("x-b", two)], None), found("header:x-a"));
+        assert_eq!(place("GET", "https://a.test/", &[(&s.to_lowercase(), "1")], None), found("header name"));
+        let trailers = [("x-a", one), ("x-b", two)].map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        assert_eq!(scan_trailers(&scanner(), &trailers.into_iter().collect()).err().map(|leak| leak.place.to_string()), found("trailer"));
         assert_eq!(place("GET", "https://a.test/ok?a=b", &[("user-agent", "curl/8"), ("accept", "*/*")], None), None);
     }
 

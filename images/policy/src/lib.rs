@@ -19,6 +19,7 @@ pub mod credential_header;
 pub mod dry;
 pub mod guard;
 pub mod head;
+pub mod overrides;
 pub mod own;
 pub mod place;
 pub mod push;

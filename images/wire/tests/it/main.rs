@@ -7,5 +7,6 @@ mod http2;
 mod imports;
 mod leaf;
 mod pool;
+mod refusals;
 mod streams;
 mod support;
