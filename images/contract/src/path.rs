@@ -146,7 +146,7 @@ pub fn escape_bytes(text: &str) -> Cow<'_, str> {
 /// or dots before something that it cuts off.
 pub fn hides_dots(path: &str) -> bool {
     let mut level = Cow::Borrowed(path.as_bytes());
-    for _ in 0..DEPTH {
+    for _ in 0..MAX_DECODINGS {
         let plain = fold_lookalikes(&level);
         let dots = |segment: &[u8]| {
             let name = segment.split(|b| !b.is_ascii_graphic() || b"?#;%:&".contains(b)).next().unwrap_or_default();

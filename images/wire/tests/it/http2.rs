@@ -306,13 +306,18 @@ async fn a_request_that_h2_resets_has_an_answer_with_a_reason_and_an_event() {
         assert_eq!(event.origin.as_deref(), Some("https://a.test"), "{path}");
         // The connection serves the next request all the same.
         stream.write_all(&frame(1, 5, 3, &block(&GET))).await.unwrap();
-        while listen(&mut stream).await != Heard::Answer(200) {}
+        // The rest of the first answer comes before.
+        let mut heard = listen(&mut stream).await;
+        if heard == Heard::Reset {
+            heard = listen(&mut stream).await;
+        }
+        assert_eq!(heard, Heard::Answer(200), "{path}");
     }
     // The head is one that a client of HTTP/2 can read.
     let (client, connection) = h2::client::handshake(intercepted(&lab).await).await.unwrap();
     tokio::spawn(connection);
     let mut client = client.ready().await.unwrap();
-    let request = Request::get("https://a.test/").header("te", "gzip").body(()).unwrap();
+    let request = Request::get("https://a.test/").header("content-length", "5").body(()).unwrap();
     let (answer, _) = client.send_request(request, true).unwrap();
     let answer = tokio::time::timeout(DEADLINE, answer).await.unwrap().unwrap();
     assert_eq!((answer.status().as_u16(), &answer.headers()["x-bottle-reason"]), (400, &"malformed_request".parse().unwrap()));
