@@ -32,7 +32,7 @@ use crate::signals::{self, Signals};
 use crate::store::{Claim, Exit, Id, Layout, Object, Phase};
 use crate::terminal::{Answer, Messages};
 use crate::timeline::{Opening, Timeline};
-use crate::{agent_program, clock, image, limits, terminal, values, workspace};
+use crate::{agent_program, clock, limits, terminal, values, workspace};
 
 /// Names the backend.
 const BACKEND_VARIABLE: &str = "BOTTLE_BACKEND";
@@ -140,7 +140,9 @@ pub(super) fn resolved(
     let called_off = |error| signals::asked().map_or(error, |signal| interrupted(signal, "start it again"));
     let (image, archives) = match (kind, &draft.rootfs) {
         (Kind::Compose, _) => (None, archives(&draft, layout).map_err(called_off)?),
-        (Kind::Embedded, Rootfs::Image(archive)) => (Some(image::unpacked(archive, layout).map_err(called_off)?), BTreeMap::new()),
+        (Kind::Embedded, Rootfs::Image(archive)) => {
+            (Some(bottle_builder::unpacked(archive, &layout.images, &|| signals::asked().is_some()).map_err(called_off)?), BTreeMap::new())
+        }
         (Kind::Embedded, Rootfs::Host) => (None, BTreeMap::new()),
     };
     if !confirm(args, kind, &draft, &notes, &mut signals)? {
@@ -210,8 +212,8 @@ fn made<'p>(engine: Option<&Engine>, plan: &'p Plan, given: BackendInput) -> Res
 
 /// The images of all components, for an engine. `BOTTLE_IMAGE_EGRESS=FILE` names another archive, and so for each component.
 fn archives(plan: &Plan, layout: &Layout) -> Result<BTreeMap<String, backend::Archive>> {
-    let epoch = image::Epoch::parse(std::env::var_os(image::EPOCH_VARIABLE).as_deref())?;
-    let of_file = |path: &Path| Ok(backend::Archive { id: image::config_digest(path)?, path: path.to_owned() });
+    let epoch = bottle_builder::Epoch::parse(std::env::var_os(bottle_builder::EPOCH_VARIABLE).as_deref())?;
+    let of_file = |path: &Path| Ok(backend::Archive { id: bottle_builder::config_digest(path)?, path: path.to_owned() });
     let mut archives = BTreeMap::new();
     for component in std::iter::once(AGENT).chain(plan.sidecars.iter().map(|s| s.component.as_str())) {
         let named = std::env::var_os(format!("BOTTLE_IMAGE_{}", component.to_ascii_uppercase().replace('-', "_")));
@@ -219,8 +221,8 @@ fn archives(plan: &Plan, layout: &Layout) -> Result<BTreeMap<String, backend::Ar
             (Some(path), _) => of_file(Path::new(&path))?,
             (None, Rootfs::Image(path)) if component == AGENT => of_file(path)?,
             (None, _) => {
-                let recipe = image::find(if component == AGENT { "agent-host" } else { component }, &layout.config)?;
-                let built = image::build(&recipe, &backend::sidecar_programs::Installed, epoch, layout)?;
+                let recipe = bottle_builder::find(if component == AGENT { "agent-host" } else { component }, &layout.config)?;
+                let built = bottle_builder::build(&recipe, &backend::sidecar_programs::Installed, epoch, &layout.images)?;
                 backend::Archive { id: built.config_digest, path: built.path }
             }
         };

@@ -5,28 +5,23 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use aws_lc_rs::digest::{Context, SHA256};
+use bottle_base::digest::sha256_hex;
 use serde::Deserialize;
+
+use crate::layer::{self, Span};
 
 /// JSON in an archive is small.
 const LARGEST_JSON: u64 = 4 << 20;
 
 /// An image in an archive.
 #[derive(Debug)]
-pub(super) struct Contents {
+pub(crate) struct Contents {
     /// SHA-256 of the configuration, hexadecimal: the image's id.
-    pub(super) id: String,
+    pub(crate) id: String,
     /// The configuration.
-    pub(super) config: Vec<u8>,
+    pub(crate) config: Vec<u8>,
     /// The layers, lowest first.
-    pub(super) layers: Vec<At>,
-}
-
-/// Where a layer lies in the archive.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct At {
-    pub(super) start: u64,
-    pub(super) size: u64,
+    pub(crate) layers: Vec<Span>,
 }
 
 /// `manifest.json`, which `docker save` writes and OCI archives may have too.
@@ -67,7 +62,7 @@ struct RootFs {
 }
 
 /// Reads an archive with exactly one image.
-pub(super) fn read(path: &Path) -> Result<Contents, String> {
+pub(crate) fn read(path: &Path) -> Result<Contents, String> {
     let mut file = File::open(path).map_err(|e| e.to_string())?;
     let entries = entries(&mut file)?;
     let (config, layers) = names(&mut file, &entries)?;
@@ -78,26 +73,26 @@ pub(super) fn read(path: &Path) -> Result<Contents, String> {
     }
     let layers = layers.iter().map(|name| entries.get(name).copied().ok_or(format!("{name} is missing"))).collect::<Result<Vec<_>, _>>()?;
     for (at, expected) in layers.iter().zip(&bound.rootfs.diff_ids) {
-        let found = format!("sha256:{}", super::layer::digest(path, at)?);
+        let found = format!("sha256:{}", layer::digest(path, at)?);
         if found != *expected {
             return Err(format!("a layer is {found}, and its configuration says {expected}"));
         }
     }
-    Ok(Contents { id: crate::digest::sha256_hex(&text), config: text, layers })
+    Ok(Contents { id: sha256_hex(&text), config: text, layers })
 }
 
-fn entries(file: &mut File) -> Result<BTreeMap<String, At>, String> {
+fn entries(file: &mut File) -> Result<BTreeMap<String, Span>, String> {
     let mut found = BTreeMap::new();
     let mut archive = tar::Archive::new(file);
     for entry in archive.entries_with_seek().map_err(|e| e.to_string())? {
         let entry = entry.map_err(|e| e.to_string())?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
-        found.insert(name, At { start: entry.raw_file_position(), size: entry.size() });
+        found.insert(name, Span { start: entry.raw_file_position(), size: entry.size() });
     }
     Ok(found)
 }
 
-fn names(file: &mut File, entries: &BTreeMap<String, At>) -> Result<(String, Vec<String>), String> {
+fn names(file: &mut File, entries: &BTreeMap<String, Span>) -> Result<(String, Vec<String>), String> {
     if entries.contains_key("manifest.json") {
         let text = json(file, entries, "manifest.json")?;
         let mut images: Vec<Docker> = serde_json::from_slice(&text).map_err(|e| format!("manifest.json: {e}"))?;
@@ -116,7 +111,7 @@ fn blob(digest: &str) -> Result<String, String> {
     digest.strip_prefix("sha256:").map(|hex| format!("blobs/sha256/{hex}")).ok_or(format!("the digest {digest} is not a SHA-256"))
 }
 
-fn json(file: &mut File, entries: &BTreeMap<String, At>, name: &str) -> Result<Vec<u8>, String> {
+fn json(file: &mut File, entries: &BTreeMap<String, Span>, name: &str) -> Result<Vec<u8>, String> {
     let at = entries.get(name).ok_or(format!("{name} is missing"))?;
     if at.size > LARGEST_JSON {
         return Err(format!("{name} is too large"));
@@ -124,21 +119,9 @@ fn json(file: &mut File, entries: &BTreeMap<String, At>, name: &str) -> Result<V
     let mut text = Vec::new();
     file.seek(SeekFrom::Start(at.start)).and_then(|_| file.take(at.size).read_to_end(&mut text)).map_err(|e| format!("{name}: {e}"))?;
     if let Some(hex) = name.strip_prefix("blobs/sha256/")
-        && crate::digest::sha256_hex(&text) != hex
+        && sha256_hex(&text) != hex
     {
         return Err(format!("{name} is not what its digest says"));
     }
     Ok(text)
-}
-
-/// The SHA-256 of what a reader gives, hexadecimal.
-pub(super) fn sha256(mut reader: impl Read) -> std::io::Result<String> {
-    let mut context = Context::new(&SHA256);
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok(context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()),
-            count => context.update(&buffer[..count]),
-        }
-    }
 }

@@ -2,74 +2,24 @@
 //! from what the image was made and what it became.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 
-use serde::{Deserialize, Serialize};
+use bottle_base::digest::sha256_hex;
+use bottle_base::error::Result;
+use bottle_base::files::PRIVATE;
+use serde::Serialize;
 
-use super::build::{Archive, Inputs};
-use super::epoch::Epoch;
-use super::recipe::Recipe;
-use super::store::{Locked, Store, archive_name};
-use crate::digest::sha256_hex;
-use crate::error::Result;
-use crate::files::PRIVATE;
+use crate::epoch::Epoch;
+use crate::inputs::Inputs;
+use crate::materials::MAX_BILL_BYTES;
+use crate::recipe::Recipe;
+use crate::store::{Locked, Store, archive_name};
 
-/// Bytes of a bill of materials at most.
-const MAX_FILE_BYTES: u64 = 16 << 20;
+/// Bytes of a document at most.
+const MAX_FILE_BYTES: u64 = MAX_BILL_BYTES;
 
 /// The name of a document beside an archive.
-pub(super) fn file_name(digest: &str, suffix: &str) -> String {
+pub(crate) fn file_name(digest: &str, suffix: &str) -> String {
     archive_name(digest).replace(".tar", suffix)
-}
-
-/// What of a bill of materials (CycloneDX 1.5, JSON) ties it to a program.
-#[derive(Deserialize)]
-struct Bill {
-    metadata: Metadata,
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    component: Component,
-    #[serde(default)]
-    properties: Vec<Property>,
-}
-
-#[derive(Deserialize)]
-struct Component {
-    #[serde(default)]
-    hashes: Vec<Hash>,
-}
-
-#[derive(Deserialize)]
-struct Hash {
-    alg: String,
-    content: String,
-}
-
-#[derive(Deserialize)]
-struct Property {
-    name: String,
-    value: String,
-}
-
-/// A bill of materials that belongs to a program of the image.
-pub(super) struct Materials {
-    pub(super) text: Vec<u8>,
-    /// Toolchain and lock file, as the bill says.
-    facts: BTreeMap<String, String>,
-}
-
-/// Reads a bill of materials; `None` if it was made for another program, or is none.
-pub(super) fn materials(file: File, program: &[u8]) -> Option<Materials> {
-    let mut text = Vec::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text).ok().filter(|size| *size as u64 <= MAX_FILE_BYTES)?;
-    let bill: Bill = serde_json::from_slice(&text).ok()?;
-    let own = sha256_hex(program);
-    bill.metadata.component.hashes.iter().find(|hash| hash.alg == "SHA-256" && hash.content == own)?;
-    let facts = bill.metadata.properties.into_iter().filter_map(|p| Some((p.name.strip_prefix("bottle:")?.to_owned(), p.value)));
-    Some(Materials { facts: facts.collect(), text })
 }
 
 /// An in-toto statement (v1) with a SLSA provenance predicate (v1). No time but the epoch, no host, no user: whoever builds the same image
@@ -174,12 +124,12 @@ fn documents(recipe: &Recipe, inputs: &Inputs, epoch: Epoch, image: (&str, &str)
 }
 
 /// Whether all of it is there.
-pub(super) fn is_complete(recipe: &Recipe, inputs: &Inputs, epoch: Epoch, image: (&str, &str), store: &Store) -> bool {
+pub(crate) fn is_complete(recipe: &Recipe, inputs: &Inputs, epoch: Epoch, image: (&str, &str), store: &Store) -> bool {
     documents(recipe, inputs, epoch, image).iter().all(|(name, text)| is(store, name, text))
 }
 
 /// Writes what is missing beside an archive, or was written with other materials.
-pub(super) fn write(recipe: &Recipe, inputs: &Inputs, epoch: Epoch, image: (&str, &str), locked: &Locked<'_>) -> Result<()> {
+pub(crate) fn write(recipe: &Recipe, inputs: &Inputs, epoch: Epoch, image: (&str, &str), locked: &Locked<'_>) -> Result<()> {
     let documents = documents(recipe, inputs, epoch, image);
     let missing = documents.iter().filter(|(name, text)| !is(locked.store, name, text));
     missing.into_iter().try_for_each(|(name, text)| locked.store.directory().replace(name, text, PRIVATE))
@@ -190,8 +140,8 @@ fn is(store: &Store, name: &str, text: &[u8]) -> bool {
 }
 
 /// What is wrong beside an archive, in words.
-pub(super) fn check(recipe: &Recipe, inputs: &Inputs, epoch: Epoch, archive: &Archive, store: &Store) -> Vec<String> {
-    let expected = documents(recipe, inputs, epoch, (&archive.digest, &archive.config_digest));
+pub(crate) fn check(recipe: &Recipe, inputs: &Inputs, epoch: Epoch, image: (&str, &str), store: &Store) -> Vec<String> {
+    let expected = documents(recipe, inputs, epoch, image);
     let wrong = |(name, text): (String, Vec<u8>)| match store.directory().read_bounded(&name, MAX_FILE_BYTES) {
         Ok(found) if found == text => None,
         Ok(_) => Some(format!("{name} does not say what the image was made from")),

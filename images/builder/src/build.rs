@@ -5,43 +5,26 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
+use bottle_base::digest::sha256_hex;
+use bottle_base::error::{Error, Result};
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
 
-use super::attestations::{self, Materials};
-use super::directory;
-use super::epoch::Epoch;
-use super::hashed::{Hashed, HashedRead};
-use super::oci::{self, Documents};
-use super::path::{EntryPath, Names};
-use super::recipe::{Architecture, LayerRecipe, Recipe};
-use super::store::{Locked, Record, Store, Unfinished, archive_name, cannot_build};
-use super::tree::{Content, Node, Tree};
-use super::ustar::{Common, Kind, Writer};
-use crate::digest::sha256_hex;
-use crate::error::{Error, Result};
-use crate::store::Layout;
+use crate::attestations;
+use crate::directory;
+use crate::epoch::Epoch;
+use crate::hashed::{Hashed, HashedRead};
+use crate::inputs::{Inputs, Programs, cannot_build};
+use crate::layer;
+use crate::oci::{self, Documents};
+use crate::path::{EntryPath, Names};
+use crate::recipe::{LayerRecipe, Recipe};
+use crate::store::{Locked, Record, Store, Unfinished, archive_name};
+use crate::tree::{Content, Node, Tree};
+use crate::ustar::{Common, Kind, Writer};
 
-/// Part of what an image is made from: raised when the writer writes something else for the same recipe.
-const WRITER: u32 = 1;
-/// Bytes of a program at most.
-const LARGEST_PROGRAM: u64 = 512 << 20;
 /// Unpacked bytes of an archive at most; a tar header holds no more either.
 const LARGEST_LAYER: u64 = 8 << 30;
-
-/// Where the programs of sidecars come from.
-pub trait Programs {
-    /// Opens the program of a sidecar.
-    fn program(&self, component: &str) -> Result<File>;
-
-    /// Opens its bill of materials, if it came with one.
-    fn materials(&self, component: &str) -> Option<File>;
-
-    /// The directory with images that came with the programs, if there are any. They are used, and nothing is written there.
-    fn images(&self) -> Option<PathBuf> {
-        None
-    }
-}
 
 /// An image in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -60,37 +43,13 @@ pub struct Archive {
     pub path: PathBuf,
 }
 
-/// What an image is made from, apart from what lies on the disk under a digest of the recipe's.
-pub(super) struct Inputs {
-    pub(super) architecture: Architecture,
-    /// Bytes of each program.
-    pub(super) programs: BTreeMap<String, Vec<u8>>,
-    /// The bill of materials of each program that has one.
-    pub(super) materials: BTreeMap<String, Materials>,
-    /// SHA-256 of all sources, hexadecimal.
-    pub(super) sources: String,
-    /// SHA-256 of all that decides about the image's bytes, hexadecimal.
-    pub(super) key: String,
-}
-
-/// What is hashed for [`Inputs::key`].
-#[derive(Serialize)]
-struct Key<'a> {
-    writer: u32,
-    name: &'a str,
-    recipe: &'a str,
-    sources: &'a str,
-    architecture: &'static str,
-    epoch: u64,
-}
-
 /// The image of a recipe. It is built only if nothing was built from the same inputs before.
-pub fn build(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, layout: &Layout) -> Result<Archive> {
-    let inputs = inputs(recipe, programs, epoch)?;
+pub fn build(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, images: &Path) -> Result<Archive> {
+    let inputs = Inputs::read(recipe, programs, epoch)?;
     if let Some((store, record)) = shipped(recipe, &inputs, programs)? {
         return Ok(found(recipe, &store, record));
     }
-    let store = Store::open(layout)?;
+    let store = Store::open(images)?;
     if let Some(record) = store.built(&recipe.name, &inputs.key)?
         && attestations::is_complete(recipe, &inputs, epoch, (&record.digest, &record.config_digest), &store)
     {
@@ -112,17 +71,17 @@ pub fn build(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, layout: &La
 }
 
 /// The image of a recipe if it is there.
-pub fn existing(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, layout: &Layout) -> Result<Option<Archive>> {
-    let inputs = inputs(recipe, programs, epoch)?;
-    Ok(located(recipe, &inputs, programs, layout)?.map(|(store, record)| found(recipe, &store, record)))
+pub fn existing(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, images: &Path) -> Result<Option<Archive>> {
+    let inputs = Inputs::read(recipe, programs, epoch)?;
+    Ok(located(recipe, &inputs, programs, images)?.map(|(store, record)| found(recipe, &store, record)))
 }
 
 /// Where the image of these inputs is, if it is anywhere.
-pub(super) fn located(recipe: &Recipe, inputs: &Inputs, programs: &dyn Programs, layout: &Layout) -> Result<Option<(Store, Record)>> {
+pub(crate) fn located(recipe: &Recipe, inputs: &Inputs, programs: &dyn Programs, images: &Path) -> Result<Option<(Store, Record)>> {
     if let Some(shipped) = shipped(recipe, inputs, programs)? {
         return Ok(Some(shipped));
     }
-    let Some(store) = Store::existing(layout)? else { return Ok(None) };
+    let Some(store) = Store::existing(images)? else { return Ok(None) };
     Ok(store.built(&recipe.name, &inputs.key)?.map(|record| (store, record)))
 }
 
@@ -132,56 +91,14 @@ fn shipped(recipe: &Recipe, inputs: &Inputs, programs: &dyn Programs) -> Result<
     Ok(store.built(&recipe.name, &inputs.key)?.map(|record| (store, record)))
 }
 
-pub(super) fn found(recipe: &Recipe, store: &Store, record: Record) -> Archive {
+fn found(recipe: &Recipe, store: &Store, record: Record) -> Archive {
     let path = store.path(&record);
     let Record { digest, config_digest, reference, size } = record;
     Archive { name: recipe.name.clone(), digest, config_digest, reference, size, path }
 }
 
-/// Reads the programs, and sums up what the image is made from.
-pub(super) fn inputs(recipe: &Recipe, find: &dyn Programs, epoch: Epoch) -> Result<Inputs> {
-    let (mut programs, mut materials) = (BTreeMap::new(), BTreeMap::new());
-    let mut architecture = None;
-    for name in recipe.programs() {
-        let mut bytes = Vec::new();
-        let read = find.program(name)?.take(LARGEST_PROGRAM + 1).read_to_end(&mut bytes);
-        read.map_err(|e| cannot_build(&recipe.name, format!("the program of `{name}`: {e}")))?;
-        if bytes.len() as u64 > LARGEST_PROGRAM {
-            return Err(cannot_build(&recipe.name, format!("the program of `{name}` is larger than {LARGEST_PROGRAM} bytes")));
-        }
-        let own = Architecture::of_program(&bytes)
-            .ok_or_else(|| cannot_build(&recipe.name, format!("the program of `{name}` is no program for amd64 or arm64")))?;
-        if *architecture.get_or_insert(own) != own {
-            return Err(cannot_build(&recipe.name, "its programs are for different architectures"));
-        }
-        if let Some(bill) = find.materials(name).and_then(|file| attestations::materials(file, &bytes)) {
-            materials.insert(name.to_owned(), bill);
-        }
-        programs.insert(name.to_owned(), bytes);
-    }
-    let wished = || if recipe.architectures.len() == 1 { recipe.architectures.first().copied() } else { None };
-    let architecture = architecture.or_else(wished).unwrap_or(Architecture::OWN);
-    if !recipe.architectures.contains(&architecture) {
-        return Err(cannot_build(&recipe.name, format!("the recipe is not meant for {}", architecture.name())));
-    }
-    let mut sources: BTreeMap<String, String> =
-        programs.iter().map(|(name, bytes)| (format!("program {name}"), sha256_hex(bytes))).collect();
-    sources.extend(recipe.digests().map(|(name, sha256)| (name, sha256.to_owned())));
-    let sources = sha256_hex(&serde_json::to_vec(&sources).expect("texts are JSON"));
-    let key = Key {
-        writer: WRITER,
-        name: &recipe.name,
-        recipe: &recipe.sha256,
-        sources: &sources,
-        architecture: architecture.name(),
-        epoch: epoch.seconds(),
-    };
-    let key = sha256_hex(&serde_json::to_vec(&key).expect("texts and numbers are JSON"));
-    Ok(Inputs { architecture, programs, materials, sources, key })
-}
-
 /// Writes the archive, and what is known of it.
-pub(super) fn write<'s>(recipe: &Recipe, inputs: &Inputs, epoch: Epoch, locked: &'s Locked<'_>) -> Result<(Unfinished<'s>, Record)> {
+pub(crate) fn write<'s>(recipe: &Recipe, inputs: &Inputs, epoch: Epoch, locked: &'s Locked<'_>) -> Result<(Unfinished<'s>, Record)> {
     let failed = |why: String| cannot_build(&recipe.name, why);
     // One for all layers: they end up in one directory.
     let mut names = Names::default();
@@ -239,7 +156,7 @@ fn layer_file<'s>(
             let explain = |why: String| format!("the archive {}: {why}", shown(path));
             let (file, layer) = foreign(path, expected, file()?).map_err(explain)?;
             let whole = locked.store.open_file(file.name()).map_err(|e| e.cause)?;
-            super::layer::check(whole).map_err(explain)?;
+            layer::check(whole).map_err(explain)?;
             Ok((file, layer))
         }
     }

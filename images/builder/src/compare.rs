@@ -8,8 +8,9 @@ use std::path::Path;
 use bottle_contract::Untrusted;
 use serde_json::Value;
 
-use super::archive::{self, At, Contents};
-use super::hashed::HashedRead;
+use crate::archive::{self, Contents};
+use crate::hashed::HashedRead;
+use crate::layer::Span;
 
 /// Differences that are told; whoever has more reads the first ones.
 const MAX_DIFFERENCES: usize = 20;
@@ -30,7 +31,7 @@ struct Entry {
 
 /// What `one` has that `other` has not, line by line; `one` and `other` are named so in the lines. Nothing means that they are the same
 /// to the last byte.
-pub(super) fn differences(one: (&str, &Path), other: (&str, &Path)) -> Result<Vec<String>, String> {
+pub(crate) fn differences(one: (&str, &Path), other: (&str, &Path)) -> Result<Vec<String>, String> {
     let open = |(name, path): (&str, &Path)| File::open(path).map_err(|e| format!("the {name} archive cannot be read: {e}"));
     let (mut left, mut right) = (open(one)?, open(other)?);
     if first_difference(&mut left, &mut right).map_err(|e| e.to_string())?.is_none() {
@@ -43,7 +44,7 @@ pub(super) fn differences(one: (&str, &Path), other: (&str, &Path)) -> Result<Ve
     telling.layers((one.1, &a), (other.1, &b))?;
     if telling.lines.is_empty() {
         // The image is the same; what is around it is not.
-        let whole = |path: &Path| At { start: 0, size: std::fs::metadata(path).map_or(0, |meta| meta.len()) };
+        let whole = |path: &Path| Span { start: 0, size: std::fs::metadata(path).map_or(0, |meta| meta.len()) };
         telling.entries("the archive", (one.1, whole(one.1)), (other.1, whole(other.1)))?;
     }
     if telling.lines.is_empty() {
@@ -104,7 +105,7 @@ impl Telling<'_> {
         Ok(())
     }
 
-    fn entries(&mut self, place: &str, one: (&Path, At), other: (&Path, At)) -> Result<(), String> {
+    fn entries(&mut self, place: &str, one: (&Path, Span), other: (&Path, Span)) -> Result<(), String> {
         let (left, right) = (entries(one.0, one.1)?, entries(other.0, other.1)?);
         for name in left.keys().chain(right.keys().filter(|name| !left.contains_key(*name))) {
             let place = format!("{place}: `{}`", Untrusted::new(name));
@@ -168,7 +169,7 @@ fn flatten(at: String, value: &Value, into: &mut BTreeMap<String, String>) {
 }
 
 /// The entries of a tar archive inside a file, each header as it is.
-fn entries(path: &Path, within: At) -> Result<BTreeMap<Vec<u8>, Entry>, String> {
+fn entries(path: &Path, within: Span) -> Result<BTreeMap<Vec<u8>, Entry>, String> {
     let read = || -> io::Result<BTreeMap<Vec<u8>, Entry>> {
         let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(within.start))?;

@@ -5,14 +5,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
-use super::path::EntryPath;
-use super::tree::{Content, Node, Tree};
+use crate::path::EntryPath;
+use crate::tree::{Content, Node, Tree};
 
 /// How deep a directory may be; a path of a tar header has fewer parts.
 const MAX_DEPTH: usize = 128;
 
 /// Reads a directory. Devices, sockets and fifos are refused: an image that silently lacked them would be another one.
-pub(super) fn tree(root: &Path) -> Result<Tree, String> {
+pub(crate) fn tree(root: &Path) -> Result<Tree, String> {
     let mut tree = Tree::default();
     let meta = fs::symlink_metadata(root).map_err(|e| e.to_string())?;
     if !meta.is_dir() {

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use bottle_contract::event::rfc3339;
 
-use crate::error::{Error, Result};
+use bottle_base::error::{Error, Result};
 
 /// The variable that says when the sources were last changed (reproducible-builds.org, "SOURCE_DATE_EPOCH"). No other part of the
 /// environment has a say in an image.

@@ -8,13 +8,18 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use bottle_base::digest::sha256_of;
+use bottle_base::files::{Dir, resolved};
 use flate2::read::MultiGzDecoder;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, linkat, mkdirat, openat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
-use super::archive::{At, sha256};
-use crate::files::{Dir, resolved};
-use crate::signals;
+/// Where a layer lies in the archive.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) start: u64,
+    pub(crate) size: u64,
+}
 
 /// A name that deletes what a lower layer has (OCI image specification, "Whiteouts").
 const WHITEOUT: &[u8] = b".wh.";
@@ -27,7 +32,7 @@ const MAX_FILE_BYTES: u64 = 64 << 30;
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
 /// The layer's bytes, plain or gzip.
-fn open(archive: &Path, at: &At) -> io::Result<Box<dyn Read>> {
+fn open(archive: &Path, at: &Span) -> io::Result<Box<dyn Read>> {
     let mut file = File::open(archive)?;
     file.seek(SeekFrom::Start(at.start))?;
     let mut magic = [0; 2];
@@ -38,12 +43,12 @@ fn open(archive: &Path, at: &At) -> io::Result<Box<dyn Read>> {
 }
 
 /// The digest of the layer's plain bytes.
-pub(super) fn digest(archive: &Path, at: &At) -> Result<String, String> {
-    open(archive, at).and_then(sha256).map_err(|e| e.to_string())
+pub(crate) fn digest(archive: &Path, at: &Span) -> Result<String, String> {
+    open(archive, at).and_then(sha256_of).map_err(|e| e.to_string())
 }
 
 /// Refuses a layer of somebody else's that is no tar archive, or names what lies outside of the image.
-pub(super) fn check(layer: File) -> Result<(), String> {
+pub(crate) fn check(layer: File) -> Result<(), String> {
     let mut layer = tar::Archive::new(layer);
     for entry in layer.entries().map_err(|e| e.to_string())? {
         let entry = entry.map_err(|e| e.to_string())?;
@@ -55,11 +60,11 @@ pub(super) fn check(layer: File) -> Result<(), String> {
     Ok(())
 }
 
-/// Unpacks the layer into the tree.
-pub(super) fn unpack(archive: &Path, at: &At, tree: &Dir) -> Result<(), String> {
+/// Unpacks the layer into the tree. `is_cancelled` is asked before each entry.
+pub(crate) fn unpack(archive: &Path, at: &Span, tree: &Dir, is_cancelled: &dyn Fn() -> bool) -> Result<(), String> {
     let mut layer = tar::Archive::new(open(archive, at).map_err(|e| e.to_string())?);
     for entry in layer.entries().map_err(|e| e.to_string())? {
-        if signals::asked().is_some() {
+        if is_cancelled() {
             return Err("it was called off".to_owned());
         }
         let mut entry = entry.map_err(|e| e.to_string())?;

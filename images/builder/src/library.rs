@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 use bottle_contract::Untrusted;
 
-use super::recipe::Recipe;
-use crate::error::{Error, Result};
-use crate::manifest::key;
-use crate::yaml::Problem;
+use crate::recipe::Recipe;
+use bottle_base::error::{Error, Result};
+use bottle_base::key;
+use bottle_base::yaml::Problem;
 
 /// The recipes in the program: name and text. Add an image: add its folder in `images/` and a row.
 const BUILT_IN: [(&str, &str); 4] = [
-    ("egress", include_str!("../../images/egress/image.yaml")),
-    ("pipelock", include_str!("../../images/pipelock/image.yaml")),
-    ("git-gate", include_str!("../../images/git-gate/image.yaml")),
-    ("agent-host", include_str!("../../images/agents/host/image.yaml")),
+    ("egress", include_str!("../../egress/image.yaml")),
+    ("pipelock", include_str!("../../pipelock/image.yaml")),
+    ("git-gate", include_str!("../../git-gate/image.yaml")),
+    ("agent-host", include_str!("../../agents/host/image.yaml")),
 ];
 
 /// The file of a recipe.

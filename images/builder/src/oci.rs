@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::epoch::Epoch;
-use super::recipe::Recipe;
-use crate::digest::sha256_hex;
+use crate::epoch::Epoch;
+use crate::recipe::Recipe;
+use bottle_base::digest::sha256_hex;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -16,17 +16,17 @@ const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// The operating system of every image.
-pub(super) const OS: &str = "linux";
+pub(crate) const OS: &str = "linux";
 
 /// A layer that has been written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Layer {
+pub(crate) struct Layer {
     /// SHA-256 of the plain tar, hexadecimal.
-    pub(super) sha256: String,
+    pub(crate) sha256: String,
     /// Its bytes.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     /// What it was made from, for the history.
-    pub(super) from: String,
+    pub(crate) from: String,
 }
 
 /// Where a component of an image lies: its type, digest and size.
@@ -119,27 +119,27 @@ struct Docker {
 
 /// The small documents of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Documents {
+pub(crate) struct Documents {
     /// The image configuration; its digest is what Docker calls the image's id.
-    pub(super) config: Vec<u8>,
+    pub(crate) config: Vec<u8>,
     /// The image manifest; its digest is the image's digest.
-    pub(super) manifest: Vec<u8>,
+    pub(crate) manifest: Vec<u8>,
     /// `index.json`, the only place beside `manifest.json` that knows the tag.
-    pub(super) index: Vec<u8>,
+    pub(crate) index: Vec<u8>,
     /// `manifest.json`.
-    pub(super) docker: Vec<u8>,
+    pub(crate) docker: Vec<u8>,
     /// `oci-layout`.
-    pub(super) layout: Vec<u8>,
+    pub(crate) layout: Vec<u8>,
 }
 
 /// What an image is called after it is loaded. `localhost` is nobody's registry, so that a missing image is never asked for elsewhere;
 /// the tag is the beginning of the id, so that two versions never share a name.
-pub(super) fn reference(name: &str, config_sha256: &str) -> (String, String) {
+pub(crate) fn reference(name: &str, config_sha256: &str) -> (String, String) {
     (format!("localhost/bottle/{name}"), config_sha256[..16].to_owned())
 }
 
 /// The documents of an image with these layers.
-pub(super) fn documents(recipe: &Recipe, architecture: &'static str, epoch: Epoch, sources: &str, layers: &[Layer]) -> Documents {
+pub(crate) fn documents(recipe: &Recipe, architecture: &'static str, epoch: Epoch, sources: &str, layers: &[Layer]) -> Documents {
     let mut labels = recipe.labels.clone();
     labels.insert("bottle.recipe".into(), format!("sha256:{}", recipe.sha256));
     labels.insert("bottle.source".into(), format!("sha256:{sources}"));
@@ -191,7 +191,7 @@ pub(super) fn documents(recipe: &Recipe, architecture: &'static str, epoch: Epoc
 }
 
 /// Where a blob lies in the archive.
-pub(super) fn blob(sha256: &str) -> String {
+pub(crate) fn blob(sha256: &str) -> String {
     format!("blobs/sha256/{sha256}")
 }
 

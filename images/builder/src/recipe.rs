@@ -5,10 +5,10 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::path::{EntryPath, Names};
-use super::tree::{Content, Node, Tree};
-use crate::digest::sha256_hex;
-use crate::yaml::{self, At, Problem, written, written_list};
+use crate::path::{EntryPath, Names};
+use crate::tree::{Content, Node, Tree};
+use bottle_base::digest::sha256_hex;
+use bottle_base::yaml::{self, At, Problem, written, written_list};
 
 /// The keys as they are written.
 #[derive(Debug, Deserialize)]
@@ -272,7 +272,7 @@ fn made(made: Made) -> Result<LayerRecipe, Problem> {
     }
     let mut programs = BTreeMap::new();
     for (path, program) in made.programs.iter().flatten() {
-        if !crate::manifest::key::is_valid(&program.value) {
+        if !bottle_base::key::is_valid(&program.value) {
             return Err(program.problem("the name of a program is that of its sidecar", "write `bottle-egress: egress`, say"));
         }
         let path = keyed(path, program)?;

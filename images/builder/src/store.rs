@@ -9,11 +9,10 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::files::{Dir, PRIVATE, failed};
-use crate::store::Layout;
+use bottle_base::error::Result;
+use bottle_base::files::{Dir, PRIVATE, failed};
 
-/// Below the images of the layout.
+/// Below the directory of images.
 const ARCHIVES: &str = "archives";
 /// Held by whoever builds.
 const LOCK: &str = ".lock";
@@ -23,41 +22,41 @@ const LARGEST_RECORD: u64 = 64 * 1024;
 /// What is known of an archive, by what it was made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Record {
-    pub(super) digest: String,
-    pub(super) config_digest: String,
-    pub(super) reference: String,
-    pub(super) size: u64,
+pub(crate) struct Record {
+    pub(crate) digest: String,
+    pub(crate) config_digest: String,
+    pub(crate) reference: String,
+    pub(crate) size: u64,
 }
 
 /// The directory of archives.
-pub(super) struct Store {
+pub(crate) struct Store {
     directory: Dir,
 }
 
 /// The store while nobody else builds.
-pub(super) struct Locked<'s> {
-    pub(super) store: &'s Store,
+pub(crate) struct Locked<'s> {
+    pub(crate) store: &'s Store,
     _lock: File,
 }
 
 impl Store {
-    pub(super) fn open(layout: &Layout) -> Result<Self> {
-        Ok(Self { directory: Dir::create_private(&layout.images.join(ARCHIVES))? })
+    pub(crate) fn open(images: &Path) -> Result<Self> {
+        Ok(Self { directory: Dir::create_private(&images.join(ARCHIVES))? })
     }
 
     /// The store if there is one.
-    pub(super) fn existing(layout: &Layout) -> Result<Option<Self>> {
-        Ok(Dir::open_private(&layout.images.join(ARCHIVES))?.map(|directory| Self { directory }))
+    pub(crate) fn existing(images: &Path) -> Result<Option<Self>> {
+        Ok(Dir::open_private(&images.join(ARCHIVES))?.map(|directory| Self { directory }))
     }
 
     /// Images that came with the programs, and are as trustworthy as these; not written to.
-    pub(super) fn shipped(images: &Path) -> Option<Self> {
+    pub(crate) fn shipped(images: &Path) -> Option<Self> {
         Dir::open(&images.join(ARCHIVES)).ok().map(|directory| Self { directory })
     }
 
     /// Waits until nobody else builds, and removes what an interrupted build left.
-    pub(super) fn lock(&self) -> Result<Locked<'_>> {
+    pub(crate) fn lock(&self) -> Result<Locked<'_>> {
         let explain = |call, errno| failed("lock", &self.directory.path().join(LOCK), call, errno);
         let flags = OFlags::CREATE | OFlags::RDWR;
         let fd = self.directory.beneath(LOCK.as_ref(), flags, Mode::from_raw_mode(PRIVATE)).map_err(|e| explain("openat2", e))?;
@@ -74,7 +73,7 @@ impl Store {
     }
 
     /// What was built from these inputs, if its archive is still there and whole.
-    pub(super) fn built(&self, name: &str, inputs: &str) -> Result<Option<Record>> {
+    pub(crate) fn built(&self, name: &str, inputs: &str) -> Result<Option<Record>> {
         let file = record_name(name, inputs);
         if self.directory.stat(&file)?.is_none() {
             return Ok(None);
@@ -87,24 +86,24 @@ impl Store {
     }
 
     /// Where everything lies.
-    pub(super) fn directory(&self) -> &Dir {
+    pub(crate) fn directory(&self) -> &Dir {
         &self.directory
     }
 
     /// Where the archive of a record is.
-    pub(super) fn path(&self, record: &Record) -> PathBuf {
+    pub(crate) fn path(&self, record: &Record) -> PathBuf {
         self.directory.path().join(archive_name(&record.digest))
     }
 
     /// Opens a file that [`Locked::file`] has made.
-    pub(super) fn open_file(&self, name: &str) -> Result<File> {
+    pub(crate) fn open_file(&self, name: &str) -> Result<File> {
         self.directory.open_file(name)
     }
 }
 
 impl Locked<'_> {
     /// A new file without a name of its own.
-    pub(super) fn file(&self) -> Result<Unfinished<'_>> {
+    pub(crate) fn file(&self) -> Result<Unfinished<'_>> {
         let directory = &self.store.directory;
         let (name, fd) = directory.unfinished().map_err(|(call, errno)| failed("write", directory.path(), call, errno))?;
         let name = name.into_string().unwrap_or_default();
@@ -112,14 +111,14 @@ impl Locked<'_> {
     }
 
     /// Remembers what was built.
-    pub(super) fn remember(&self, name: &str, inputs: &str, record: &Record) -> Result<()> {
+    pub(crate) fn remember(&self, name: &str, inputs: &str, record: &Record) -> Result<()> {
         let text = serde_json::to_vec(record).expect("texts and numbers are JSON");
         self.store.directory.replace(record_name(name, inputs), &text, PRIVATE)
     }
 }
 
 /// A file that is being written. Dropped before it is kept, it is removed.
-pub(super) struct Unfinished<'s> {
+pub(crate) struct Unfinished<'s> {
     directory: &'s Dir,
     name: Option<String>,
     out: BufWriter<File>,
@@ -127,19 +126,19 @@ pub(super) struct Unfinished<'s> {
 
 impl Unfinished<'_> {
     /// Its name for now.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
     }
 
     /// Everything that was written is in the file, which is still removed when this is dropped; where it is.
-    pub(super) fn complete(&mut self) -> Result<PathBuf> {
+    pub(crate) fn complete(&mut self) -> Result<PathBuf> {
         let path = self.directory.path().join(self.name());
         let io = |e: io::Error| failed("write", &path, "write", Errno::from_io_error(&e).unwrap_or(Errno::IO));
         self.out.flush().map_err(io).map(|()| path.clone())
     }
 
     /// Gives the complete file its name. Order matters: content, disk, name.
-    pub(super) fn keep(mut self, name: &str) -> Result<()> {
+    pub(crate) fn keep(mut self, name: &str) -> Result<()> {
         let explain = |call, errno| failed("write", &self.directory.path().join(name), call, errno);
         let io = |e: io::Error| Errno::from_io_error(&e).unwrap_or(Errno::IO);
         self.out.flush().map_err(|e| explain("write", io(e)))?;
@@ -172,15 +171,10 @@ impl Drop for Unfinished<'_> {
 }
 
 /// The file of an archive, from its digest.
-pub(super) fn archive_name(digest: &str) -> String {
+pub(crate) fn archive_name(digest: &str) -> String {
     format!("{}.tar", digest.replace(':', "-"))
 }
 
 fn record_name(name: &str, inputs: &str) -> String {
     format!("{name}-{}.json", &inputs[..32])
-}
-
-/// The error for what an archive cannot be made from.
-pub(super) fn cannot_build(name: &str, cause: impl std::fmt::Display) -> Error {
-    Error::failed(format!("cannot build the image `{name}`"), cause, "correct the recipe or the files that it names, then build again")
 }

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::path::EntryPath;
+use crate::path::EntryPath;
 
 const BLOCK: usize = 512;
 /// Eleven octal digits.

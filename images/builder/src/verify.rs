@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::attestations;
-use super::build::{Programs, build, found, inputs, located, write};
-use super::compare::differences;
-use super::epoch::Epoch;
-use super::recipe::Recipe;
-use super::store::Store;
-use crate::error::Result;
-use crate::store::Layout;
+use crate::attestations;
+use crate::build::{build, located, write};
+use crate::compare::differences;
+use crate::epoch::Epoch;
+use crate::inputs::{Inputs, Programs};
+use crate::recipe::Recipe;
+use crate::store::Store;
+use bottle_base::error::Result;
 
 /// The digests that were published with this version: `images/digests`, for the toolchain that it names.
-const PUBLISHED: &str = include_str!("../../images/digests");
+const PUBLISHED: &str = include_str!("../../digests");
 
 /// What became of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,16 +26,16 @@ pub struct Verdict {
 }
 
 /// Builds the image again and compares it with its archive, or with the one at `against`.
-pub fn verify(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, layout: &Layout, against: Option<&Path>) -> Result<Verdict> {
-    let inputs = inputs(recipe, programs, epoch)?;
-    let mut located = located(recipe, &inputs, programs, layout)?;
-    if located.is_none() && against.is_none() {
-        build(recipe, programs, epoch, layout)?;
-        located = self::located(recipe, &inputs, programs, layout)?;
+pub fn verify(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, images: &Path, against: Option<&Path>) -> Result<Verdict> {
+    let inputs = Inputs::read(recipe, programs, epoch)?;
+    let mut found = located(recipe, &inputs, programs, images)?;
+    if found.is_none() && against.is_none() {
+        build(recipe, programs, epoch, images)?;
+        found = located(recipe, &inputs, programs, images)?;
     }
     // `build` is not asked where an image is there already: it would write anew what lies beside the archive, and so hide a change.
-    let stored = located.filter(|_| against.is_none());
-    let store = Store::open(layout)?;
+    let stored = found.filter(|_| against.is_none());
+    let store = Store::open(images)?;
     let locked = store.lock()?;
     let (mut file, record) = write(recipe, &inputs, epoch, &locked)?;
     let rebuilt: PathBuf = file.complete()?;
@@ -45,7 +45,7 @@ pub fn verify(recipe: &Recipe, programs: &dyn Programs, epoch: Epoch, layout: &L
     };
     let mut differences = differences((name, &other), ("rebuilt", &rebuilt)).unwrap_or_else(|why| vec![why]);
     if let Some((store, record)) = stored {
-        differences.extend(attestations::check(recipe, &inputs, epoch, &found(recipe, &store, record), &store));
+        differences.extend(attestations::check(recipe, &inputs, epoch, (&record.digest, &record.config_digest), &store));
     }
     Ok(Verdict { published: published(&recipe.name, inputs.architecture.name(), PUBLISHED), digest: record.digest, differences })
 }

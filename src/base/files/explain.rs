@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use crate::error::Error;
 
 /// The error of a system call on `path`. `verb` completes "cannot …".
-pub(crate) fn failed(verb: &str, path: &Path, call: &str, errno: Errno) -> Error {
+pub fn failed(verb: &str, path: &Path, call: &str, errno: Errno) -> Error {
     let shown = Untrusted::new(path.as_os_str().as_encoded_bytes());
     let what = match errno {
         Errno::NOSPC | Errno::DQUOT => format!("no space to {verb} `{shown}`"),

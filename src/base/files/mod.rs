@@ -26,11 +26,11 @@ use rustix::io::Errno;
 
 use crate::error::Result;
 
-pub(crate) use explain::failed;
+pub use explain::failed;
 pub(crate) use name::component;
-pub(crate) use read::{entries, kind};
-pub(crate) use write::TEMPORARY;
-pub(crate) use write::random_hex;
+pub use read::{entries, kind};
+pub use write::TEMPORARY;
+pub use write::random_hex;
 
 /// Mode of what only the operator may read: keys, secrets, logs, state.
 pub const PRIVATE: u32 = 0o600;
@@ -94,7 +94,7 @@ impl Dir {
     }
 
     /// Makes the directory `name`, 0700 under any umask; `EEXIST` if anything has that name.
-    pub(crate) fn make(&self, name: &OsStr) -> rustix::io::Result<Self> {
+    pub fn make(&self, name: &OsStr) -> rustix::io::Result<Self> {
         rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(PRIVATE_DIR))?;
         let fd = self.open_dir(name).or_else(|e| {
             // A umask that takes our own bits leaves a directory that we cannot open for reading.
@@ -115,12 +115,12 @@ impl Dir {
     }
 
     /// The same directory after it was renamed.
-    pub(crate) fn moved_to(self, path: PathBuf) -> Self {
+    pub fn moved_to(self, path: PathBuf) -> Self {
         Self { path, ..self }
     }
 
     /// The same directory once more.
-    pub(crate) fn again(&self) -> Result<Self> {
+    pub fn again(&self) -> Result<Self> {
         let fd = rustix::io::fcntl_dupfd_cloexec(&self.fd, 0).map_err(|e| failed("open", &self.path, "fcntl", e))?;
         Ok(Self { fd, path: self.path.clone() })
     }
@@ -141,12 +141,12 @@ impl Dir {
     }
 
     /// Opens the directory `name` in this one, never through a symlink.
-    pub(crate) fn open_dir(&self, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+    pub fn open_dir(&self, name: &OsStr) -> rustix::io::Result<OwnedFd> {
         self.beneath(name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
     }
 
     /// Opens `name` in this directory and nowhere else.
-    pub(crate) fn beneath(&self, name: &OsStr, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+    pub fn beneath(&self, name: &OsStr, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
         beneath(&self.fd, name, flags, mode)
     }
 
@@ -163,20 +163,14 @@ impl AsFd for Dir {
 }
 
 /// Opens `path` relative to `dir`, without symlinks, magic links, `..` above it, or a controlling terminal.
-pub(crate) fn beneath(dir: impl AsFd, path: impl AsRef<Path>, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+pub fn beneath(dir: impl AsFd, path: impl AsRef<Path>, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NOCTTY };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     resolved(dir, path, flags, mode, resolve)
 }
 
 /// Opens `path` relative to `dir`, as openat2(2) resolves it.
-pub(crate) fn resolved(
-    dir: impl AsFd,
-    path: impl AsRef<Path>,
-    flags: OFlags,
-    mode: Mode,
-    resolve: ResolveFlags,
-) -> rustix::io::Result<OwnedFd> {
+pub fn resolved(dir: impl AsFd, path: impl AsRef<Path>, flags: OFlags, mode: Mode, resolve: ResolveFlags) -> rustix::io::Result<OwnedFd> {
     loop {
         // EAGAIN: something was renamed during the walk, anywhere, so the kernel could not prove that it stayed beneath.
         match rustix::fs::openat2(&dir, path.as_ref(), flags, mode, resolve) {
@@ -187,7 +181,7 @@ pub(crate) fn resolved(
 }
 
 /// Changes the mode of what an `O_PATH` descriptor holds, which fchmod refuses to do.
-pub(crate) fn chmod_by_descriptor(fd: impl AsFd, mode: u32) -> rustix::io::Result<()> {
+pub fn chmod_by_descriptor(fd: impl AsFd, mode: u32) -> rustix::io::Result<()> {
     use std::os::fd::AsRawFd;
     let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
     rustix::fs::chmodat(CWD, link, Mode::from_raw_mode(mode), AtFlags::empty())

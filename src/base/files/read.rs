@@ -48,7 +48,7 @@ impl Dir {
 }
 
 /// The names in a directory, without `.` and `..`, in byte order.
-pub(crate) fn entries(dir: &Dir) -> Result<Vec<OsString>> {
+pub fn entries(dir: &Dir) -> Result<Vec<OsString>> {
     list(dir).map_err(|e| failed("read", &dir.path, "getdents64", e))
 }
 
@@ -69,7 +69,7 @@ pub(super) fn list(dir: &Dir) -> rustix::io::Result<Vec<OsString>> {
 }
 
 /// What an inode is, in one word.
-pub(crate) fn kind(mode: u32) -> &'static str {
+pub fn kind(mode: u32) -> &'static str {
     match FileType::from_raw_mode(mode) {
         FileType::RegularFile => "a regular file",
         FileType::Directory => "a directory",

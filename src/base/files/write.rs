@@ -10,7 +10,7 @@ use super::{Dir, PRIVATE, component, failed};
 use crate::error::Result;
 
 /// How the names of unfinished files start. One that is found was left by a crash.
-pub(crate) const TEMPORARY: &str = ".unfinished-";
+pub const TEMPORARY: &str = ".unfinished-";
 
 /// What becomes of a file that has the name already.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Dir {
     }
 
     /// Removes everything whose name starts so; what is left of it, each with its error.
-    pub(crate) fn sweep(&self, prefix: &str) -> Vec<(OsString, crate::error::Error)> {
+    pub fn sweep(&self, prefix: &str) -> Vec<(OsString, crate::error::Error)> {
         let names = super::entries(self).unwrap_or_default().into_iter();
         let unfinished = names.filter(|name| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
         unfinished.filter_map(|name| self.remove_tree(&name).err().map(|error| (name, error))).collect()
@@ -109,7 +109,7 @@ impl Dir {
     }
 
     /// A new empty file with an unused name, 0600 or less.
-    pub(crate) fn unfinished(&self) -> Result<(OsString, OwnedFd), (&'static str, Errno)> {
+    pub fn unfinished(&self) -> Result<(OsString, OwnedFd), (&'static str, Errno)> {
         loop {
             let name = OsString::from(format!("{TEMPORARY}{}", random_hex().map_err(|e| ("getrandom", e))?));
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
@@ -155,7 +155,7 @@ fn fill(fd: &OwnedFd, mut bytes: &[u8], mode: u32, durability: Durability) -> Re
 }
 
 /// Sixteen hexadecimal digits that nobody can guess.
-pub(crate) fn random_hex() -> rustix::io::Result<String> {
+pub fn random_hex() -> rustix::io::Result<String> {
     let mut bytes = [0; 8];
     let mut filled = 0;
     while filled < bytes.len() {

@@ -1,7 +1,7 @@
 //! Programs of the machine that a test needs.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Finds a program on `PATH`. Where it is missing a developer is told that the test was skipped, and CI fails.
 #[expect(clippy::print_stderr, reason = "a skip is said where the test's output is")]
@@ -12,4 +12,12 @@ pub fn tool(name: &str) -> Option<PathBuf> {
         eprintln!("skipped: {name} is not installed");
     }
     found
+}
+
+/// The names in a directory, sorted.
+pub fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).expect("a directory");
+    let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8")).collect();
+    names.sort();
+    names
 }

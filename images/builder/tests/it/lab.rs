@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use bottle::error::{Error, Result};
-use bottle::image::{self, Archive, Epoch, Recipe};
-use bottle::store::Layout;
+use bottle_base::error::{Error, Result};
+use bottle_builder::{Archive, Epoch, Recipe};
 use tempfile::TempDir;
 
 /// The first bytes of an ELF program for amd64, and no more of one than the writer looks at.
@@ -20,7 +19,7 @@ pub(crate) const HEAD: &str = "version: 1\ntitle: A test\narchitectures: [amd64]
 /// The file that is the program of the sidecar `tool`; what has its name and `.cdx.json` is its bill of materials.
 pub(crate) struct Tool(pub(crate) PathBuf);
 
-impl image::Programs for Tool {
+impl bottle_builder::Programs for Tool {
     fn program(&self, component: &str) -> Result<File> {
         match component {
             "tool" => Ok(File::open(&self.0).unwrap()),
@@ -53,9 +52,14 @@ impl Lab {
         Self { directory, program: elf("the program") }
     }
 
-    pub(crate) fn layout(&self) -> Layout {
-        let at = |name: &str| self.directory.path().join(name);
-        Layout { config: at("config"), state: at("state"), images: at("images"), runtime: Vec::new(), shared: None }
+    /// The operator's configuration.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.directory.path().join("config")
+    }
+
+    /// The directory of images.
+    pub(crate) fn images(&self) -> PathBuf {
+        self.directory.path().join("images")
     }
 
     /// The recipe with these layers, as a user's own beside `self.files()`.
@@ -66,12 +70,12 @@ impl Lab {
     pub(crate) fn try_recipe(&self, text: &str) -> Result<Recipe> {
         let directory = self.files();
         fs::write(directory.join("image.yaml"), text).unwrap();
-        image::find("test", &self.layout().config)
+        bottle_builder::find("test", &self.config())
     }
 
     /// The directory of the recipe.
     pub(crate) fn files(&self) -> PathBuf {
-        let directory = self.layout().config.join("images/test");
+        let directory = self.config().join("images/test");
         fs::create_dir_all(&directory).unwrap();
         directory
     }
@@ -83,11 +87,11 @@ impl Lab {
     pub(crate) fn build_at(&self, recipe: &Recipe, epoch: Epoch) -> Result<Archive> {
         let file = self.directory.path().join("program");
         fs::write(&file, &self.program).unwrap();
-        image::build(recipe, &Tool(file), epoch, &self.layout())
+        bottle_builder::build(recipe, &Tool(file), epoch, &self.images())
     }
 
-    pub(crate) fn verify(&self, recipe: &Recipe, against: Option<&Path>) -> Result<image::Verdict> {
-        image::verify(recipe, &Tool(self.directory.path().join("program")), Epoch::default(), &self.layout(), against)
+    pub(crate) fn verify(&self, recipe: &Recipe, against: Option<&Path>) -> Result<bottle_builder::Verdict> {
+        bottle_builder::verify(recipe, &Tool(self.directory.path().join("program")), Epoch::default(), &self.images(), against)
     }
 
     /// The image of a directory: the digest that its recipe needs is taken from the error of a first attempt.

@@ -2,10 +2,9 @@
 
 use std::fs;
 
-use bottle::image;
-use bottle_contract::names;
+use bottle_contract::names as contract;
 
-use crate::image_lab::{HEAD, Lab, layers};
+use crate::lab::{HEAD, Lab, layers};
 
 /// The problem with a recipe, without its place on disk.
 fn problem(text: &str) -> String {
@@ -79,7 +78,7 @@ fn files_of_a_recipe_lie_beside_it_and_are_what_it_says() {
     assert!(problem(&format!("{HEAD}layers:\n  - archive: {{ path: x, sha256: 00 }}\n")).contains("not a SHA-256"));
     let lab = Lab::new();
     fs::write(lab.files().join("layer.tar"), "no archive").unwrap();
-    let found = bottle::digest::sha256_hex(b"no archive");
+    let found = bottle_base::digest::sha256_hex(b"no archive");
     let layer = |sha256: &str| format!("  - archive: {{ path: layer.tar, sha256: {sha256} }}\n");
     let error = lab.build(&lab.recipe(&layer(&"0".repeat(64)))).unwrap_err();
     assert!(error.cause.ends_with(&format!("it is sha256:{found}, and the recipe says sha256:{}", "0".repeat(64))), "{error}");
@@ -105,15 +104,16 @@ fn somebody_elses_archive_is_a_layer_as_it_is_and_may_be_compressed() {
     std::io::Write::write_all(&mut gzip, &plain).unwrap();
     for bytes in [plain.clone(), gzip.finish().unwrap()] {
         fs::write(lab.files().join("layer"), &bytes).unwrap();
-        let built =
-            lab.build(&lab.recipe(&format!("  - archive: {{ path: layer, sha256: {} }}\n", bottle::digest::sha256_hex(&bytes)))).unwrap();
+        let built = lab
+            .build(&lab.recipe(&format!("  - archive: {{ path: layer, sha256: {} }}\n", bottle_base::digest::sha256_hex(&bytes))))
+            .unwrap();
         let entry = layers(&built)[0][0].clone();
         assert_eq!((entry.name.as_str(), entry.mode.as_str(), entry.uid.as_str()), ("etc/shadow", "0000600", "0000005"));
     }
     for name in ["../x", "/etc/x", "a/../../x"] {
         let bytes = archive(name);
         fs::write(lab.files().join("layer"), &bytes).unwrap();
-        let recipe = lab.recipe(&format!("  - archive: {{ path: layer, sha256: {} }}\n", bottle::digest::sha256_hex(&bytes)));
+        let recipe = lab.recipe(&format!("  - archive: {{ path: layer, sha256: {} }}\n", bottle_base::digest::sha256_hex(&bytes)));
         assert!(lab.build(&recipe).unwrap_err().cause.ends_with(&format!("`{name}` leads out of the image")));
     }
 }
@@ -134,39 +134,39 @@ fn a_program_decides_about_the_architecture() {
 #[test]
 fn each_sidecar_has_a_recipe_with_its_mount_points_and_runs_as_nobody_special() {
     let lab = Lab::new();
-    for component in [names::EGRESS.0, names::PIPELOCK.0] {
-        let recipe = image::find(component, &lab.layout().config).unwrap();
+    for component in [contract::EGRESS.0, contract::PIPELOCK.0] {
+        let recipe = bottle_builder::find(component, &lab.config()).unwrap();
         assert_eq!((recipe.user, recipe.workdir.as_str()), (65532, "/"));
         assert_eq!(recipe.entrypoint, [format!("/bottle-{component}")]);
         assert_eq!(recipe.programs().into_iter().collect::<Vec<_>>(), [component]);
-        let image::recipe::LayerRecipe::Made { tree, owner: 0, .. } = &recipe.layers[0] else { panic!("{recipe:?}") };
+        let bottle_builder::recipe::LayerRecipe::Made { tree, owner: 0, .. } = &recipe.layers[0] else { panic!("{recipe:?}") };
         let paths: Vec<String> = tree.entries().map(|(path, _)| format!("/{path}")).collect();
-        for place in [names::CONFIG_DIR, names::CA_DIR, names::LINK_DIR] {
+        for place in [contract::CONFIG_DIR, contract::CA_DIR, contract::LINK_DIR] {
             assert!(paths.iter().any(|path| path == place), "{component}: {place}");
         }
     }
-    let known = image::names(&lab.layout().config).unwrap();
+    let known = bottle_builder::names(&lab.config()).unwrap();
     let mut written = Vec::new();
-    for (below, prefix) in [("images", ""), ("images/agents", "agent-")] {
+    for (below, prefix) in [("..", ""), ("../agents", "agent-")] {
         let below = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(below);
-        let names = crate::support::names(&below).into_iter().filter(|name| below.join(name).join("image.yaml").exists());
+        let names = bottle_test_support::tools::names(&below).into_iter().filter(|name| below.join(name).join("image.yaml").exists());
         written.extend(names.map(|name| format!("{prefix}{name}")));
     }
     assert_eq!(
         known.iter().collect::<std::collections::BTreeSet<_>>(),
         written.iter().collect(),
-        "a recipe needs a row in src/image/library.rs"
+        "a recipe needs a row in images/builder/src/library.rs"
     );
 }
 
 #[test]
 fn a_recipe_of_ones_own_cannot_take_the_name_of_a_built_in_one() {
     let lab = Lab::new();
-    let own = lab.layout().config.join("images/egress");
+    let own = lab.config().join("images/egress");
     fs::create_dir_all(&own).unwrap();
     fs::write(own.join("image.yaml"), format!("{HEAD}layers: []\n")).unwrap();
-    assert_eq!(image::find("egress", &lab.layout().config).unwrap_err().what, "two recipes are called `egress`");
+    assert_eq!(bottle_builder::find("egress", &lab.config()).unwrap_err().what, "two recipes are called `egress`");
     for name in ["nothing", "../egress", "", "a/b"] {
-        assert!(image::find(name, &lab.layout().config).unwrap_err().what.starts_with("there is no recipe"), "{name}");
+        assert!(bottle_builder::find(name, &lab.config()).unwrap_err().what.starts_with("there is no recipe"), "{name}");
     }
 }

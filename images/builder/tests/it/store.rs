@@ -4,19 +4,17 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use bottle::image::Epoch;
+use bottle_builder::Epoch;
 
-use crate::image_lab::{Lab, Tool, elf};
-use crate::support::{names, place, said};
+use crate::lab::{Lab, Tool, elf};
+use bottle_test_support::child::{PLACE, arguments, child, place, said};
+use bottle_test_support::tools::names;
 
 const TOOL: &str = "  - made:\n      directories: [etc]\n      programs: { bin/tool: tool }\n";
 
 /// The archives, without lock and records.
 fn archives(lab: &Lab) -> Vec<String> {
-    names(&lab.layout().images.join("archives"))
-        .into_iter()
-        .filter(|name| name.ends_with(".tar") || name.starts_with(".unfinished-"))
-        .collect()
+    names(&lab.images().join("archives")).into_iter().filter(|name| name.ends_with(".tar") || name.starts_with(".unfinished-")).collect()
 }
 
 #[test]
@@ -25,7 +23,7 @@ fn nothing_changed_means_nothing_rebuilt_and_a_change_means_another_image() {
     lab.program = elf(&"x".repeat(20 << 20));
     let recipe = lab.recipe(TOOL);
     let first = lab.build(&recipe).unwrap();
-    let inode = |archive: &bottle::image::Archive| std::os::unix::fs::MetadataExt::ino(&fs::metadata(&archive.path).unwrap());
+    let inode = |archive: &bottle_builder::Archive| std::os::unix::fs::MetadataExt::ino(&fs::metadata(&archive.path).unwrap());
     let before = inode(&first);
     let started = Instant::now();
     let again = lab.build(&recipe).unwrap();
@@ -34,7 +32,7 @@ fn nothing_changed_means_nothing_rebuilt_and_a_change_means_another_image() {
     lab.program.push(b'y');
     let other = lab.build(&recipe).unwrap();
     let later = lab.build_at(&recipe, Epoch::parse(Some("1".as_ref())).unwrap()).unwrap();
-    let retitled = lab.try_recipe(&format!("{}layers:\n{TOOL}", crate::image_lab::HEAD.replace("A test", "Another"))).unwrap();
+    let retitled = lab.try_recipe(&format!("{}layers:\n{TOOL}", crate::lab::HEAD.replace("A test", "Another"))).unwrap();
     let retitled = lab.build(&retitled).unwrap();
     let digests: std::collections::BTreeSet<_> = [&first, &other, &later, &retitled].map(|archive| &archive.digest).into();
     assert_eq!((digests.len(), archives(&lab).len()), (4, 4));
@@ -46,16 +44,16 @@ fn images_that_came_with_the_programs_are_used_and_nothing_is_written_there() {
     let recipe = lab.recipe(TOOL);
     let built = lab.build(&recipe).unwrap();
     let shipped = lab.directory.path().join("program.images");
-    fs::rename(lab.layout().images, &shipped).unwrap();
+    fs::rename(lab.images(), &shipped).unwrap();
     let before = names(&shipped.join("archives"));
     let found = lab.build(&recipe).unwrap();
     assert_eq!((found.digest, found.path.starts_with(&shipped)), (built.digest, true));
-    assert!(!lab.layout().images.exists());
+    assert!(!lab.images().exists());
     assert_eq!(lab.verify(&recipe, None).unwrap().differences, Vec::<String>::new());
     assert_eq!(names(&shipped.join("archives")), before);
     // For other programs they do not count.
     let other = Lab { program: elf("another"), ..lab };
-    assert!(other.build(&recipe).unwrap().path.starts_with(other.layout().images));
+    assert!(other.build(&recipe).unwrap().path.starts_with(other.images()));
 }
 
 #[test]
@@ -69,8 +67,8 @@ fn an_archive_that_was_removed_or_cut_is_built_again() {
     fs::write(&first.path, &whole[..100]).unwrap();
     assert_eq!(lab.build(&recipe).unwrap(), first);
     assert_eq!(fs::read(&first.path).unwrap(), whole);
-    let record = names(&lab.layout().images.join("archives")).into_iter().find(|name| name.starts_with("test-")).unwrap();
-    fs::write(lab.layout().images.join("archives").join(record), "{").unwrap();
+    let record = names(&lab.images().join("archives")).into_iter().find(|name| name.starts_with("test-")).unwrap();
+    fs::write(lab.images().join("archives").join(record), "{").unwrap();
     assert_eq!(lab.build(&recipe).unwrap(), first);
 }
 
@@ -79,17 +77,18 @@ fn an_archive_that_was_removed_or_cut_is_built_again() {
 #[ignore = "run by other tests"]
 fn build_in_a_process_of_its_own() {
     let place = place();
-    let recipe = bottle::image::find("test", &place.join("config")).unwrap();
+    let recipe = bottle_builder::find("test", &place.join("config")).unwrap();
     let at = |name: &str| place.join(name);
-    let layout =
-        bottle::store::Layout { config: at("config"), state: at("state"), images: at("images"), runtime: Vec::new(), shared: None };
-    let built = bottle::image::build(&recipe, &Tool(place.join("program")), Epoch::default(), &layout).unwrap();
+    let built = bottle_builder::build(&recipe, &Tool(place.join("program")), Epoch::default(), &at("images")).unwrap();
     fs::write(place.join(format!("built-{}", std::process::id())), built.digest).unwrap();
 }
 
+/// The name of the test above.
+const BUILD: &str = "store::build_in_a_process_of_its_own";
+
 fn builder(lab: &Lab) -> Command {
-    let mut command = crate::support::child("image_store::build_in_a_process_of_its_own");
-    command.env("BOTTLE_TEST_PLACE", lab.directory.path()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let mut command = child(BUILD);
+    command.env(PLACE, lab.directory.path()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     command
 }
 
@@ -117,7 +116,7 @@ fn an_interrupted_build_leaves_no_half_archive() {
     lab.program = elf(&"x".repeat(64 << 20));
     let recipe = lab.recipe(TOOL);
     fs::write(lab.directory.path().join("program"), &lab.program).unwrap();
-    let store = lab.layout().images.join("archives");
+    let store = lab.images().join("archives");
     let mut interrupted = 0;
     for _ in 0..20 {
         let mut child = builder(&lab).spawn().unwrap();
@@ -178,7 +177,7 @@ fn the_same_inputs_give_the_same_bytes_everywhere() {
         let error = lab.build(&lab.recipe(&format!("  - directory: {{ path: root, sha256: {} }}\n", "0".repeat(64)))).unwrap_err();
         let sha256 = error.cause.split_once("as a layer it is sha256:").unwrap().1[..64].to_owned();
         drop(lab.recipe(&format!("{TOOL}  - directory: {{ path: root, sha256: {sha256} }}\n")));
-        let _ = fs::remove_dir_all(lab.layout().images);
+        let _ = fs::remove_dir_all(lab.images());
         let mut command = match elsewhere.uid {
             None => Command::new("sh"),
             Some(uid) => {
@@ -196,9 +195,9 @@ fn the_same_inputs_give_the_same_bytes_everywhere() {
         let output = command
             .args(["-c", &format!("umask {}; exec \"$0\" \"$@\"", elsewhere.umask)])
             .arg(&copy)
-            .args(["--exact", "image_store::build_in_a_process_of_its_own", "--ignored", "--nocapture", "--test-threads=1"])
+            .args(arguments(BUILD))
             .env_clear()
-            .env("BOTTLE_TEST_PLACE", lab.directory.path())
+            .env(PLACE, lab.directory.path())
             .env("PATH", "/usr/bin:/bin")
             .envs(elsewhere.vars)
             .current_dir(lab.directory.path())
@@ -207,7 +206,7 @@ fn the_same_inputs_give_the_same_bytes_everywhere() {
         assert!(output.status.success(), "{}", said(&output));
         let archive = archives(&lab);
         assert_eq!(archive.len(), 1);
-        fs::read(lab.layout().images.join("archives").join(&archive[0])).unwrap()
+        fs::read(lab.images().join("archives").join(&archive[0])).unwrap()
     };
     let vars = |tz, lang, home, user| [("TZ", tz), ("LC_ALL", lang), ("HOME", home), ("USER", user)];
     let here = Elsewhere { base: "/var/tmp", umask: "022", vars: vars("UTC", "C", "/root", "root"), uid: None };

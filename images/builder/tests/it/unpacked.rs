@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use bottle::digest::sha256_hex;
-use bottle::image;
-use bottle::store::Layout;
+use bottle_base::digest::sha256_hex;
+use bottle_test_support::tools::names;
 
 /// An entry of a layer, by its raw bytes: the archive's author need not be polite.
 enum Entry<'a> {
@@ -54,9 +53,8 @@ impl Lab {
         Self { directory: tempfile::tempdir().unwrap() }
     }
 
-    fn layout(&self) -> Layout {
-        let at = |name: &str| self.directory.path().join(name);
-        Layout { config: at("config"), state: at("state"), images: at("images"), runtime: Vec::new(), shared: None }
+    fn images(&self) -> PathBuf {
+        self.directory.path().join("images")
     }
 
     /// An archive as `docker save` writes it; `lie` is what the configuration says of the first layer's digest.
@@ -83,15 +81,9 @@ impl Lab {
         path
     }
 
-    fn unpack(&self, layers: &[Vec<u8>]) -> Result<PathBuf, bottle::error::Error> {
-        image::unpacked(&self.docker(layers, None), &self.layout())
+    fn unpack(&self, layers: &[Vec<u8>]) -> Result<PathBuf, bottle_base::error::Error> {
+        bottle_builder::unpacked(&self.docker(layers, None), &self.images(), &|| false)
     }
-}
-
-fn names(directory: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(directory).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 #[test]
@@ -173,7 +165,7 @@ fn an_image_cannot_write_outside_its_tree() {
     let refused = Lab::new();
     let error = refused.unpack(&[layer(&[Entry::File("../planted", "x", 0o644)])]).unwrap_err();
     assert_eq!(error.cause, "../planted: a path with `..`");
-    assert_eq!(names(&refused.layout().images), Vec::<String>::new());
+    assert_eq!(names(&refused.images()), Vec::<String>::new());
 }
 
 // covers: C11
@@ -182,7 +174,7 @@ fn a_layer_that_is_not_what_its_configuration_says_is_refused() {
     let lab = Lab::new();
     let bytes = layer(&[Entry::File("a", "a", 0o644)]);
     let path = lab.docker(std::slice::from_ref(&bytes), Some("sha256:00"));
-    let error = image::unpacked(&path, &lab.layout()).unwrap_err();
+    let error = bottle_builder::unpacked(&path, &lab.images(), &|| false).unwrap_err();
     assert_eq!(error.cause, format!("a layer is sha256:{}, and its configuration says sha256:00", sha256_hex(&bytes)));
 }
 
@@ -199,6 +191,6 @@ fn an_archive_is_unpacked_once_whatever_its_compression() {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(&plain).unwrap();
     let path = other.docker(&[gzip.finish().unwrap()], Some(&format!("sha256:{}", sha256_hex(&plain))));
-    let tree = image::unpacked(&path, &other.layout()).unwrap();
+    let tree = bottle_builder::unpacked(&path, &other.images(), &|| false).unwrap();
     assert_eq!(names(&tree), ["a"]);
 }

@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use bottle::digest::sha256_hex;
-use bottle::image::{Archive, Epoch};
+use bottle_base::digest::sha256_hex;
+use bottle_builder::{Archive, Epoch};
 
-use crate::image_lab::{HEAD, Lab, elf};
-use crate::support::names;
+use crate::lab::{HEAD, Lab, elf};
+use bottle_test_support::tools::names;
 
 const TOOL: &str = "  - made:\n      directories: [etc]\n      programs: { bin/tool: tool }\n";
 
@@ -26,10 +26,10 @@ fn an_image_that_is_built_again_is_the_same_and_nothing_is_left_of_the_second() 
     let lab = Lab::new();
     let recipe = lab.recipe(TOOL);
     let built = lab.build(&recipe).unwrap();
-    let before = names(&lab.layout().images.join("archives"));
+    let before = names(&lab.images().join("archives"));
     let verdict = lab.verify(&recipe, None).unwrap();
     assert_eq!((verdict.digest, verdict.differences, verdict.published), (built.digest, Vec::<String>::new(), None));
-    assert_eq!(names(&lab.layout().images.join("archives")), before);
+    assert_eq!(names(&lab.images().join("archives")), before);
 }
 
 #[test]

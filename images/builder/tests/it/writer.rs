@@ -4,13 +4,14 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use bottle::digest::sha256_hex;
-use bottle::image::path::EntryPath;
-use bottle::image::ustar::{Common, Kind, Writer, header};
-use bottle::image::{self, Epoch};
+use bottle_base::digest::sha256_hex;
+use bottle_builder::Epoch;
+use bottle_builder::path::EntryPath;
+use bottle_builder::ustar::{Common, Kind, Writer, header};
 
-use crate::image_lab::{HEAD, Lab, blob, blobs, document, layers, taken_apart};
-use crate::support::{has, said};
+use crate::lab::{HEAD, Lab, blob, blobs, document, layers, taken_apart};
+use bottle_test_support::child::said;
+use bottle_test_support::tools::tool;
 
 const TOOL: &str = "  - made:\n      directories: [run/bottle/config, etc]\n      programs: { bin/tool: tool }\n";
 
@@ -257,7 +258,7 @@ fn one_archive_is_an_oci_layout_and_what_docker_loads() {
 
 #[test]
 fn skopeo_and_umoci_read_the_archive() {
-    if !has("skopeo") || !has("umoci") {
+    if !tool("skopeo").is_some() || !tool("umoci").is_some() {
         return;
     }
     let lab = Lab::new();
@@ -302,7 +303,7 @@ fn what_is_written_is_what_is_read() {
     fs::write(root.join("empty"), "").unwrap();
     symlink("usr/bin", root.join("bin")).unwrap();
     let archive = lab.build_directory("root", "").unwrap();
-    let tree = image::unpacked(&archive.path, &lab.layout()).unwrap();
+    let tree = bottle_builder::unpacked(&archive.path, &lab.images(), &|| false).unwrap();
     assert_eq!(tree.file_name().unwrap().to_str().unwrap(), archive.config_digest.replace(':', "-"));
     let output = std::process::Command::new("diff").arg("-r").arg("--no-dereference").args([&root, &tree]).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
