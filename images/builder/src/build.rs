@@ -24,7 +24,7 @@ use crate::tree::{Content, Node, Tree};
 use crate::ustar::{Common, Kind, Writer};
 
 /// Unpacked bytes of an archive at most; a tar header holds no more either.
-const LARGEST_LAYER: u64 = 8 << 30;
+const MAX_LAYER_BYTES: u64 = 8 << 30;
 
 /// An image in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -201,15 +201,15 @@ fn foreign<'s>(path: &Path, expected: &str, file: Unfinished<'s>) -> Result<(Unf
     let is_gzip = archive.fill_buf().map_err(io)?.starts_with(&[0x1f, 0x8b]);
     let mut out = Hashed::new(file);
     let plain: &mut dyn Read = if is_gzip { &mut MultiGzDecoder::new(&mut archive) } else { &mut archive };
-    let unpacked = io::copy(&mut plain.take(LARGEST_LAYER + 1), &mut out);
+    let unpacked = io::copy(&mut plain.take(MAX_LAYER_BYTES + 1), &mut out);
     // What follows the compressed data belongs to the file's digest too, and a wrong digest explains what could not be unpacked.
     io::copy(&mut archive, &mut io::sink()).map_err(io)?;
     let found = archive.into_inner().finish();
     if found != expected {
         return Err(format!("it is sha256:{found}, and the recipe says sha256:{expected}"));
     }
-    if unpacked.map_err(io)? > LARGEST_LAYER {
-        return Err(format!("more than {LARGEST_LAYER} bytes"));
+    if unpacked.map_err(io)? > MAX_LAYER_BYTES {
+        return Err(format!("more than {MAX_LAYER_BYTES} bytes"));
     }
     finish(out, format!("archive sha256:{expected}"))
 }

@@ -17,7 +17,7 @@ use crate::recipe::{Architecture, Recipe};
 /// Part of what an image is made from: raised when the writer writes something else for the same recipe.
 const WRITER: u32 = 1;
 /// Bytes of a program at most.
-const LARGEST_PROGRAM: u64 = 512 << 20;
+const MAX_PROGRAM_BYTES: u64 = 512 << 20;
 
 /// Where the programs of sidecars come from.
 pub trait Programs {
@@ -64,10 +64,10 @@ impl Inputs {
         let mut architecture = None;
         for name in recipe.programs() {
             let mut bytes = Vec::new();
-            let read = find.program(name)?.take(LARGEST_PROGRAM + 1).read_to_end(&mut bytes);
+            let read = find.program(name)?.take(MAX_PROGRAM_BYTES + 1).read_to_end(&mut bytes);
             read.map_err(|e| cannot_build(&recipe.name, format!("the program of `{name}`: {e}")))?;
-            if bytes.len() as u64 > LARGEST_PROGRAM {
-                return Err(cannot_build(&recipe.name, format!("the program of `{name}` is larger than {LARGEST_PROGRAM} bytes")));
+            if bytes.len() as u64 > MAX_PROGRAM_BYTES {
+                return Err(cannot_build(&recipe.name, format!("the program of `{name}` is larger than {MAX_PROGRAM_BYTES} bytes")));
             }
             let own = Architecture::of_program(&bytes)
                 .ok_or_else(|| cannot_build(&recipe.name, format!("the program of `{name}` is no program for amd64 or arm64")))?;
