@@ -137,7 +137,7 @@ enum Extent {
 fn unapplied(metadata: &Metadata) -> Option<String> {
     let changes = match workspace::changes(metadata.workspace.as_ref()?) {
         Ok(changes) => changes.list.len() + changes.skipped.len(),
-        Err(error) => return Some(error.cause),
+        Err(error) => return Some(error.cause.into()),
     };
     match changes {
         0 => None,
@@ -152,7 +152,7 @@ fn refuse_work(claim: &Claim) -> Result<()> {
     let (cause, hint) = match (claim.damage(), claim.work()) {
         (Some(damage), Some(work)) => {
             let work = Untrusted::new(work.as_os_str().as_encoded_bytes());
-            (damage.cause.clone(), format!("look into {work}; `bottle cleanup --all --force` removes it"))
+            (damage.cause.to_string(), format!("look into {work}; `bottle cleanup --all --force` removes it"))
         }
         _ => match unapplied(claim.metadata()) {
             None => return Ok(()),

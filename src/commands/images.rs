@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{Format, NO, completions, output};
 use crate::backend::sidecar_programs::Installed;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Source};
 use crate::files::{Dir, PUBLIC};
 use crate::store::Layout;
 
@@ -209,6 +209,6 @@ fn export(name: &str, to: Option<&Path>, epoch: Epoch, layout: &Layout, out: &mu
     Ok(0)
 }
 
-fn cannot_export(name: &str, cause: impl std::fmt::Display) -> Error {
+fn cannot_export(name: &str, cause: impl Into<Source>) -> Error {
     Error::failed(format!("cannot export the image `{name}`"), cause, "check the space and the permissions, then try again")
 }

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use bottle_base::digest::sha256_hex;
-use bottle_base::error::{Error, Result};
+use bottle_base::error::{Error, Result, Source};
 use serde::Serialize;
 
 use crate::epoch::Epoch;
@@ -102,6 +102,6 @@ impl Inputs {
 }
 
 /// The error for what an archive cannot be made from.
-pub(crate) fn cannot_build(name: &str, cause: impl std::fmt::Display) -> Error {
+pub(crate) fn cannot_build(name: &str, cause: impl Into<Source>) -> Error {
     Error::failed(format!("cannot build the image `{name}`"), cause, "correct the recipe or the files that it names, then build again")
 }

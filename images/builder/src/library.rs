@@ -31,10 +31,10 @@ pub fn names(config: &Path) -> Result<Vec<String>> {
     let mut theirs = Vec::new();
     match fs::read_dir(&directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(unreadable(&directory, &error)),
+        Err(error) => return Err(unreadable(&directory, error)),
         Ok(entries) => {
             for entry in entries {
-                let entry = entry.map_err(|error| unreadable(&directory, &error))?;
+                let entry = entry.map_err(|error| unreadable(&directory, error))?;
                 let name = entry.file_name();
                 if let Some(name) = name.to_str().filter(|name| key::is_valid(name) && directory.join(name).join(FILE).exists()) {
                     theirs.push(name.to_owned());
@@ -67,7 +67,7 @@ pub fn find(name: &str, config: &Path) -> Result<Recipe> {
             "`bottle images list` shows what there is",
         ));
     }
-    let text = read(&file).map_err(|error| unreadable(&file, &error))?;
+    let text = read(&file).map_err(|error| unreadable(&file, error))?;
     Recipe::read(name, &text, file.parent()).map_err(|problem| unusable(name, &shown(&file), &problem))
 }
 
@@ -88,7 +88,7 @@ fn shown(path: &Path) -> String {
     Untrusted::new(path.as_os_str().as_encoded_bytes()).to_string()
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Error {
+fn unreadable(path: &Path, error: io::Error) -> Error {
     Error::usage(
         format!("cannot read {}", shown(path)),
         error,

@@ -240,14 +240,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let of = |bytes: &[u8]| {
             std::fs::write(directory.path().join("SLOT"), bytes).unwrap();
-            read(directory.path(), "SLOT").map(|secret| secret.to_vec())
+            read(directory.path(), "SLOT").map(|secret| secret.to_vec()).map_err(|error| format!("{error:#}"))
         };
         assert_eq!(of(b"abc\n"), Ok(b"abc".to_vec()));
         assert_eq!(of(b"abc\r\n"), Ok(b"abc".to_vec()));
         assert_eq!(of(b" a\nbc"), Ok(b" a\nbc".to_vec()));
         assert_eq!(of(b"\n"), Err("the secret in slot \"SLOT\" is empty".into()));
         for slot in ["", "../SLOT", "/etc/passwd", ".", "a/b"] {
-            assert_eq!(read(directory.path(), slot).map(|_| ()), Err(format!("the secret in slot {slot:?} has no plain file name")));
+            let error = read(directory.path(), slot).unwrap_err();
+            assert_eq!(format!("{error:#}"), format!("the secret in slot {slot:?} has no plain file name"));
         }
     }
 }

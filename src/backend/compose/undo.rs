@@ -40,7 +40,7 @@ const KINDS: [(&str, &[&str], &[&str]); 3] = [
 /// Removes a project, once its logs are kept where they are to stay.
 pub fn project(project: &str, host: Option<&str>, claim: &mut Claim, directory: Directory) -> Result<()> {
     let engine = Engine::of(host);
-    let failed = |e: std::io::Error| unreachable(project, &e);
+    let failed = |e: std::io::Error| unreachable(project, e);
     let label = format!("label={PROJECT_LABEL}={project}");
     let cut_short = claim.metadata().phase == Phase::Starting;
     if directory == Directory::Kept {
@@ -75,7 +75,7 @@ pub fn strays(owner: &str, known: &[String]) -> Result<Vec<String>> {
             "container" => vec!["ps", "--all", "--filter", &label, "--format", &format],
             kind => vec![kind, "ls", "--filter", &label, "--format", &format],
         };
-        let said = engine.ask(&list).map_err(|e| unreachable("*", &e))?;
+        let said = engine.ask(&list).map_err(|e| unreachable("*", e))?;
         found.extend(said.lines().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned));
     }
     Ok(found.into_iter().filter(|project| !known.contains(project)).collect())
@@ -84,11 +84,11 @@ pub fn strays(owner: &str, known: &[String]) -> Result<Vec<String>> {
 /// Removes a project that no bottle accounts for.
 pub fn stray(project: &str) -> Result<()> {
     let engine = Engine::of(std::env::var("DOCKER_HOST").ok().as_deref());
-    while remove(&engine, &format!("label={PROJECT_LABEL}={project}")).map_err(|e| unreachable(project, &e))? > 0 {}
+    while remove(&engine, &format!("label={PROJECT_LABEL}={project}")).map_err(|e| unreachable(project, e))? > 0 {}
     Ok(())
 }
 
-fn unreachable(project: &str, error: &std::io::Error) -> Error {
+fn unreachable(project: &str, error: std::io::Error) -> Error {
     let hint = "`bottle cleanup` removes the rest once the engine answers";
     Error::failed(format!("cannot remove the containers and networks of `{project}`"), error, hint)
 }
