@@ -8,8 +8,8 @@ use bottle_test_support::deadline::wait_until;
 use bottle_test_support::engine::engines;
 use bottle_test_support::warden::Ending;
 
-use crate::life_support::{TIMEOUT, program};
-use crate::net_world::{is_gone, under};
+use crate::life::support::{TIMEOUT, program};
+use crate::net::world::{is_gone, under};
 
 /// What a sidecar says to a request when it is alone: no bottle has told it a route.
 fn asked(network: &str, address: &str) -> Option<String> {

@@ -14,8 +14,8 @@ use bottle_test_support::process::snapshot;
 use bottle_test_support::shim;
 use bottle_test_support::warden::Ending;
 
-use crate::life_support::{after, program, send};
-use crate::net_world::{NAME, World, is_gone, owner, under};
+use crate::life::support::{after, program, send};
+use crate::net::world::{NAME, World, is_gone, owner, under};
 
 /// Somebody who owns nothing.
 const ORDINARY: u32 = 54_321;

@@ -11,8 +11,8 @@ use bottle_test_support::bottle::Bottle;
 use bottle_test_support::engine::{Engine, HOST, WORLD, engines};
 use serde_json::Value;
 
-use crate::life_support::program;
-use crate::net_world::{NAME, World, is_gone, under};
+use crate::life::support::program;
+use crate::net::world::{NAME, World, is_gone, under};
 
 /// Somebody who owns nothing.
 const ORDINARY: u32 = 54_321;
@@ -198,7 +198,7 @@ fn two_bottles_on_one_engine_do_not_reach_each_other() {
             targets[0]
         ));
         assert_eq!(said, "nothing\n", "{}", engine.name);
-        crate::life_support::send(first.pid(), libc::SIGTERM);
+        crate::life::support::send(first.pid(), libc::SIGTERM);
         first.end();
         worlds.iter().for_each(World::is_gone);
     }
@@ -233,12 +233,12 @@ fn no_secret_is_in_anything_that_the_engine_can_be_asked_for() {
     for engine in engines() {
         let world = World::on(Some(engine), Some(ORDINARY))
             .setting("env: { PLAIN: \"${PLAIN_SECRET}\" }")
-            .route("echo.test", &format!(", auth: {{ token_ref: {} }}", crate::net_world::TOKEN))
+            .route("echo.test", &format!(", auth: {{ token_ref: {} }}", crate::net::world::TOKEN))
             .env("PLAIN_SECRET", "plain-secret-of-the-operator-4711")
             .ready("provider: shell");
         let run = world.bottle.start(["start", NAME, "--yes", "--headless", "--", "sh", "-c", "echo rea''dy; exec sleep 300"]);
         run.said("ready\n");
-        let owner = format!("label=dev.bottle.state={}", crate::net_world::owner(&world.bottle));
+        let owner = format!("label=dev.bottle.state={}", crate::net::world::owner(&world.bottle));
         let mut said = String::new();
         for (list, inspect) in [
             (&["ps", "-aq"][..], &["inspect"][..]),
@@ -268,7 +268,7 @@ fn no_secret_is_in_anything_that_the_engine_can_be_asked_for() {
             assert!(host["PidsLimit"].as_u64() > Some(0) && host["Memory"].as_u64() > Some(0));
         }
         assert_eq!(inspected.len(), 3);
-        crate::life_support::send(run.pid(), libc::SIGTERM);
+        crate::life::support::send(run.pid(), libc::SIGTERM);
         run.end();
         world.is_gone();
     }

@@ -13,7 +13,7 @@ use rstest::rstest;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::life_support::{TIMEOUT, User, after, children, component, on_threads, program, routed, send, start, start_with, through};
+use crate::life::support::{TIMEOUT, User, after, children, component, on_threads, program, routed, send, start, start_with, through};
 
 /// The longest that a start takes here, and a little of the run.
 const WINDOW: Duration = Duration::from_millis(600);

@@ -9,7 +9,7 @@ use bottle_test_support::run::Ended;
 use bottle_test_support::warden::Ending;
 use rstest::rstest;
 
-use crate::life_support::{User, component, program, routed, send, start, through};
+use crate::life::support::{User, component, program, routed, send, start, through};
 
 /// Somebody of whom no other test runs a process: the kernel counts them by user.
 const ALONE: u32 = 4100;

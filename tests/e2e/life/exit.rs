@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rstest::rstest;
 
-use crate::life_support::{User, component, on_threads, send, start, start_with, through};
+use crate::life::support::{User, component, on_threads, send, start, start_with, through};
 
 /// The agent's own words come last; nothing else is on standard error.
 fn ended_by(signal: &str, number: i32) -> String {

@@ -8,8 +8,8 @@ use bottle_test_support::run::OnPipes;
 use rstest::rstest;
 use serde_json::Value;
 
-use crate::life_support::{User, component, program, send};
-use crate::net_world::{NAME, World, users};
+use crate::life::support::{User, component, program, send};
+use crate::net::world::{NAME, World, users};
 
 /// For what is noticed after some seconds, on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -6,7 +6,7 @@ use bottle_test_support::bottle::Bottle;
 use bottle_test_support::warden::Ending;
 use rstest::rstest;
 
-use crate::life_support::{User, program};
+use crate::life::support::{User, program};
 
 const HEAD: &str = "version: 1\ntitle: Tools\narchitectures: [amd64, arm64]\nuser: 1000\n";
 

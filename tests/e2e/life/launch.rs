@@ -9,7 +9,7 @@ use bottle_test_support::canary::Canary;
 use bottle_test_support::warden::Ending;
 use rstest::rstest;
 
-use crate::life_support::{User, on_threads, send, start, start_with, through};
+use crate::life::support::{User, on_threads, send, start, start_with, through};
 
 /// The agent's descriptors, mask, and names of its variables.
 const SURROUNDINGS: &str = "cd /proc/self/fd && echo * && umask && env | cut -d= -f1 | sort | tr '\\n' ' '";

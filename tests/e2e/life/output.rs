@@ -12,7 +12,7 @@ use bottle_test_support::deadline::wait_until;
 use rstest::rstest;
 use serde_json::Value;
 
-use crate::life_support::{TIMEOUT, User, program, send, start};
+use crate::life::support::{TIMEOUT, User, program, send, start};
 
 /// What a log says that a stream was.
 fn stream(log: &Path, name: &str) -> Vec<u8> {

@@ -5,7 +5,7 @@ use std::fs;
 use bottle_test_support::warden::Ending;
 use rstest::rstest;
 
-use crate::life_support::{User, start};
+use crate::life::support::{User, start};
 
 // covers: W38
 #[rstest]

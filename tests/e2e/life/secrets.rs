@@ -11,7 +11,7 @@ use bottle_test_support::canary::{Canary, Sweep};
 use bottle_test_support::warden::Ending;
 use rstest::rstest;
 
-use crate::life_support::{TIMEOUT, User, component, send};
+use crate::life::support::{TIMEOUT, User, component, send};
 
 /// Variables that hold a developer's secrets.
 const OPERATORS: [&str; 12] = [

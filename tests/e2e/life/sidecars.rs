@@ -9,7 +9,7 @@ use bottle_test_support::warden::Ending;
 use rstest::rstest;
 use serde_json::Value;
 
-use crate::life_support::{User, program, routed};
+use crate::life::support::{User, program, routed};
 
 /// A directory of sidecars, one of which is replaced.
 fn libexec(bottle: &Bottle, sidecar: &str, with: impl Fn(&PathBuf)) -> PathBuf {

@@ -8,7 +8,7 @@ use bottle_test_support::process::snapshot;
 use bottle_test_support::warden::Ending;
 use rstest::rstest;
 
-use crate::life_support::{TIMEOUT, User, after, component, on_threads, program, send, start};
+use crate::life::support::{TIMEOUT, User, after, component, on_threads, program, send, start};
 
 fn state(pid: i32) -> char {
     snapshot("").iter().find(|process| process.pid == pid).map_or('X', |process| process.state)

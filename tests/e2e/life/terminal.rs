@@ -9,7 +9,7 @@ use bottle_test_support::warden::Ending;
 use nix::sys::termios::LocalFlags;
 use rstest::rstest;
 
-use crate::life_support::{TIMEOUT, User, children, component, send, start, start_with, through};
+use crate::life::support::{TIMEOUT, User, children, component, send, start, start_with, through};
 
 fn state(pid: i32) -> char {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -95,7 +95,7 @@ fn a_terminal_that_closes_ends_the_bottle(#[values(User::Caller, User::Ordinary)
     let bottle = user.shell();
     let mut run = bottle.at_terminal(through("set -m; \"$0\" \"$@\"; exit", start("echo rea''dy; exec sleep 1000")), 80, 24);
     run.pty.wait_for("ready", TIMEOUT).unwrap();
-    let supervisor = component(run.pid(), crate::life_support::program().to_str().unwrap());
+    let supervisor = component(run.pid(), crate::life::support::program().to_str().unwrap());
     // The session's leader ends, and the kernel hangs the terminal up.
     send(run.pid(), libc::SIGKILL);
     reaches(supervisor, |state| matches!(state, 'X' | 'Z'));

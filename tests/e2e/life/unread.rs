@@ -13,7 +13,7 @@ use bottle_test_support::run::{AtTerminal, OnPipes};
 use bottle_test_support::warden::Ending;
 use rstest::rstest;
 
-use crate::life_support::{TIMEOUT, User, program, send, start};
+use crate::life::support::{TIMEOUT, User, program, send, start};
 
 /// The last bytes and the last words take two seconds; the rest is for a busy machine.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(8);

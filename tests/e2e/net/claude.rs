@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bottle_test_support::warden::Ending;
 
-use crate::net_tools::CLAUDE;
-use crate::net_world::{NAME, TOKEN, World, users};
+use crate::net::tools::CLAUDE;
+use crate::net::world::{NAME, TOKEN, World, users};
 
 /// For a first paint on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);

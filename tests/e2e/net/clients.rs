@@ -8,8 +8,8 @@ use std::time::Duration;
 use bottle_test_support::tools::tool;
 use serde_json::Value;
 
-use crate::net_tools::{NODE, REQUESTS};
-use crate::net_world::{NAME, TOKEN, World, users};
+use crate::net::tools::{NODE, REQUESTS};
+use crate::net::world::{NAME, TOKEN, World, users};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -158,7 +158,7 @@ fn cargo_fetches_from_its_registry() {
 #[test]
 fn a_websocket_is_opened_and_its_messages_arrive() {
     for user in users() {
-        let world = echo(user).file("ws.py", include_str!("net_websocket.py")).ready("provider: shell");
+        let world = echo(user).file("ws.py", include_str!("websocket.py")).ready("provider: shell");
         assert_eq!(world.said("/usr/bin/python3 ws.py echo.test /ws first second"), "101\nfirst\nsecond\n");
         let messages: Vec<_> = world.since(0).into_iter().map(|request| (request.method, request.body_head)).collect();
         assert_eq!(

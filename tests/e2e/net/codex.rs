@@ -4,8 +4,8 @@ use std::fs;
 
 use bottle_test_support::warden::Ending;
 
-use crate::net_tools::CODEX;
-use crate::net_world::{TOKEN, World, users};
+use crate::net::tools::CODEX;
+use crate::net::world::{TOKEN, World, users};
 
 const REPLY: &str = "The bottle is closed and the model is here.";
 const PROGRAM: &str = "node_modules/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex";

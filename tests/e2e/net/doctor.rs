@@ -8,7 +8,7 @@ use bottle_test_support::tools::tool;
 use bottle_test_support::warden::Ending;
 use serde_json::Value;
 
-use crate::net_world::{NAME, World, users};
+use crate::net::world::{NAME, World, users};
 
 /// A user namespace in which no further one can be made, and in it the program that follows.
 const WEAK: &str = "echo 0 >/proc/sys/user/max_user_namespaces; exec \"$@\"";

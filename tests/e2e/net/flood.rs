@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bottle_test_support::residue::Leftover;
 use bottle_test_support::warden::Ending;
 
-use crate::net_world::{NAME, World};
+use crate::net::world::{NAME, World};
 
 /// What a process takes for itself, in KiB, and the most that it ever took.
 fn memory(pid: i32) -> Option<u64> {
@@ -32,7 +32,7 @@ fn sidecars(processes: &[Leftover]) -> Vec<(i32, String)> {
 // covers: H09 H18 N19
 #[test]
 fn an_honest_request_is_answered_within_a_second_under_floods() {
-    let world = World::new(None).route("echo.test", "").file("flood.py", include_str!("net_flood.py")).ready("provider: shell");
+    let world = World::new(None).route("echo.test", "").file("flood.py", include_str!("flood.py")).ready("provider: shell");
     let started = Instant::now();
     let run = world.bottle.start(["start", NAME, "--yes", "--headless", "--", "/usr/bin/python3", "flood.py", "echo.test"]);
     run.said("calm 200");

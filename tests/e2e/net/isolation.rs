@@ -10,9 +10,9 @@ use std::path::Path;
 use bottle_test_support::canary::Canary;
 use bottle_test_support::process::own_namespaces;
 
-use crate::net_world::{World, users};
+use crate::net::world::{World, users};
 
-const PROBE: &str = include_str!("net_probe.py");
+const PROBE: &str = include_str!("probe.py");
 
 /// A bottle with one route and the probe in its working directory.
 fn world(user: Option<u32>) -> World {

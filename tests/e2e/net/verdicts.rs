@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bottle_test_support::warden::Ending;
 
-use crate::life_support::send;
-use crate::net_world::{NAME, TOKEN, World, users};
+use crate::life::support::send;
+use crate::net::world::{NAME, TOKEN, World, users};
 
-const ASK: &str = include_str!("net_ask.py");
+const ASK: &str = include_str!("ask.py");
 
 /// The questions, asked in the bytes that they are given in; each answer beside its question.
 #[track_caller]

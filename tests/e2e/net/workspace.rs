@@ -8,7 +8,7 @@ use std::path::Path;
 use bottle_test_support::run::Ended;
 use bottle_test_support::warden::Ending;
 
-use crate::net_world::{NAME, World, users};
+use crate::net::world::{NAME, World, users};
 
 /// Everything of a tree that a change would show in: type, mode, owner, and content or target.
 fn picture(root: &Path) -> BTreeMap<String, String> {

@@ -50,7 +50,7 @@ fn a_crash_leaves_the_old_file_or_the_new_one_and_the_next_start_sweeps() {
             let trace = temp.path().join("trace");
             let mut command = Command::new("strace");
             command.args(["-f", "-qq", "-o"]).arg(&trace).arg(inject).arg("--").arg(std::env::current_exe().unwrap());
-            command.args(["--exact", "files_faults::child_replaces", "--ignored", "--nocapture"]).env("BOTTLE_TEST_PLACE", dir.path());
+            command.args(["--exact", "files::faults::child_replaces", "--ignored", "--nocapture"]).env("BOTTLE_TEST_PLACE", dir.path());
             command.output().unwrap();
             let content = dir.read_bounded("key.pem", 10_000).unwrap();
             assert!(content == [b'o'; 3000] || content == [b'n'; 4000], "{call} {when}: {} bytes", content.len());
@@ -78,7 +78,7 @@ fn content_is_on_disk_before_the_name_and_the_name_before_the_return() {
     let trace = temp.path().join("trace");
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-y", "-e", "trace=openat2,write,fchmod,fsync,rename,renameat,renameat2", "-o"]).arg(&trace).arg("--");
-    command.arg(std::env::current_exe().unwrap()).args(["--exact", "files_faults::child_replaces", "--ignored", "--nocapture"]);
+    command.arg(std::env::current_exe().unwrap()).args(["--exact", "files::faults::child_replaces", "--ignored", "--nocapture"]);
     assert!(command.env("BOTTLE_TEST_PLACE", dir.path()).output().unwrap().status.success());
     let trace = fs::read_to_string(trace).unwrap();
     let ours = trace.lines().filter(|line| line.contains(dir.path().to_str().unwrap()));
@@ -95,7 +95,7 @@ fn content_is_on_disk_before_the_name_and_the_name_before_the_return() {
 fn a_full_disk_leaves_nothing_behind() {
     for options in ["size=16k", "size=1m,nr_inodes=4"] {
         let temp = tempfile::tempdir().unwrap();
-        let output = on_small_tmpfs("files_faults::child_fills", options, temp.path());
+        let output = on_small_tmpfs("files::faults::child_fills", options, temp.path());
         assert!(output.status.success(), "{options}: {}", said(&output));
     }
 }
@@ -133,7 +133,7 @@ fn a_read_only_place_is_a_clear_error() {
     fs::set_permissions(&place, fs::Permissions::from_mode(0o700)).unwrap();
     let script = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\"";
     let mut command = in_mount_namespace(script, &place);
-    command.arg(std::env::current_exe().unwrap()).args(["--exact", "files_faults::child_is_refused", "--ignored", "--nocapture"]);
+    command.arg(std::env::current_exe().unwrap()).args(["--exact", "files::faults::child_is_refused", "--ignored", "--nocapture"]);
     let output = command.env("BOTTLE_TEST_PLACE", &place).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(names(&place), Vec::<String>::new());

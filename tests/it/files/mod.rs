@@ -1,5 +1,7 @@
 //! Files: modes from the first instant, links that lead nowhere, removals.
 
+mod faults;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;

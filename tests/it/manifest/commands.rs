@@ -184,7 +184,7 @@ fn the_schemas_are_strict_and_fit_the_starter_library() {
         for starter in LIBRARY.iter().filter(|s| s.kind.to_string() == format!("{kind:?}").to_lowercase()) {
             let document = front_matter::split(starter.text.as_bytes()).unwrap();
             let value: Value = bottle::yaml::parse(&document.yaml).unwrap();
-            crate::manifest_fuzz::known(&value, &schema, &schema).unwrap();
+            crate::manifest::fuzz::known(&value, &schema, &schema).unwrap();
         }
     }
 }

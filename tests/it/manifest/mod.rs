@@ -1,5 +1,10 @@
 //! Manifests: what they mean, and which of several counts.
 
+mod commands;
+mod files;
+mod fuzz;
+mod refusals;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -165,7 +165,7 @@ fn a_claim_that_fails_leaves_nothing() {
     let runtime = home.layout.open_runtime().unwrap();
     let output = crate::support::in_mount_namespace("mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\"", runtime.path())
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "store_damage::child_cannot_claim", "--ignored", "--nocapture"])
+        .args(["--exact", "store::damage::child_cannot_claim", "--ignored", "--nocapture"])
         .env("BOTTLE_TEST_PLACE", home.disk.path())
         .env("BOTTLE_TEST_MEMORY", home.memory.path())
         .output()
@@ -197,7 +197,7 @@ fn a_claim_killed_at_any_call_leaves_what_the_next_one_undoes() {
                 .args(["-f", "-qq", "-o", "/dev/null"])
                 .arg(format!("--inject={call}:signal=SIGKILL:when={when}"))
                 .arg(std::env::current_exe().unwrap())
-                .args(["--exact", "store_damage::child_claims_once", "--ignored", "--nocapture"])
+                .args(["--exact", "store::damage::child_claims_once", "--ignored", "--nocapture"])
                 .env("BOTTLE_TEST_PLACE", home.disk.path())
                 .env("BOTTLE_TEST_MEMORY", home.memory.path())
                 .output()

@@ -25,7 +25,7 @@ impl Drop for Copy {
 
 /// A bottle whose supervisor has ended and left a copy of itself, with the copy's number.
 fn orphaned(home: &Home) -> Copy {
-    let mut supervisor = child("store_holder::child_leaves_a_copy")
+    let mut supervisor = child("store::holder::child_leaves_a_copy")
         .env("BOTTLE_TEST_PLACE", home.disk.path())
         .env("BOTTLE_TEST_MEMORY", home.memory.path())
         .stdout(Stdio::piped())

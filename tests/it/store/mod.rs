@@ -1,5 +1,9 @@
 //! The store: layouts, claims, liveness.
 
+mod damage;
+mod holder;
+mod work;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};

@@ -78,7 +78,7 @@ fn the_record_of_a_bottle_at_work_is_on_the_disk_before_it_has_its_name() {
     let traced = Command::new("strace")
         .args(["-f", "-qq", "-y", "-e", "trace=fsync,rename,renameat,renameat2", "-o", "/dev/stdout"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "store_work::child_works", "--ignored"])
+        .args(["--exact", "store::work::child_works", "--ignored"])
         .env("BOTTLE_TEST_PLACE", home.disk.path())
         .env("BOTTLE_TEST_MEMORY", home.memory.path())
         .output()
@@ -100,7 +100,7 @@ fn child_works() {
 // covers: I13
 #[test]
 fn a_full_disk_does_not_stand_in_the_way_of_a_removal() {
-    for test in ["store_work::child_removes_all", "store_work::child_removes_the_rest"] {
+    for test in ["store::work::child_removes_all", "store::work::child_removes_the_rest"] {
         let disk = memory();
         let output = on_small_tmpfs(test, "size=512k", disk.path());
         assert!(output.status.success(), "{}", said(&output));
@@ -206,7 +206,7 @@ fn a_list_of_a_read_only_state_is_a_list() {
         }
         let output = crate::support::in_mount_namespace("mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\"", home.disk.path())
             .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "store_work::child_lists", "--ignored", "--nocapture"])
+            .args(["--exact", "store::work::child_lists", "--ignored", "--nocapture"])
             .env("BOTTLE_TEST_PLACE", home.disk.path())
             .env("BOTTLE_TEST_MEMORY", home.memory.path())
             .output()

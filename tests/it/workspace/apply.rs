@@ -161,7 +161,7 @@ fn an_apply_never_leaves_the_tree_while_somebody_swaps_its_directories() {
 #[test]
 fn an_apply_that_does_not_fit_changes_nothing() {
     let place = Place::new(&["lower", "upper"]);
-    let output = crate::support::on_small_tmpfs("workspace_apply::child_does_not_fit", "size=256k", &place.at("lower"));
+    let output = crate::support::on_small_tmpfs("workspace::apply::child_does_not_fit", "size=256k", &place.at("lower"));
     assert!(output.status.success(), "{}", crate::support::said(&output));
 }
 

@@ -1,5 +1,7 @@
 //! Workspaces: trees that an agent wrote, copied, compared and shown.
 
+mod apply;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
