@@ -5,7 +5,7 @@
 //! - [`warden`]: the parent of each run, to which orphans fall, so that none is lost and no stranger is taken for one.
 //! - [`pty`]: an operator's terminal.
 //! - [`origin`]: the far end, asked instead of bottle's own word.
-//! - [`cases`]: which cases of the catalogue have a test.
+//! - [`cases`]: which cases of the catalogue have a test. [`imports`]: which files import each other.
 
 pub mod bottle;
 pub mod canary;
@@ -13,6 +13,7 @@ pub mod cases;
 
 pub mod deadline;
 pub mod engine;
+pub mod imports;
 pub mod origin;
 pub mod process;
 pub mod pty;
