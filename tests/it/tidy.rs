@@ -62,7 +62,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("files", &["digest", "error"]),
     ("help", &[]),
     ("image", &["digest", "error", "files", "manifest", "signals", "store", "yaml"]),
-    ("lifecycle", &["backend", "clock", "error", "files", "logs", "plan", "signals", "store", "sys", "terminal", "timeline"]),
+    (
+        "lifecycle",
+        &["backend", "clock", "digest", "error", "files", "logs", "plan", "signals", "store", "sys", "terminal", "timeline", "values"],
+    ),
     ("limits", &["error"]),
     ("logs", &["clock", "error", "files"]),
     ("manifest", &["error", "suggest", "yaml"]),
@@ -136,6 +139,14 @@ fn modules_depend_only_along_the_arrows_of_the_map() {
         }
     }
     assert_eq!(strays, Vec::<String>::new());
+}
+
+#[test]
+fn no_file_of_a_backend_or_of_the_lifecycle_imports_one_that_imports_it() {
+    let is_ours = |module: &str| ["backend", "lifecycle"].iter().any(|ours| module.split("::").next() == Some(*ours));
+    let mut circles = bottle_test_support::imports::circles(&root().join("src"));
+    circles.retain(|(one, other)| is_ours(one) || is_ours(other));
+    assert_eq!(circles, []);
 }
 
 #[test]

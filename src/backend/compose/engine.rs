@@ -105,7 +105,7 @@ pub fn read(info: &Info) -> Result<Abilities, String> {
 }
 
 impl Engine {
-    /// Looks for an engine and a compose: `docker compose`, else `docker-compose`, else `podman compose`.
+    /// Looks for an engine and a compose: `docker compose`, else `docker-compose`. Podman is looked for only to say why it is not used.
     pub fn find() -> Result<Self> {
         let mut tried = Vec::new();
         match docker() {
