@@ -71,7 +71,7 @@ pub struct Claim {
 }
 
 /// Bytes of a file that bottles look at in each other's directories.
-const LARGEST_SHARED: u64 = 1 << 20;
+const MAX_SHARED_BYTES: u64 = 1 << 20;
 
 /// What became of an attempt to take over a bottle.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Reservation {
         let id = free(&store, &runtimes, &wanted, pinned.is_some())?;
         let name = reserved_name(&id);
         let guarded = store.again()?;
-        let directory = store.make(name.as_ref()).map_err(|e| failed("create", &store.path().join(&name), "mkdirat", e))?;
+        let directory = store.make(name.as_ref()).map_err(|e| failed("create", &store.path().join(id.as_str()), "mkdirat", e))?;
         let lock = lock::fresh(&directory).inspect_err(|_| {
             // The first error is the one to report. What cannot be removed now is swept by the next start.
             let _ = store.remove_tree(&name);
@@ -199,7 +199,7 @@ impl Claim {
                 continue;
             }
             // A bottle that goes meanwhile, and one without the file, has none.
-            found.extend(self.store.open_subdir(&entry).and_then(|dir| dir.read_bounded(name, LARGEST_SHARED)).ok());
+            found.extend(self.store.open_subdir(&entry).and_then(|dir| dir.read_bounded(name, MAX_SHARED_BYTES)).ok());
         }
         Ok(found)
     }

@@ -283,3 +283,12 @@ fn a_package_that_is_installed_meanwhile_does_not_disturb_a_start() {
     let script = format!("exec unshare --mount --propagation private bash -c '{own_etc} && {replace}; {starts}' \"$0\" \"$@\"");
     bottle.run(through(&script, start("exit 0"))).expect(0, "", "");
 }
+
+// covers: X02
+#[rstest]
+fn a_second_bottle_of_an_agent_knows_itself_by_its_own_name(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = user.bottle();
+    for name in ["shell", "shell-2"] {
+        bottle.run(start("echo $BOTTLE_ID; cat /etc/hostname")).expect(0, &format!("{name}\n{name}\n"), "");
+    }
+}

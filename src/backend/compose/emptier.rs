@@ -17,9 +17,9 @@ pub const EMPTY: &str = "empty";
 /// The directory in the container.
 const DIRECTORY: &str = "/run/bottle/emptied";
 /// How long the container may take: a tree of a million files takes half of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const EMPTY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Nobody writes a longer project.
-const LARGEST: u64 = 1 << 20;
+const MAX_PROJECT_BYTES: u64 = 1 << 20;
 
 /// In the container: removes all that is in `directory`. The exit code of the container's only process.
 pub fn inside(directory: &Path) -> u8 {
@@ -107,13 +107,13 @@ fn empty(
     let privileges = ["--cap-drop", "ALL", "--cap-add", "DAC_OVERRIDE", "--cap-add", "FOWNER"];
     let work = ["--mount", &own, "--mount", &emptied, "--entrypoint", &name, &image, EMPTY, DIRECTORY];
     let arguments = [&identity[..], &closed, &privileges, &work].concat();
-    engine.ask_for(&arguments, PATIENCE).map(drop).or_else(|e| failed(e.to_string()))
+    engine.ask_for(&arguments, EMPTY_TIMEOUT).map(drop).or_else(|e| failed(e.to_string()))
 }
 
 /// Any image will do: the program is brought along. The agent's own is there, unless somebody has removed it.
 fn image(engine: &Engine, state: Option<&Dir>) -> Option<String> {
     let planned = || {
-        let text = state?.read_bounded(render::FILE, LARGEST).ok()?;
+        let text = state?.read_bounded(render::FILE, MAX_PROJECT_BYTES).ok()?;
         let project: serde_json::Value = serde_json::from_slice(&text).ok()?;
         let image = project["services"][AGENT]["image"].as_str()?.to_owned();
         engine.ask(&["image", "inspect", "--format", "{{.Id}}", &image]).is_ok().then_some(image)

@@ -62,9 +62,13 @@ fn imports(module: &Module, text: &str, all: &BTreeMap<Module, PathBuf>) -> BTre
     let code = code.join("\n");
     let mut paths = Vec::new();
     let parent = module.split_last().map_or(&[][..], |(_, parent)| parent).to_vec();
-    for (start, before) in [("crate::", Module::new()), ("super::", parent), ("use ", module.clone())] {
-        for (at, _) in code.match_indices(start) {
-            let begins_a_word = code[..at].chars().last().is_none_or(|c| !(c.is_alphanumeric() || c == '_' || c == '$'));
+    let of_crate = [("crate::".to_owned(), Module::new()), ("super::".to_owned(), parent), ("use ".to_owned(), module.clone())];
+    // A module names what is in its own modules without any of these.
+    let children = all.keys().filter(|other| other.split_last().is_some_and(|(_, parent)| parent == module));
+    let children = children.filter_map(|child| Some((format!("{}::", child.last()?), child.clone())));
+    for (start, before) in of_crate.into_iter().chain(children) {
+        for (at, _) in code.match_indices(&start) {
+            let begins_a_word = code[..at].chars().last().is_none_or(|c| !(c.is_alphanumeric() || "_$:".contains(c)));
             let rest = &code[at + start.len()..];
             if begins_a_word && !(start == "use " && ["crate::", "super::"].iter().any(|other| rest.starts_with(other))) {
                 expand(rest, &before, &mut paths);
@@ -116,6 +120,8 @@ mod tests {
         write("c.rs", "#[cfg(test)]\nmod tests { use crate::a::A; }\n");
         assert_eq!(circles(directory.path()), []);
         write("b/inner.rs", "use super::B;\n");
+        assert_eq!(circles(directory.path()), [("b".to_owned(), "b::inner".to_owned())]);
+        write("b/mod.rs", "mod inner;\nfn f() { inner::g(); }\n");
         assert_eq!(circles(directory.path()), [("b".to_owned(), "b::inner".to_owned())]);
         write("b/inner.rs", "");
         write("c.rs", "fn f() -> crate::A { todo!() }\n");
