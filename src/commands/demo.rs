@@ -13,7 +13,7 @@ use self::home::Home;
 use self::origin::Origin;
 use super::{Format, NO, audit, cannot_write, start};
 use crate::agent_program;
-use crate::backend::Kind;
+use crate::backend::kind::Kind;
 use crate::error::{Error, OrFail, Result};
 use crate::files::random_hex;
 use crate::lifecycle::outcome;

@@ -46,14 +46,8 @@ pub(crate) fn in_mount_namespace(script: &str, place: &Path) -> Command {
 }
 
 /// Whether a tool is installed. In CI it must be.
-#[expect(clippy::print_stderr, reason = "a skip says what is missing")]
 pub(crate) fn has(tool: &str) -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(tool).exists()));
-    if !found {
-        assert!(std::env::var_os("CI").is_none(), "{tool} is not installed");
-        eprintln!("skipped: {tool} is not installed");
-    }
-    found
+    bottle_test_support::tools::tool(tool).is_some()
 }
 
 /// Whether this is root. In CI it must be.

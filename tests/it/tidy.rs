@@ -42,7 +42,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("doctor", &["backend", "error", "help", "manifest", "plan", "store", "sys"]),
     ("help", &[]),
-    ("lifecycle", &["backend", "clock", "error", "files", "logs", "plan", "signals", "store", "sys", "terminal", "timeline"]),
+    (
+        "lifecycle",
+        &["backend", "clock", "error", "files", "logs", "plan", "signals", "store", "sys", "terminal", "timeline", "values"],
+    ),
     ("limits", &["error"]),
     ("logs", &["clock", "error", "files"]),
     ("manifest", &["error", "suggest", "yaml"]),
@@ -179,6 +182,14 @@ fn crates_below_the_supervisor_know_only_what_lies_below_them() {
         }
     }
     assert_eq!(strays, Vec::<String>::new());
+}
+
+#[test]
+fn no_file_of_a_backend_or_of_the_lifecycle_imports_one_that_imports_it() {
+    let is_ours = |module: &str| ["backend", "lifecycle"].iter().any(|ours| module.split("::").next() == Some(*ours));
+    let mut circles = bottle_test_support::imports::circles(&root().join("src"));
+    circles.retain(|(one, other)| is_ours(one) || is_ours(other));
+    assert_eq!(circles, []);
 }
 
 #[test]

@@ -13,11 +13,11 @@ use serde::Deserialize;
 
 use super::emptier;
 use super::engine::Engine;
-use crate::backend::undo::Directory;
+use crate::backend::Logs;
 use crate::error::{Error, Result};
 use crate::files::{Dir, PRIVATE};
 use crate::render::compose::{COMPONENT_LABEL, PROJECT_LABEL, STATE_LABEL};
-use crate::store::{Claim, Phase};
+use crate::store::Claim;
 
 /// The name of the merged log in the state directory.
 pub const LOG: &str = "compose.log";
@@ -37,13 +37,12 @@ const KINDS: [(&str, &[&str], &[&str]); 3] = [
     ("volume", &["volume", "ls", "--quiet"], &["volume", "rm", "--force"]),
 ];
 
-/// Removes a project, once its logs are kept where they are to stay.
-pub fn project(project: &str, host: Option<&str>, claim: &mut Claim, directory: Directory) -> Result<()> {
+/// Removes a project, once its logs are kept where they are to stay. What was `cut_short` an engine may still be making.
+pub(super) fn project(project: &str, host: Option<&str>, claim: &Claim, cut_short: bool, logs: Logs) -> Result<()> {
     let engine = Engine::of(host);
     let failed = |e: std::io::Error| unreachable(project, e);
     let label = format!("label={PROJECT_LABEL}={project}");
-    let cut_short = claim.metadata().phase == Phase::Starting;
-    if directory == Directory::Kept {
+    if logs == Logs::Kept {
         keep_logs(&engine, &label, claim.state())?;
     }
     let deadline = Instant::now() + LATE_OBJECT_TIMEOUT;

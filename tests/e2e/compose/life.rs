@@ -411,7 +411,7 @@ fn daemon(engine: &Engine) -> i32 {
 }
 
 fn which(engine: &Engine, name: &str) -> PathBuf {
-    std::env::split_paths(engine.variable("PATH")).map(|directory| directory.join(name)).find(|path| path.is_file()).unwrap()
+    bottle_test_support::tools::find(name, engine.variable("PATH")).unwrap()
 }
 
 // covers: C17 L09

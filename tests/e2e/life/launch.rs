@@ -215,7 +215,9 @@ fn what_can_be_known_to_fail_fails_in_three_lines_before_anything_is_made(#[valu
     let ended = bottle.run(["start", "broken", "--yes"]);
     assert_eq!(ended.ending, Ending::Code(2), "{ended:?}");
     assert!(ended.stderr.starts_with("error: ") && ended.stderr.contains("routs"), "{}", ended.stderr);
-    assert!(!bottle.path().join("state/bottle").exists());
+    // Of the names that were reserved nothing is left but the lock that all bottles share.
+    let left: Vec<_> = fs::read_dir(bottle.path().join("state/bottle")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [".lock"]);
 }
 
 // covers: A43
@@ -282,4 +284,15 @@ fn a_package_that_is_installed_meanwhile_does_not_disturb_a_start() {
     let starts = "for n in 1 2 3 4 5 6 7 8 9 10; do \"$0\" \"$@\" || exit; done";
     let script = format!("exec unshare --mount --propagation private bash -c '{own_etc} && {replace}; {starts}' \"$0\" \"$@\"");
     bottle.run(through(&script, start("exit 0"))).expect(0, "", "");
+}
+
+// covers: X02
+#[rstest]
+fn a_second_bottle_of_an_agent_knows_itself_by_its_own_name(#[values(User::Caller, User::Ordinary)] user: User) {
+    let bottle = user.bottle();
+    for name in ["shell", "shell-2"] {
+        // The harness writes ids as one word, so that the agent compares.
+        let script = format!("[ $BOTTLE_ID = {name} ] && [ $(cat /etc/hostname) = {name} ]");
+        bottle.run(start(&script)).expect(0, "", "");
+    }
 }

@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use bottle::store::{Bottles, Claim, Exit, Facts, Id, Layout, Object, Phase, Status, Takeover};
+use bottle::store::{Bottles, Claim, Exit, Facts, Id, Layout, Object, Phase, Reservation, Status, Takeover};
 use tempfile::TempDir;
 
 use crate::support::{child, layout, memory, mode, names, place};
@@ -194,6 +194,58 @@ fn the_next_free_name_is_taken_unless_one_is_pinned() {
     let stray = home.layout.open_runtime().unwrap().subdir("stray").unwrap();
     assert_eq!(home.claim("stray").id().as_str(), "stray-2");
     drop(stray);
+}
+
+// covers: X02
+#[test]
+fn a_reserved_name_is_nobody_elses_and_leaves_nothing_unless_it_becomes_a_bottle() {
+    let home = Home::new();
+    let reserve = |pinned| Reservation::new(&home.layout, "web", pinned);
+    let (first, second) = (reserve(None).unwrap(), reserve(None).unwrap());
+    assert_eq!([first.id().as_str(), second.id().as_str()], ["web", "web-2"]);
+    // It is no bottle yet, and no leftover either.
+    assert_eq!(home.statuses(), []);
+    assert_eq!(reserve(Some("web")).unwrap_err().what, "cannot start bottle `web`: the name is taken");
+    assert_eq!(Claim::sweep_unfinished(&home.layout).unwrap(), []);
+    let claim = second.claim().unwrap();
+    drop(first);
+    assert_eq!(home.statuses(), [("web-2".into(), Status::Running)]);
+    let left = |dir: &Path| names(dir).into_iter().filter(|name| !name.starts_with(".lock")).collect::<Vec<_>>();
+    assert_eq!(left(&home.layout.state), ["web-2"]);
+    assert_eq!(names(claim.runtime().unwrap().path().parent().unwrap()), ["web-2"]);
+    // The name that was given up is free.
+    assert_eq!(home.claim("web").id().as_str(), "web");
+}
+
+// covers: X06
+#[test]
+fn a_name_whose_starter_was_killed_before_it_had_a_bottle_is_free() {
+    let home = Home::new();
+    let mut killed = child("store::child_reserves")
+        .env("BOTTLE_TEST_PLACE", home.disk.path())
+        .env("BOTTLE_TEST_MEMORY", home.memory.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(killed.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("reserved")));
+    assert_eq!(Reservation::new(&home.layout, "web", None).unwrap().id().as_str(), "web-2");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(Reservation::new(&home.layout, "web", None).unwrap().id().as_str(), "web");
+    assert_eq!(names(&home.layout.state), [".lock"]);
+}
+
+#[test]
+#[ignore = "run by a_name_whose_starter_was_killed_before_it_had_a_bottle_is_free"]
+#[expect(clippy::print_stdout, reason = "tells the parent")]
+fn child_reserves() {
+    let memory = PathBuf::from(std::env::var_os("BOTTLE_TEST_MEMORY").unwrap());
+    let _reservation = Reservation::new(&layout(&place(), &memory), "web", None).unwrap();
+    println!("reserved");
+    loop {
+        std::thread::park();
+    }
 }
 
 // covers: X04

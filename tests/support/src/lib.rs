@@ -7,6 +7,7 @@
 //! - [`origin`]: the far end, asked instead of bottle's own word.
 //! - [`child`]: one test function in a process of its own.
 //! - [`cases`]: which cases of the catalogue have a test.
+//! - [`imports`]: which files import each other.
 
 pub mod bottle;
 pub mod canary;
@@ -15,6 +16,7 @@ pub mod child;
 
 pub mod deadline;
 pub mod engine;
+pub mod imports;
 pub mod origin;
 pub mod process;
 pub mod pty;

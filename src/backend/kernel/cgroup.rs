@@ -4,6 +4,12 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long the kernel may take to let go of a group.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often that is tried.
+const RETRY_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What the host lets this process limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,15 +101,13 @@ pub fn entrances(groups: &[PathBuf]) -> io::Result<Vec<OwnedFd>> {
     groups.iter().map(open).collect()
 }
 
-/// Removes a group; one that is gone is success. The kernel refuses while a dying process is still counted, so this is
-/// tried until `deadline`.
-pub fn remove(group: &Path, deadline: std::time::Instant) -> io::Result<()> {
+/// Removes a group; one that is gone is success. The kernel refuses while a dying process is still counted, so this is retried.
+pub(super) fn remove(group: &Path) -> io::Result<()> {
+    let deadline = Instant::now() + REMOVAL_TIMEOUT;
     loop {
         match fs::remove_dir(group) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && std::time::Instant::now() < deadline => {
-                std::thread::sleep(std::time::Duration::from_millis(1));
-            }
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline => std::thread::sleep(RETRY_INTERVAL),
             other => return other,
         }
     }
