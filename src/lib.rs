@@ -11,6 +11,9 @@
 //! What runs inside a bottle is not here but in `images/`: `init` (the first process of each component), `egress`, `pipelock`, and what they
 //! share. The two sides agree on `images/contract` and on nothing else.
 //!
+//! Two crates lie below: `base` (errors, files by descriptor, YAML, digests), and `images/builder`, which writes and unpacks images. The
+//! builder knows neither manifests nor the store's layout, only directories and who may cancel it.
+//!
 //! What must hold:
 //! - One thread. The kernel ends the components when the thread that started them ends, and a `clone` copies one thread only.
 //! - Nothing is made before it is recorded, and what is recorded is undone by the same code after a run and after a crash.
@@ -28,15 +31,9 @@ pub mod cli;
 pub mod clock;
 #[expect(clippy::disallowed_methods, reason = "effect island: what the operator asks for is done")]
 pub mod commands;
-pub mod digest;
 #[expect(clippy::disallowed_methods, reason = "effect island: asks the host; the table is pure")]
 pub mod doctor;
-pub mod error;
-#[expect(clippy::disallowed_methods, reason = "effect island: the only way to files of the store")]
-pub mod files;
 pub mod help;
-#[expect(clippy::disallowed_methods, reason = "effect island: archives")]
-pub mod image;
 #[expect(clippy::disallowed_methods, reason = "effect island: the loop; its table is pure")]
 pub mod lifecycle;
 pub mod limits;
@@ -47,7 +44,6 @@ pub mod render;
 pub mod signals;
 #[expect(clippy::disallowed_methods, reason = "effect island: locks, and who holds them")]
 pub mod store;
-pub mod suggest;
 #[expect(clippy::disallowed_methods, reason = "effect island: system calls")]
 pub mod sys;
 #[expect(clippy::disallowed_methods, reason = "effect island: the operator's terminal")]
@@ -56,4 +52,5 @@ pub mod timeline;
 pub mod values;
 #[expect(clippy::disallowed_methods, reason = "effect island: a deadline for a diff of hostile text")]
 pub mod workspace;
-pub mod yaml;
+
+pub use bottle_base::{digest, error, files, suggest, yaml};

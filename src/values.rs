@@ -10,7 +10,7 @@ use bottle_contract::Untrusted;
 use bottle_scan::Fingerprints;
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, OrFail, Result};
 use crate::manifest::model::{EnvValue, TemplatePart};
 use crate::plan::Plan;
 
@@ -64,8 +64,7 @@ pub fn resolve(plan: &Plan, host: &dyn Fn(&str) -> Option<String>, read: Read<'_
     rand::fill(&mut key)
         .map_err(|_| Error::failed("cannot make a random key", "the system gave no random bytes", "see if getrandom works here"))?;
     let secrets: Vec<&[u8]> = tokens.values().map(|v| v.as_bytes()).collect();
-    let fingerprints = serde_json::to_value(Fingerprints::of(key, &secrets))
-        .map_err(|e| Error::failed("cannot describe the bottle's secrets", e, "this is a bug in bottle: please report it"))?;
+    let fingerprints = serde_json::to_value(Fingerprints::of(key, &secrets)).or_bug("cannot describe the bottle's secrets")?;
     Ok(Values { env, tokens, fingerprints })
 }
 

@@ -18,7 +18,7 @@ use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
 use super::{Format, NO, completions, output, rules};
-use crate::error::{Error, Result};
+use crate::error::{Error, OrFail, Result};
 use crate::manifest::Library;
 use crate::plan::agent::Run;
 use crate::plan::build::Facts;
@@ -78,15 +78,14 @@ pub fn run(args: &Args, library: &dyn Fn() -> Result<Library>, host: &dyn Fn(&st
 
 /// The tables that the sidecars of this plan would enforce, with those of its secrets that are set.
 fn policies(plan: &Plan, host: &dyn Fn(&str) -> Option<String>) -> Result<(Option<Vec<Route>>, Table)> {
-    let fault =
-        |why: &dyn std::fmt::Display| Error::failed("cannot make the bottle's policy", why, "this is a bug in bottle: please report it");
-    let (_, config) = plan.sidecar::<PipelockConfig>().ok_or_else(|| fault(&"it has no door"))?;
+    const WHAT: &str = "cannot make the bottle's policy";
+    let (_, config) = plan.sidecar::<PipelockConfig>().ok_or("it has no pipelock").or_bug(WHAT)?;
     let mut config = config.clone();
     let routes = plan.sidecar::<EgressConfig>().map(|(_, config)| config.routes.clone());
     let values: Vec<String> = plan.sidecars.iter().flat_map(|s| &s.secrets).filter_map(|secret| host(&secret.token_ref)).collect();
     let secrets: Vec<&[u8]> = values.iter().map(|value| value.trim().as_bytes()).collect();
-    config.x_bottle.fingerprints = serde_json::to_value(Fingerprints::of([0; 32], &secrets)).map_err(|e| fault(&e))?;
-    Ok((routes, Table::new(config).map_err(|e| fault(&e))?))
+    config.x_bottle.fingerprints = serde_json::to_value(Fingerprints::of([0; 32], &secrets)).or_bug(WHAT)?;
+    Ok((routes, Table::new(config).or_bug(WHAT)?))
 }
 
 fn body(path: &Path) -> Result<Vec<u8>> {

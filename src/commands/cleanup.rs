@@ -6,8 +6,8 @@ use std::io::Write;
 use bottle_contract::Untrusted;
 
 use crate::backend::compose::emptier;
-use crate::backend::undo::Directory;
-use crate::backend::{self, Kind};
+use crate::backend::kind::Kind;
+use crate::backend::{self, Logs};
 use crate::error::{Error, Result};
 use crate::store::{Bottles, Claim, Forgotten, Layout, Metadata, Phase, Status, Takeover};
 use crate::workspace;
@@ -137,7 +137,7 @@ enum Extent {
 fn unapplied(metadata: &Metadata) -> Option<String> {
     let changes = match workspace::changes(metadata.workspace.as_ref()?) {
         Ok(changes) => changes.list.len() + changes.skipped.len(),
-        Err(error) => return Some(error.cause),
+        Err(error) => return Some(error.cause.into()),
     };
     match changes {
         0 => None,
@@ -152,7 +152,7 @@ fn refuse_work(claim: &Claim) -> Result<()> {
     let (cause, hint) = match (claim.damage(), claim.work()) {
         (Some(damage), Some(work)) => {
             let work = Untrusted::new(work.as_os_str().as_encoded_bytes());
-            (damage.cause.clone(), format!("look into {work}; `bottle cleanup --all --force` removes it"))
+            (damage.cause.to_string(), format!("look into {work}; `bottle cleanup --all --force` removes it"))
         }
         _ => match unapplied(claim.metadata()) {
             None => return Ok(()),
@@ -175,8 +175,9 @@ fn clean(layout: &Layout, id: &crate::store::Id, extent: Extent) -> Result<Optio
     }
     let keep_logs = extent == Extent::Rest || refused.is_err();
     // What a broken record leads to is not known before it is undone.
-    let directory = if keep_logs { Directory::Kept } else { Directory::Removed };
-    let errors = backend::undo::objects(&mut claim, directory);
+    let logs = if keep_logs { Logs::Kept } else { Logs::Removed };
+    let kind = Kind::of(&claim);
+    let errors = backend::undo(&mut *kind.for_removal(), &mut claim, logs);
     if let Some(error) = errors.into_iter().next() {
         return Err(error);
     }
@@ -186,7 +187,7 @@ fn clean(layout: &Layout, id: &crate::store::Id, extent: Extent) -> Result<Optio
         return Ok(Some(format!("kept the agent's work of {id} in {work}: its metadata cannot be read ({damage})")));
     }
     if damage.is_some() || !keep_logs {
-        backend::remove_workspace(&claim)?;
+        kind.remove_workspace(&claim)?;
         return claim.remove().map(|()| None);
     }
     crate::timeline::seal(claim.state(), &Default::default())?;

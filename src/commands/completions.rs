@@ -13,8 +13,8 @@ use super::output;
 use crate::error::{Error, Result};
 use crate::files::{Dir, entries};
 use crate::help::TOPICS;
+use crate::manifest;
 use crate::store::{Id, Layout};
-use crate::{image, manifest};
 
 /// Set by the script when a shell asks what fits.
 pub const VARIABLE: &str = "BOTTLE_COMPLETE";
@@ -66,7 +66,7 @@ pub fn agents() -> Vec<CompletionCandidate> {
 
 /// Names of images.
 pub fn images() -> Vec<CompletionCandidate> {
-    let names = Layout::here().and_then(|layout| image::names(&layout.config));
+    let names = Layout::here().and_then(|layout| bottle_builder::names(&layout.config));
     candidates(names.unwrap_or_default())
 }
 

@@ -13,8 +13,8 @@ use self::home::Home;
 use self::origin::Origin;
 use super::{Format, NO, audit, cannot_write, start};
 use crate::agent_program;
-use crate::backend::Kind;
-use crate::error::{Error, Result};
+use crate::backend::kind::Kind;
+use crate::error::{Error, OrFail, Result};
 use crate::files::random_hex;
 use crate::lifecycle::outcome;
 use crate::manifest::library::{self, Library, Source};
@@ -43,7 +43,7 @@ const GRACE: u64 = 2;
 /// Runs the demonstration, and returns 0 if it showed what it promises.
 pub fn run(_: Args, out: &mut dyn Write) -> Result<u8> {
     needs(&|name| agent_program::look_up_inside(name).is_some())?;
-    let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
+    let mut signals = Signals::listen().or_fail("cannot listen for signals", "raise `ulimit -n`")?;
     let home = Home::create()?;
     let result = show(&home, &mut signals, out);
     // The first failure is the one to report.
@@ -131,7 +131,7 @@ fn wish() -> start::Args {
 
 /// A token that nobody can guess, as real to the bottle as any.
 fn token() -> Result<Zeroizing<String>> {
-    let random = || random_hex().map_err(|e| Error::failed("cannot make a token", e, "this is a bug in bottle: please report it"));
+    let random = || random_hex().or_bug("cannot make a token");
     Ok(Zeroizing::new(format!("demo-{}{}", *Zeroizing::new(random()?), *Zeroizing::new(random()?))))
 }
 

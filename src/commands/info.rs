@@ -44,7 +44,7 @@ fn list(format: Format, out: &mut dyn Write, library: &Library) -> Result<()> {
     let list = List {
         agents: library.names(Kind::Agent).map(|name| Entry::new(library, Kind::Agent, name)).collect(),
         bottles: library.names(Kind::Bottle).map(|name| Entry::new(library, Kind::Bottle, name)).collect(),
-        problems: problems.iter().map(|p| Trouble { what: p.what.clone(), cause: p.cause.clone(), hint: p.hint.clone() }).collect(),
+        problems: problems.iter().map(|p| Trouble { what: p.what.clone(), cause: p.cause.to_string(), hint: p.hint.clone() }).collect(),
     };
     let text = match format {
         Format::Text => list.text(),
@@ -54,9 +54,11 @@ fn list(format: Format, out: &mut dyn Write, library: &Library) -> Result<()> {
     match problems.as_slice() {
         [] => Ok(()),
         [only] => Err(only.clone()),
-        [first, ..] => {
-            Err(Error::usage(format!("{} definitions cannot be used", problems.len()), &first.cause, "the list above names each of them"))
-        }
+        [first, ..] => Err(Error::usage(
+            format!("{} definitions cannot be used", problems.len()),
+            first.cause.clone(),
+            "the list above names each of them",
+        )),
     }
 }
 

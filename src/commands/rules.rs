@@ -10,7 +10,7 @@ use bottle_contract::Untrusted;
 use bottle_scan::Rules;
 
 use crate::digest::sha256_hex;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Source};
 
 /// The size of a file at most: gitleaks' own has a tenth of it.
 const MAX_RULES_BYTES: u64 = 1 << 20;
@@ -22,10 +22,10 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<RuleFile>> {
 
 fn one(path: &Path) -> Result<RuleFile> {
     let shown = Untrusted::new(path.as_os_str().as_encoded_bytes()).to_string();
-    let wrong = |why: &dyn std::fmt::Display, hint: &str| Error::usage(format!("the rules in {shown} cannot be used"), why, hint);
-    let text = text(path).map_err(|e| wrong(&e, "name a file in gitleaks' format under `scan.rules`"))?;
+    let wrong = |why: Source, hint: &str| Error::usage(format!("the rules in {shown} cannot be used"), why, hint);
+    let text = text(path).map_err(|e| wrong(e.into(), "name a file in gitleaks' format under `scan.rules`"))?;
     Rules::from_toml(&text)
-        .map_err(|e| wrong(&e, "mend the rule, or take it out: a rule that cannot be honoured is not left out silently"))?;
+        .map_err(|e| wrong(e.into(), "mend the rule, or take it out: a rule that cannot be honoured is not left out silently"))?;
     Ok(RuleFile { path: path.to_string_lossy().into_owned(), sha256: sha256_hex(text.as_bytes()), text })
 }
 

@@ -29,7 +29,7 @@ pub fn agents(library: &Library, host: &Host<'_>) -> Vec<Finding> {
         }
     }
     let mut findings: Vec<Finding> =
-        library.problems().into_iter().map(|problem| broken(problem.what, problem.cause, problem.hint)).collect();
+        library.problems().into_iter().map(|problem| broken(problem.what, problem.cause.into(), problem.hint)).collect();
     findings.extend(programs.into_iter().map(|(program, users)| {
         let result = (host.program)(&program).ok_or_else(|| "no directory of PATH has it".to_owned());
         finding(&program, &users, result, install(&program))

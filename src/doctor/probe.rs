@@ -13,8 +13,8 @@ use rustix::mount::{
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::{CGROUP, CLONE, Finding, LANDLOCK, MOUNTS, NAMESPACES, NETWORK, Need, OVERLAY, PROC, RUNTIME, SECCOMP, SIDECARS};
-use crate::backend::embedded::cgroup::Hierarchy;
 use crate::backend::ids::{INSIDE, for_component};
+use crate::backend::kernel::cgroup::Hierarchy;
 use crate::backend::{embedded::spawn, sidecar_programs};
 use crate::store::Layout;
 use crate::sys::clone::{ALL, Cloned, become_user, exit, into_namespaces};

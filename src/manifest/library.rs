@@ -210,7 +210,7 @@ impl Source {
         let place = shown(&self.origin);
         Error::usage(
             format!("{} `{}` cannot be used", self.kind, Untrusted::new(&self.name)),
-            format_args!("{place}:{}:{}: {}", problem.line, problem.column, problem.what),
+            format!("{place}:{}:{}: {}", problem.line, problem.column, problem.what),
             problem.hint,
         )
     }

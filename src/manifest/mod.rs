@@ -7,7 +7,6 @@ pub mod bottle;
 pub mod env;
 pub mod front_matter;
 pub mod git;
-pub mod key;
 pub mod library;
 pub mod measure;
 pub mod model;
@@ -18,5 +17,6 @@ pub mod route;
 pub mod sources;
 pub mod starter;
 
+pub use bottle_base::key;
 pub use library::{Kind, Library};
 pub use sources::load;

@@ -72,7 +72,7 @@ impl Found {
             Ok(_) => {
                 return Err(Error::usage(
                     "this repository tries to define bottles",
-                    format_args!("{} exists; bottles are only read from the home configuration", shown(&path.join("bottles"))),
+                    format!("{} exists; bottles are only read from the home configuration", shown(&path.join("bottles"))),
                     "remove it, or move what you want of it to your own configuration",
                 ));
             }
@@ -92,7 +92,7 @@ impl Found {
             if names.len() >= MAX_MANIFESTS {
                 return Err(Error::usage(
                     format!("cannot read {}", shown(path)),
-                    format_args!("more than {MAX_MANIFESTS} files in it"),
+                    format!("more than {MAX_MANIFESTS} files in it"),
                     "remove what is no manifest",
                 ));
             }
@@ -107,7 +107,7 @@ impl Found {
             match std::str::from_utf8(stem).ok().filter(|stem| key::is_valid(stem)) {
                 None => self.strays.push(Error::usage(
                     format!("{kind} `{}` cannot be used", Untrusted::new(stem)),
-                    format_args!("{}: {}", shown(&file), key::GRAMMAR),
+                    format!("{}: {}", shown(&file), key::GRAMMAR),
                     "rename the file",
                 )),
                 Some(stem) => self.sources.push(Source {
@@ -116,7 +116,7 @@ impl Found {
                     content: read_file(directory, &name, links).map_err(|error| {
                         Error::usage(
                             format!("{kind} `{stem}` cannot be used"),
-                            format_args!("{}: {error}", shown(&file)),
+                            format!("{}: {error}", shown(&file)),
                             "a manifest is a regular file that you can read, of at most 256 KiB",
                         )
                     }),

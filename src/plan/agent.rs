@@ -20,6 +20,11 @@ pub const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Where programs are looked up.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin:/home/agent/.local/bin";
 
+/// Bytes of each file system in memory that an agent may fill; pages count only once they are written.
+pub const SCRATCH_BYTES: u64 = 4 << 30;
+/// Bytes of the small ones.
+pub const SMALL_BYTES: u64 = 1 << 20;
+
 /// How the operator wants the agent to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Run {

@@ -10,6 +10,8 @@ pub mod git;
 pub mod program;
 pub mod sidecars;
 pub mod step;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use bottle_contract::names;
 use serde_json::{Value, json};
 
-use crate::plan::agent::{AGENT, HOME};
+use crate::plan::agent::{AGENT, HOME, SCRATCH_BYTES, SMALL_BYTES};
 use crate::plan::{Dialler, Network, Plan, SidecarPlan};
 
 /// The name of the file in the state directory.
@@ -39,12 +39,6 @@ pub const COMPONENT_LABEL: &str = "dev.bottle.component";
 const SIDECAR_MEMORY: u64 = 512 << 20;
 /// Threads and processes of a sidecar: its first process, and at most eight threads.
 const SIDECAR_PIDS: u64 = 64;
-/// Bytes of each file system in memory that an agent may fill, as in the embedded backend.
-const SCRATCH: u64 = 4 << 30;
-/// Bytes of the small ones.
-const SMALL: u64 = 1 << 20;
-/// Bytes of `/dev/shm`.
-const SHARED: u64 = 256 << 20;
 
 /// How the engine can keep a bridge from leading to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,8 +130,6 @@ pub struct Facts {
     pub closed: Closed,
     /// The networks: [`INTERNAL`], then [`EGRESS`].
     pub subnets: [Subnet; 2],
-    /// The runtime of the agent's container, if it is not the engine's own.
-    pub sandbox: Option<String>,
     /// The directories that the agent sees of the host.
     pub trees: Vec<Tree>,
     /// An empty directory: an overlay without changes needs two layers.
@@ -252,11 +244,11 @@ fn agent(plan: &Plan, facts: &Facts) -> Value {
     let memory = |target: &str, size: u64, mode: &str, more: &str| format!("{target}:rw,nosuid,nodev,size={size},mode={mode}{more}");
     let owned = format!(",exec,uid={uid},gid={gid}");
     let mut scratch = vec![
-        memory("/tmp", SCRATCH, "1777", &owned),
-        memory("/var/tmp", SCRATCH, "1777", &owned),
-        memory("/run", SCRATCH, "0755", &owned),
-        memory(HOME, SCRATCH, "0700", &owned),
-        memory("/var/lib", SMALL, "0755", &format!(",noexec,uid={uid},gid={gid}")),
+        memory("/tmp", SCRATCH_BYTES, "1777", &owned),
+        memory("/var/tmp", SCRATCH_BYTES, "1777", &owned),
+        memory("/run", SCRATCH_BYTES, "0755", &owned),
+        memory(HOME, SCRATCH_BYTES, "0700", &owned),
+        memory("/var/lib", SMALL_BYTES, "0755", &format!(",noexec,uid={uid},gid={gid}")),
     ];
     let target = plan.workspace.target.display().to_string();
     let mut volumes: Vec<Value> = own(facts, AGENT).iter().chain(&facts.agent).map(bind).collect();
@@ -271,17 +263,14 @@ fn agent(plan: &Plan, facts: &Facts) -> Value {
         Workplace::Overlay { .. } => {
             volumes.push(json!({"type": "volume", "source": "workspace", "target": target, "volume": {"nocopy": true}}))
         }
-        Workplace::Empty => scratch.push(memory(&target, SCRATCH, "0755", &owned)),
+        Workplace::Empty => scratch.push(memory(&target, SCRATCH_BYTES, "0755", &owned)),
     }
     service["tmpfs"] = json!(scratch);
     service["volumes"] = json!(volumes);
-    service["shm_size"] = json!(SHARED);
+    service["shm_size"] = json!(bottle_init::SHM_BYTES);
     // The engine's own name server asks this one, which is not there: nothing is ever resolved for the agent.
     service["dns"] = json!(["127.0.0.1"]);
     service["networks"] = json!({INTERNAL: {"ipv4_address": address(plan, AGENT, facts)}});
-    if let Some(sandbox) = &facts.sandbox {
-        service["runtime"] = json!(sandbox);
-    }
     service
 }
 

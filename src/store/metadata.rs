@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Id;
-use crate::error::{Error, Result};
+use crate::error::{Error, OrFail, Result};
 use crate::files::{Dir, PRIVATE};
 use crate::manifest::model::WorkspaceMode;
 
@@ -168,8 +168,8 @@ impl Metadata {
     /// Replaces the file. Not synced while the bottle starts: after a crash of the program the kernel still has it, and after a crash of
     /// the machine nothing that it names exists. From then on it leads to the agent's work.
     pub(super) fn write(&self, dir: &Dir) -> Result<()> {
-        let mut text = serde_json::to_vec_pretty(self)
-            .map_err(|e| Error::failed("cannot record what is made for this bottle", e, "use paths that are plain UTF-8 text"))?;
+        let mut text =
+            serde_json::to_vec_pretty(self).or_fail("cannot record what is made for this bottle", "use paths that are plain UTF-8 text")?;
         text.push(b'\n');
         match self.phase {
             Phase::Starting => dir.replace_unsynced(FILE, &text, PRIVATE),

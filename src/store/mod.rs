@@ -13,7 +13,7 @@ mod memory;
 mod metadata;
 mod process;
 
-pub use claim::{Claim, Takeover};
+pub use claim::{Claim, Reservation, Takeover};
 pub use holder::Holder;
 pub use id::Id;
 pub use layout::{Facts, Layout};

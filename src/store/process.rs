@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Source};
 
 /// How long the kernel may take to end a process that was killed.
 const KILL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -34,16 +34,16 @@ pub fn end(pid: u32, start: u64) -> Result<()> {
     if !lives(pid, start) {
         return Ok(());
     }
-    let failed = |cause: &dyn std::fmt::Display| Error::failed(format!("cannot end process {pid}"), cause, "`bottle cleanup` tries again");
+    let failed = |cause: Source| Error::failed(format!("cannot end process {pid}"), cause, "`bottle cleanup` tries again");
     match pidfd_send_signal(&pidfd, Signal::KILL) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-        Err(e) => return Err(failed(&e)),
+        Err(e) => return Err(failed(e.into())),
     }
     let patience = Timespec::try_from(KILL_TIMEOUT).unwrap_or_default();
     match rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience))) {
         Ok(1..) => Ok(()),
-        Ok(0) => Err(failed(&format_args!("it has not ended within {KILL_TIMEOUT:?} of SIGKILL"))),
-        Err(e) => Err(failed(&e)),
+        Ok(0) => Err(failed(format!("it has not ended within {KILL_TIMEOUT:?} of SIGKILL").into())),
+        Err(e) => Err(failed(e.into())),
     }
 }
 

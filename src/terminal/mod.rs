@@ -10,7 +10,7 @@ use rustix::termios::{
 };
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Source};
 use crate::help::Style;
 use crate::signals::{Signals, asks_for_end};
 
@@ -130,12 +130,12 @@ impl Drop for Silent {
 
 /// Asks for a secret, without echo; the terminal is restored whatever comes.
 pub fn secret(prompt: &str, signals: &mut Signals) -> Result<Zeroizing<String>> {
-    let failed = |e: &dyn std::fmt::Display| Error::failed("cannot ask for a value", e, "start it at a terminal");
-    let before = tcgetattr(stdin()).map_err(|e| failed(&e))?;
+    let failed = |e: Source| Error::failed("cannot ask for a value", e, "start it at a terminal");
+    let before = tcgetattr(stdin()).map_err(|e| failed(e.into()))?;
     let mut without_echo = before.clone();
     without_echo.local_modes.remove(LocalModes::ECHO);
     let silent = Silent(before);
-    tcsetattr(stdin(), OptionalActions::Now, &without_echo).map_err(|e| failed(&e))?;
+    tcsetattr(stdin(), OptionalActions::Now, &without_echo).map_err(|e| failed(e.into()))?;
     drop_typed();
     let mut messages = Messages::default();
     let asked = messages.ask(&format!("{}: ", Untrusted::new(prompt)), signals);
@@ -145,7 +145,7 @@ pub fn secret(prompt: &str, signals: &mut Signals) -> Result<Zeroizing<String>> 
     match answer {
         Answer::Line(line) => {
             let line = Zeroizing::new(line);
-            let text = std::str::from_utf8(&line).map_err(|e| failed(&e))?;
+            let text = std::str::from_utf8(&line).map_err(|e| failed(e.into()))?;
             Ok(Zeroizing::new(text.trim_end_matches('\r').to_owned()))
         }
         Answer::Signal(signal) => {

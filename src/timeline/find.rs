@@ -6,7 +6,7 @@ use std::path::Path;
 use bottle_contract::event::Event;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{OrFail, Result};
 use crate::files::Dir;
 
 /// The longest line that is read, as of whoever verifies.
@@ -40,7 +40,7 @@ pub fn find(state: &Path, id: &str) -> Result<Vec<Record>> {
     loop {
         line.clear();
         let read = (&mut lines).take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
-        let read = read.map_err(|e| Error::failed("cannot read the timeline", e, "see what is wrong with the disk"))?;
+        let read = read.or_fail("cannot read the timeline", "see what is wrong with the disk")?;
         if read == 0 || found.len() == MAX_RECORDS {
             return Ok(found);
         }

@@ -1,7 +1,6 @@
 //! Writing the timeline.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
@@ -14,7 +13,7 @@ use super::verify::{Report, read};
 use super::{COMPONENT, END, FILE, HASH_MEMBER, NOTHING, START};
 use crate::clock;
 use crate::digest::sha256_hex;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Source};
 use crate::files::{Dir, failed};
 use crate::logs::{Entry, harmless};
 
@@ -151,8 +150,8 @@ impl Timeline {
     }
 }
 
-fn unrecordable(cause: impl fmt::Display) -> Error {
-    Error::failed("an event cannot be recorded", cause, "this is a bug in bottle: please report it")
+fn unrecordable(cause: impl Into<Source>) -> Error {
+    Error::bug("an event cannot be recorded", cause)
 }
 
 /// Closes the timeline that a crash left open: a torn last line is cut off, and the last record says that there was a crash. `None` if

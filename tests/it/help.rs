@@ -117,7 +117,7 @@ fn every_yaml_block_of_the_documentation_can_be_used() {
     for (file, text) in found {
         let head = text.lines().next().unwrap_or_default();
         if head == "# image" {
-            bottle::image::Recipe::read("x", &text, Some(Path::new("/"))).unwrap_or_else(|error| panic!("{file}: {error:?}\n{text}"));
+            bottle_builder::Recipe::read("x", &text, Some(Path::new("/"))).unwrap_or_else(|error| panic!("{file}: {error:?}\n{text}"));
             continue;
         }
         resolve(&text, head == "# agent" || head.contains("/agents/")).unwrap_or_else(|error| panic!("{file}: {error}\n{text}"));

@@ -34,6 +34,7 @@ mod scrub;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context;
 use bottle_contract::names::{self, listener};
 use bottle_wire::reload::Reloadable;
 use bottle_wire::run::{Sidecar, run, serve_reloadable};
@@ -46,8 +47,8 @@ fn main() -> ExitCode {
     run(egress)
 }
 
-async fn egress(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
-    let socket = sidecar.listener(listener::AGENT).ok_or("no listener for the agent was handed over")?;
+async fn egress(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
+    let socket = sidecar.listener(listener::AGENT).context("no listener for the agent was handed over")?;
     let policy = EgressPolicy::read(&sidecar.config, &sidecar.secrets, None)?;
     let authority = LeafAuthority::read(&sidecar.ca)?;
     let limits = policy.config.limits;

@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context;
 use bottle_contract::names;
 use bottle_contract::pipelock::Limits;
 use bottle_git_gate::gate::Gate;
@@ -20,8 +21,8 @@ fn main() -> ExitCode {
     run(git_gate)
 }
 
-async fn git_gate(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
-    let socket = sidecar.listener(names::listener::AGENT).ok_or("no listener for the agent was handed over")?;
+async fn git_gate(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
+    let socket = sidecar.listener(names::listener::AGENT).context("no listener for the agent was handed over")?;
     let table = Table::read(&sidecar.config, &sidecar.secrets)?;
     let limits = Limits { connections: table.limits.connections, body_bytes: MAX_BODY_BYTES, ..Limits::default() };
     let live = Arc::new(Reloadable::new(table));

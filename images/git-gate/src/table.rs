@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::Context;
 use bottle_contract::gate::{FILE, GateConfig, GateLimits, PushPolicy};
 use bottle_policy::scanner;
 use bottle_scan::Scanner;
@@ -33,21 +34,20 @@ pub struct Table {
 
 impl Table {
     /// Reads the configuration and every secret that it names.
-    pub fn read(config: &Path, secrets: &Path) -> Result<Self, String> {
-        let text = std::fs::read(config.join(FILE)).map_err(|error| format!("cannot read {FILE}: {error}"))?;
-        let config: GateConfig = serde_json::from_slice(&text).map_err(|error| format!("{FILE} is not valid: {error}"))?;
+    pub fn read(config: &Path, secrets: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read(config.join(FILE)).with_context(|| format!("cannot read {FILE}"))?;
+        let config: GateConfig = serde_json::from_slice(&text).with_context(|| format!("{FILE} is not valid"))?;
         let link = Arc::new(Link::new(PathBuf::from(&config.link), Patience::from(&config.limits)));
         let tls = upstream::tls(&config.trust)?;
         let repo = |repo: bottle_contract::gate::Repo| {
-            let upstream =
-                Upstream::new(&repo.upstream, &link, &tls, secrets).map_err(|why| format!("repository {:?}: {why}", repo.name))?;
-            Ok::<_, String>(Arc::new(Repo { name: repo.name, upstream, policy: repo.push }))
+            let upstream = Upstream::new(&repo.upstream, &link, &tls, secrets).with_context(|| format!("repository {:?}", repo.name))?;
+            anyhow::Ok(Arc::new(Repo { name: repo.name, upstream, policy: repo.push }))
         };
         Ok(Self {
             generation: config.generation,
             limits: config.limits,
-            scanner: scanner::build(&config.rules, config.fingerprints)?,
-            repos: config.repos.into_iter().map(repo).collect::<Result<_, _>>()?,
+            scanner: scanner::build(&config.rules, config.fingerprints).map_err(anyhow::Error::msg)?,
+            repos: config.repos.into_iter().map(repo).collect::<anyhow::Result<_>>()?,
         })
     }
 

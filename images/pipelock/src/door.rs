@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::ensure;
 use bottle_contract::Reason;
 use bottle_contract::event::Level;
 use bottle_contract::host::Host;
@@ -40,7 +41,7 @@ struct InForce {
 }
 
 impl InForce {
-    fn new(table: Table, dialer: &Dialer) -> Result<Self, String> {
+    fn new(table: Table, dialer: &Dialer) -> anyhow::Result<Self> {
         let table = Arc::new(table);
         Ok(Self { origins: Origins::new(&table, dialer)?, table })
     }
@@ -68,7 +69,7 @@ struct Shared {
 
 impl Door {
     /// A door under `table`.
-    pub fn new(table: Table, dialer: Dialer, events: Events) -> Result<Self, String> {
+    pub fn new(table: Table, dialer: Dialer, events: Events) -> anyhow::Result<Self> {
         let in_force = Reloadable::new(InForce::new(table, &dialer)?);
         let (budget, trails) = (Budget::default(), Trails::default());
         Ok(Self { shared: Arc::new(Shared { in_force, dialer, budget, trails, events }) })
@@ -79,9 +80,7 @@ impl Door {
     pub fn reload(&self, directory: &Path) {
         let read_again = |current: &InForce| {
             let next = read_config::read(directory)?;
-            if next.bottle != current.table.bottle {
-                return Err("the file is of another bottle".into());
-            }
+            ensure!(next.bottle == current.table.bottle, "the file is of another bottle");
             InForce::new(next, &self.shared.dialer)
         };
         self.shared.in_force.reload(read_again, &self.shared.events);

@@ -10,13 +10,8 @@ use crate::backend::etc;
 use crate::backend::host_tree::Entry;
 use crate::backend::ids::INSIDE;
 use crate::manifest::model::{Rootfs, WorkspaceMode};
-use crate::plan::agent::HOME;
+use crate::plan::agent::{HOME, SCRATCH_BYTES, SMALL_BYTES};
 use crate::plan::{Plan, SidecarPlan};
-
-/// Bytes of each file system in memory that an agent may fill; pages count only once they are written.
-const SCRATCH: u64 = 4 << 30;
-/// Bytes of the small ones.
-const SMALL: u64 = 1 << 20;
 
 /// What the mounts of an agent are made from.
 #[derive(Debug)]
@@ -54,11 +49,6 @@ pub fn agent(plan: &Plan, facts: &AgentFacts<'_>) -> Vec<Mount> {
     mounts
 }
 
-/// Where landlock lets the agent write.
-pub fn agent_writable(plan: &Plan) -> Vec<PathBuf> {
-    ["/tmp", "/var/tmp", "/run", HOME, "/dev", "/proc"].iter().map(PathBuf::from).chain([plan.workspace.target.clone()]).collect()
-}
-
 /// A sidecar's file system: its own directories, and nothing else.
 pub fn sidecar(sidecar: &SidecarPlan, runtime: &Path, resolution: &[(PathBuf, String)]) -> Vec<Mount> {
     let own = runtime.join(&sidecar.component);
@@ -81,7 +71,7 @@ fn read_only(source: &Path, target: &Path) -> Mount {
 }
 
 fn scratch(target: &str, mode: u32) -> Mount {
-    Mount::Tmpfs { target: target.into(), size: SCRATCH, mode, executable: true }
+    Mount::Tmpfs { target: target.into(), size: SCRATCH_BYTES, mode, executable: true }
 }
 
 fn workspace(plan: &Plan, facts: &AgentFacts<'_>) -> Mount {
@@ -91,7 +81,7 @@ fn workspace(plan: &Plan, facts: &AgentFacts<'_>) -> Mount {
         WorkspaceMode::Overlay => Mount::Overlay { lower: path(&plan.workspace.source), changes: path(facts.changes), target },
         WorkspaceMode::Copy => Mount::Bind { source: path(facts.changes), target, writable: true },
         WorkspaceMode::Mount => Mount::Bind { source: path(&plan.workspace.source), target, writable: true },
-        WorkspaceMode::None => Mount::Tmpfs { target, size: SCRATCH, mode: 0o755, executable: true },
+        WorkspaceMode::None => Mount::Tmpfs { target, size: SCRATCH_BYTES, mode: 0o755, executable: true },
     }
 }
 
@@ -104,6 +94,6 @@ fn etc_mounts(plan: &Plan, ca_pem: &str) -> Vec<Mount> {
     mounts.extend(etc::LINKS.map(|(target, to)| Mount::Symlink { to: to.into(), target: target.into() }));
     // An empty directory that programs change into, and one that they list.
     mounts.extend(["/var/empty", "/mnt", "/sys"].map(|target| Mount::Directory { target: target.into(), mode: 0o555 }));
-    mounts.push(Mount::Tmpfs { target: "/var/lib".into(), size: SMALL, mode: 0o755, executable: false });
+    mounts.push(Mount::Tmpfs { target: "/var/lib".into(), size: SMALL_BYTES, mode: 0o755, executable: false });
     mounts
 }

@@ -12,7 +12,7 @@ use bottle_policy::authority::Authority;
 use bottle_policy::table::Table;
 
 use crate::commands::Format;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Source};
 use crate::yaml;
 
 /// A file at most: what the door itself reads.
@@ -21,30 +21,30 @@ const MAX_CONFIG_BYTES: u64 = 16 << 20;
 /// Reads the configuration, its authority and the certificates that it trusts.
 pub(super) fn read(path: &Path) -> Result<Table> {
     let shown = Untrusted::new(path.as_os_str().as_encoded_bytes()).to_string();
-    let wrong = |why: &dyn std::fmt::Display, hint: &str| Error::usage(format!("{shown} is no configuration of pipelock"), why, hint);
-    let text = bounded(path).map_err(|e| wrong(&e, "name a file that you can read"))?;
-    let config = parse(&text).map_err(|why| wrong(&why, "see `pipelock.yaml` in the documentation for the keys"))?;
+    let wrong = |why: Source, hint: &str| Error::usage(format!("{shown} is no configuration of pipelock"), why, hint);
+    let text = bounded(path).map_err(|e| wrong(e.into(), "name a file that you can read"))?;
+    let config = parse(&text).map_err(|why| wrong(why.into(), "see `pipelock.yaml` in the documentation for the keys"))?;
     let file = |name: &str| inside(name, path);
     if config.tls_interception.enabled {
         let tls = &config.tls_interception;
         let hint = "`tls_interception` names the authority's files: make it anew if they do not fit";
-        let certificate = bounded(&file(&tls.ca_cert)).map_err(|e| wrong(&format!("`ca_cert`: {e}"), hint))?;
-        let key = zeroize::Zeroizing::new(bounded(&file(&tls.ca_key)).map_err(|e| wrong(&format!("`ca_key`: {e}"), hint))?);
-        let authority = Authority::from_pem(&certificate, &key).map_err(|e| wrong(&e, hint))?;
+        let certificate = bounded(&file(&tls.ca_cert)).map_err(|e| wrong(format!("`ca_cert`: {e}").into(), hint))?;
+        let key = zeroize::Zeroizing::new(bounded(&file(&tls.ca_key)).map_err(|e| wrong(format!("`ca_key`: {e}").into(), hint))?);
+        let authority = Authority::from_pem(&certificate, &key).map_err(|e| wrong(e.into(), hint))?;
         let now = time::OffsetDateTime::from(SystemTime::now());
         if authority.not_before > now || authority.not_after < now {
-            return Err(wrong(&"the authority's certificate is not valid now", hint));
+            return Err(wrong("the authority's certificate is not valid now".into(), hint));
         }
     }
     let parent = config.x_bottle.parent.iter().filter_map(|parent| parent.ca.as_ref());
     for name in config.x_bottle.trust.iter().chain(parent) {
         let hint = "name a PEM file of certificates";
-        let text = bounded(&file(name)).map_err(|e| wrong(&format!("`{}`: {e}", Untrusted::new(name)), hint))?;
+        let text = bounded(&file(name)).map_err(|e| wrong(format!("`{}`: {e}", Untrusted::new(name)).into(), hint))?;
         if !text.contains("-----BEGIN CERTIFICATE-----") {
-            return Err(wrong(&format!("`{}` holds no certificate", Untrusted::new(name)), hint));
+            return Err(wrong(format!("`{}` holds no certificate", Untrusted::new(name)).into(), hint));
         }
     }
-    Table::new(config).map_err(|why| wrong(&why, "what weakens the door is no configuration"))
+    Table::new(config).map_err(|why| wrong(why.into(), "what weakens the door is no configuration"))
 }
 
 /// JSON as the supervisor writes it, or YAML as a person does.

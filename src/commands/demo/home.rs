@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Source};
 use crate::files::{Dir, PUBLIC, random_hex};
 use crate::store::{Facts, Layout};
 
@@ -19,14 +19,14 @@ pub(super) struct Home {
 impl Home {
     pub(super) fn create() -> Result<Self> {
         let temporary = std::env::temp_dir();
-        let failed = |e: &dyn std::fmt::Display| {
+        let failed = |e: Source| {
             let what = format!("cannot make a directory in {}", temporary.display());
             Error::failed(what, e, "set TMPDIR to a directory that you can write to")
         };
         // A link would move with whoever made it.
-        let above = Dir::open(&fs::canonicalize(&temporary).map_err(|e| failed(&e))?)?;
-        let name = OsString::from(format!("bottle-demo-{}", random_hex().map_err(|e| failed(&e))?));
-        let own = above.make(&name).map_err(|e| failed(&e))?;
+        let above = Dir::open(&fs::canonicalize(&temporary).map_err(|e| failed(e.into()))?)?;
+        let name = OsString::from(format!("bottle-demo-{}", random_hex().map_err(|e| failed(e.into()))?));
+        let own = above.make(&name).map_err(|e| failed(e.into()))?;
         let layout = Layout::compute(&Facts { bottle_home: Some(own.path().into()), ..Facts::here() });
         let home = match layout.and_then(|layout| own.subdir("work").map(|_| layout)) {
             Ok(layout) => Self { above, own, name, layout },

@@ -10,7 +10,7 @@ use bottle_contract::demo::{Ready, Request};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::backend::sidecar_programs;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Source};
 
 /// As a sidecar's name: the program is `bottle-demo-origin`.
 const PROGRAM: &str = "demo-origin";
@@ -38,13 +38,13 @@ impl Origin {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|e| failed(&format_args!("{}: {e}", path.display())))?;
+            .map_err(|e| failed(format!("{}: {e}", path.display()).into()))?;
         let ready = child.stdout.take().ok_or_else(|| "it has no output".to_owned()).and_then(first);
         match ready {
             Ok((output, ready)) => Ok(Self { child, output, ready }),
             Err(why) => {
                 end(&mut child);
-                Err(failed(&why))
+                Err(failed(why.into()))
             }
         }
     }
@@ -53,10 +53,9 @@ impl Origin {
     pub(super) fn end(mut self) -> Result<Vec<Request>> {
         end(&mut self.child);
         let mut text = String::new();
-        let odd =
-            |e: &dyn std::fmt::Display| Error::failed("the demonstration's origin cannot be understood", e, "install all of bottle anew");
-        self.output.by_ref().take(MAX_OUTPUT_BYTES).read_to_string(&mut text).map_err(|e| odd(&e))?;
-        text.lines().map(|line| serde_json::from_str(line).map_err(|e| odd(&e))).collect()
+        let odd = |e: Source| Error::failed("the demonstration's origin cannot be understood", e, "install all of bottle anew");
+        self.output.by_ref().take(MAX_OUTPUT_BYTES).read_to_string(&mut text).map_err(|e| odd(e.into()))?;
+        text.lines().map(|line| serde_json::from_str(line).map_err(|e| odd(e.into()))).collect()
     }
 }
 
@@ -94,7 +93,7 @@ fn first(output: ChildStdout) -> Result<(BufReader<ChildStdout>, Ready), String>
     Ok((output, ready))
 }
 
-fn failed(cause: &dyn std::fmt::Display) -> Error {
+fn failed(cause: Source) -> Error {
     Error::failed(
         "the demonstration's origin did not start",
         cause,

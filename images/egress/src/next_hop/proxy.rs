@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use bottle_contract::Untrusted;
 use bottle_contract::host::Host;
 use bottle_contract::pipelock::Limits;
@@ -37,10 +38,10 @@ struct Target {
 }
 
 impl ParentProxy {
-    pub(crate) fn new(address: &str, ca: Option<&str>, limits: &Limits) -> Result<Self, String> {
+    pub(crate) fn new(address: &str, ca: Option<&str>, limits: &Limits) -> anyhow::Result<Self> {
         let mut config = ClientConfig::builder_with_provider(tls::provider())
             .with_safe_default_protocol_versions()
-            .map_err(|error| format!("TLS cannot be set up: {error}"))?
+            .context("TLS cannot be set up")?
             .with_root_certificates(roots(ca)?)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -93,9 +94,9 @@ impl ParentProxy {
     }
 }
 
-fn roots(ca: Option<&str>) -> Result<RootCertStore, String> {
+fn roots(ca: Option<&str>) -> anyhow::Result<RootCertStore> {
     let Some(file) = ca else { return Ok(tls::system_roots()) };
     let mut roots = RootCertStore::empty();
-    tls::add_roots(&mut roots, file).map_err(|why| format!("the parent's authority cannot be used: {why}"))?;
+    tls::add_roots(&mut roots, file).context("the parent's authority cannot be used")?;
     Ok(roots)
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context;
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
 use bottle_contract::route::Auth;
@@ -35,14 +36,14 @@ pub struct Https {
 }
 
 /// TLS towards upstreams: the system's roots and the bottle's further ones.
-pub fn tls(trust: &[String]) -> Result<TlsConnector, String> {
+pub fn tls(trust: &[String]) -> anyhow::Result<TlsConnector> {
     let mut roots = tls::system_roots();
     for file in trust {
         tls::add_roots(&mut roots, file)?;
     }
     let mut config = ClientConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS cannot be set up: {error}"))?
+        .context("TLS cannot be set up")?
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -58,7 +59,7 @@ impl Https {
         path: &str,
         auth: Option<&Auth>,
         secrets: &Path,
-    ) -> Result<Self, String> {
+    ) -> anyhow::Result<Self> {
         let credential = match auth {
             None => None,
             Some(auth) => Some(secret::credential(auth, &secret::read(secrets, &auth.slot)?)?),

@@ -32,7 +32,7 @@ pub enum Upstream {
 
 impl Upstream {
     /// Reads what is needed to speak to it, credentials too.
-    pub fn new(remote: &Remote, link: &Arc<Link>, tls: &TlsConnector, secrets: &Path) -> Result<Self, String> {
+    pub fn new(remote: &Remote, link: &Arc<Link>, tls: &TlsConnector, secrets: &Path) -> anyhow::Result<Self> {
         Ok(match remote {
             Remote::Https { host, port, path, auth } => {
                 Self::Https(https::Https::new(link.clone(), tls.clone(), host.clone(), *port, path, auth.as_ref(), secrets)?)

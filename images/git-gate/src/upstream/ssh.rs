@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use anyhow::Context as _;
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
 use bottle_policy::Place;
@@ -63,11 +64,11 @@ impl Ssh {
         host_key: &str,
         identity: &str,
         secrets: &Path,
-    ) -> Result<Self, String> {
-        let host_key = PublicKey::from_openssh(host_key).map_err(|error| format!("the host key of {host} cannot be read: {error}"))?;
+    ) -> anyhow::Result<Self> {
+        let host_key = PublicKey::from_openssh(host_key).with_context(|| format!("the host key of {host} cannot be read"))?;
         let text = secret::read(secrets, identity)?;
-        let text = std::str::from_utf8(&text).map_err(|_| "the SSH identity is not text".to_owned())?;
-        let identity = decode_secret_key(text, None).map_err(|error| format!("the SSH identity cannot be read: {error}"))?;
+        let text = std::str::from_utf8(&text).ok().context("the SSH identity is not text")?;
+        let identity = decode_secret_key(text, None).context("the SSH identity cannot be read")?;
         // A server has several keys; it is asked for the one that is known.
         let key = match host_key.algorithm() {
             Algorithm::Rsa { .. } => vec![Algorithm::Rsa { hash: Some(HashAlg::Sha512) }, Algorithm::Rsa { hash: Some(HashAlg::Sha256) }],

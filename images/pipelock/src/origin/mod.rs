@@ -33,7 +33,7 @@ pub struct Origins {
 
 impl Origins {
     /// Makes the pool; nothing is dialled.
-    pub fn new(table: &Arc<Table>, dialer: &Dialer) -> Result<Self, String> {
+    pub fn new(table: &Arc<Table>, dialer: &Dialer) -> anyhow::Result<Self> {
         let connector = Connector { table: table.clone(), dialer: dialer.clone(), trust: Trust::new(table)? };
         Ok(Self { pool: Pool::new(IDLE_TIMEOUT), connector })
     }

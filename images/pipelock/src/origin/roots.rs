@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::Context;
 use bottle_wire::tls::{add_roots, provider, system_roots};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
@@ -19,7 +20,7 @@ pub struct Trust {
 impl Trust {
     /// Reads the roots that `table` names, next to the host's own, or Mozilla's where none are mounted in. A parent
     /// that intercepts takes the place of all public roots.
-    pub fn new(table: &Table) -> Result<Self, String> {
+    pub fn new(table: &Table) -> anyhow::Result<Self> {
         let mut roots = match table.parent.as_ref().and_then(|parent| parent.ca.as_ref()) {
             Some(ca) => {
                 let mut roots = RootCertStore::empty();
@@ -31,10 +32,10 @@ impl Trust {
         for file in &table.trust {
             add_roots(&mut roots, file)?;
         }
-        let config = |protocols: &[&[u8]]| -> Result<_, String> {
+        let config = |protocols: &[&[u8]]| -> anyhow::Result<_> {
             let mut config = ClientConfig::builder_with_provider(provider())
                 .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-                .map_err(|e| e.to_string())?
+                .context("TLS cannot be set up")?
                 .with_root_certificates(roots.clone())
                 .with_no_client_auth();
             config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();

@@ -10,8 +10,6 @@ use std::task::{Context, Poll, ready};
 use bottle_contract::reason::{HEADER, Reason};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::delegate;
-
 /// RFC 9113, sections 6 and 7.
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use anyhow::anyhow;
 use bottle_contract::Untrusted;
 use bottle_contract::event::Level;
 
@@ -37,10 +38,10 @@ impl<T: Generation> Reloadable<T> {
 
     /// Reads everything again, and uses it only if all of it is good and not older. Requests in flight
     /// end under what judged them.
-    pub fn reload(&self, read: impl FnOnce(&T) -> Result<T, String>, events: &Events) {
+    pub fn reload(&self, read: impl FnOnce(&T) -> anyhow::Result<T>, events: &Events) {
         let old = self.current();
         let read = read(&old).and_then(|new| match new.generation() < old.generation() {
-            true => Err(format!("the file is of generation {}, older than {} in force", new.generation(), old.generation())),
+            true => Err(anyhow!("the file is of generation {}, older than {} in force", new.generation(), old.generation())),
             false => Ok(new),
         });
         let (mut event, error) = match read {
@@ -53,7 +54,7 @@ impl<T: Generation> Reloadable<T> {
             Err(why) => {
                 let mut event = Events::event(Level::Error, "reload_failed");
                 event.generation = Some(old.generation());
-                (event, Some(format!("the old table stays in force: {}", Untrusted::new(&why))))
+                (event, Some(format!("the old table stays in force: {}", Untrusted::new(&format!("{why:#}")))))
             }
         };
         event.message = error.clone();
@@ -82,7 +83,7 @@ mod tests {
         let (events, told) = Events::captured();
         let live = Reloadable::new(Table(2));
         for (read, why) in [
-            (Err("no \x1b such file".to_owned()), "no \\u{1b} such file"),
+            (Err(anyhow!("no \x1b such file").context("cannot read it")), "cannot read it: no \\u{1b} such file"),
             (Ok(Table(1)), "the file is of generation 1, older than 2 in force"),
         ] {
             live.reload(|_| read, &events);

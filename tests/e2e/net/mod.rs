@@ -1,0 +1,12 @@
+//! The network of a bottle, and what clients and agents see of it.
+
+mod claude;
+mod clients;
+mod codex;
+mod doctor;
+mod flood;
+mod isolation;
+pub(crate) mod tools;
+mod verdicts;
+mod workspace;
+pub(crate) mod world;
