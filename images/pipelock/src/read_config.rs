@@ -6,13 +6,13 @@ use std::path::Path;
 
 use bottle_contract::pipelock::{FILE, PipelockConfig};
 
-use bottle_policy::table::Table;
+use bottle_policy::pipelock_policy::PipelockPolicy;
 
 /// More than any list of hosts needs, and little enough to read a hostile file without harm.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
 /// Reads and understands `pipelock.yaml` in `directory`.
-pub fn read(directory: &Path) -> Result<Table, String> {
+pub fn read(directory: &Path) -> Result<PipelockPolicy, String> {
     let path = directory.join(FILE);
     let wrong = |why: String| format!("{}: {why}", path.display());
     bounded(&path).and_then(|text| parse(&text)).map_err(wrong)
@@ -25,10 +25,10 @@ fn bounded(path: &Path) -> Result<Vec<u8>, String> {
     if text.len() as u64 > MAX_CONFIG_BYTES { Err("larger than 16 MiB".to_owned()) } else { Ok(text) }
 }
 
-/// The table that `text` describes. An unknown, duplicate or missing key is an error.
-pub fn parse(text: &[u8]) -> Result<Table, String> {
+/// The policy that `text` describes. An unknown, duplicate or missing key is an error.
+pub fn parse(text: &[u8]) -> Result<PipelockPolicy, String> {
     let config: PipelockConfig = serde_json::from_slice(text).map_err(|e| e.to_string())?;
-    Table::new(config)
+    PipelockPolicy::new(config)
 }
 
 #[cfg(test)]
