@@ -9,7 +9,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use super::relay::Relay;
 use super::watch::CHUNK;
 use crate::terminal::filter::Filter;
-use crate::terminal::output::Output;
+use crate::terminal::writer::Output;
 use crate::terminal::{self, Raw};
 
 /// Gives up a sequence that is not whole (CAN, ST): the next one counts.

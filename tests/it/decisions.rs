@@ -128,7 +128,7 @@ fn a_request_is_judged_without_being_sent() {
     let scene = Scene::new();
     let allowed = scene.check(&["https://api.test/v1/%78", "--agent", "a"]);
     let expected = "  allowed    GET https://api.test/v1/x\n  route      api.test\n  with       API_TOKEN in `authorization`\n  listed as  api.test\n  \
-                    then       the name would be looked up, and each of its addresses judged\n";
+                    then       the name would be resolved, and each of its addresses judged\n";
     assert_eq!(allowed, Ok((0, expected.to_owned())));
     let reason = |args: &[&str]| {
         let (code, text) = scene.check(&[args, &["--agent", "a", "--format", "json"]].concat()).unwrap();

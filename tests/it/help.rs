@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use bottle::manifest::library::Source;
+use bottle::manifest::Source;
 use bottle::manifest::model::Origin;
 use bottle::manifest::{Kind, Library, raw};
 use bottle::{cli, help, yaml};

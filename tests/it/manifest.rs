@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bottle::manifest::library::Source;
+use bottle::manifest::Source;
 use bottle::manifest::model::*;
 use bottle::manifest::{Kind, Library};
 use bottle_contract::route::{Match, PathRule};
@@ -384,6 +384,6 @@ fn no_manifest_sets_a_variable_that_leads_to_the_proxy_or_names_the_authority() 
 #[test]
 fn a_path_in_a_built_in_bottle_has_no_directory_to_start_from() {
     assert_eq!(bottle("rootfs: { image: a.tar }").unwrap().rootfs, Rootfs::Image(PathBuf::from("/cfg/bottles/a.tar")));
-    let what = "the agent must not see this directory: it holds, or lies in, /home/u/.ssh";
+    let what = "the agent must not see this directory: it contains, or is in, /home/u/.ssh";
     assert_refused("tools: [~/.ssh/keys]", &format!("2:9: {what}"), "name the tool's own directory");
 }

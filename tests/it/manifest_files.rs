@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use bottle::manifest::load::{MAX_MANIFEST_BYTES, MAX_MANIFESTS};
 use bottle::manifest::model::Origin;
-use bottle::manifest::sources::{MAX_MANIFEST_BYTES, MAX_MANIFESTS};
 use bottle::manifest::{Kind, Library, load};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
