@@ -64,7 +64,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         };
         match entry.end_remains().and_then(|()| clean(layout, &entry.id, extent)) {
             Ok(None) => writeln!(out, "removed {what} {}", entry.id).map_err(super::cannot_write)?,
-            Ok(Some(kept)) => writeln!(out, "{kept}").map_err(super::cannot_write)?,
+            Ok(Some(note)) => writeln!(out, "{note}").map_err(super::cannot_write)?,
             Err(error) => report_error(error),
         }
     }

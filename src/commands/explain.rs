@@ -88,7 +88,9 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
 fn write(format: Format, id: &str, found: &[(String, Vec<Record>)], out: &mut dyn Write) -> io::Result<u8> {
     for (bottle, records) in found {
         match format {
-            Format::Json => writeln!(out, "{}", crate::logs::harmless(&serde_json::to_string(&Shown::new(bottle, id, records))?))?,
+            Format::Json => {
+                writeln!(out, "{}", crate::logs::escape_for_terminal(&serde_json::to_string(&Shown::new(bottle, id, records))?))?
+            }
             Format::Text => {
                 let events: Vec<_> = records.iter().map(|record| (record.component.as_str(), &record.event)).collect();
                 out.write_all(explain(bottle, id, &events).as_bytes())?;

@@ -292,7 +292,7 @@ fn program(provider: &Provider) -> String {
     match provider {
         Provider::Claude => "Claude Code".to_owned(),
         Provider::Shell => "a shell".to_owned(),
-        Provider::Command(words) => words.iter().map(|word| Untrusted::new(word).to_string()).collect::<Vec<_>>().join(" "),
+        Provider::Command(arguments) => arguments.iter().map(|argument| Untrusted::new(argument).to_string()).collect::<Vec<_>>().join(" "),
     }
 }
 

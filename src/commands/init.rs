@@ -32,10 +32,10 @@ pub fn run(_args: &Args, out: &mut dyn Write, config: &Path) -> Result<()> {
     for starter in &LIBRARY {
         let directory = config.join(starter.kind.directory());
         let file = directory.join(format!("{}.md", starter.name));
-        let shown = Untrusted::new(file.as_os_str().as_encoded_bytes()).to_string();
+        let escaped = Untrusted::new(file.as_os_str().as_encoded_bytes()).to_string();
         let outcome = place(starter, &directory, &file).map_err(|error| {
             Error::failed(
-                format!("cannot write {shown}"),
+                format!("cannot write {escaped}"),
                 error,
                 "check the directory's permissions and free space, then run `bottle init` again",
             )
@@ -46,7 +46,7 @@ pub fn run(_args: &Args, out: &mut dyn Write, config: &Path) -> Result<()> {
             Outcome::Kept => "kept     ",
         };
         let why = if outcome == Outcome::Kept { " (yours differs from the built-in one)" } else { "" };
-        writeln!(out, "{word} {shown}{why}").map_err(cannot_write)?;
+        writeln!(out, "{word} {escaped}{why}").map_err(cannot_write)?;
     }
     Ok(())
 }

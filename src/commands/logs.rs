@@ -171,10 +171,10 @@ fn text(component: &str, line: &[u8]) -> String {
     let Ok(line) = serde_json::from_slice::<Line>(line) else {
         return format!("{:24}  {component:10}  {}", "-", Untrusted::new(line));
     };
-    let mut shown = format!("{:24}  {component:10} ", Untrusted::new(&line.time).to_string());
+    let mut out = format!("{:24}  {component:10} ", Untrusted::new(&line.time).to_string());
     let mut add = |word: &str| {
-        shown.push(' ');
-        shown.push_str(&Untrusted::new(word).to_string());
+        out.push(' ');
+        out.push_str(&Untrusted::new(word).to_string());
     };
     if let Some(dropped) = line.dropped {
         add(&format!("({dropped} bytes of output were dropped here)"));
@@ -183,11 +183,11 @@ fn text(component: &str, line: &[u8]) -> String {
         add(text);
     }
     if let Some(bytes) = line.base64.as_ref().and_then(|base64| STANDARD.decode(base64).ok()) {
-        shown.push_str(&format!(" {}", Untrusted::new(&bytes)));
-        return shown;
+        out.push_str(&format!(" {}", Untrusted::new(&bytes)));
+        return out;
     }
     let status = line.status.map(|status| status.to_string());
-    let words = [&line.level, &line.event, &line.method, &line.origin, &line.path, &status, &line.reason, &line.rule, &line.message];
-    words.into_iter().flatten().for_each(|word| add(word));
-    shown
+    let fields = [&line.level, &line.event, &line.method, &line.origin, &line.path, &status, &line.reason, &line.rule, &line.message];
+    fields.into_iter().flatten().for_each(|field| add(field));
+    out
 }

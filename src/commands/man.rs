@@ -52,8 +52,8 @@ fn section(name: &str) -> String {
 fn write(directory: &Path, name: &str, page: &[u8]) -> Result<()> {
     match fs::create_dir(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            let shown = Untrusted::new(directory.as_os_str().as_encoded_bytes()).to_string();
-            return Err(Error::failed(format!("cannot make the directory {shown}"), error, "name a directory that exists and is yours"));
+            let escaped = Untrusted::new(directory.as_os_str().as_encoded_bytes()).to_string();
+            return Err(Error::failed(format!("cannot make the directory {escaped}"), error, "name a directory that exists and is yours"));
         }
         _ => {}
     }
@@ -84,7 +84,7 @@ fn command(definition: Command, name: String, pages: &mut Vec<(String, Vec<u8>)>
 }
 
 fn page(definition: Command, name: &str, out: &mut Vec<u8>) -> io::Result<()> {
-    let words = name.replace('-', " ");
+    let full_name = name.replace('-', " ");
     let has_commands = definition.has_subcommands();
     // A page has the name of its file, and no date, so that it is reproducible.
     let man = clap_mangen::Man::new(definition.name(name.to_owned())).date("");
@@ -96,7 +96,7 @@ fn page(definition: Command, name: &str, out: &mut Vec<u8>) -> io::Result<()> {
     if has_commands {
         man.render_subcommands_section(out)?;
     }
-    if let Some(examples) = help::examples(&words) {
+    if let Some(examples) = help::examples(&full_name) {
         out.write_all(help::section("EXAMPLES", examples).as_bytes())?;
     }
     for (title, topic, _) in SECTIONS.iter().filter(|(_, _, pages)| pages.contains(&name)) {

@@ -21,8 +21,8 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<RuleFile>> {
 }
 
 fn one(path: &Path) -> Result<RuleFile> {
-    let shown = Untrusted::new(path.as_os_str().as_encoded_bytes()).to_string();
-    let wrong = |why: &dyn std::fmt::Display, hint: &str| Error::usage(format!("the rules in {shown} cannot be used"), why, hint);
+    let escaped = Untrusted::new(path.as_os_str().as_encoded_bytes()).to_string();
+    let wrong = |why: &dyn std::fmt::Display, hint: &str| Error::usage(format!("the rules in {escaped} cannot be used"), why, hint);
     let text = text(path).map_err(|e| wrong(&e, "name a file in gitleaks' format under `scan.rules`"))?;
     Rules::from_toml(&text).map_err(|e| wrong(&e, "fix or remove the rule: unsupported rules are never skipped silently"))?;
     Ok(RuleFile { path: path.to_string_lossy().into_owned(), sha256: sha256_hex(text.as_bytes()), text })

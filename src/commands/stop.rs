@@ -71,7 +71,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         return gone(out);
     }
     let deadline = Instant::now() + STOP_TIMEOUT;
-    let (signal, again) = if args.now { (Signal::INT, Some(KILL_INTERVAL)) } else { (Signal::TERM, None) };
+    let (signal, interval) = if args.now { (Signal::INT, Some(KILL_INTERVAL)) } else { (Signal::TERM, None) };
     let mut ended = false;
     while !ended && Instant::now() < deadline {
         match pidfd_send_signal(&pidfd, signal) {
@@ -81,7 +81,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         // A suspended supervisor must continue in order to exit.
         let _ = pidfd_send_signal(&pidfd, Signal::CONT);
         let left = deadline.saturating_duration_since(Instant::now());
-        ended = wait(&pidfd, again.unwrap_or(left).min(left));
+        ended = wait(&pidfd, interval.unwrap_or(left).min(left));
     }
     if ended {
         gone(out)

@@ -84,7 +84,7 @@ impl Operator {
     /// Sets the modes that the agent had set before a pause.
     pub fn set_modes_again(&mut self) {
         for (filter, relay) in self.filters.iter().zip([&mut self.stdout, &mut self.stderr]) {
-            relay.push(&filter.as_ref().map(Filter::again).unwrap_or_default());
+            relay.push(&filter.as_ref().map(Filter::resume).unwrap_or_default());
         }
     }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::EXTENSION;
 use super::entry::Entry;
-use super::line::{Gap, Wrapped, harmless, lossless};
+use super::line::{Gap, Wrapped, escape_for_terminal, lossless};
 use super::sink::Sink;
 use super::split::{Part, Splitter, boundary};
 use crate::clock;
@@ -196,5 +196,5 @@ impl Writer<'_> {
 fn json(record: &impl Serialize) -> String {
     // Serialisation of a record cannot fail. An empty object would still be a valid line.
     let text = serde_json::to_string(record).unwrap_or_else(|_| "{}".to_owned());
-    harmless(&text).into_owned()
+    escape_for_terminal(&text).into_owned()
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use bottle_contract::event::Event;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-use super::line::{harmless, is_plain};
+use super::line::{escape_for_terminal, is_plain};
 
 /// The JSON of one event: an object with members of [`Event`] only, without control characters, safe for a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl<'l> Entry<'l> {
         }
         let text = std::str::from_utf8(line).ok()?;
         serde_json::from_str::<Event<Skipped>>(text).ok()?;
-        Some(Self(if plain { Cow::Borrowed(text) } else { harmless(text) }))
+        Some(Self(if plain { Cow::Borrowed(text) } else { escape_for_terminal(text) }))
     }
 
     /// The line, without its newline.

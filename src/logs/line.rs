@@ -69,7 +69,7 @@ pub(super) fn is_plain(bytes: &[u8]) -> bool {
 }
 
 /// Escapes each character that a terminal would act on. JSON has characters beyond ASCII in strings only, so the meaning stays the same.
-pub fn harmless(json: &str) -> Cow<'_, str> {
+pub fn escape_for_terminal(json: &str) -> Cow<'_, str> {
     if is_plain(json.as_bytes()) || !json.chars().any(|c| c >= '\u{7f}' && is_hostile(c)) {
         return Cow::Borrowed(json);
     }
@@ -95,8 +95,8 @@ mod tests {
     fn what_a_terminal_acts_on_is_escaped_without_a_change_of_meaning() {
         let text = "grün \u{9b}31m \u{202e}x \u{7f} \u{e0041} e\u{301}\n";
         let json = serde_json::to_string(text).unwrap();
-        assert_eq!(harmless(&json), r#""grün \u009b31m \u202ex \u007f \udb40\udc41 e\u0301\n""#);
-        assert_eq!(serde_json::from_str::<String>(&harmless(&json)).unwrap(), text);
-        assert!(matches!(harmless("{\"a\":\"日本\"}"), Cow::Borrowed(_)));
+        assert_eq!(escape_for_terminal(&json), r#""grün \u009b31m \u202ex \u007f \udb40\udc41 e\u0301\n""#);
+        assert_eq!(serde_json::from_str::<String>(&escape_for_terminal(&json)).unwrap(), text);
+        assert!(matches!(escape_for_terminal("{\"a\":\"日本\"}"), Cow::Borrowed(_)));
     }
 }

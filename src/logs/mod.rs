@@ -9,7 +9,7 @@ mod split;
 
 pub use component::{ComponentLog, Drops, Source, Stream};
 pub use entry::Entry;
-pub use line::harmless;
+pub use line::escape_for_terminal;
 
 /// The extension of log files.
 pub const EXTENSION: &str = ".jsonl";

@@ -103,11 +103,11 @@ fn open(dir: &Dir, name: &str) -> Result<File> {
 /// Sets the mode of a lock that a umask without owner rights has restricted. A file of another user stays unchanged, and opening it
 /// reports the error.
 fn make_readable(dir: &Dir, name: &str) {
-    let Ok(held) = dir.beneath(name.as_ref(), OFlags::PATH, Mode::empty()) else { return };
-    let Ok(stat) = rustix::fs::fstat(&held) else { return };
+    let Ok(file) = dir.beneath(name.as_ref(), OFlags::PATH, Mode::empty()) else { return };
+    let Ok(stat) = rustix::fs::fstat(&file) else { return };
     let is_ours = stat.st_uid == rustix::process::geteuid().as_raw();
     if is_ours && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_mode & PRIVATE != PRIVATE {
-        let _ = chmod_by_descriptor(&held, PRIVATE);
+        let _ = chmod_by_descriptor(&file, PRIVATE);
     }
 }
 

@@ -136,8 +136,8 @@ pub fn secret(prompt: &str, signals: &mut Signals) -> Result<Zeroizing<String>> 
     tcsetattr(stdin(), OptionalActions::Now, &without_echo).map_err(|e| failed(&e))?;
     drop_typed();
     let mut messages = Messages::default();
-    let asked = messages.ask(&format!("{}: ", Untrusted::new(prompt)), signals);
-    let answer = asked.map_or_else(Answer::Signal, |()| answer(signals));
+    let prompted = messages.ask(&format!("{}: ", Untrusted::new(prompt)), signals);
+    let answer = prompted.map_or_else(Answer::Signal, |()| answer(signals));
     drop(silent);
     messages.write("\n");
     match answer {

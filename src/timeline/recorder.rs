@@ -16,7 +16,7 @@ use crate::clock;
 use crate::digest::sha256_hex;
 use crate::error::{Error, Result};
 use crate::files::{Dir, failed};
-use crate::logs::{Entry, harmless};
+use crate::logs::{Entry, escape_for_terminal};
 
 /// Records are buffered up to this size.
 const BUFFER: usize = 64 * 1024;
@@ -123,7 +123,7 @@ impl Timeline {
 
     fn write(&mut self, component: &str, body: &impl Serialize) -> Result<()> {
         let json = serde_json::to_string(body).map_err(unrecordable)?;
-        self.record(component, &harmless(&json))
+        self.record(component, &escape_for_terminal(&json))
     }
 
     /// Adds a record: the members of `body`, an escaped and non-empty object, between those that every record has.
@@ -133,7 +133,13 @@ impl Timeline {
         let component = serde_json::to_string(component).map_err(unrecordable)?;
         let begin = self.out.len();
         // Writing to memory cannot fail.
-        let _ = write!(self.out, "{{\"seq\":{},\"mono_us\":{},\"component\":{},", self.seq, clock::boot_micros(), harmless(&component));
+        let _ = write!(
+            self.out,
+            "{{\"seq\":{},\"mono_us\":{},\"component\":{},",
+            self.seq,
+            clock::boot_micros(),
+            escape_for_terminal(&component)
+        );
         for part in [members, ",\"prev\":\"", &self.head, "\"}"] {
             self.out.extend_from_slice(part.as_bytes());
         }

@@ -88,9 +88,9 @@ impl<'a> Policies<'a> {
         let mut inner = uri.clone();
         if uri.scheme() == Some(&Scheme::HTTPS) {
             let has_port = uri.port().is_some() || authority.ends_with(':');
-            let asked = if has_port { authority.clone() } else { format!("{authority}:443") };
-            let asked: Uri = asked.parse().map_err(|_| unclear("the host cannot be parsed"))?;
-            let (host, port) = connect_target(&parts(Method::CONNECT, asked, None)?)?;
+            let authority = if has_port { authority.clone() } else { format!("{authority}:443") };
+            let authority: Uri = authority.parse().map_err(|_| unclear("the host cannot be parsed"))?;
+            let (host, port) = connect_target(&parts(Method::CONNECT, authority, None)?)?;
             if own::is_own(&host, port) {
                 return Err(own::refuse(&host.to_string()));
             }
@@ -171,8 +171,8 @@ mod tests {
 
     fn verdict(rows: Option<&[Route]>, method: &str, url: &str, body: Option<&[u8]>) -> Result<String, (&'static str, Reason)> {
         let policy = policy();
-        let asked = Policies { routes: rows, pipelock: &policy, local: &[] }.evaluate(Query { method, url, body });
-        asked.map(|allowed| allowed.target.url()).map_err(|denied| (denied.component, denied.refused.reason))
+        let verdict = Policies { routes: rows, pipelock: &policy, local: &[] }.evaluate(Query { method, url, body });
+        verdict.map(|allowed| allowed.target.url()).map_err(|denied| (denied.component, denied.refused.reason))
     }
 
     #[test]

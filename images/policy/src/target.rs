@@ -188,7 +188,7 @@ pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
         return Err(mismatch.clone());
     }
     let uri = &parts.uri;
-    let said = host_header(&parts.headers)?;
+    let host_field = host_header(&parts.headers)?;
     let mismatch = || refused(Reason::OriginMismatch, "the target and the Host field name different origins").place(Place::Head);
     let (https, host, port) = match (peer, uri.scheme_str(), uri.authority()) {
         (Peer::Intercepted { host, port, .. }, scheme, authority) => {
@@ -196,10 +196,10 @@ pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
                 return Err(refused(Reason::OriginMismatch, "the target's scheme is not the connection's").place(Place::Head));
             }
             let target = authority.map(|authority| authority.as_str());
-            if said.is_none() && target.is_none() {
+            if host_field.is_none() && target.is_none() {
                 return Err(refused(Reason::MalformedRequest, "the request names no host").place(Place::Head));
             }
-            for other in [said, target].into_iter().flatten() {
+            for other in [host_field, target].into_iter().flatten() {
                 if !agrees(true, host, *port, other)? {
                     return Err(mismatch());
                 }
@@ -213,7 +213,7 @@ pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
             }
             let (host, port) = split_authority(authority.as_str())?;
             let port = port.unwrap_or(default_port(https));
-            if let Some(other) = said
+            if let Some(other) = host_field
                 && !agrees(https, &host, port, other)?
             {
                 return Err(mismatch());
@@ -222,8 +222,8 @@ pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
         }
         (_, Some(_), _) => return Err(refused(Reason::AmbiguousTarget, "only http and https targets are known").place(Place::Head)),
         (_, None, _) => {
-            let said = said.map(split_authority).transpose()?;
-            let own = said.map(|(host, port)| (host, port.unwrap_or(80))).filter(|(host, port)| is_own(host, *port));
+            let host_field = host_field.map(split_authority).transpose()?;
+            let own = host_field.map(|(host, port)| (host, port.unwrap_or(80))).filter(|(host, port)| is_own(host, *port));
             let Some((host, port)) = own else {
                 return Err(
                     refused(Reason::SelfRequest, "this is a proxy; name the origin in absolute form, or use CONNECT").place(Place::Head)

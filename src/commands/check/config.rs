@@ -20,8 +20,8 @@ const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
 /// Reads the configuration, its authority and the certificates that it trusts.
 pub(super) fn read(path: &Path) -> Result<PipelockPolicy> {
-    let shown = Untrusted::new(path.as_os_str().as_encoded_bytes()).to_string();
-    let wrong = |why: &dyn std::fmt::Display, hint: &str| Error::usage(format!("{shown} is not a configuration of pipelock"), why, hint);
+    let escaped = Untrusted::new(path.as_os_str().as_encoded_bytes()).to_string();
+    let wrong = |why: &dyn std::fmt::Display, hint: &str| Error::usage(format!("{escaped} is not a configuration of pipelock"), why, hint);
     let text = bounded(path).map_err(|e| wrong(&e, "name a file that you can read"))?;
     let config = parse(&text).map_err(|why| wrong(&why, "see `pipelock.yaml` in the documentation for the keys"))?;
     let file = |name: &str| inside(name, path);

@@ -29,7 +29,7 @@ const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 pub struct Filter {
     state: State,
     /// The incomplete sequence or character.
-    held: Vec<u8>,
+    buffer: Vec<u8>,
     modes: Modes,
 }
 
@@ -65,7 +65,7 @@ impl Filter {
     /// The sequences that restore the terminal's default modes. An incomplete sequence is dropped.
     pub fn restore(&mut self) -> Vec<u8> {
         self.state = State::Ground;
-        self.held.clear();
+        self.buffer.clear();
         std::mem::take(&mut self.modes).restore()
     }
 
@@ -75,8 +75,8 @@ impl Filter {
     }
 
     /// The sequences that set the modes of a full-screen program again; the program redraws the rest.
-    pub fn again(&self) -> Vec<u8> {
-        self.modes.again()
+    pub fn resume(&self) -> Vec<u8> {
+        self.modes.resume()
     }
 
     fn take(&mut self, byte: u8, out: &mut Vec<u8>) {
@@ -97,13 +97,13 @@ impl Filter {
     }
 
     fn begin(&mut self) {
-        self.held.clear();
-        self.held.push(ESC);
+        self.buffer.clear();
+        self.buffer.push(ESC);
         self.enter(State::Escape);
     }
 
     fn leave(&mut self) {
-        self.held.clear();
+        self.buffer.clear();
         self.enter(State::Ground);
     }
 
@@ -114,14 +114,14 @@ impl Filter {
     }
 
     fn text(&mut self, byte: u8, out: &mut Vec<u8>) {
-        if !self.held.is_empty() {
+        if !self.buffer.is_empty() {
             return self.character(byte, out);
         }
         match byte {
             ESC => self.begin(),
             ENQ => {}
             0..=0x7f => out.push(byte),
-            0xc2..=0xf4 => self.held.push(byte),
+            0xc2..=0xf4 => self.buffer.push(byte),
             // An 8-bit terminal reads it as a control.
             0x80..=0x9f => out.extend(REPLACEMENT),
             _ => out.push(byte),
@@ -134,16 +134,16 @@ impl Filter {
             out.extend(REPLACEMENT);
             return self.abort(byte, out);
         }
-        self.held.push(byte);
-        let length = match self.held[0] {
+        self.buffer.push(byte);
+        let length = match self.buffer[0] {
             0..=0xdf => 2,
             0xe0..=0xef => 3,
             _ => 4,
         };
-        if self.held.len() == length {
-            let is_text = std::str::from_utf8(&self.held).is_ok_and(|text| !text.chars().any(char::is_control));
-            out.extend(if is_text { &self.held[..] } else { REPLACEMENT });
-            self.held.clear();
+        if self.buffer.len() == length {
+            let is_text = std::str::from_utf8(&self.buffer).is_ok_and(|text| !text.chars().any(char::is_control));
+            out.extend(if is_text { &self.buffer[..] } else { REPLACEMENT });
+            self.buffer.clear();
         }
     }
 
@@ -155,18 +155,18 @@ impl Filter {
     }
 
     fn escape(&mut self, byte: u8, out: &mut Vec<u8>) {
-        match (byte, self.held.len()) {
+        match (byte, self.buffer.len()) {
             (ESC, _) => self.begin(),
             (0..=0x1f, _) => Self::control(byte, out),
             (b'[', 1) => self.hold(byte, State::Csi),
             (b']', 1) => self.hold(byte, State::Osc),
             // DCS, SOS, PM, APC: they download fonts and keys, access files, or query; the terminal types the answers.
             (b'P' | b'X' | b'^' | b'_', 1) => self.enter(State::Dropped),
-            (b' '..=b'/', 1..=3) => self.held.push(byte),
+            (b' '..=b'/', 1..=3) => self.buffer.push(byte),
             (b'0'..=b'~', _) => {
-                self.held.push(byte);
-                if self.modes.escape(&self.held[1..]) {
-                    out.extend(&self.held);
+                self.buffer.push(byte);
+                if self.modes.escape(&self.buffer[1..]) {
+                    out.extend(&self.buffer);
                 }
                 self.leave();
             }
@@ -175,7 +175,7 @@ impl Filter {
     }
 
     fn hold(&mut self, byte: u8, state: State) {
-        self.held.push(byte);
+        self.buffer.push(byte);
         self.enter(state);
     }
 
@@ -183,12 +183,12 @@ impl Filter {
         match byte {
             ESC => self.begin(),
             0..=0x1f => Self::control(byte, out),
-            b' '..=b'?' if self.held.len() < MAX_CSI_BYTES => self.held.push(byte),
+            b' '..=b'?' if self.buffer.len() < MAX_CSI_BYTES => self.buffer.push(byte),
             b' '..=b'?' => self.enter(State::LongCsi),
             b'@'..=b'~' => {
-                self.held.push(byte);
-                if self.state == State::Csi && csi::Csi::parse(&self.held[2..]).is_some_and(|csi| self.modes.csi(&csi)) {
-                    out.extend(&self.held);
+                self.buffer.push(byte);
+                if self.state == State::Csi && csi::Csi::parse(&self.buffer[2..]).is_some_and(|csi| self.modes.csi(&csi)) {
+                    out.extend(&self.buffer);
                 }
                 self.leave();
             }
@@ -198,7 +198,7 @@ impl Filter {
     }
 
     fn osc(&mut self, byte: u8, out: &mut Vec<u8>) {
-        let is_ending = self.held.last() == Some(&ESC);
+        let is_ending = self.buffer.last() == Some(&ESC);
         match byte {
             b'\\' if is_ending => self.end_of_osc(b"\x1b\\", out),
             BEL if !is_ending => self.end_of_osc(b"\x07", out),
@@ -207,15 +207,15 @@ impl Filter {
                 self.begin();
                 self.take(byte, out);
             }
-            b'R' if self.held.len() == 2 => self.leave(),
-            b'P' if self.held.len() == 2 => self.enter(State::Palette(7)),
-            _ if self.held.len() < MAX_OSC_BYTES => self.held.push(byte),
+            b'R' if self.buffer.len() == 2 => self.leave(),
+            b'P' if self.buffer.len() == 2 => self.enter(State::Palette(7)),
+            _ if self.buffer.len() < MAX_OSC_BYTES => self.buffer.push(byte),
             _ => self.enter(State::Dropped),
         }
     }
 
     fn end_of_osc(&mut self, end: &[u8], out: &mut Vec<u8>) {
-        let payload = self.held[2..].strip_suffix(&[ESC]).unwrap_or(&self.held[2..]);
+        let payload = self.buffer[2..].strip_suffix(&[ESC]).unwrap_or(&self.buffer[2..]);
         if let Some(kind) = osc::Osc::parse(payload) {
             out.extend(self.modes.osc(kind));
             out.extend(b"\x1b]");

@@ -156,16 +156,16 @@ impl Modes {
     }
 
     /// Sets the private modes and the keyboards again: the alternate screen first, because it has its own keyboard.
-    pub(super) fn again(&self) -> Vec<u8> {
+    pub(super) fn resume(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        self.keyboards[0].again(&mut out);
+        self.keyboards[0].resume(&mut out);
         let differ = self.private.iter().filter(|(_, mode)| mode.now != mode.from_the_start);
         let (screens, others): (Vec<_>, Vec<_>) = differ.partition(|(number, _)| ALTERNATES.contains(number));
         for (number, mode) in screens.into_iter().chain(others) {
             out.extend(format!("\x1b[?{number}{}", if mode.now { 'h' } else { 'l' }).bytes());
         }
         if self.is_alternate() {
-            self.keyboards[1].again(&mut out);
+            self.keyboards[1].resume(&mut out);
         }
         out
     }
@@ -192,7 +192,7 @@ impl Modes {
 }
 
 impl Keyboard {
-    fn again(self, out: &mut Vec<u8>) {
+    fn resume(self, out: &mut Vec<u8>) {
         (0..self.pushed.min(8)).for_each(|_| out.extend(format!("\x1b[>{}u", self.flags).bytes()));
     }
 
