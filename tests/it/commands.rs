@@ -230,7 +230,7 @@ fn the_changes_of_a_bottle_are_shown_and_applied_once_it_ended() {
         shown(false),
         (0, format!("{summary}\nA .git/hook\n@@ -0,0 +1,1 @@\n+evil\n\\ no newline at the end\nM a\n@@ -1,1 +1,1 @@\n-old\n+new\n"))
     );
-    assert!(apply::run(&args(), &home.layout, &mut io::sink()).unwrap_err().what.contains("runs"));
+    assert!(apply::run(&args(), &home.layout, &mut io::sink()).unwrap_err().what.contains("is running"));
     drop(claim);
     let applied = "  a\n1 applied, 0 unchanged, 1 skipped\nskipped:\n  .git/hook: it belongs to git, which may run what stands there; `--git` takes it\n";
     assert_eq!(said(|out| apply::run(&args(), &home.layout, out)), (0, applied.into()));

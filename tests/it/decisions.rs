@@ -77,7 +77,7 @@ fn a_request_is_explained_from_whichever_bottle_has_it() {
     let (_, both) = ask("1-1", None, Format::Text).unwrap();
     assert_eq!(both.lines().filter(|line| line.starts_with("request 1-1, bottle ")).count(), 2);
     assert_eq!(ask("7-7", Some("other"), Format::Text), Err((1, "there is no record of the request `7-7`".into())));
-    assert_eq!(ask("../x", None, Format::Text), Err((2, "`../x` is no request's id".into())));
+    assert_eq!(ask("../x", None, Format::Text), Err((2, "`../x` is not a request id".into())));
 }
 
 /// An operator's configuration with one bottle, and a repository beside it.

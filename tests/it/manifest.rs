@@ -237,9 +237,9 @@ fn extends_finds_its_parents_and_no_circle() {
     ];
     assert_eq!(
         library(&files).resolve("a").unwrap_err().to_string(),
-        "error: bottle `d` cannot be used\ncause: /cfg/bottles/d.md:2:10: `extends` goes in a circle: b → c → d → b\nhint:  remove one `extends` of them"
+        "error: bottle `d` cannot be used\ncause: /cfg/bottles/d.md:2:10: `extends` goes in a circle: b → c → d → b\nhint:  remove one of these `extends`"
     );
-    assert_refused("extends: b", "2:10: `extends` goes in a circle: b → b", "remove one `extends` of them");
+    assert_refused("extends: b", "2:10: `extends` goes in a circle: b → b", "remove one of these `extends`");
     assert_refused("extends: offlin", "2:10: there is no bottle `offlin`", "did you mean `offline`?");
     assert_refused("extends: ../../etc/passwd", "2:10: there is no bottle `../../etc/passwd`", "the bottles are: b, dev, offline");
     assert_eq!(bottle("extends: offline").unwrap().origin, Origin::Home("/cfg/bottles/b.md".into()));
