@@ -254,7 +254,9 @@ fn a_directory_with_more_files_than_anyone_writes_is_refused() {
     }
     assert_eq!(
         places.load().unwrap_err(),
-        format!("error: cannot read repo/.bottle/agents\ncause: more than {MAX_MANIFESTS} files in it\nhint:  remove files that are not manifests")
+        format!(
+            "error: cannot read repo/.bottle/agents\ncause: more than {MAX_MANIFESTS} files in it\nhint:  remove files that are not manifests"
+        )
     );
 }
 

@@ -197,7 +197,11 @@ fn a_route_that_could_be_read_in_two_ways_is_refused() {
             "metadata services are never reachable; there is no exception",
         );
         let name = address.rsplit_once(':').unwrap().0;
-        assert_refused(&host(name), "2:28: the address of a metadata service", "metadata services are never reachable; there is no exception");
+        assert_refused(
+            &host(name),
+            "2:28: the address of a metadata service",
+            "metadata services are never reachable; there is no exception",
+        );
         let proxy = format!("egress: {{ proxy: {{ address: '{address}' }} }}");
         assert_refused(&proxy, "2:29: the address of a metadata service", "metadata services are never reachable; there is no exception");
     }
