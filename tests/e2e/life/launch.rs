@@ -165,7 +165,7 @@ fn a_hostile_name_is_refused_before_any_side_effect(#[values(User::Caller, User:
             let lines: Vec<&str> = ended.stderr.lines().collect();
             let [what, cause, hint] = lines[..] else { panic!("{name:?}: {ended:?}") };
             assert!(what.starts_with("error: `") && what.ends_with("` is not a bottle's name"), "{what}");
-            assert_eq!(cause, "cause: a name is a letter, then up to 40 letters, digits and `-`, all lower case");
+            assert_eq!(cause, "cause: a name is a lower-case letter, then up to 40 lower-case letters, digits or hyphens");
             assert_eq!(hint, "hint:  choose a name like `web` or `review-2`");
             assert_eq!((ended.ending, ended.stdout.as_str()), (Ending::Code(2), ""));
             assert!(!ended.stderr.contains('\u{1b}'));

@@ -87,7 +87,7 @@ fn a_signal_and_stop_reach_a_bottle_whose_terminal_nobody_reads(
         Some(now) => {
             let arguments = ["stop", "shell"].into_iter().chain(now.split_whitespace());
             let done = bottle.beside(program(), arguments).output().unwrap();
-            assert_eq!(String::from_utf8(done.stdout).unwrap(), "shell has ended\n");
+            assert_eq!(String::from_utf8(done.stdout).unwrap(), "shell has stopped\n");
         }
     }
     assert_eq!(run.end().0, Ending::Code(if way == "stop --now" { 6 } else { 5 }));

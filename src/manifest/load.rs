@@ -1,5 +1,4 @@
-//! Reads the manifests: the one module here that touches files. Each is read once, before anything starts, so nothing that
-//! the agent writes later can change what was decided.
+//! Reads the manifest files. Each is read once and before anything starts, so the agent cannot change a decision later.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,19 +11,20 @@ use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 
 use super::key;
-use super::library::{Kind, Library, Source};
+use super::library::Library;
 use super::model::Origin;
+use super::source::{Kind, Source};
 use crate::error::{Error, Result};
 
-/// A manifest's size at most. The largest prompts that people keep in files are a tenth of it.
+/// The size limit of a manifest. The largest prompts are a tenth of it.
 pub const MAX_MANIFEST_BYTES: u64 = 256 * 1024;
-/// Entries of one directory at most: a bound on memory and time, whoever wrote the repository.
+/// The limit of files in a directory: it bounds memory and time for hostile repositories.
 pub const MAX_MANIFESTS: usize = 512;
 
-/// Reads `<config>/bottles`, `<config>/agents` and, of a repository, `.bottle/agents`; `home` is what `~` stands for.
+/// Reads `<config>/bottles`, `<config>/agents`, and `.bottle/agents` of a repository; `home` replaces `~`.
 ///
-/// An error here means that nobody can know what is defined. A single broken file is not one: it is kept as a source
-/// that fails when it is used.
+/// An error means that the definitions are unknown. A single broken file is not an error: it becomes a source that fails when
+/// it is used.
 pub fn load(config: &Path, home: Option<&Path>, repo: Option<&Path>) -> Result<Library> {
     let mut found = Found::default();
     for kind in [Kind::Bottle, Kind::Agent] {
@@ -39,8 +39,8 @@ pub fn load(config: &Path, home: Option<&Path>, repo: Option<&Path>) -> Result<L
     Ok(Library::new(home, found.sources, found.strays))
 }
 
-/// The operator may keep the configuration behind links, as tools for dotfiles do; a repository may not, as a link of its
-/// author's could name any file of the operator's.
+/// Whether symlinks are followed: in the operator's configuration, because dotfile tools use them, but not in a repository, where
+/// a link could name any file of the operator.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Links {
     Followed,
@@ -72,7 +72,7 @@ impl Found {
             Ok(_) => {
                 return Err(Error::usage(
                     "this repository tries to define bottles",
-                    format!("{} exists; bottles are only read from the home configuration", shown(&path.join("bottles"))),
+                    format!("{} exists; bottles are only read from the home configuration", escaped(&path.join("bottles"))),
                     "remove it, or move what you want of it to your own configuration",
                 ));
             }
@@ -84,16 +84,16 @@ impl Found {
         }
     }
 
-    /// Reads the `.md` files of a directory; other files and hidden ones are an editor's or a person's own.
+    /// Reads the `.md` files of a directory; other files and hidden ones are ignored.
     fn read(&mut self, kind: Kind, directory: &OwnedFd, path: &Path, links: Links) -> Result<()> {
         let mut names = Vec::new();
         for entry in Dir::read_from(directory).map_err(|e| cannot_read(path, e))? {
             let name = entry.map_err(|e| cannot_read(path, e))?.file_name().to_bytes().to_vec();
             if names.len() >= MAX_MANIFESTS {
                 return Err(Error::usage(
-                    format!("cannot read {}", shown(path)),
+                    format!("cannot read {}", escaped(path)),
                     format!("more than {MAX_MANIFESTS} files in it"),
-                    "remove what is no manifest",
+                    "remove files that are not manifests",
                 ));
             }
             if name != b"." && name != b".." {
@@ -107,7 +107,7 @@ impl Found {
             match std::str::from_utf8(stem).ok().filter(|stem| key::is_valid(stem)) {
                 None => self.strays.push(Error::usage(
                     format!("{kind} `{}` cannot be used", Untrusted::new(stem)),
-                    format!("{}: {}", shown(&file), key::GRAMMAR),
+                    format!("{}: {}", escaped(&file), key::GRAMMAR),
                     "rename the file",
                 )),
                 Some(stem) => self.sources.push(Source {
@@ -116,7 +116,7 @@ impl Found {
                     content: read_file(directory, &name, links).map_err(|error| {
                         Error::usage(
                             format!("{kind} `{stem}` cannot be used"),
-                            format!("{}: {error}", shown(&file)),
+                            format!("{}: {error}", escaped(&file)),
                             "a manifest is a regular file that you can read, of at most 256 KiB",
                         )
                     }),
@@ -141,7 +141,7 @@ fn open_directory<Fd: std::os::fd::AsFd>(at: Fd, path: impl rustix::path::Arg, l
     }
 }
 
-/// Opens without waiting (a pipe would hang), looks at what was opened, and reads at most [`MAX_MANIFEST_BYTES`] bytes.
+/// Opens without blocking (a FIFO would hang), checks the file type, and reads at most [`MAX_MANIFEST_BYTES`] bytes.
 fn read_file(directory: &OwnedFd, name: &[u8], links: Links) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | links.flags();
     let file = openat(directory, name, flags, Mode::empty()).map_err(|error| match error {
@@ -160,7 +160,7 @@ fn read_file(directory: &OwnedFd, name: &[u8], links: Links) -> io::Result<Vec<u
     Ok(content)
 }
 
-fn shown(path: &Path) -> String {
+fn escaped(path: &Path) -> String {
     Untrusted::new(path.as_os_str().as_bytes()).to_string()
 }
 
@@ -170,5 +170,5 @@ fn cannot_read(path: &Path, error: Errno) -> Error {
         Errno::NOTDIR => "not a directory (a symbolic link is not followed in a repository)".to_owned(),
         error => io::Error::from(error).to_string(),
     };
-    Error::usage(format!("cannot read {}", shown(path)), cause, "make it a directory that you can read, or remove it")
+    Error::usage(format!("cannot read {}", escaped(path)), cause, "make it a directory that you can read, or remove it")
 }

@@ -1,4 +1,4 @@
-//! The decision about one request, in words.
+//! Explains the verdict on one request.
 
 use std::fmt::Write;
 
@@ -6,29 +6,29 @@ use bottle_contract::Untrusted;
 use bottle_contract::event::Event;
 use bottle_contract::reason::Reason;
 
-/// What each sidecar told of the request, in the order of the timeline.
-pub type Told<'a> = [(&'a str, &'a Event)];
+/// The events of one request with their sidecars, in the order of the timeline.
+pub type RequestEvents<'a> = [(&'a str, &'a Event)];
 
 /// The verdict on the request: the reason of the refusal that decided, and who gave it. A sidecar that only passed on
 /// its sibling's verdict did not decide.
-pub fn refusal<'a>(told: &Told<'a>) -> Option<(&'a str, Reason, &'a Event)> {
-    let refusals = || told.iter().filter_map(|(component, event)| Some((*component, event.reason?, *event)));
+pub fn refusal<'a>(events: &RequestEvents<'a>) -> Option<(&'a str, Reason, &'a Event)> {
+    let refusals = || events.iter().filter_map(|(component, event)| Some((*component, event.reason?, *event)));
     refusals().find(|(_, _, event)| event.rule.is_some() || event.place.is_some()).or_else(|| refusals().next())
 }
 
 /// All of it, for people.
-pub fn explain(bottle: &str, id: &str, told: &Told<'_>) -> String {
+pub fn explain(bottle: &str, id: &str, events: &RequestEvents<'_>) -> String {
     let mut out = String::new();
     let mut row = |name: &str, text: &str| {
         let _ = writeln!(out, "{}", format!("  {name:<10} {text}").trim_end());
     };
-    row("asked", &asked(told));
-    for (component, event) in told {
+    row("asked", &asked(events));
+    for (component, event) in events {
         for (index, line) in decision(event).iter().enumerate() {
             row(if index == 0 { component } else { "" }, line);
         }
     }
-    match refusal(told) {
+    match refusal(events) {
         None => row("verdict", "allowed"),
         Some((component, reason, event)) => {
             row("verdict", &format!("refused by {component}: {reason}"));
@@ -40,13 +40,14 @@ pub fn explain(bottle: &str, id: &str, told: &Told<'_>) -> String {
 }
 
 /// What was asked, from whichever sidecar may say it: of a request that held a secret, none says where it stood.
-fn asked(told: &Told<'_>) -> String {
-    let first =
-        |field: fn(&Event) -> Option<&String>| told.iter().find_map(|(_, event)| field(event)).map(|text| Untrusted::new(text).to_string());
+fn asked(events: &RequestEvents<'_>) -> String {
+    let first = |field: fn(&Event) -> Option<&String>| {
+        events.iter().find_map(|(_, event)| field(event)).map(|text| Untrusted::new(text).to_string())
+    };
     let method = first(|event| event.method.as_ref()).unwrap_or_else(|| "(a method that is not repeated)".to_owned());
     let origin = first(|event| event.origin.as_ref());
     let path = first(|event| event.path.as_ref());
-    let time = told.first().map_or("", |(_, event)| event.time.as_str());
+    let time = events.first().map_or("", |(_, event)| event.time.as_str());
     let target = match (origin, path) {
         (None, None) => "of a target that is not repeated".to_owned(),
         (Some(origin), path) => format!("{origin}{}", path.unwrap_or_default()),
@@ -65,7 +66,7 @@ fn decision(event: &Event) -> Vec<String> {
             lines.push(format!("refused it: {reason}"));
             lines.extend(message.map(|message| format!("because {message}")));
             lines.extend(rule.map(|rule| format!("by the rule {rule}")));
-            lines.extend(place.map(|place| format!("for what stands in {}", in_words(&place))));
+            lines.extend(place.map(|place| format!("for what stands in {}", describe_place(&place))));
         }
         None => {
             let by = rule.map_or_else(String::new, |rule| format!(", by the entry {rule}"));
@@ -76,7 +77,7 @@ fn decision(event: &Event) -> Vec<String> {
                 other => lines.push(format!("noted {}{by}", Untrusted::new(other))),
             }
             lines.extend(message.map(|message| format!("it says: {message}")));
-            lines.extend(place.map(|place| format!("in {}", in_words(&place))));
+            lines.extend(place.map(|place| format!("in {}", describe_place(&place))));
         }
     }
     lines.extend(shown(&event.injected).map(|header| format!("with a credential put into `{header}`")));
@@ -89,8 +90,8 @@ fn decision(event: &Event) -> Vec<String> {
     lines
 }
 
-/// A place of a message as people say it.
-fn in_words(place: &str) -> String {
+/// Describes a place of a message.
+fn describe_place(place: &str) -> String {
     match place {
         "head" => "the head of the request".to_owned(),
         "path" | "query" | "host" | "method" | "body" => format!("the {place}"),
@@ -164,9 +165,9 @@ mod tests {
         let decided = event("refused", |e| {
             (e.reason, e.rule, e.place) = (Some(Reason::SecretDetected), Some("github-pat".into()), Some("header:x-\u{1b}[2J".into()));
         });
-        let told = [("egress", &passed_on), ("pipelock", &decided)];
-        assert_eq!(refusal(&told).map(|(component, reason, _)| (component, reason)), Some(("pipelock", Reason::SecretDetected)));
-        let text = explain("web", "1-\u{9b}", &told);
+        let events = [("egress", &passed_on), ("pipelock", &decided)];
+        assert_eq!(refusal(&events).map(|(component, reason, _)| (component, reason)), Some(("pipelock", Reason::SecretDetected)));
+        let text = explain("web", "1-\u{9b}", &events);
         assert!(text.contains("  pipelock   refused it: secret_detected\n             by the rule github-pat\n"), "{text}");
         assert!(text.contains("the header `x-\\u{1b}[2J`"), "{text}");
         assert!(text.contains(&format!("agent may  {}", Reason::SecretDetected.hint())), "{text}");

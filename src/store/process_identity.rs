@@ -1,4 +1,4 @@
-//! Naming a process so that another one with the same pid is not taken for it.
+//! Identifies a process by pid and start time, so that a later one with the same pid is not mistaken for it.
 
 use std::time::Duration;
 
@@ -7,34 +7,34 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::error::{Error, Result, Source};
 
-/// How long the kernel may take to end a process that was killed.
+/// For the kernel to end a killed process.
 const KILL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// When the process started, in clock ticks since boot: field 22 of proc_pid_stat(5). `None` if there is no such process.
+/// The start time of a process, in clock ticks since boot: field 22 of proc_pid_stat(5). `None` if there is no such process.
 pub fn start_time(pid: u32) -> Option<u64> {
     stat(pid).map(|(_, start)| start)
 }
 
-/// Its state, a letter, and when it started.
+/// The state letter and the start time of a process.
 fn stat(pid: u32) -> Option<(u8, u64)> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     parse(&stat)
 }
 
-/// True while this process lives, and not another one with its number. One that has ended may wait for its parent for ever.
-pub(super) fn lives(pid: u32, start: u64) -> bool {
+/// True while this very process is running. A zombie does not count: its parent may never reap it.
+pub(super) fn is_running(pid: u32, start: u64) -> bool {
     stat(pid).is_some_and(|(state, started)| started == start && !matches!(state, b'Z' | b'X'))
 }
 
-/// Ends a process, if it is still the same one, and waits until it has ended.
+/// Kills a process, if it is still the same one, and waits until it has exited.
 pub fn end(pid: u32, start: u64) -> Result<()> {
     let Some(number) = i32::try_from(pid).ok().filter(|n| *n > 1).and_then(Pid::from_raw) else { return Ok(()) };
     let Ok(pidfd) = pidfd_open(number, PidfdFlags::empty()) else { return Ok(()) };
-    // The descriptor names whoever has the number now; only then is it looked at.
-    if !lives(pid, start) {
+    // The descriptor refers to the current owner of the pid, and is checked afterwards.
+    if !is_running(pid, start) {
         return Ok(());
     }
-    let failed = |cause: Source| Error::failed(format!("cannot end process {pid}"), cause, "`bottle cleanup` tries again");
+    let failed = |cause: Source| Error::failed(format!("cannot kill process {pid}"), cause, "`bottle cleanup` retries");
     match pidfd_send_signal(&pidfd, Signal::KILL) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
         Err(e) => return Err(failed(e.into())),
@@ -42,12 +42,12 @@ pub fn end(pid: u32, start: u64) -> Result<()> {
     let patience = Timespec::try_from(KILL_TIMEOUT).unwrap_or_default();
     match rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience))) {
         Ok(1..) => Ok(()),
-        Ok(0) => Err(failed(format!("it has not ended within {KILL_TIMEOUT:?} of SIGKILL").into())),
+        Ok(0) => Err(failed(format!("it has not exited within {KILL_TIMEOUT:?} of SIGKILL").into())),
         Err(e) => Err(failed(e.into())),
     }
 }
 
-/// The name in field 2 may hold anything, parentheses too; it ends with the last one.
+/// The name in field 2 may contain parentheses; the last one ends it.
 fn parse(stat: &[u8]) -> Option<(u8, u64)> {
     let behind_name = stat.iter().rposition(|&b| b == b')')? + 1;
     let mut fields = std::str::from_utf8(&stat[behind_name..]).ok()?.split_ascii_whitespace();
@@ -55,12 +55,12 @@ fn parse(stat: &[u8]) -> Option<(u8, u64)> {
     Some((state, fields.nth(18)?.parse().ok()?))
 }
 
-/// Names this boot of the machine: pids and start times of another one mean nothing.
+/// The id of this boot. Pids and start times of another boot are meaningless.
 pub fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text.trim().to_owned()),
-        Err(e) => Err(Error::failed("this boot of the machine has no name", format!("read {path}: {e}"), "bottle needs /proc")),
+        Err(e) => Err(Error::failed("the id of this boot cannot be read", format!("read {path}: {e}"), "bottle needs /proc")),
     }
 }
 

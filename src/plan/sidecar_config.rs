@@ -1,11 +1,10 @@
-//! The configurations of the sidecars. Add a sidecar: add a row to the list at the end, and its function in
-//! [`super::sidecars`].
+//! The configurations of the sidecars. To add a sidecar, add a row at the end, and its function in [`super::sidecars`].
 
+use bottle_contract::Fingerprints;
 use bottle_contract::egress::{self, EgressConfig};
 use bottle_contract::gate::{self, GateConfig};
 use bottle_contract::pipelock::{self, PipelockConfig};
 use serde::Serialize;
-use serde_json::Value;
 
 /// The configuration of one sidecar.
 pub trait Config: Clone + Serialize {
@@ -15,13 +14,13 @@ pub trait Config: Clone + Serialize {
     /// This configuration, if the sidecar has it.
     fn of(config: &SidecarConfig) -> Option<&Self>;
 
-    /// Where fingerprints of the bottle's secrets go, if the sidecar recognises them.
-    fn fingerprints(&mut self) -> Option<&mut Value> {
+    /// The field for fingerprints, if the sidecar recognises secrets.
+    fn fingerprints(&mut self) -> Option<&mut Option<Fingerprints>> {
         None
     }
 }
 
-/// Rows of variant, configuration, file and the place of fingerprints.
+/// Rows: variant, configuration, file, and the field for fingerprints.
 macro_rules! sidecar_configs {
     ($($variant:ident($config:ty) in $file:expr, recognises by $fingerprints:expr;)*) => {
         /// The configuration of a sidecar.
@@ -35,8 +34,8 @@ macro_rules! sidecar_configs {
         }
 
         impl SidecarConfig {
-            /// The file's name and text; `fingerprints` go in where the sidecar recognises secrets.
-            pub fn render(&self, fingerprints: &Value) -> serde_json::Result<(&'static str, String)> {
+            /// The file's name and text, with the `fingerprints` if the sidecar recognises secrets.
+            pub fn render(&self, fingerprints: Option<&Fingerprints>) -> serde_json::Result<(&'static str, String)> {
                 match self {
                     $(Self::$variant(config) => render(&**config, fingerprints),)*
                 }
@@ -54,9 +53,9 @@ macro_rules! sidecar_configs {
                     }
                 }
 
-                fn fingerprints(&mut self) -> Option<&mut Value> {
-                    let place: fn(&mut Self) -> Option<&mut Value> = $fingerprints;
-                    place(self)
+                fn fingerprints(&mut self) -> Option<&mut Option<Fingerprints>> {
+                    let field: fn(&mut Self) -> Option<&mut Option<Fingerprints>> = $fingerprints;
+                    field(self)
                 }
             }
 
@@ -69,10 +68,10 @@ macro_rules! sidecar_configs {
     };
 }
 
-fn render<C: Config>(config: &C, fingerprints: &Value) -> serde_json::Result<(&'static str, String)> {
+fn render<C: Config>(config: &C, fingerprints: Option<&Fingerprints>) -> serde_json::Result<(&'static str, String)> {
     let mut config = config.clone();
-    if let Some(place) = config.fingerprints() {
-        *place = fingerprints.clone();
+    if let Some(field) = config.fingerprints() {
+        *field = fingerprints.cloned();
     }
     Ok((C::FILE, serde_json::to_string_pretty(&config)?))
 }

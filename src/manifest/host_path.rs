@@ -1,25 +1,25 @@
-//! Paths in manifests: where they start, and which directories of the host an agent may be shown.
+//! Parses paths of the host, and refuses directories that an agent must not see.
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::yaml::{At, Problem};
 
-/// What paths are relative to.
+/// The base of relative paths.
 #[derive(Clone, Copy, Debug)]
 pub struct Base<'a> {
-    /// For `~`.
+    /// The home directory, for `~`.
     pub home: Option<&'a Path>,
     /// The manifest's own directory; none for a built-in one.
     pub directory: Option<&'a Path>,
 }
 
-/// Directories of the kernel and of running services: their content is no tool, and sockets in them lead out of the bottle.
-const NEVER: [&str; 8] = ["/proc", "/sys", "/dev", "/run", "/var/run", "/tmp", "/etc", "/boot"];
+/// Directories of the kernel and of running services: they contain no tools, and their sockets lead out of the bottle.
+const FORBIDDEN: [&str; 8] = ["/proc", "/sys", "/dev", "/run", "/var/run", "/tmp", "/etc", "/boot"];
 
-/// Directories in the home directory that hold credentials.
+/// Directories in the home directory with credentials.
 const CREDENTIALS: [&str; 9] = [".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".config/gcloud", ".config/gh", ".config/bottle"];
 
-/// Reads the path of a file: absolute, from `~`, or relative to the manifest.
+/// Parses the path of a file: absolute, from `~`, or relative to the manifest.
 pub fn file(text: &At<String>, base: Base<'_>) -> Result<PathBuf, Problem> {
     let path = expand(text, base)?;
     if path.is_absolute() {
@@ -31,22 +31,22 @@ pub fn file(text: &At<String>, base: Base<'_>) -> Result<PathBuf, Problem> {
     }
 }
 
-/// Reads a directory of the host that the agent will see.
+/// Parses a directory of the host that the agent will see.
 pub fn tool(text: &At<String>, base: Base<'_>) -> Result<PathBuf, Problem> {
     let path = expand(text, base)?;
     if !path.is_absolute() {
         return Err(text.problem("a tool's directory must be absolute", "write the path from the root or from `~`"));
     }
     if path.components().any(|part| part == Component::ParentDir) {
-        return Err(text.problem("a tool's directory must not go up (`..`)", "write the path that is meant"));
+        return Err(text.problem("a tool's directory must not go up (`..`)", "write the path without `..`"));
     }
     let secret = base.home.iter().flat_map(|home| CREDENTIALS.iter().map(|name| home.join(name)));
-    let within = NEVER.iter().map(PathBuf::from).chain(secret).find(|never| path.starts_with(never) || never.starts_with(&path));
+    let within = FORBIDDEN.iter().map(PathBuf::from).chain(secret).find(|never| path.starts_with(never) || never.starts_with(&path));
     match within {
         None => Ok(path),
         Some(never) => Err(text.problem(
             format!(
-                "the agent must not see this directory: it holds, or lies in, {}",
+                "the agent must not see this directory: it contains, or is in, {}",
                 bottle_contract::Untrusted::new(never.as_os_str().as_encoded_bytes())
             ),
             "name the tool's own directory",

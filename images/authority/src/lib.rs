@@ -1,4 +1,6 @@
-//! A certificate authority as it is read from its two files.
+//! A certificate authority, read from its two PEM files: for the sidecars, which sign with it, and for `bottle check`, which only reads it.
+
+#![forbid(unsafe_code)]
 
 use rcgen::{KeyPair, PublicKeyData};
 use time::OffsetDateTime;
@@ -10,19 +12,19 @@ pub struct Authority {
     pub certificate: Vec<u8>,
     /// Its key.
     pub key: KeyPair,
-    /// It is valid from here on,
+    /// The start of its validity.
     pub not_before: OffsetDateTime,
-    /// and until then.
+    /// The end of its validity.
     pub not_after: OffsetDateTime,
 }
 
 impl Authority {
-    /// From PEM texts. Errors never show the key.
+    /// Parses both files, and checks that the key belongs to the certificate. Errors never show the key.
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self, String> {
         let (_, pem) = x509_parser::pem::parse_x509_pem(certificate.as_bytes()).map_err(|_| "the authority's certificate is not PEM")?;
         let parsed = pem.parse_x509().map_err(|_| "the authority's certificate is not X.509")?;
         if !parsed.is_ca() {
-            return Err("the authority's certificate is not one of an authority".into());
+            return Err("the authority's certificate may not sign others".into());
         }
         let (not_before, not_after) = (parsed.validity().not_before.to_datetime(), parsed.validity().not_after.to_datetime());
         let key = KeyPair::from_pem(key).map_err(|_| "the authority's key cannot be read")?;

@@ -1,4 +1,4 @@
-//! One request through both policies, without sending anything: what `bottle check` asks.
+//! Judges one request by both policies without sending it, for `bottle check`.
 
 use std::net::IpAddr;
 
@@ -10,8 +10,8 @@ use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 
+use crate::pipelock_policy::{PipelockPolicy, Way};
 use crate::refused::Refused;
-use crate::table::{Table, Way};
 use crate::target::{Named, Peer, Target, connect_target, named};
 use crate::{Leak, Place, head, own, push, routes};
 
@@ -21,36 +21,36 @@ pub struct Policies<'a> {
     /// What `egress` enforces; none in a bottle whose agent dials `pipelock` itself.
     pub routes: Option<&'a [Route]>,
     /// What `pipelock` enforces.
-    pub table: &'a Table,
+    pub pipelock: &'a PipelockPolicy,
     /// The machine's own addresses.
     pub local: &'a [IpAddr],
 }
 
 /// A request that is not sent.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish<'a> {
+pub struct Query<'a> {
     /// The method.
     pub method: &'a str,
-    /// The URL, as one would give it to a client.
+    /// The URL, as a client takes it.
     pub url: &'a str,
     /// The body.
     pub body: Option<&'a [u8]>,
 }
 
-/// A request that both policies allow, as far as can be told before its name is looked up.
+/// A request that both policies allow before name resolution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed<'a> {
-    /// What would be sent.
+    /// The target that would be sent.
     pub target: Target,
-    /// The route, and whether its credential would be put in.
+    /// The route, and whether its credential would be injected.
     pub route: Option<(&'a Route, bool)>,
-    /// The entry of pipelock's list.
+    /// The entry of pipelock's allowlist.
     pub listed: String,
     /// How the host would be reached.
     pub way: Way,
 }
 
-/// A request that one of them refuses.
+/// A request that one policy refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
     /// Which sidecar.
@@ -60,47 +60,47 @@ pub struct Denied {
 }
 
 impl<'a> Policies<'a> {
-    /// Asks both, in the order in which a request meets them.
-    pub fn ask(&self, wish: Wish<'_>) -> Result<Allowed<'a>, Denied> {
+    /// Judges a request, in the order of the proxies.
+    pub fn evaluate(&self, query: Query<'_>) -> Result<Allowed<'a>, Denied> {
         let first = if self.routes.is_some() { names::EGRESS.0 } else { names::PIPELOCK.0 };
         let at = |component| move |refused| Denied { component, refused };
-        let target = self.read(wish).map_err(at(first))?;
+        let target = self.read(query).map_err(at(first))?;
         let route = match self.routes {
             None => None,
             Some(rows) => {
-                let route = &rows[routes::judge(rows, &target, wish.method, &HeaderMap::new()).map_err(at(first))?];
+                let route = &rows[routes::judge(rows, &target, query.method, &HeaderMap::new()).map_err(at(first))?];
                 Some((route, routes::credential(route, target.https).is_some()))
             }
         };
-        let listed = self.door(&target, wish).map_err(at(names::PIPELOCK.0))?;
-        Ok(Allowed { route, listed, way: self.table.way(&target.host, target.port), target })
+        let listed = self.door(&target, query).map_err(at(names::PIPELOCK.0))?;
+        Ok(Allowed { route, listed, way: self.pipelock.way(&target.host, target.port), target })
     }
 
-    /// What the URL names, read as the first proxy reads what a client makes of it.
-    fn read(&self, wish: Wish<'_>) -> Result<Target, Refused> {
+    /// Parses the URL the way the first proxy parses the request that a client would make of it.
+    fn read(&self, query: Query<'_>) -> Result<Target, Refused> {
         let unclear = |why: &str| Refused::new(Reason::AmbiguousTarget, why).place(Place::Head);
-        // A client keeps what stands behind `#` to itself.
-        let url = wish.url.split('#').next().unwrap_or_default();
-        let uri: Uri = url.parse().map_err(|error| unclear(&format!("the URL cannot be read: {error}")))?;
-        let method = Method::from_bytes(wish.method.as_bytes()).map_err(|_| unclear("the method is not a token"))?;
+        // A client does not send a fragment.
+        let url = query.url.split('#').next().unwrap_or_default();
+        let uri: Uri = url.parse().map_err(|error| unclear(&format!("the URL cannot be parsed: {error}")))?;
+        let method = Method::from_bytes(query.method.as_bytes()).map_err(|_| unclear("the method is not a token"))?;
         let authority = uri.authority().ok_or_else(|| unclear("the URL names no host"))?.as_str().to_owned();
         let mut peer = Peer::Agent;
         let mut inner = uri.clone();
         if uri.scheme() == Some(&Scheme::HTTPS) {
             let has_port = uri.port().is_some() || authority.ends_with(':');
-            let asked = if has_port { authority.clone() } else { format!("{authority}:443") };
-            let asked: Uri = asked.parse().map_err(|_| unclear("the host cannot be read"))?;
-            let (host, port) = connect_target(&parts(Method::CONNECT, asked, None)?)?;
+            let authority = if has_port { authority.clone() } else { format!("{authority}:443") };
+            let authority: Uri = authority.parse().map_err(|_| unclear("the host cannot be parsed"))?;
+            let (host, port) = connect_target(&parts(Method::CONNECT, authority, None)?)?;
             if own::is_own(&host, port) {
                 return Err(own::refuse(&host.to_string()));
             }
             match self.routes {
                 Some(rows) => routes::admit(rows, &host, port)?,
-                None => self.table.listed(&host, port).map(drop)?,
+                None => self.pipelock.listed(&host, port).map(drop)?,
             }
             peer = Peer::Intercepted { host, port, mismatch: None };
             let path = uri.path_and_query().map_or("/", |path| path.as_str());
-            inner = path.parse().map_err(|_| unclear("the path cannot be read"))?;
+            inner = path.parse().map_err(|_| unclear("the path cannot be parsed"))?;
         }
         match named(&parts(method, inner, Some(&authority))?, &peer)? {
             Named::Origin(target) => Ok(target),
@@ -108,24 +108,24 @@ impl<'a> Policies<'a> {
         }
     }
 
-    fn door(&self, target: &Target, wish: Wish<'_>) -> Result<String, Refused> {
-        let listed = self.table.listed(&target.host, target.port)?;
+    fn door(&self, target: &Target, query: Query<'_>) -> Result<String, Refused> {
+        let listed = self.pipelock.listed(&target.host, target.port)?;
         let unclear = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place(Place::Path);
         let uri: Uri = Uri::try_from(target.url()).map_err(unclear)?;
         if self.routes.is_none() {
-            push::refuse(wish.method, uri.path(), uri.query().unwrap_or_default(), &HeaderMap::new())?;
+            push::refuse(query.method, uri.path(), uri.query().unwrap_or_default(), &HeaderMap::new())?;
         }
-        let request = parts(Method::from_bytes(wish.method.as_bytes()).unwrap_or(Method::GET), uri, Some(&host_field(target)))?;
-        head::scan(&self.table.scanner, &request.method, &request.uri, &request.headers, None)?;
-        if let Some(body) = wish.body {
-            if body.len() as u64 > self.table.limits.body_bytes {
+        let request = parts(Method::from_bytes(query.method.as_bytes()).unwrap_or(Method::GET), uri, Some(&host_field(target)))?;
+        head::scan(&self.pipelock.scanner, &request.method, &request.uri, &request.headers, None)?;
+        if let Some(body) = query.body {
+            if body.len() as u64 > self.pipelock.limits.body_bytes {
                 return Err(Refused::new(Reason::TooLarge, "the body is larger than this bottle allows").place(Place::Body));
             }
-            if let Some(found) = self.table.scanner.scan_message(None, body) {
+            if let Some(found) = self.pipelock.scanner.scan_message(None, body) {
                 return Err(Leak::in_body("body", found).into());
             }
         }
-        self.table.foresee(&target.host, target.port, self.local)?;
+        self.pipelock.foresee(&target.host, target.port, self.local)?;
         Ok(listed)
     }
 }
@@ -134,18 +134,18 @@ fn host_field(target: &Target) -> String {
     crate::target::authority(target.https, &target.host, target.port)
 }
 
-/// A request's head; `host` is its one field.
+/// A request's head; `host` is its only header.
 fn parts(method: Method, uri: Uri, host: Option<&str>) -> Result<Parts, Refused> {
     let (mut parts, ()) = Request::new(()).into_parts();
     (parts.method, parts.uri) = (method, uri);
     if let Some(host) = host {
-        let wrong = |_| Refused::new(Reason::AmbiguousTarget, "the host cannot be read").place(Place::Head);
+        let wrong = |_| Refused::new(Reason::AmbiguousTarget, "the host cannot be parsed").place(Place::Head);
         parts.headers.insert(header::HOST, HeaderValue::try_from(host).map_err(wrong)?);
     }
     Ok(parts)
 }
 
-/// True when a name will have to be looked up, and every address of it judged, before anything is dialled.
+/// True when the host name must be resolved and every address judged before a connection.
 pub fn is_looked_up(allowed: &Allowed<'_>) -> bool {
     allowed.way == Way::Resolve && matches!(allowed.target.host, Host::Name(_))
 }
@@ -157,10 +157,10 @@ mod tests {
 
     use super::*;
 
-    fn table() -> Table {
+    fn policy() -> PipelockPolicy {
         let mut config = PipelockConfig::closed("test");
         config.api_allowlist = ["api.test", "10.0.0.7", "metadata.goog"].map(|host| host.parse().unwrap()).to_vec();
-        Table::new(config).unwrap()
+        PipelockPolicy::new(config).unwrap()
     }
 
     fn rows() -> Vec<Route> {
@@ -170,9 +170,9 @@ mod tests {
     }
 
     fn verdict(rows: Option<&[Route]>, method: &str, url: &str, body: Option<&[u8]>) -> Result<String, (&'static str, Reason)> {
-        let table = table();
-        let asked = Policies { routes: rows, table: &table, local: &[] }.ask(Wish { method, url, body });
-        asked.map(|allowed| allowed.target.url()).map_err(|denied| (denied.component, denied.refused.reason))
+        let policy = policy();
+        let verdict = Policies { routes: rows, pipelock: &policy, local: &[] }.evaluate(Query { method, url, body });
+        verdict.map(|allowed| allowed.target.url()).map_err(|denied| (denied.component, denied.refused.reason))
     }
 
     #[test]

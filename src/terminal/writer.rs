@@ -1,8 +1,8 @@
-//! Bottle's own outputs, written to without waiting for whoever reads them: a terminal may be stopped, a pipe may be full.
+//! Non-blocking writes to bottle's own outputs: a terminal may be stopped, and a pipe may be full.
 //!
-//! The blocking mode belongs to the open file, which is shared with whoever started us. So it is not changed: a terminal or pipe is opened
-//! anew. That is refused for one that belongs to somebody else, as after `su`: what is left then is to ask if it takes bytes, and to
-//! interrupt a write that blocks all the same, because another process was faster or because a terminal needs more room than it said.
+//! The blocking mode belongs to the open file, which the parent process shares. So it stays unchanged, and a terminal or pipe is opened
+//! again. That fails for a file of another user, as after `su`. Then bottle polls before each write, and interrupts a write that blocks all
+//! the same, because another process was faster or a terminal needs more space than it reported.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -14,9 +14,9 @@ use rustix::net::{SendFlags, send};
 
 use crate::sys::interrupt::Interrupt;
 
-/// How long a call on a shared open file may block.
+/// For a write to a shared open file.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(20);
-/// Bytes of one write to a shared open file: a pipe that takes anything takes as many (PIPE_BUF of pipe(7)).
+/// Bytes of one write to a shared open file: a writable pipe has this much space (PIPE_BUF of pipe(7)).
 const COMPONENT: usize = 4096;
 /// To poll without waiting.
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -28,14 +28,14 @@ pub struct Output {
     how: How,
 }
 
-/// Why a write does not block.
+/// How a write is kept from blocking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum How {
-    /// The open file is ours alone and says so, or it is a regular file.
+    /// The open file is ours and non-blocking, or a regular file.
     Mode,
-    /// It is a socket, and each call says so.
+    /// It is a socket, and each call is non-blocking.
     Flag,
-    /// Each call is bounded.
+    /// Each call has a timeout.
     Bound,
 }
 
@@ -60,12 +60,12 @@ impl Output {
         Self { fd, how: How::Mode }
     }
 
-    /// True if one write may take [`WRITE_TIMEOUT`]: whoever has other work does not write twice in a row.
+    /// True if a write may take [`WRITE_TIMEOUT`]. A caller with other work should not write twice in a row.
     pub fn may_take_long(&self) -> bool {
         self.how == How::Bound
     }
 
-    /// Writes what is taken now; `AGAIN` if nothing is.
+    /// Writes what fits now; `AGAIN` if nothing does.
     pub fn write(&self, bytes: &[u8]) -> Result<usize> {
         match self.how {
             How::Mode => rustix::io::write(&self.fd, bytes),
@@ -87,14 +87,14 @@ impl AsFd for Output {
     }
 }
 
-/// Reads what is there; `AGAIN` if another process has taken it.
+/// Reads available bytes; `AGAIN` if another process was faster.
 pub fn read(input: impl AsFd, buffer: &mut [u8]) -> Result<usize> {
     bounded(|| rustix::io::read(&input, &mut *buffer))
 }
 
-/// A call that returns soon; `AGAIN` if it would have blocked.
+/// Runs a call with a timeout; `AGAIN` if it would block.
 fn bounded(call: impl FnOnce() -> Result<usize>) -> Result<usize> {
-    // Without a timer the call could block for ever.
+    // Without a timer the call could block forever.
     let bound = Interrupt::every(WRITE_TIMEOUT).map_err(|_| Errno::NOMEM)?;
     let result = call();
     drop(bound);
@@ -104,11 +104,11 @@ fn bounded(call: impl FnOnce() -> Result<usize>) -> Result<usize> {
     }
 }
 
-/// A terminal or pipe, opened once more for ourselves. The terminal that controls us may be opened by this name whoever owns it.
+/// Opens a terminal or pipe again. Anybody may open the controlling terminal by its special name.
 fn open_anew(output: BorrowedFd<'_>) -> Option<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let opened = open(format!("/proc/self/fd/{}", output.as_raw_fd()), flags, Mode::empty()).ok();
-    // Of no other terminal the kernel tells the session (ioctl_tty(2): TIOCGSID).
+    // The kernel reports the session of the controlling terminal only (ioctl_tty(2): TIOCGSID).
     opened.or_else(|| rustix::termios::tcgetsid(output).ok().and_then(|_| open("/dev/tty", flags, Mode::empty()).ok()))
 }
 

@@ -1,9 +1,9 @@
-//! What a client says when it fetches: read word by word, and written anew, so that nothing else reaches upstream. Pure.
+//! Parses a fetch request keyword by keyword and encodes it anew, so that nothing else reaches upstream. Pure.
 
 use crate::advert::AGENT;
 use crate::pkt::{self, Packet, trimmed};
 
-/// Words of a request to fetch that stand alone.
+/// Keywords without an argument.
 const FLAGS: [&str; 12] = [
     "done",
     "thin-pack",
@@ -18,13 +18,13 @@ const FLAGS: [&str; 12] = [
     "unborn",
     "size",
 ];
-/// Words that an object's id follows.
+/// Keywords with an object id.
 const WITH_ID: [&str; 4] = ["want", "have", "shallow", "oid"];
-/// Words that a number follows.
+/// Keywords with a number.
 const WITH_NUMBER: [&str; 2] = ["deepen", "deepen-since"];
-/// Words that a ref, a prefix of one, or a filter follows.
+/// Keywords with a ref, a ref prefix, or a filter.
 const WITH_TEXT: [&str; 4] = ["deepen-not", "ref-prefix", "want-ref", "filter"];
-/// Capabilities of protocol v0 and v1 that a client may ask for.
+/// Capabilities of protocol v0 and v1 that a client may request.
 const CAPABILITIES: [&str; 13] = [
     "multi_ack",
     "multi_ack_detailed",
@@ -40,49 +40,49 @@ const CAPABILITIES: [&str; 13] = [
     "deepen-relative",
     "filter",
 ];
-/// The longest text after a word.
+/// The longest argument.
 const MAX_ARGUMENT_BYTES: usize = 1024;
 
-/// What a request asks for, and how the answer is framed.
+/// A fetch request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ask {
-    /// The request, written anew.
+pub struct FetchRequest {
+    /// The request, encoded anew.
     pub bytes: Vec<u8>,
-    /// The answer is a list of refs.
+    /// It lists refs.
     pub lists_refs: bool,
-    /// Ids that are wanted.
+    /// The number of wanted ids.
     pub wants: u64,
 }
 
-/// Reads a whole request of protocol `version`.
-pub fn read(packets: &[Packet], version: u8) -> Result<Ask, String> {
-    let mut ask = Ask::default();
-    let mut begun = false;
+/// Parses a whole request of protocol `version`.
+pub fn read(packets: &[Packet], version: u8) -> Result<FetchRequest, String> {
+    let mut request = FetchRequest::default();
+    let mut started = false;
     for (n, packet) in packets.iter().enumerate() {
         let Packet::Data(line) = packet else {
-            pkt::put(&mut ask.bytes, packet);
+            pkt::put(&mut request.bytes, packet);
             continue;
         };
-        let line = std::str::from_utf8(trimmed(line)).map_err(|_| "a line that is no text".to_owned())?;
+        let line = std::str::from_utf8(trimmed(line)).map_err(|_| "a line that is not UTF-8".to_owned())?;
         let new = match version {
             2 if n == 0 => {
                 let command = line.strip_prefix("command=").filter(|c| ["ls-refs", "fetch", "object-info"].contains(c));
-                ask.lists_refs = command == Some("ls-refs");
+                request.lists_refs = command == Some("ls-refs");
                 Some(command.map(|_| line.to_owned()).ok_or("a command that is not ls-refs, fetch or object-info")?)
             }
-            2 => ability(line)?,
-            _ => Some(first_want(line, &mut begun)?),
+            2 => line_v2(line)?,
+            _ => Some(first_want(line, &mut started)?),
         };
         if let Some(new) = new {
-            ask.wants += u64::from(new.starts_with("want"));
-            pkt::line(&mut ask.bytes, format!("{new}\n").as_bytes());
+            request.wants += u64::from(new.starts_with("want"));
+            pkt::line(&mut request.bytes, format!("{new}\n").as_bytes());
         }
     }
-    Ok(ask)
+    Ok(request)
 }
 
 /// A line of protocol v2: a capability or an argument.
-fn ability(line: &str) -> Result<Option<String>, String> {
+fn line_v2(line: &str) -> Result<Option<String>, String> {
     if line.starts_with("agent=") {
         return Ok(Some(AGENT.to_owned()));
     }
@@ -96,11 +96,11 @@ fn ability(line: &str) -> Result<Option<String>, String> {
 }
 
 /// A line of protocol v0 or v1: the first want carries the capabilities.
-fn first_want(line: &str, begun: &mut bool) -> Result<String, String> {
-    if *begun || !line.starts_with("want ") {
+fn first_want(line: &str, started: &mut bool) -> Result<String, String> {
+    if *started || !line.starts_with("want ") {
         return argument(line);
     }
-    *begun = true;
+    *started = true;
     let (want, capabilities) = line.split_at_checked(45).unwrap_or((line, ""));
     let mut new = argument(want)?;
     for word in capabilities.split(' ').filter(|word| !word.is_empty()) {
@@ -125,7 +125,7 @@ fn argument(line: &str) -> Result<String, String> {
         }
         Some(_) => false,
     };
-    if fits { Ok(line.to_owned()) } else { Err("a line that is no part of a request to fetch".into()) }
+    if fits { Ok(line.to_owned()) } else { Err("a line that no fetch request has".into()) }
 }
 
 /// `combine:` nests the others; `sparse:oid=` names an object.
@@ -141,21 +141,21 @@ mod tests {
 
     const A: &str = "1111111111111111111111111111111111111111";
 
-    fn ask(version: u8, lines: &[&str]) -> Result<String, String> {
+    fn request(version: u8, lines: &[&str]) -> Result<String, String> {
         let packet = |line: &&str| match *line {
             "0000" => Packet::Flush,
             "0001" => Packet::Delimiter,
             line => Packet::Data(Bytes::copy_from_slice(line.as_bytes())),
         };
         let packets: Vec<_> = lines.iter().map(packet).collect();
-        read(&packets, version).map(|ask| String::from_utf8(ask.bytes).unwrap())
+        read(&packets, version).map(|request| String::from_utf8(request.bytes).unwrap())
     }
 
     #[test]
     fn a_request_is_written_anew_in_the_gates_own_name() {
         let line = |text: &str| format!("{:04x}{text}\n", text.len() + 5);
         assert_eq!(
-            ask(
+            request(
                 2,
                 &[
                     "command=ls-refs\n",
@@ -183,7 +183,7 @@ mod tests {
         );
         let want = format!("want {A}");
         assert_eq!(
-            ask(
+            request(
                 0,
                 &[
                     &format!("{want} multi_ack_detailed side-band-64k agent=git/2 session-id=x"),
@@ -221,7 +221,7 @@ mod tests {
             (0, vec!["want 1111111111111111111111111111111111111111 evil=1"]),
             (0, vec!["\u{0}"]),
         ] {
-            assert!(ask(version, &lines).is_err(), "{lines:?}");
+            assert!(request(version, &lines).is_err(), "{lines:?}");
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Repositories behind `git-gate`.
+//! Parses the repositories behind `git-gate`.
 
 use bottle_contract::gate::PushPolicy;
 use bottle_contract::remote::{RemoteUrl, Scheme};
 
+use super::host_path::{self, Base};
 use super::model::{Author, Repo};
-use super::place::{self, Base};
 use super::{measure, raw, route};
 use crate::yaml::{At, Problem};
 
@@ -53,7 +53,7 @@ fn repo(raw: &raw::Repo, base: Base<'_>) -> Result<Repo, Problem> {
     Ok(Repo {
         name: name(&raw.name)?,
         upstream,
-        identity: raw.identity.as_ref().map(|path| place::file(path, base)).transpose()?,
+        identity: raw.identity.as_ref().map(|path| host_path::file(path, base)).transpose()?,
         host_key: raw.host_key.as_ref().map(host_key).transpose()?,
         auth: raw.auth.as_ref().map(route::auth).transpose()?,
         connect: raw.connect.as_ref().map(route::address).transpose()?,
@@ -76,22 +76,18 @@ fn push(raw: &raw::Push) -> Result<PushPolicy, Problem> {
         force: raw.force,
         delete: raw.delete,
         options: raw.options,
-        // Known once the bottle's own identity is.
+        // Set when the plan is built.
         committer: None,
         pack_bytes: raw.size.as_ref().map_or(Ok(usual.pack_bytes), size)?,
         objects: raw.objects.as_ref().map_or(Ok(usual.objects), objects)?,
     })
 }
 
-/// Reads whom commits name.
+/// Reads the identity of the agent's commits.
 pub fn author(raw: &raw::Author) -> Result<Author, Problem> {
     let plain = |text: &At<String>| {
         let fits = !text.value.trim().is_empty() && !text.value.chars().any(|c| c.is_control() || matches!(c, '<' | '>' | '"' | '\\'));
-        if fits {
-            Ok(text.value.trim().to_owned())
-        } else {
-            Err(text.problem("not a name or an address that git takes", "write plain text"))
-        }
+        if fits { Ok(text.value.trim().to_owned()) } else { Err(text.problem("not a valid name or address for git", "write plain text")) }
     };
     Ok(Author { name: plain(&raw.name)?, email: plain(&raw.email)? })
 }
@@ -106,14 +102,14 @@ fn name(text: &At<String>) -> Result<String, Problem> {
     Ok(name.to_owned())
 }
 
-/// Where a repository is.
+/// The URL of a repository.
 fn upstream(text: &At<String>) -> Result<RemoteUrl, Problem> {
     RemoteUrl::parse(&text.value).map_err(|what| text.problem(what, "write ssh://git@host/path.git or https://host/path.git"))
 }
 
 fn host_key(text: &At<String>) -> Result<String, Problem> {
-    let mut words = text.value.split_ascii_whitespace();
-    let (kind, key) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let mut parts = text.value.split_ascii_whitespace();
+    let (kind, key) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let base64 = key.len() >= 40 && key.trim_end_matches('=').bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'));
     if !KEY_TYPES.contains(&kind) || !base64 {
         return Err(text.problem("not an SSH public key", "write `ssh-ed25519 AAAA…`, as the server's operator publishes it"));
@@ -121,7 +117,7 @@ fn host_key(text: &At<String>) -> Result<String, Problem> {
     Ok(format!("{kind} {key}"))
 }
 
-/// A full ref name with at most one star (git-check-ref-format(1), and fewer characters than it allows).
+/// A full ref name with at most one star (git-check-ref-format(1), with fewer characters).
 fn ref_pattern(text: &At<String>) -> Result<String, Problem> {
     let pattern = text.value.as_str();
     let plain = pattern.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b'*' | b'+' | b'@'));

@@ -1,13 +1,13 @@
-//! All bottles of this operator, read without trusting what lies in the state directory.
+//! Lists all bottles of this operator, without trusting the content of the state directory.
 
 use super::holder::{self, Holder};
 use super::lock;
-use super::process::{self, lives};
+use super::process_identity::{self, is_running};
 use super::{Id, Layout, Metadata, Object, Phase, boot_id};
 use crate::error::Result;
 use crate::files::{Dir, entries};
 
-/// The bottles that there are.
+/// All bottles.
 #[derive(Debug)]
 pub struct Bottles;
 
@@ -16,47 +16,47 @@ pub struct Bottles;
 pub struct Entry {
     /// Its id.
     pub id: Id,
-    /// Whether it lives.
+    /// Its status.
     pub status: Status,
-    /// What is recorded about it, if that can be read.
+    /// Its metadata, if it can be read.
     pub metadata: Option<Metadata>,
-    /// It was started in this boot of the machine, so that its pids still mean something.
+    /// It was started in this boot of the machine, so its pids are meaningful.
     pub same_boot: bool,
 }
 
-/// Whether a bottle lives.
+/// The status of a bottle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
     /// Its supervisor holds its lock.
     Running,
-    /// It ended and was torn down.
+    /// It exited and was torn down.
     Ended,
     /// Its supervisor is gone, but it was not torn down.
     Crashed,
-    /// Its supervisor is gone, and these keep its lock.
+    /// Its supervisor is gone, but these processes hold its lock.
     Held(Vec<Holder>),
-    /// What lies there cannot be read as a bottle, for this reason.
+    /// It is damaged; this is the reason.
     Unreadable(String),
 }
 
 impl Entry {
-    /// Processes that are still there though the supervisor is gone: who keeps its lock, and recorded ones.
+    /// Processes that outlived the supervisor: holders of its lock, and recorded ones.
     pub fn remains(&self) -> Vec<u32> {
         match &self.status {
             Status::Held(holders) => holders.iter().map(|holder| holder.pid).collect(),
-            _ => self.recorded().filter(|(pid, start)| lives(*pid, *start)).map(|(pid, _)| pid).collect(),
+            _ => self.recorded().filter(|(pid, start)| is_running(*pid, *start)).map(|(pid, _)| pid).collect(),
         }
     }
 
-    /// Ends these processes, and waits for their end. One that is not certainly ours is an error.
+    /// Kills these processes and waits for them. A process that may not be ours is an error.
     pub fn end_remains(&self) -> Result<()> {
         match &self.status {
             Status::Held(holders) => holders.iter().try_for_each(Holder::end),
-            _ => self.recorded().try_for_each(|(pid, start)| process::end(pid, start)),
+            _ => self.recorded().try_for_each(|(pid, start)| process_identity::end(pid, start)),
         }
     }
 
-    /// The processes in the record of a bottle whose supervisor is gone.
+    /// The recorded processes of a bottle whose supervisor is gone.
     fn recorded(&self) -> impl Iterator<Item = (u32, u64)> {
         let counts = self.same_boot && matches!(self.status, Status::Crashed);
         let objects = self.metadata.iter().filter(move |_| counts).flat_map(|metadata| &metadata.objects);
@@ -68,7 +68,7 @@ impl Entry {
 }
 
 impl Bottles {
-    /// Every bottle, by name. What is damaged is listed as such; names that are no ids are nobody's bottle and left out.
+    /// Every bottle, by name. Damaged bottles are listed as such. Names that are not ids are skipped.
     pub fn list(layout: &Layout) -> Result<Vec<Entry>> {
         let Some(store) = Dir::open_private(&layout.state)? else { return Ok(Vec::new()) };
         let boot = boot_id()?;
@@ -93,18 +93,18 @@ impl Bottles {
 fn look(store: &Dir, id: Id, boot: &str) -> Entry {
     let read = || {
         let dir = store.open_subdir(id.as_str())?;
-        // The lock is looked at first: what is read afterwards cannot be older than the answer.
-        let held = lock::is_held(&dir)?;
-        Ok((held.then_some(dir.open_file(lock::OF_BOTTLE)?), Metadata::read(&dir, &id)))
+        // The lock first: data that is read after it cannot be older.
+        let is_locked = lock::is_held(&dir)?;
+        Ok((is_locked.then_some(dir.open_file(lock::OF_BOTTLE)?), Metadata::read(&dir, &id)))
     };
     match read() {
         Ok((Some(lock), metadata)) => {
             let metadata = metadata.ok();
-            let status = held(&lock, metadata.as_ref(), boot);
+            let status = status_of_held_lock(&lock, metadata.as_ref(), boot);
             entry(id, status, metadata, boot)
         }
         Ok((None, Ok(metadata))) => {
-            // A bottle may have ended with something left that could not be removed.
+            // Teardown may have failed to remove some objects.
             let whole = metadata.exit.is_some() && metadata.phase == Phase::Ended;
             let status = if whole { Status::Ended } else { Status::Crashed };
             entry(id, status, Some(metadata), boot)
@@ -113,9 +113,9 @@ fn look(store: &Dir, id: Id, boot: &str) -> Entry {
     }
 }
 
-/// A lock that is held belongs to a bottle that runs, unless it is certain that only others keep it.
-fn held(lock: &std::fs::File, metadata: Option<&Metadata>, boot: &str) -> Status {
-    if metadata.is_some_and(|m| m.boot_id == boot && lives(m.supervisor.pid, m.supervisor.start_time)) {
+/// A held lock means that the bottle is running, unless only other processes certainly hold it.
+fn status_of_held_lock(lock: &std::fs::File, metadata: Option<&Metadata>, boot: &str) -> Status {
+    if metadata.is_some_and(|m| m.boot_id == boot && is_running(m.supervisor.pid, m.supervisor.start_time)) {
         return Status::Running;
     }
     let holders = holder::copies(lock);

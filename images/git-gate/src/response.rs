@@ -1,4 +1,4 @@
-//! Answers that are written while they are read.
+//! Responses to git clients: streamed while they are written, or whole.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,66 +14,66 @@ use tokio::sync::mpsc;
 use crate::pkt;
 use crate::report::band;
 
-/// Pieces that wait to be read.
+/// Chunks that wait for the client to read.
 const MAX_QUEUED_CHUNKS: usize = 8;
 
-/// The end that is written to.
+/// Writes the body of a streamed response.
 #[derive(Clone, Debug)]
-pub struct Outlet(mpsc::Sender<Bytes>);
+pub struct ResponseWriter(mpsc::Sender<Bytes>);
 
-impl Outlet {
-    /// Sends bytes; false when nobody reads any more.
+impl ResponseWriter {
+    /// Sends bytes; false once the client is gone.
     pub async fn send(&self, bytes: impl Into<Bytes>) -> bool {
         let bytes = bytes.into();
         bytes.is_empty() || self.0.send(bytes).await.is_ok()
     }
 
-    /// Sends words to a person, on band 2.
-    pub async fn say(&self, words: &str) -> bool {
+    /// Sends a progress message, on band 2.
+    pub async fn progress(&self, text: &str) -> bool {
         let mut out = Vec::new();
-        words.as_bytes().chunks(pkt::MAX_PACKET_BYTES - 5).for_each(|piece| band(&mut out, 2, piece));
+        text.as_bytes().chunks(pkt::MAX_PACKET_BYTES - 5).for_each(|chunk| band(&mut out, 2, chunk));
         self.send(out).await
     }
 
-    /// Ends the answer with an error on band 3.
-    pub async fn fail(&self, refused: &Refused) {
+    /// Ends the response with an error on band 3.
+    pub async fn fatal(&self, refused: &Refused) {
         let mut out = Vec::new();
-        band(&mut out, 3, format!("{}\n", words(refused)).as_bytes());
+        band(&mut out, 3, format!("{}\n", message(refused)).as_bytes());
         pkt::flush(&mut out);
         self.send(out).await;
     }
 
-    /// Ends the answer with an error that every git client shows.
+    /// Ends the response with an `ERR` packet, which every git client shows.
     pub async fn error(&self, refused: &Refused) {
         let mut out = Vec::new();
-        pkt::line(&mut out, format!("ERR {}", words(refused)).as_bytes());
+        pkt::line(&mut out, format!("ERR {}", message(refused)).as_bytes());
         self.send(out).await;
     }
 }
 
-/// A refusal in one line, with its hint.
-pub fn words(refused: &Refused) -> String {
+/// A refusal and its hint in one line.
+pub fn message(refused: &Refused) -> String {
     format!("git-gate: {refused} ({})", refused.reason.hint())
 }
 
-struct Inlet(mpsc::Receiver<Bytes>);
+struct ChannelBody(mpsc::Receiver<Bytes>);
 
-impl http_body::Body for Inlet {
+impl http_body::Body for ChannelBody {
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.0.poll_recv(cx).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
+        self.0.poll_recv(cx).map(|chunk| chunk.map(|bytes| Ok(Frame::data(bytes))))
     }
 }
 
-/// An answer of this type, and where to write it.
-pub fn answer(content_type: &str) -> (Outlet, Response<Body>) {
+/// A streamed response of this content type, and its writer.
+pub fn streamed(content_type: &str) -> (ResponseWriter, Response<Body>) {
     let (sender, receiver) = mpsc::channel(MAX_QUEUED_CHUNKS);
-    (Outlet(sender), typed(content_type, Inlet(receiver).boxed()))
+    (ResponseWriter(sender), typed(content_type, ChannelBody(receiver).boxed()))
 }
 
-/// An answer that is there already.
+/// A response whose body is complete.
 pub fn whole(content_type: &str, bytes: Vec<u8>) -> Response<Body> {
     typed(content_type, body::full(bytes))
 }
@@ -86,9 +86,9 @@ fn typed(content_type: &str, body: Body) -> Response<Body> {
     response
 }
 
-/// A refusal as git shows it: the text of a page that is plain text, line by line.
+/// A refusal as plain text, which git shows line by line.
 pub fn refusal(refused: &Refused) -> Response<Body> {
-    let mut response = typed("text/plain; charset=utf-8", body::full(format!("{}\n", words(refused))));
+    let mut response = typed("text/plain; charset=utf-8", body::full(format!("{}\n", message(refused))));
     *response.status_mut() = match refused.reason {
         Reason::RepoNotListed => StatusCode::NOT_FOUND,
         _ => refused.status(),

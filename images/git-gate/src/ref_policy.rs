@@ -1,4 +1,4 @@
-//! The ref policy: may this change be made? Pure, one answer for each reason.
+//! The ref policy: whether a change is allowed. Pure; each denial has its own variant.
 
 use std::fmt;
 
@@ -6,38 +6,38 @@ use bottle_contract::gate::PushPolicy;
 use bottle_contract::untrusted::is_hostile;
 use gix_hash::ObjectId;
 
-/// A change as the client asks for it.
+/// A change that the client requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
     /// The full name of the ref.
     pub name: &'a [u8],
-    /// What the client believes that it is.
+    /// The value that the client expects; none if there is no such ref.
     pub old: Option<ObjectId>,
-    /// What it is to be.
+    /// The new value; none to delete the ref.
     pub new: Option<ObjectId>,
 }
 
-/// What upstream says of the ref, at the time of the push.
+/// Upstream's state of the ref at the time of the push.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Upstream {
-    /// What it is; none: there is none.
-    pub is: Option<ObjectId>,
-    /// Another ref has a name that differs in nothing but case: some servers keep both in one file.
+    /// Its value; none if there is no such ref.
+    pub current: Option<ObjectId>,
+    /// Another ref's name differs only in case: some servers store both in one file.
     pub has_twin: bool,
-    /// It is another name for this ref, which would be changed instead.
+    /// It is symbolic: a change would hit this ref instead.
     pub leads_to: Option<String>,
 }
 
-/// Why a change may not be made. The words are what `git push` shows.
+/// Why a change is denied. `git push` shows the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
-    /// The name is none that git takes, or would deceive a reader.
+    /// Git does not accept the name, or it would deceive a reader.
     Name,
     /// No pattern allows it.
     NotAllowed,
     /// Two commands for one ref.
     Twice,
-    /// Upstream has another value than the client believes.
+    /// Upstream has another value than the client expects.
     Stale,
     /// Creation is not allowed.
     Create,
@@ -45,13 +45,13 @@ pub enum Denied {
     Update,
     /// Deletion is not allowed.
     Delete,
-    /// Not a fast-forward, as far as can be shown, and force is not allowed.
+    /// Not provably a fast-forward, and force is not allowed.
     Force,
     /// A tag would be moved, and force is not allowed.
     TagMoves,
-    /// A name that differs in case only.
+    /// The name differs from another ref's only in case.
     Twin,
-    /// It leads to another ref.
+    /// It is a symbolic ref.
     Symbolic,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for Denied {
             Self::Name => "ref_not_allowed: not a ref name that may be pushed",
             Self::NotAllowed => "ref_not_allowed: no pattern of this bottle allows this ref",
             Self::Twice => "ref_not_allowed: named twice in one push",
-            Self::Stale => "fetch first: upstream has another value than you believe",
+            Self::Stale => "fetch first: upstream has another value than you expect",
             Self::Create => "ref_not_allowed: this bottle may not create refs",
             Self::Update => "ref_not_allowed: this bottle may not update refs",
             Self::Delete => "ref_not_allowed: this bottle may not delete refs",
@@ -73,13 +73,13 @@ impl fmt::Display for Denied {
     }
 }
 
-/// What can be said before the pack is known: all but whether an update is a fast-forward.
+/// Judges what needs no pack: all but whether an update is a fast-forward.
 pub fn before_pack(policy: &PushPolicy, change: Change<'_>, upstream: &Upstream) -> Result<(), Denied> {
     let check = |fits: bool, denied| if fits { Ok(()) } else { Err(denied) };
     check(is_name(change.name), Denied::Name)?;
     check(policy.allow.iter().any(|pattern| matches(pattern.as_bytes(), change.name)), Denied::NotAllowed)?;
     check(upstream.leads_to.is_none(), Denied::Symbolic)?;
-    check(upstream.is == change.old, Denied::Stale)?;
+    check(upstream.current == change.old, Denied::Stale)?;
     match (change.old, change.new) {
         (None, _) => {
             check(policy.create, Denied::Create)?;
@@ -93,13 +93,13 @@ pub fn before_pack(policy: &PushPolicy, change: Change<'_>, upstream: &Upstream)
     }
 }
 
-/// What needs the pack: `descends` says that the new value was shown to have the old one among its ancestors.
+/// Judges what needs the pack. `descends`: the new value provably descends from the old one.
 pub fn after_pack(policy: &PushPolicy, change: Change<'_>, descends: bool) -> Result<(), Denied> {
     let update = change.old.is_some() && change.new.is_some();
     if update && !descends && !policy.force { Err(Denied::Force) } else { Ok(()) }
 }
 
-/// One star stands for any text that is not empty.
+/// A star matches any text but the empty one.
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
     match pattern.iter().position(|b| *b == b'*') {
         None => pattern == name,
@@ -110,7 +110,7 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
     }
 }
 
-/// git-check-ref-format(1), and nothing in it that a terminal would hide or act on.
+/// Follows git-check-ref-format(1), and refuses characters that a terminal would hide or act on.
 pub fn is_name(name: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(name) else { return false };
     let part = |part: &str| !part.is_empty() && !part.starts_with(['.', '-']) && !part.ends_with('.') && !part.ends_with(".lock");
@@ -139,18 +139,18 @@ mod tests {
         policy(&["refs/heads/agent/*", "refs/tags/agent-*"])
     }
 
-    fn upstream(is: Option<u8>) -> Upstream {
-        Upstream { is: is.map(id), ..Upstream::default() }
+    fn upstream(current: Option<u8>) -> Upstream {
+        Upstream { current: current.map(id), ..Upstream::default() }
     }
 
-    fn asked(policy: &PushPolicy, name: &str, old: Option<u8>, new: Option<u8>, upstream: &Upstream) -> Result<(), Denied> {
+    fn judged(policy: &PushPolicy, name: &str, old: Option<u8>, new: Option<u8>, upstream: &Upstream) -> Result<(), Denied> {
         before_pack(policy, Change { name: name.as_bytes(), old: old.map(id), new: new.map(id) }, upstream)
     }
 
     // covers: G01
     #[test]
     fn every_name_is_denied_that_no_pattern_allows() {
-        let create = |name: &str| asked(&agent(), name, None, Some(1), &upstream(None));
+        let create = |name: &str| judged(&agent(), name, None, Some(1), &upstream(None));
         for name in [
             "refs/heads/agent/x",
             "refs/heads/agent/x/y",
@@ -235,7 +235,7 @@ mod tests {
             "refs/../heads/x",
             "",
         ] {
-            assert_eq!(asked(&everything, name, None, Some(1), &upstream(None)), Err(Denied::Name), "{name:?}");
+            assert_eq!(judged(&everything, name, None, Some(1), &upstream(None)), Err(Denied::Name), "{name:?}");
         }
         assert!(!is_name(b"refs/heads/\xff"));
         assert!(!is_name(b"refs/heads/\xc0\xaf"));
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn without_a_pattern_nothing_is_allowed() {
-        assert_eq!(asked(&PushPolicy::default(), "refs/heads/agent/x", None, Some(1), &upstream(None)), Err(Denied::NotAllowed));
+        assert_eq!(judged(&PushPolicy::default(), "refs/heads/agent/x", None, Some(1), &upstream(None)), Err(Denied::NotAllowed));
     }
 
     // covers: G02
@@ -251,37 +251,37 @@ mod tests {
     fn an_old_value_that_upstream_does_not_have_is_stale() {
         let name = "refs/heads/agent/x";
         for (old, is) in [(None, Some(1)), (Some(1), None), (Some(1), Some(2))] {
-            assert_eq!(asked(&agent(), name, old, Some(3), &upstream(is)), Err(Denied::Stale), "{old:?} {is:?}");
+            assert_eq!(judged(&agent(), name, old, Some(3), &upstream(is)), Err(Denied::Stale), "{old:?} {is:?}");
         }
-        assert_eq!(asked(&agent(), name, Some(1), Some(3), &upstream(Some(1))), Ok(()));
+        assert_eq!(judged(&agent(), name, Some(1), Some(3), &upstream(Some(1))), Ok(()));
     }
 
     #[test]
     fn creation_is_denied_where_it_is_not_allowed() {
         let policy = PushPolicy { create: false, ..agent() };
-        assert_eq!(asked(&policy, "refs/heads/agent/x", None, Some(1), &upstream(None)), Err(Denied::Create));
+        assert_eq!(judged(&policy, "refs/heads/agent/x", None, Some(1), &upstream(None)), Err(Denied::Create));
     }
 
     #[test]
     fn an_update_is_denied_where_it_is_not_allowed() {
         let policy = PushPolicy { update: false, ..agent() };
-        assert_eq!(asked(&policy, "refs/heads/agent/x", Some(1), Some(2), &upstream(Some(1))), Err(Denied::Update));
+        assert_eq!(judged(&policy, "refs/heads/agent/x", Some(1), Some(2), &upstream(Some(1))), Err(Denied::Update));
     }
 
     #[test]
     fn a_deletion_is_denied_until_it_is_allowed() {
-        let delete = |policy: &PushPolicy| asked(policy, "refs/heads/agent/x", Some(1), None, &upstream(Some(1)));
+        let delete = |policy: &PushPolicy| judged(policy, "refs/heads/agent/x", Some(1), None, &upstream(Some(1)));
         assert_eq!(delete(&agent()), Err(Denied::Delete));
         assert_eq!(delete(&PushPolicy { delete: true, ..agent() }), Ok(()));
         assert_eq!(
-            asked(&PushPolicy { delete: true, ..agent() }, "refs/heads/main", Some(1), None, &upstream(Some(1))),
+            judged(&PushPolicy { delete: true, ..agent() }, "refs/heads/main", Some(1), None, &upstream(Some(1))),
             Err(Denied::NotAllowed)
         );
     }
 
     #[test]
     fn a_tag_is_not_moved_without_force() {
-        let update = |policy: &PushPolicy| asked(policy, "refs/tags/agent-1", Some(1), Some(2), &upstream(Some(1)));
+        let update = |policy: &PushPolicy| judged(policy, "refs/tags/agent-1", Some(1), Some(2), &upstream(Some(1)));
         assert_eq!(update(&agent()), Err(Denied::TagMoves));
         assert_eq!(update(&PushPolicy { force: true, ..agent() }), Ok(()));
     }
@@ -289,13 +289,13 @@ mod tests {
     #[test]
     fn a_name_that_differs_in_case_only_is_denied() {
         let twin = Upstream { has_twin: true, ..upstream(None) };
-        assert_eq!(asked(&agent(), "refs/heads/agent/Main", None, Some(1), &twin), Err(Denied::Twin));
+        assert_eq!(judged(&agent(), "refs/heads/agent/Main", None, Some(1), &twin), Err(Denied::Twin));
     }
 
     #[test]
     fn a_symbolic_ref_is_denied_for_what_it_leads_to() {
         let symbolic = Upstream { leads_to: Some("refs/heads/main".into()), ..upstream(Some(1)) };
-        assert_eq!(asked(&agent(), "refs/heads/agent/x", Some(1), Some(2), &symbolic), Err(Denied::Symbolic));
+        assert_eq!(judged(&agent(), "refs/heads/agent/x", Some(1), Some(2), &symbolic), Err(Denied::Symbolic));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The table in force: repositories, scanner and limits, replaced as one.
+//! What the gate enforces: repositories, scanner and limits, replaced as one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,38 +9,38 @@ use bottle_policy::scanner;
 use bottle_scan::Scanner;
 use bottle_wire::reload::Generation;
 
-use crate::upstream::{self, Link, Patience, Upstream};
+use crate::upstream::{self, Timeouts, TunnelDialer, Upstream};
 
 /// One repository.
 pub struct Repo {
     /// Its name at the gate.
     pub name: String,
-    /// Where it really is.
+    /// Its server.
     pub upstream: Upstream,
     /// What may be pushed.
     pub policy: PushPolicy,
 }
 
-/// One generation, never changed.
-pub struct Table {
-    /// Which one.
+/// One generation of the policy. It never changes.
+pub struct GatePolicy {
+    /// Its number.
     pub generation: u64,
-    /// Bounds.
+    /// Limits.
     pub limits: GateLimits,
     /// Rules and the bottle's own secrets.
     pub scanner: Scanner,
     repos: Vec<Arc<Repo>>,
 }
 
-impl Table {
-    /// Reads the configuration and every secret that it names.
+impl GatePolicy {
+    /// Reads the configuration and the secrets that it names.
     pub fn read(config: &Path, secrets: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read(config.join(FILE)).with_context(|| format!("cannot read {FILE}"))?;
         let config: GateConfig = serde_json::from_slice(&text).with_context(|| format!("{FILE} is not valid"))?;
-        let link = Arc::new(Link::new(PathBuf::from(&config.link), Patience::from(&config.limits)));
+        let dialer = Arc::new(TunnelDialer::new(PathBuf::from(&config.link), Timeouts::from(&config.limits)));
         let tls = upstream::tls(&config.trust)?;
         let repo = |repo: bottle_contract::gate::Repo| {
-            let upstream = Upstream::new(&repo.upstream, &link, &tls, secrets).with_context(|| format!("repository {:?}", repo.name))?;
+            let upstream = Upstream::new(&repo.upstream, &dialer, &tls, secrets).with_context(|| format!("repository {:?}", repo.name))?;
             anyhow::Ok(Arc::new(Repo { name: repo.name, upstream, policy: repo.push }))
         };
         Ok(Self {
@@ -57,7 +57,7 @@ impl Table {
     }
 }
 
-impl Generation for Table {
+impl Generation for GatePolicy {
     fn generation(&self) -> u64 {
         self.generation
     }

@@ -1,4 +1,4 @@
-//! The table: a configuration that was read, understood as a whole, and can judge.
+//! The policy of `pipelock`: a validated configuration.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,24 +14,24 @@ use crate::own::is_own;
 use crate::refused::Refused;
 use crate::scanner;
 
-/// What is enforced, of one generation.
+/// One generation of pipelock's policy.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub struct PipelockPolicy {
     /// The bottle's id.
     pub bottle: String,
-    /// Which table this is.
+    /// Its number.
     pub generation: u64,
-    /// Bounds.
+    /// Limits.
     pub limits: Limits,
-    /// PEM files with further roots.
+    /// PEM files with additional roots.
     pub trust: Vec<String>,
-    /// The proxy behind this one.
+    /// The next proxy, if any.
     pub parent: Option<Parent>,
-    /// Addresses that may be dialled though they are not public.
+    /// Non-public addresses that may be dialled.
     pub exempt: Vec<IpNet>,
-    /// The agent dials pipelock itself, so what it says inside TLS must be read here.
+    /// The agent connects to pipelock directly, so pipelock intercepts its TLS.
     pub intercepts: bool,
-    /// Answers are searched for text that tries to instruct the agent.
+    /// Responses are scanned for text that tries to instruct the agent.
     pub reads_answers: bool,
     /// Rules and the bottle's own secrets.
     pub scanner: Scanner,
@@ -44,16 +44,16 @@ pub struct Table {
 /// How a host is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// By the addresses that its name resolves to.
+    /// At the addresses that its name resolves to.
     Resolve,
-    /// By this address, which a person chose.
+    /// At this address, which the operator chose.
     Fixed(SocketAddr),
     /// Through the parent proxy.
     Parent(SocketAddr),
 }
 
-impl Table {
-    /// Understands a configuration, or says what is wrong with it. What only one value is safe for has only that value.
+impl PipelockPolicy {
+    /// Validates a configuration. A key with only one safe value accepts only that value.
     pub fn new(config: PipelockConfig) -> Result<Self, String> {
         let constant = |fits: bool, what: &str| if fits { Ok(()) } else { Err(what.to_owned()) };
         constant(config.version == 1, "`version` must be 1")?;
@@ -66,7 +66,7 @@ impl Table {
         constant(!config.sentry.enabled, "`sentry.enabled` must be false: nothing is reported anywhere")?;
         let own = config.x_bottle;
         let exempt = config.ssrf.ip_allowlist.iter().map(|text| prefix(text)).collect::<Result<_, _>>()?;
-        // The parent is dialled without another look.
+        // The guard does not judge the parent's address.
         if own.parent.as_ref().is_some_and(|parent| refuse_chosen(parent.address.ip()).is_err()) {
             return Err("`x_bottle.parent`: the address of a metadata service".to_owned());
         }
@@ -88,7 +88,7 @@ impl Table {
         })
     }
 
-    /// The pattern that lists the host and port, or why none does. Nothing is resolved for a host that is not listed.
+    /// The pattern that lists the host and port, or why none does. An unlisted host is never resolved.
     pub fn admit(&self, host: &Host, port: u16) -> Result<&HostPattern, Reason> {
         if metadata::is_name(host) {
             return Err(Reason::MetadataAddress);
@@ -102,7 +102,7 @@ impl Table {
         if ports.contains(&port) { Ok(listed) } else { Err(Reason::PortNotListed) }
     }
 
-    /// The same as a verdict in words: the pattern that lists the host and port.
+    /// The same, with a refusal that has a message.
     pub fn listed(&self, host: &Host, port: u16) -> Result<String, Refused> {
         self.admit(host, port).map(HostPattern::text).map_err(|reason| {
             Refused::new(
@@ -117,8 +117,8 @@ impl Table {
         })
     }
 
-    /// What can be said about the addresses of a host before any name is looked up: a fixed address, or one that is
-    /// the host itself. `local` are the machine's own addresses.
+    /// Judges the address of a host as far as it is known before name resolution: a fixed address, or an address literal.
+    /// `local` are the machine's own addresses.
     pub fn foresee(&self, host: &Host, port: u16, local: &[IpAddr]) -> Result<(), Refused> {
         match (self.way(host, port), host) {
             (Way::Fixed(address), _) => refuse_chosen(address.ip()).map_err(|reason| address_refused(reason, host)),
@@ -127,22 +127,22 @@ impl Table {
         }
     }
 
-    /// The guard's verdict on the addresses that a host leads to.
+    /// Judges the addresses of a host.
     pub fn judge(&self, host: &Host, addresses: &[IpAddr], local: &[IpAddr]) -> Result<(), Refused> {
         Guard { exempt: &self.exempt, local }.judge_all(addresses).map_err(|reason| address_refused(reason, host))
     }
 
-    /// What is listed.
+    /// The allowlist.
     pub fn hosts(&self) -> impl Iterator<Item = &HostPattern> {
         self.hosts.iter()
     }
 
-    /// True for a target to which a sibling may open an opaque tunnel. Such a row lists its host and port by itself.
+    /// True for a target to which a sibling may open an opaque tunnel. It needs no entry in the allowlist.
     pub fn is_tunnel(&self, host: &Host, port: u16) -> bool {
         self.tunnels.iter().any(|row| row.host == *host && row.port == port)
     }
 
-    /// How the host is reached: a tunnel's own address wins over a row of `connect`, and both win over the parent.
+    /// How the host is reached: a tunnel's address wins over a row of `connect`, and both win over the parent.
     pub fn way(&self, host: &Host, port: u16) -> Way {
         let tunnel = self.tunnels.iter().find(|row| row.host == *host && row.port == port);
         if let Some(address) = tunnel.and_then(|row| row.address) {
@@ -161,8 +161,8 @@ fn address_refused(reason: Reason, host: &Host) -> Refused {
     Refused::new(
         reason,
         match reason {
-            Reason::MetadataAddress => format!("{host} leads to a cloud metadata service"),
-            _ => format!("{host} leads to an address that is not public"),
+            Reason::MetadataAddress => format!("{host} resolves to a cloud metadata service"),
+            _ => format!("{host} resolves to an address that is not public"),
         },
     )
 }
@@ -178,81 +178,80 @@ mod tests {
 
     use super::*;
 
-    fn table(edit: impl FnOnce(&mut PipelockConfig)) -> Result<Table, String> {
+    fn policy(edit: impl FnOnce(&mut PipelockConfig)) -> Result<PipelockPolicy, String> {
         let mut config = PipelockConfig::closed("test");
         config.api_allowlist = ["a.test", "*.b.test"].map(|host| host.parse().unwrap()).to_vec();
         edit(&mut config);
-        Table::new(config)
+        PipelockPolicy::new(config)
     }
 
     fn rules(text: &str) -> RuleFile {
         RuleFile { path: "mine.toml".into(), sha256: String::new(), text: text.into() }
     }
 
-    fn admit(table: &Table, host: &str, port: u16) -> Result<String, Reason> {
-        table.admit(&Host::parse(host).unwrap(), port).map(ToString::to_string)
+    fn admit(policy: &PipelockPolicy, host: &str, port: u16) -> Result<String, Reason> {
+        policy.admit(&Host::parse(host).unwrap(), port).map(ToString::to_string)
     }
 
     #[test]
     fn a_host_is_admitted_on_its_ports_alone() {
-        let table = table(|config| {
+        let policy = policy(|config| {
             config.api_allowlist.push("*".parse().unwrap());
             config.x_bottle.ports = vec![Ports { host: "*.b.test".parse().unwrap(), ports: vec![8443] }];
         })
         .unwrap();
-        assert_eq!(admit(&table, "a.test", 443), Ok("a.test".into()));
-        assert_eq!(admit(&table, "a.test", 80), Ok("a.test".into()));
-        assert_eq!(admit(&table, "a.test", 22), Err(Reason::PortNotListed));
-        assert_eq!(admit(&table, "x.b.test", 8443), Ok("*.b.test".into()));
-        assert_eq!(admit(&table, "x.b.test", 443), Err(Reason::PortNotListed));
-        assert_eq!(admit(&table, "c.test", 443), Ok("*".into()));
+        assert_eq!(admit(&policy, "a.test", 443), Ok("a.test".into()));
+        assert_eq!(admit(&policy, "a.test", 80), Ok("a.test".into()));
+        assert_eq!(admit(&policy, "a.test", 22), Err(Reason::PortNotListed));
+        assert_eq!(admit(&policy, "x.b.test", 8443), Ok("*.b.test".into()));
+        assert_eq!(admit(&policy, "x.b.test", 443), Err(Reason::PortNotListed));
+        assert_eq!(admit(&policy, "c.test", 443), Ok("*".into()));
     }
 
     // covers: F20
     #[test]
     fn an_empty_allowlist_admits_nothing() {
-        let table = table(|config| config.api_allowlist.clear()).unwrap();
-        assert_eq!(admit(&table, "a.test", 443), Err(Reason::HostNotListed));
+        let policy = policy(|config| config.api_allowlist.clear()).unwrap();
+        assert_eq!(admit(&policy, "a.test", 443), Err(Reason::HostNotListed));
     }
 
     // covers: N06 N15
     #[test]
     fn neither_metadata_nor_a_sibling_is_admitted_by_a_star() {
-        let table = table(|config| config.api_allowlist = vec!["*".parse().unwrap()]).unwrap();
+        let policy = policy(|config| config.api_allowlist = vec!["*".parse().unwrap()]).unwrap();
         for name in ["metadata.google.internal", "metadata.google.internal.", "Metadata.GOOG", "instance-data"] {
-            assert_eq!(admit(&table, name, 80), Err(Reason::MetadataAddress), "{name}");
+            assert_eq!(admit(&policy, name, 80), Err(Reason::MetadataAddress), "{name}");
         }
         for name in ["pipelock", "egress", "git-gate", "supervise", "PIPELOCK."] {
-            assert_eq!(admit(&table, name, 80), Err(Reason::SelfRequest), "{name}");
+            assert_eq!(admit(&policy, name, 80), Err(Reason::SelfRequest), "{name}");
         }
     }
 
     #[test]
-    fn what_would_weaken_the_door_is_not_a_configuration() {
+    fn a_configuration_that_would_weaken_pipelock_is_refused() {
         type Edit = fn(&mut PipelockConfig);
-        let edits: [(Edit, &str); 6] = [
+        let edits: [(Edit, &str); 5] = [
             (|c| c.mode = "audit".into(), "`mode`"),
             (|c| c.enforce = false, "`enforce`"),
             (|c| c.request_body_scanning.action = "warn".into(), "`request_body_scanning.action`"),
             (|c| c.x_bottle.rules = vec![rules("[[rules]]\nid = 'x'")], "`x_bottle`: `rules`: mine.toml: line 2: rule `x`"),
             (|c| c.ssrf.ip_allowlist = vec!["10.0.0".into()], "`ssrf.ip_allowlist`"),
-            (|c| c.x_bottle.fingerprints = serde_json::json!(7), "`x_bottle`: `fingerprints`"),
         ];
         for (edit, key) in edits {
-            let error = table(edit).unwrap_err();
+            let error = policy(edit).unwrap_err();
             assert!(error.starts_with(key), "{error}");
         }
     }
 
     #[test]
     fn an_address_is_judged_before_anything_is_looked_up() {
-        let table = table(|config| {
+        let policy = policy(|config| {
             config.api_allowlist = vec!["*".parse().unwrap()];
             config.x_bottle.connect = vec![Connect { host: "fixed.test".parse().unwrap(), address: "10.0.0.7:443".parse().unwrap() }];
         })
         .unwrap();
         let local = ["9.9.9.9".parse().unwrap()];
-        let foreseen = |host: &str| table.foresee(&Host::parse(host).unwrap(), 443, &local).map_err(|refused| refused.reason);
+        let foreseen = |host: &str| policy.foresee(&Host::parse(host).unwrap(), 443, &local).map_err(|refused| refused.reason);
         assert_eq!(foreseen("a.test"), Ok(()));
         assert_eq!(foreseen("1.1.1.1"), Ok(()));
         assert_eq!(foreseen("fixed.test"), Ok(()));

@@ -1,4 +1,4 @@
-//! Writing the timeline.
+//! Writes the timeline.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,12 +15,12 @@ use crate::clock;
 use crate::digest::sha256_hex;
 use crate::error::{Error, Result, Source};
 use crate::files::{Dir, failed};
-use crate::logs::{Entry, harmless};
+use crate::logs::{Entry, escape_for_terminal};
 
-/// How much is kept in memory before it is written.
+/// Records are buffered up to this size.
 const BUFFER: usize = 64 * 1024;
 
-/// What the first record binds.
+/// The content of the first record.
 #[derive(Clone, Debug, Serialize)]
 pub struct Opening<'a> {
     /// The bottle's id.
@@ -31,13 +31,13 @@ pub struct Opening<'a> {
     pub plan: &'a str,
 }
 
-/// A timeline that is being written. Records are in memory until [`Timeline::flush`]; a SIGKILL loses those, and no others.
+/// A timeline that is being written. Records are buffered until [`Timeline::flush`]; a SIGKILL loses only those.
 #[derive(Debug)]
 pub struct Timeline {
     file: File,
     path: PathBuf,
     out: Vec<u8>,
-    /// The file's length: whole lines.
+    /// The file's length; all its lines are complete.
     length: u64,
     seq: u64,
     head: String,
@@ -56,17 +56,17 @@ struct Start<'a> {
 struct End<'a> {
     time: String,
     event: &'static str,
-    /// How many records there are, this one too.
+    /// The number of records, including this one.
     records: u64,
-    /// Bytes that the logs of components are missing.
+    /// Bytes that the logs have lost.
     dropped: &'a BTreeMap<String, u64>,
-    /// It was closed after a crash: what was in memory then is missing.
+    /// It was closed after a crash, so buffered records may be lost.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     crashed: bool,
 }
 
 impl Timeline {
-    /// Starts the timeline of a bottle; its first record is on the way to the file.
+    /// Starts the timeline of a bottle with its first record.
     pub fn create(state: &Dir, opening: &Opening<'_>) -> Result<Self> {
         let file = state.create_log(FILE)?;
         let path = state.path().join(FILE);
@@ -76,38 +76,34 @@ impl Timeline {
         Ok(timeline)
     }
 
-    /// Adds an event. After an error of the disk the record is still in memory, and the next flush tries again.
+    /// Adds an event. If the disk fails, the record stays buffered, and the next flush retries.
     pub fn append(&mut self, component: &str, event: &Event) -> Result<()> {
         self.write(component, event)
     }
 
-    /// Adds what a component reported, as it wrote it.
+    /// Adds an event of a component unchanged.
     pub fn copy(&mut self, component: &str, event: &Entry<'_>) -> Result<()> {
         self.record(component, event.as_str())
     }
 
-    /// Writes what is in memory. Call it whenever there is nothing else to do.
+    /// Writes the buffered records. Call it when idle.
     pub fn flush(&mut self) -> Result<()> {
         if self.out.is_empty() {
             return Ok(());
         }
         if let Err(e) = self.file.write_all(&self.out) {
-            // Whole lines only: what was written of this one is cut off, and stays in memory.
+            // Complete lines only: a partly written one is truncated, and stays buffered.
             let cut = rustix::fs::ftruncate(&self.file, self.length);
-            let words = cut.err().map_or(String::new(), |cut| format!("; ftruncate: {cut}"));
+            let detail = cut.err().map_or(String::new(), |cut| format!("; ftruncate: {cut}"));
             let what = format!("cannot write the timeline `{}`", self.path.display());
-            return Err(Error::failed(
-                what,
-                format!("write: {e}{words}"),
-                "free space there; without a timeline nothing may cross the wall",
-            ));
+            return Err(Error::failed(what, format!("write: {e}{detail}"), "free space there; without a timeline no request may pass"));
         }
         self.length += self.out.len() as u64;
         self.out.clear();
         Ok(())
     }
 
-    /// Writes the last record and waits for the disk. Returns the last hash, which stands for the whole timeline.
+    /// Writes the last record and syncs the file. Returns the last hash, which identifies the whole timeline.
     pub fn close(mut self, dropped: &BTreeMap<String, u64>) -> Result<String> {
         self.end(dropped, false)
     }
@@ -119,24 +115,30 @@ impl Timeline {
         self.flush()?;
         self.file.sync_all().map_err(|e| {
             let what = format!("cannot sync the timeline `{}`", self.path.display());
-            Error::failed(what, format!("fsync: {e}"), "the cause is the system's own words")
+            Error::failed(what, format!("fsync: {e}"), "check the disk")
         })?;
         Ok(self.head.clone())
     }
 
     fn write(&mut self, component: &str, body: &impl Serialize) -> Result<()> {
         let json = serde_json::to_string(body).map_err(unrecordable)?;
-        self.record(component, &harmless(&json))
+        self.record(component, &escape_for_terminal(&json))
     }
 
-    /// Adds a record: the members of `body`, a harmless object that has some, between those that every record has.
+    /// Adds a record: the members of `body`, an escaped and non-empty object, between those that every record has.
     fn record(&mut self, component: &str, body: &str) -> Result<()> {
         let members = body.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).filter(|members| !members.is_empty());
-        let members = members.ok_or_else(|| unrecordable("it is no object with members"))?;
+        let members = members.ok_or_else(|| unrecordable("it is not an object with members"))?;
         let component = serde_json::to_string(component).map_err(unrecordable)?;
         let begin = self.out.len();
         // Writing to memory cannot fail.
-        let _ = write!(self.out, "{{\"seq\":{},\"mono_us\":{},\"component\":{},", self.seq, clock::boot_micros(), harmless(&component));
+        let _ = write!(
+            self.out,
+            "{{\"seq\":{},\"mono_us\":{},\"component\":{},",
+            self.seq,
+            clock::boot_micros(),
+            escape_for_terminal(&component)
+        );
         for part in [members, ",\"prev\":\"", &self.head, "\"}"] {
             self.out.extend_from_slice(part.as_bytes());
         }
@@ -154,16 +156,16 @@ fn unrecordable(cause: impl Into<Source>) -> Error {
     Error::bug("an event cannot be recorded", cause)
 }
 
-/// Closes the timeline that a crash left open: a torn last line is cut off, and the last record says that there was a crash. `None` if
-/// there is no timeline, or it was closed; an error if it is broken, which is then left as it is.
+/// Closes a timeline after a crash: truncates a torn last line, and adds a last record that reports the crash. `None` if there is no timeline
+/// or it is closed already. A broken one is an error, and stays unchanged.
 pub fn seal(state: &Dir, dropped: &BTreeMap<String, u64>) -> Result<Option<String>> {
-    // An empty one was made, and its writer killed before the first record: there is nothing to close.
+    // An empty file: its writer was killed before the first record. There is nothing to close.
     if state.stat(FILE)?.is_none_or(|stat| stat.st_size == 0) {
         return Ok(None);
     }
     let path = state.path().join(FILE);
     let broken =
-        |why: String| Error::failed(format!("the timeline `{}` is broken", path.display()), why, "keep it as it is, it is evidence");
+        |why: String| Error::failed(format!("the timeline `{}` is broken", path.display()), why, "do not change it: it is evidence");
     let Report { records, head, closed, whole, .. } = read(state.open_file(FILE)?).map_err(|e| broken(e.to_string()))?;
     if closed {
         return Ok(None);

@@ -1,20 +1,20 @@
-//! The library inside the program, so that the first start needs no authoring.
+//! The built-in manifests, so that the first start needs no configuration.
 
-use super::library::{Kind, Source};
 use super::model::Origin;
+use super::source::{Kind, Source};
 
 /// A built-in manifest.
 #[derive(Clone, Copy, Debug)]
 pub struct Starter {
-    /// What it defines.
+    /// Its kind.
     pub kind: Kind,
-    /// Its key.
+    /// The name that it defines.
     pub name: &'static str,
     /// Its content.
     pub text: &'static str,
 }
 
-/// All of them.
+/// All built-in manifests.
 pub const LIBRARY: [Starter; 5] = [
     Starter { kind: Kind::Bottle, name: "dev", text: include_str!("starter/bottles/dev.md") },
     Starter { kind: Kind::Bottle, name: "offline", text: include_str!("starter/bottles/offline.md") },
@@ -23,7 +23,7 @@ pub const LIBRARY: [Starter; 5] = [
     Starter { kind: Kind::Agent, name: "shell", text: include_str!("starter/agents/shell.md") },
 ];
 
-/// The library as sources.
+/// The built-in manifests as sources.
 pub fn sources() -> impl Iterator<Item = Source> {
     LIBRARY.iter().map(|starter| Source {
         kind: starter.kind,
