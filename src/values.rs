@@ -10,7 +10,7 @@ use bottle_contract::Untrusted;
 use bottle_scan::Fingerprints;
 use zeroize::Zeroizing;
 
-use crate::error::{Error, OrFail, Result};
+use crate::error::{Error, Result};
 use crate::manifest::model::{EnvValue, TemplatePart};
 use crate::plan::Plan;
 

@@ -168,7 +168,8 @@ impl Metadata {
     /// Replaces the file. It is not synced while the bottle starts: a crash of the program does not lose it, and after a crash of the machine
     /// nothing that it names exists. Afterwards it is synced, because it leads to the agent's work.
     pub(super) fn write(&self, dir: &Dir) -> Result<()> {
-        let mut text = serde_json::to_vec_pretty(self).or_fail("cannot record an object of this bottle", "use paths that are plain UTF-8 text")?;
+        let mut text =
+            serde_json::to_vec_pretty(self).or_fail("cannot record an object of this bottle", "use paths that are plain UTF-8 text")?;
         text.push(b'\n');
         match self.phase {
             Phase::Starting => dir.replace_unsynced(FILE, &text, PRIVATE),
