@@ -2,24 +2,18 @@
 
 use super::{Job, Stop};
 use crate::decode::base64;
-use crate::rules::{Match, STRETCH, Stretch};
+use crate::rules::Match;
 
-/// How many digits are decoded at a keyword in base64: more than the longest match takes.
-const HIDDEN: usize = 4096;
+/// Base64 characters of a block in which another alignment than that of the run's beginning is looked for, and how many of them are
+/// part of the next block too: more than nearly every match takes.
+const BLOCK: usize = 6 << 10;
+const BLOCK_OVERLAP: usize = 2 << 10;
 
 impl Job<'_> {
-    pub(super) fn rules(&self, bytes: &[u8], runs: &[(u32, u32)]) -> Result<(), Stop> {
+    pub(super) fn rules(&self, bytes: &[u8]) -> Result<(), Stop> {
         let engine = self.engine;
         let mut open = Vec::new();
-        engine
-            .anywhere
-            .keywords
-            .search(bytes, |keyword, at| self.keyword(&engine.anywhere.rules[usize::from(keyword)], bytes, at, &mut open))?;
-        for (start, end) in areas(runs, engine.around, bytes.len()) {
-            engine.near.keywords.search(&bytes[start..end], |keyword, at| {
-                self.keyword(&engine.near.rules[usize::from(keyword)], bytes, start + at, &mut open)
-            })?;
-        }
+        engine.keywords.search(bytes, |keyword, at| self.keyword(&engine.rules_of[usize::from(keyword)], bytes, at, &mut open))?;
         for (index, start, end) in open {
             self.between(index, bytes, start, end)?;
         }
@@ -47,26 +41,18 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Decodes a run at the groups that hold keywords in base64.
-    pub(super) fn hidden(&mut self, run: &[u8], at: usize) -> Result<(), Stop> {
-        let engine = self.engine;
-        let mut groups = Vec::new();
-        engine.in_base64.search(run, |keyword, place| {
-            groups.extend(place.checked_sub(engine.group_before[usize::from(keyword)]));
-            Ok(())
-        })?;
-        // By alignment: where the last stretch ended. The second half of a stretch is decoded again with what follows.
-        let mut done = [0; 4];
-        for group in groups {
-            if group + HIDDEN / 2 <= done[group % 4] {
-                continue;
+    /// Decodes the text that a very long run holds at other alignments than that of its beginning, a block at a time. What is decoded
+    /// elsewhere may have another beginning.
+    pub(super) fn blocks(&mut self, run: &[u8], at: usize, elsewhere: bool) -> Result<(), Stop> {
+        for start in (0..run.len()).step_by(BLOCK - BLOCK_OVERLAP) {
+            let block = &run[start..run.len().min(start + BLOCK)];
+            let alignments = base64::ALIGNMENTS.ascii(block);
+            for shift in (usize::from(!elsewhere)..4).filter(|shift| alignments >> shift & 1 == 1) {
+                self.layer("base64", at, |out| {
+                    base64::run(&block[shift..], out);
+                    true
+                })?;
             }
-            let end = run.len().min(group + HIDDEN);
-            done[group % 4] = group + HIDDEN;
-            self.layer("base64", at, |out| {
-                base64::run(&run[group..end], out);
-                true
-            })?;
         }
         Ok(())
     }
@@ -125,62 +111,5 @@ impl Job<'_> {
             return Ok(());
         }
         Err(Stop::Found(self.finding(&rule.id, found.secret.0)))
-    }
-}
-
-/// The stretches of a text of this length that lie around runs of digits.
-fn areas(runs: &[(u32, u32)], around: Stretch, length: usize) -> impl Iterator<Item = (usize, usize)> {
-    let area = move |(start, end): (u32, u32)| ((start as usize).saturating_sub(around.before), (end as usize + around.after).min(length));
-    let mut areas = runs.iter().filter(|(start, end)| (end - start) as usize >= STRETCH).map(move |&run| area(run)).peekable();
-    std::iter::from_fn(move || {
-        let (start, mut end) = areas.next()?;
-        while let Some((_, next)) = areas.next_if(|(next, _)| *next <= end) {
-            end = next;
-        }
-        Some((start, end))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::strategy::{Strategy, ValueTree};
-    use proptest::string::bytes_regex;
-    use proptest::test_runner::TestRunner;
-
-    use super::*;
-    use crate::engine::{Engine, around_stretch};
-    use crate::survey::Survey;
-    use crate::{Fingerprints, Rules};
-
-    #[test]
-    fn whatever_a_rule_matches_stands_where_its_keywords_are_looked_for() {
-        let engine = Engine::new(Rules::built_in().unwrap(), Fingerprints::default()).unwrap();
-        let mut runner = TestRunner::deterministic();
-        let mut survey = Survey::default();
-        let near: Vec<_> = engine.rules.iter().filter(|rule| around_stretch(rule).is_some()).collect();
-        assert!(near.len() > 100);
-        let mut strangers = BTreeSet::new();
-        for rule in near {
-            // What generates matches knows no ends of texts.
-            let matches = bytes_regex(&format!("(?-u:{})", rule.source.replace("|$)", ")"))).unwrap_or_else(|e| panic!("{}: {e}", rule.id));
-            for before in 0..60 {
-                let found = matches.new_tree(&mut runner).unwrap().current();
-                let text = [" ".repeat(before).as_bytes(), &found, b" ".repeat(before * 3).as_slice()].concat();
-                survey.take(&text);
-                let keyword = rule.keywords.iter().map(|word| word.as_bytes()).find(|word| found.starts_with(word));
-                // The middle of a token is generated at random, and some begin as none of their kind does.
-                let Some(length) = (if rule.anchored { keyword.map(<[u8]>::len) } else { Some(found.len()) }) else {
-                    strangers.insert(rule.id.as_str());
-                    continue;
-                };
-                let must_hold = before..before + length;
-                let held =
-                    areas(&survey.runs, engine.around, text.len()).any(|(start, end)| start <= must_hold.start && must_hold.end <= end);
-                assert!(held, "{}: {}", rule.id, text.escape_ascii());
-            }
-        }
-        assert_eq!(strangers.into_iter().collect::<Vec<_>>(), ["jwt"]);
     }
 }

@@ -97,7 +97,7 @@ impl<'e> Job<'e> {
         }
         let mut survey = self.surveys.pop().unwrap_or_default();
         survey.take(bytes);
-        let result = self.rules(bytes, &survey.runs).and_then(|()| self.layers_of(bytes, &survey));
+        let result = self.rules(bytes).and_then(|()| self.layers_of(bytes, &survey));
         self.surveys.push(survey);
         result
     }

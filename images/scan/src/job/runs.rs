@@ -11,8 +11,8 @@ const SHORTEST_RUN: usize = 24;
 /// From this many digits on compressed data may begin anywhere in a run.
 const LONG_RUN: usize = 128;
 
-/// From this many digits on, as in a picture, only the alignment of the run's beginning is decoded; keywords in base64
-/// lead to what stands in another.
+/// From this many digits on, as in a picture, only the alignment of the run's beginning is decoded as a whole; the others are
+/// decoded in blocks that hold text.
 const VERY_LONG_RUN: usize = 16 << 10;
 
 /// From this many digits on a run may be a compressed token.
@@ -94,7 +94,7 @@ impl Job<'_> {
             _ => base64::ALIGNMENTS.ascii(run) | base64::ALIGNMENTS.compressed(run),
         };
         if run.len() >= VERY_LONG_RUN {
-            self.hidden(run, at)?;
+            self.blocks(run, at, elsewhere)?;
         }
         for shift in (0..4).filter(|shift| alignments >> shift & 1 == 1) {
             self.layer("base64", at, |out| {
