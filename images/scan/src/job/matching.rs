@@ -13,7 +13,7 @@ impl Job<'_> {
     pub(super) fn rules(&self, bytes: &[u8]) -> Result<(), Stop> {
         let engine = self.engine;
         let mut open = Vec::new();
-        engine.keywords.search(bytes, |keyword, at| self.keyword(&engine.rules_of[usize::from(keyword)], bytes, at, &mut open))?;
+        engine.keywords.search(bytes, |rules, at| self.keyword(rules, bytes, at, &mut open))?;
         for (index, start, end) in open {
             self.between(index, bytes, start, end)?;
         }
