@@ -19,12 +19,11 @@ mod job;
 mod keywords;
 mod message;
 mod paths;
+mod prefilter;
 mod rules;
 mod stream;
 mod structure;
-mod survey;
 mod trail;
-mod vectors;
 
 use std::sync::Arc;
 

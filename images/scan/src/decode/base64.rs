@@ -2,10 +2,7 @@
 
 use std::sync::LazyLock;
 
-use fearless_simd::Level;
-
 use super::alignment::{self, Alignments};
-use super::groups;
 
 /// The alphabet of section 4.
 pub(crate) const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -91,8 +88,7 @@ pub(crate) fn run(digits: &[u8], out: &mut Vec<u8>) {
     let (groups, rest) = digits.as_chunks::<4>();
     let start = out.len();
     out.resize(start + groups.len() * 3, 0);
-    let done = groups::decode(Level::new(), digits, &mut out[start..]) / 4;
-    for (group, to) in groups[done..].iter().zip(out[start + 3 * done..].as_chunks_mut::<3>().0) {
+    for (group, to) in groups.iter().zip(out[start..].as_chunks_mut::<3>().0) {
         let bits = PLACES[0][usize::from(group[0])]
             | PLACES[1][usize::from(group[1])]
             | PLACES[2][usize::from(group[2])]

@@ -8,7 +8,6 @@ use crate::Finding;
 use crate::decode::{escape::Escape, fold, region};
 use crate::engine::Engine;
 use crate::stream::Decoder;
-use crate::survey::{self, Survey};
 
 /// The most layers of encoding that are undone. What is still encoded below them is not scannable.
 pub(crate) const DEPTH: usize = 8;
@@ -50,7 +49,6 @@ pub(crate) struct Job<'e> {
     /// What goes on behind the window: where it begins, where its data begins, and its decoder.
     pub(crate) openings: Vec<(usize, usize, Decoder)>,
     /// Memory to use again.
-    surveys: Vec<Survey>,
     buffers: Vec<Vec<u8>>,
 }
 
@@ -66,7 +64,6 @@ impl<'e> Job<'e> {
             floor: 0,
             beyond: None,
             openings: Vec::new(),
-            surveys: Vec::new(),
             buffers: Vec::new(),
         }
     }
@@ -95,20 +92,17 @@ impl<'e> Job<'e> {
             finding.encodings.extend(Some(known.kind).filter(|kind| !kind.is_empty()));
             return Err(Stop::Found(finding));
         }
-        let mut survey = self.surveys.pop().unwrap_or_default();
-        survey.take(bytes);
-        let result = self.rules(bytes).and_then(|()| self.layers_of(bytes, &survey));
-        self.surveys.push(survey);
-        result
+        self.rules(bytes)?;
+        self.layers_of(bytes)
     }
 
     /// Everything that `bytes` hides.
-    fn layers_of(&mut self, bytes: &[u8], survey: &Survey) -> Result<(), Stop> {
-        self.runs(bytes, &survey.runs)?;
-        for escape in Escape::ALL.into_iter().filter(|escape| survey.any(escape.flag())) {
+    fn layers_of(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        self.runs(bytes)?;
+        for escape in Escape::ALL {
             region::each(
                 bytes,
-                |from| survey.find(from, escape.flag(), |start, end| escape.next(bytes, start, end)),
+                |from| escape.next(bytes, from),
                 |range| {
                     self.layer(escape.name(), range.start, |out| {
                         escape.decode(&bytes[range.clone()], out);
@@ -125,10 +119,10 @@ impl<'e> Job<'e> {
             )?;
         }
         // Decoded bytes that are no text have no letters to dress up.
-        if survey.any(survey::HIGH) && (self.layers.is_empty() || layers::is_text(bytes)) {
+        if self.layers.is_empty() || layers::is_text(bytes) {
             region::each(
                 bytes,
-                |from| survey.find(from, survey::HIGH, |start, end| fold::next(bytes, start, end.min(bytes.len()))),
+                |from| fold::next(bytes, from),
                 |range| {
                     self.layer("unicode", range.start, |out| {
                         fold::decode(&bytes[range.clone()], out);
@@ -137,10 +131,8 @@ impl<'e> Job<'e> {
                 },
             )?;
         }
-        if survey.any(survey::ZERO) {
-            self.wide(bytes, survey)?;
-        }
-        self.pairs(bytes, &survey.pairs)?;
+        self.wide(bytes)?;
+        self.pairs(bytes)?;
         self.compressed(bytes)
     }
 

@@ -1,8 +1,11 @@
 //! Runs of digits: base64, base32, hexadecimal, bare or in pairs.
 
+use std::ops::Range;
+
 use super::layers::has_text;
 use super::{Job, Stop};
 use crate::decode::{base32, base64, hex, magic};
+use crate::prefilter;
 use crate::stream::Decoder;
 
 /// The fewest digits of a run that is decoded: eighteen bytes in base64, and less is no token.
@@ -23,10 +26,10 @@ const FEWEST_PAIRS: usize = 12;
 
 impl Job<'_> {
     /// Looks at runs of digits, and at what they make together.
-    pub(super) fn runs(&mut self, bytes: &[u8], runs: &[(u32, u32)]) -> Result<(), Stop> {
+    pub(super) fn runs(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         let mut joined = self.buffers.pop().unwrap_or_default();
         let mut at = 0;
-        for (mut start, mut end) in runs.iter().map(|&(start, end)| (start as usize, end as usize)) {
+        for Range { mut start, mut end } in prefilter::runs::<8>(bytes, base64::is_digit) {
             // The line of a text that has been read.
             if end <= at {
                 continue;
@@ -99,33 +102,24 @@ impl Job<'_> {
         for shift in (0..4).filter(|shift| alignments >> shift & 1 == 1) {
             self.layer("base64", at, |out| {
                 base64::run(&run[shift..], out);
-                has_text(out) || run.len() >= LONG_RUN && magic::next(out, 0, true).is_some()
+                has_text(out) || run.len() >= LONG_RUN && magic::starts(out, true).next().is_some()
             })?;
         }
         if run.len() < LONG_RUN {
             self.compressed_run(run, at)?;
             self.words(run)?;
         }
-        // Hyphens are digits of one alphabet, and also what may stand between pairs.
-        if run.len() >= 3 * FEWEST_PAIRS - 1 && memchr::memchr_iter(b'-', run).count() >= FEWEST_PAIRS - 1 {
-            let mut from = 0;
-            while let Some(start) = hex::pair(run, from, run.len()) {
-                self.layer("hex", at, |out| {
-                    from = hex::separated(run, start, out).max(start + 1);
-                    out.len() >= FEWEST_PAIRS
-                })?;
-            }
-        }
-        hex::stretches(run, hex::is_digit, |digits| {
+        for digits in prefilter::runs::<16>(run, hex::is_digit) {
             for shift in 0..2 {
                 self.layer("hex", at, |out| {
-                    hex::run(&digits[shift..], out);
+                    hex::run(&run[digits.clone()][shift..], out);
                     has_text(out)
                 })?;
             }
-            Ok(())
-        })?;
-        let mut base32 = |digits: &[u8]| {
+        }
+        let upper = prefilter::runs::<16>(run, base32::is_upper);
+        for digits in upper.chain(prefilter::runs::<16>(run, base32::is_lower)) {
+            let digits = &run[digits];
             let alignments = base32::ALIGNMENTS.ascii(digits) | base32::ALIGNMENTS.compressed(digits);
             for shift in (0..8).filter(|shift| alignments >> shift & 1 == 1) {
                 self.layer("base32", at, |out| {
@@ -133,10 +127,8 @@ impl Job<'_> {
                     has_text(out)
                 })?;
             }
-            Ok(())
-        };
-        hex::stretches(run, base32::is_upper, &mut base32)?;
-        hex::stretches(run, base32::is_lower, &mut base32)
+        }
+        Ok(())
     }
 
     /// Compressed data in a short run, from its beginning or from behind a slash.
@@ -169,9 +161,9 @@ impl Job<'_> {
     }
 
     /// Hexadecimal pairs with something between them.
-    pub(super) fn pairs(&mut self, bytes: &[u8], places: &[u32]) -> Result<(), Stop> {
+    pub(super) fn pairs(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         let mut at = 0;
-        for place in places.iter().map(|&place| place as usize) {
+        for place in prefilter::samples(bytes, hex::may_be_pairs) {
             let Some(inside) = hex::pair(bytes, at.max(place), place + 8) else { continue };
             let start = hex::first(bytes, at, inside);
             let mut end = start;
