@@ -1,7 +1,6 @@
 //! What every scan shares: rules with their keywords, and fingerprints.
 
-use crate::Fingerprints;
-use crate::fingerprint::Filter;
+use crate::fingerprint::{Filter, Fingerprints};
 use crate::keywords::Keywords;
 use crate::rules::{Allow, Rule, Rules};
 

@@ -30,11 +30,11 @@ pub fn decode(which: u8, cut: usize, bytes: &[u8]) {
         5 => {
             base64::run(bytes, &mut out);
             let (mut whole, mut split) = (Vec::new(), Vec::new());
-            let mut continued = base64::Continued::default();
+            let mut continued = base64::Decoder::default();
             if continued.feed(bytes, &mut whole) {
                 continued.finish(&mut whole);
             }
-            let mut continued = base64::Continued::default();
+            let mut continued = base64::Decoder::default();
             if continued.feed(first, &mut split) && continued.feed(second, &mut split) {
                 continued.finish(&mut split);
             }

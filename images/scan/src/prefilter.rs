@@ -33,7 +33,7 @@ pub(crate) fn runs<const HALF: usize>(bytes: &[u8], belongs: impl Fn(u8) -> bool
 }
 
 /// The end of the run that begins at `from`.
-fn end_of_run<const HALF: usize>(bytes: &[u8], from: usize, belongs: impl Fn(u8) -> bool) -> usize {
+pub(crate) fn end_of_run<const HALF: usize>(bytes: &[u8], from: usize, belongs: impl Fn(u8) -> bool) -> usize {
     let (halves, _) = bytes[from..].as_chunks::<HALF>();
     let whole = halves.iter().take_while(|half| half.iter().fold(true, |all, &byte| all & belongs(byte))).count() * HALF;
     from + whole + bytes[from + whole..].iter().take_while(|&&byte| belongs(byte)).count()

@@ -98,7 +98,13 @@ mod tests {
 
     #[test]
     fn what_may_be_pairs_is_seen_wherever_a_sequence_is_cut() {
-        for text in [" 41 42 43 44 45 46 47 48", ":4a:4b:4c:4d:4e:4f:50:51", "-41-42-43-44-45-46-47-48", " 41, 42, 43, 44, 45, 46, ", " 0x41, 0x42, 0x43, 0x44, "] {
+        for text in [
+            " 41 42 43 44 45 46 47 48",
+            ":4a:4b:4c:4d:4e:4f:50:51",
+            "-41-42-43-44-45-46-47-48",
+            " 41, 42, 43, 44, 45, 46, ",
+            " 0x41, 0x42, 0x43, 0x44, ",
+        ] {
             let windows = text.as_bytes().windows(8).filter(|eight| may_be_pairs(eight.first_chunk().unwrap())).count();
             assert_eq!(windows, text.len() - 7, "{text}");
         }

@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_a_magic_number_is_none() {
-        for text in [&b"\x1f\x8b\x09\0 and so on and on"[..], b"\xb5\x2f\xfd\0", b"\x03\x04", b"x\x9c\x06\0\0\0", b"PK\x03\x04", b"x", b""] {
+        for text in [&b"\x1f\x8b\x09\0 and so on and on"[..], b"\xb5\x2f\xfd\0", b"\x03\x04", b"x\x9c\x06\0\0\0", b"PK\x03\x04", b"x", b""]
+        {
             assert_eq!(starts(text, true).count(), 0, "{}", text.escape_ascii());
         }
     }

@@ -146,7 +146,7 @@ impl Rule {
             return false;
         }
         let confirmed = self.confirm.is_some_and(|check| check.holds(secret, behind));
-        (confirmed || self.entropy.is_none_or(|least| validate::entropy(secret) >= least))
+        (confirmed || self.entropy.is_none_or(|least| crate::entropy::entropy(secret) >= least))
             && !self.allow.iter().any(|allow| allow.holds(found))
     }
 

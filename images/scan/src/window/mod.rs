@@ -1,16 +1,14 @@
-//! One scan: the text as it came, then, layer by layer, what its encodings hide.
+//! The scan of one window: the text as it came, then, layer by layer, what its encodings hide.
 
 mod layers;
 mod matching;
 mod runs;
 
-use crate::Finding;
+use crate::decode::inflate::Coding;
 use crate::decode::{escape::Escape, fold, region};
 use crate::engine::Engine;
-use crate::stream::Decoder;
-
-/// The most layers of encoding that are undone. What is still encoded below them is not scannable.
-pub(crate) const DEPTH: usize = 8;
+use crate::finding::{BOTTLE_SECRET, Finding, HONEYTOKEN};
+use crate::limits::MAX_DEPTH;
 
 /// Why a scan ends early.
 #[derive(Debug)]
@@ -20,22 +18,48 @@ pub(crate) enum Stop {
     NotScannable(&'static str),
 }
 
-/// What is being decoded while a stream goes on behind a window.
+/// What is known of a stream that goes on behind a window.
 #[derive(Debug)]
-pub(crate) struct Beyond {
-    /// Where each began.
+pub(crate) struct WindowEdge {
+    /// Where the data began that open decoders read.
     pub(crate) open: Vec<u64>,
-    /// A run of base64 was under way when the window began, and when it ended.
+    /// An open decoder was reading a base64 run when the window began, and when it ended.
     pub(crate) run_went_on: bool,
     pub(crate) run_goes_on: bool,
 }
 
-/// The state of one scan.
-pub(crate) struct Job<'e> {
+/// Encoded data that goes on behind a window: its caller decodes it with what follows.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    /// Where it begins in the window.
+    pub(crate) at: usize,
+    /// Where its data begins, behind an archive's header.
+    pub(crate) data: usize,
+    pub(crate) encoding: Encoding,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Encoding {
+    Base64,
+    Compressed(Coding),
+}
+
+impl Encoding {
+    /// Its name in [`Finding::encodings`].
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Base64 => "base64",
+            Self::Compressed(coding) => coding.name(),
+        }
+    }
+}
+
+/// The scan of one window.
+pub(crate) struct WindowScan<'e> {
     engine: &'e Engine,
     /// The name of the file that is scanned, for rules that ask for one.
     path: Option<&'e str>,
-    /// How many decoded bytes may still be made.
+    /// How many bytes may still be decoded.
     pub(crate) budget: u64,
     /// Where in all of the raw bytes the present window begins.
     base: u64,
@@ -45,14 +69,13 @@ pub(crate) struct Job<'e> {
     /// The layers of the stream to which the window belongs.
     floor: usize,
     /// When the stream goes on behind the window.
-    beyond: Option<Beyond>,
-    /// What goes on behind the window: where it begins, where its data begins, and its decoder.
-    pub(crate) openings: Vec<(usize, usize, Decoder)>,
-    /// Memory to use again.
+    edge: Option<WindowEdge>,
+    pub(crate) unfinished: Vec<Unfinished>,
+    /// Buffers to use again.
     buffers: Vec<Vec<u8>>,
 }
 
-impl<'e> Job<'e> {
+impl<'e> WindowScan<'e> {
     pub(crate) fn new(engine: &'e Engine, path: Option<&'e str>, budget: u64, base: u64) -> Self {
         Self {
             engine,
@@ -62,8 +85,8 @@ impl<'e> Job<'e> {
             layers: Vec::new(),
             origin: 0,
             floor: 0,
-            beyond: None,
-            openings: Vec::new(),
+            edge: None,
+            unfinished: Vec::new(),
             buffers: Vec::new(),
         }
     }
@@ -75,19 +98,19 @@ impl<'e> Job<'e> {
     }
 
     /// The stream goes on behind the window.
-    pub(crate) fn goes_beyond(&mut self, beyond: Beyond) {
-        self.beyond = Some(beyond);
+    pub(crate) fn goes_on(&mut self, edge: WindowEdge) {
+        self.edge = Some(edge);
     }
 
-    /// What is known about that, if the text in hand is the window itself.
-    fn beyond(&self) -> Option<&Beyond> {
-        self.beyond.as_ref().filter(|_| self.layers.len() == self.floor)
+    /// What is known about that, if the text under scan is the window itself.
+    fn edge(&self) -> Option<&WindowEdge> {
+        self.edge.as_ref().filter(|_| self.layers.len() == self.floor)
     }
 
     /// Scans one text and all that it hides.
     pub(crate) fn view(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         if let Some(known) = self.engine.filter.search(bytes) {
-            let rule = if known.honey { crate::HONEYTOKEN } else { crate::BOTTLE_SECRET };
+            let rule = if known.honey { HONEYTOKEN } else { BOTTLE_SECRET };
             let mut finding = self.finding(rule, known.at);
             finding.encodings.extend(Some(known.kind).filter(|kind| !kind.is_empty()));
             return Err(Stop::Found(finding));
@@ -136,7 +159,7 @@ impl<'e> Job<'e> {
         self.compressed(bytes)
     }
 
-    /// Decodes one layer, and scans it if `decode` says that it is worth it.
+    /// Decodes one layer, and scans it if `decode` returns true.
     fn layer(&mut self, name: &'static str, at: usize, decode: impl FnOnce(&mut Vec<u8>) -> bool) -> Result<(), Stop> {
         let mut out = self.buffers.pop().unwrap_or_default();
         out.clear();
@@ -147,7 +170,7 @@ impl<'e> Job<'e> {
 
     /// Scans one layer.
     fn inside(&mut self, name: &'static str, at: usize, text: &[u8]) -> Result<(), Stop> {
-        if self.layers.len() == DEPTH {
+        if self.layers.len() == MAX_DEPTH {
             return Err(Stop::NotScannable("nested too deep"));
         }
         self.budget = self.budget.checked_sub(text.len() as u64).ok_or(Stop::NotScannable("expands too much"))?;

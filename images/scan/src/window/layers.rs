@@ -1,22 +1,21 @@
-//! Layers that are not made of marks or digits: UTF-16 and compressed data.
+//! Layers that are made neither of marks nor of base64 characters: UTF-16 and compressed data.
 
-use super::{Job, Stop};
+use super::{Encoding, Stop, Unfinished, WindowScan};
 use crate::decode::inflate::{Fed, Inflater};
 use crate::decode::{magic, utf16};
-use crate::stream::Decoder;
 use crate::prefilter;
 
 /// The fewest units of UTF-16 that could be a token.
-const FEWEST_UNITS: usize = 12;
+const MIN_UNITS: usize = 12;
 
-impl Job<'_> {
+impl WindowScan<'_> {
     /// UTF-16.
     pub(super) fn wide(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         let mut at = 0;
         while let Some(zero) = utf16::zero(bytes, at) {
             at = zero + 1;
             for wide in utf16::around(bytes, zero) {
-                if wide.count >= FEWEST_UNITS {
+                if wide.count >= MIN_UNITS {
                     self.layer("utf-16", wide.start, |out| {
                         wide.decode(bytes, out);
                         true
@@ -28,12 +27,13 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Compressed data. What may go on behind the window is left to a decoder that goes on with it.
+    /// Compressed data. What may go on behind the window is left to the caller.
     pub(super) fn compressed(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         for start in magic::starts(bytes, !self.layers.is_empty()) {
-            if let Some(beyond) = self.beyond() {
-                if !beyond.open.contains(&(self.base + start.at as u64)) {
-                    self.openings.push((start.at, start.data, Decoder::of(start.coding)));
+            if let Some(edge) = self.edge() {
+                if !edge.open.contains(&(self.base + start.at as u64)) {
+                    let encoding = Encoding::Compressed(start.coding);
+                    self.unfinished.push(Unfinished { at: start.at, data: start.data, encoding });
                 }
                 continue;
             }

@@ -1,6 +1,6 @@
 //! Rules, at the places where their keywords stand.
 
-use super::{Job, Stop};
+use super::{Stop, WindowScan};
 use crate::decode::base64;
 use crate::rules::Match;
 
@@ -9,7 +9,7 @@ use crate::rules::Match;
 const BLOCK: usize = 6 << 10;
 const BLOCK_OVERLAP: usize = 2 << 10;
 
-impl Job<'_> {
+impl WindowScan<'_> {
     pub(super) fn rules(&self, bytes: &[u8]) -> Result<(), Stop> {
         let engine = self.engine;
         let mut open = Vec::new();
