@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use bottle_contract::handoff::SILENT_AFTER;
+use bottle_contract::handoff::HEARTBEAT_TIMEOUT;
 
 /// What is known of whether a sidecar answers. Time comes in as data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Health {
     /// When it must have told that it answers.
     pub(super) fn due(self) -> Option<Instant> {
         match self {
-            Self::Heard(at) => Some(at + SILENT_AFTER),
+            Self::Heard(at) => Some(at + HEARTBEAT_TIMEOUT),
             Self::Unknown | Self::Silent => None,
         }
     }
@@ -44,7 +44,7 @@ mod tests {
         let mut health = Health::default();
         assert_eq!(health.due(), None);
         assert!(!health.hear(now));
-        assert_eq!(health.due(), Some(now + SILENT_AFTER));
+        assert_eq!(health.due(), Some(now + HEARTBEAT_TIMEOUT));
         health = Health::Silent;
         assert_eq!(health.due(), None);
         assert!(health.hear(now) && health == Health::Heard(now));

@@ -282,7 +282,7 @@ impl<'r> Run<'r> {
             return;
         }
         for component in self.watch.processes.fall_silent(now) {
-            let seconds = bottle_contract::handoff::SILENT_AFTER.as_secs();
+            let seconds = bottle_contract::handoff::HEARTBEAT_TIMEOUT.as_secs();
             let message = format!("{component}: it has not answered for {seconds} s; what asks it waits, and nothing passes around it");
             self.records.note("sidecar_silent", Level::Warn, Some(message));
         }
