@@ -81,7 +81,7 @@ fn authority(component: &str, id: &str, claim: &Claim, ids: Ids) -> Result<Strin
 /// Writes a sidecar's configuration.
 fn configuration(sidecar: &SidecarPlan, values: &Values, claim: &Claim, ids: Ids) -> Result<()> {
     let dir = claim.runtime()?.subdir(&sidecar.component)?.subdir("config")?;
-    let (name, text) = sidecar.config.render(&values.fingerprints).map_err(|e| {
+    let (name, text) = sidecar.config.render(values.fingerprints.as_ref()).map_err(|e| {
         Error::failed(format!("cannot write the configuration of {}", sidecar.component), e, "this is a bug in bottle: please report it")
     })?;
     let mut files = vec![(name.to_owned(), text.into_bytes())];

@@ -1,14 +1,17 @@
-//! Names of agents and bottles: the file's name without `.md`.
+//! The grammar of names: of agents and bottles (a manifest's file name without `.md`), and of the ids of running bottles.
 
-/// What a name looks like, in a sentence.
+/// The most characters of a name: those of a DNS label, minus what backends add.
+pub const MAX_LENGTH: usize = 41;
+
+/// The grammar in a sentence.
 pub const GRAMMAR: &str = "a name is a lower-case letter, then up to 40 lower-case letters, digits or hyphens";
 
-/// The same as a regular expression, for the JSON Schema.
+/// The grammar as a regular expression, for the JSON Schema.
 pub const PATTERN: &str = "^[a-z][a-z0-9-]{0,40}$";
 
-/// True when `name` may be a key. It is also safe as a path component, a host name's label and an argument.
+/// True when `name` is valid. Then it is also safe as a path component, a DNS label and an argument.
 pub fn is_valid(name: &str) -> bool {
-    name.len() <= 41
+    name.len() <= MAX_LENGTH
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }

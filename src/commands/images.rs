@@ -128,12 +128,12 @@ fn verify(names: &[String], against: Option<&Path>, strict: bool, epoch: Epoch, 
         if !verdict.differences.is_empty() || (strict && same_as_published != Some(true)) {
             code = NO;
         }
-        output(told(name, &verdict, same_as_published, out).map(|()| 0))?;
+        output(write_verdict(name, &verdict, same_as_published, out).map(|()| 0))?;
     }
     Ok(code)
 }
 
-fn told(name: &str, verdict: &Verdict, same_as_published: Option<bool>, out: &mut dyn Write) -> io::Result<()> {
+fn write_verdict(name: &str, verdict: &Verdict, same_as_published: Option<bool>, out: &mut dyn Write) -> io::Result<()> {
     let same = if verdict.differences.is_empty() { "the same to the last byte" } else { "not the same" };
     writeln!(out, "{name}: {same}: {}", verdict.digest)?;
     for line in &verdict.differences {

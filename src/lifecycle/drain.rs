@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::operator::Operator;
 use super::readiness::Readiness;
 use super::signal_queue::SignalQueue;
-use crate::terminal::{self, LAST_WORDS};
+use crate::terminal::{self, MESSAGE_TIMEOUT};
 
 /// How long a program that reads our output may take nothing of it until it is given up.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ const ASKED_TIMEOUT: Duration = Duration::from_secs(5);
 /// signal or the time limit asked for the end.
 pub(super) fn finish(operator: &mut Operator, signals: &mut SignalQueue<'_>, asked: bool) -> usize {
     // A terminal that is stopped stays so until somebody types; a program may only be busy.
-    let patience = if asked || terminal::messages_are_seen() { LAST_WORDS } else { PROGRESS_TIMEOUT };
+    let patience = if asked || terminal::messages_are_seen() { MESSAGE_TIMEOUT } else { PROGRESS_TIMEOUT };
     let end = asked.then(|| Instant::now() + ASKED_TIMEOUT);
     let mut unread = 0;
     let mut left = operator.waiting();
@@ -35,7 +35,7 @@ pub(super) fn finish(operator: &mut Operator, signals: &mut SignalQueue<'_>, ask
         }
     }
     operator.give_up();
-    pump(operator, signals, LAST_WORDS);
+    pump(operator, signals, MESSAGE_TIMEOUT);
     operator.leave_raw();
     unread
 }

@@ -8,7 +8,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::relay::Relay;
 use crate::terminal::filter::Filter;
-use crate::terminal::output::Output;
+use crate::terminal::writer::Output;
 use crate::terminal::{self, Raw};
 
 /// Bytes of input read at one time.
@@ -85,7 +85,7 @@ impl Operator {
     /// Sets the modes that the agent had set before a pause.
     pub fn set_modes_again(&mut self) {
         for (filter, relay) in self.filters.iter().zip([&mut self.stdout, &mut self.stderr]) {
-            relay.push(&filter.as_ref().map(Filter::again).unwrap_or_default());
+            relay.push(&filter.as_ref().map(Filter::resume).unwrap_or_default());
         }
     }
 

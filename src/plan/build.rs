@@ -1,4 +1,4 @@
-//! From a wish and the facts to a plan. Pure: the same input gives the same plan.
+//! Builds the plan from a resolved agent and the facts. Pure: the same input gives the same plan.
 
 use std::path::PathBuf;
 
@@ -6,38 +6,38 @@ use bottle_contract::RuleFile;
 
 use super::agent::{self, Run, WORKSPACE};
 use super::program::{self, Program};
-use super::sidecars::{self, Wish};
+use super::sidecars::{self, SidecarInput};
 use super::{AgentPlan, LimitsPlan, Plan, WorkspacePlan, step};
 use crate::manifest::model::Resolved;
 
-/// What the host is like, as far as the plan depends on it.
+/// The host's properties that the plan depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The operator's working directory.
     pub directory: PathBuf,
-    /// Both ends of the conversation are terminals.
+    /// Standard input and output are terminals.
     pub terminal: bool,
     /// The operator's `TERM`.
     pub term: Option<String>,
     /// The agent's own program, if it has one and the host has it.
     pub program: Option<Program>,
-    /// What is in the rule files that the bottle names.
+    /// The rule files that the bottle names.
     pub rules: Vec<RuleFile>,
 }
 
-/// Memory for an agent whose manifest names none, in bytes.
+/// The default memory limit, in bytes.
 const MEMORY: u64 = 8 << 30;
-/// Processes for an agent whose manifest names no number: a parallel build of a large project stays below.
+/// The default limit of processes: enough for a parallel build of a large project.
 const PIDS: u64 = 4096;
 
-/// Everything that a start will do.
+/// Builds the plan of a start.
 pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
     let Resolved { agent, bottle } = resolved;
-    let wish = Wish { id, bottle, rules: &facts.rules };
+    let input = SidecarInput { id, bottle, rules: &facts.rules };
     let terminal = facts.terminal && !run.headless;
-    let sidecars = sidecars::sidecars(&wish);
+    let sidecars = sidecars::sidecars(&input);
     let mode = resolved.workspace();
-    let shown = facts.program.as_ref().map(program::shown).unwrap_or_default();
+    let visible = facts.program.as_ref().map(program::visible).unwrap_or_default();
     let mut plan = Plan {
         version: 1,
         id: id.to_owned(),
@@ -45,7 +45,7 @@ pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
         agent: AgentPlan {
             name: agent.name.clone(),
             argv: agent::argv(agent, run),
-            env: agent::env(agent, &wish, facts.term.as_deref().filter(|_| terminal)),
+            env: agent::env(agent, &input, facts.term.as_deref().filter(|_| terminal)),
             terminal,
             directory: WORKSPACE.into(),
             hosts: sidecars
@@ -53,13 +53,13 @@ pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
                 .filter(|s| s.listeners.iter().any(|l| matches!(l.dialled_by, super::Dialler::Agent(_))))
                 .map(|s| s.component.clone())
                 .collect(),
-            trusts: sidecars::proxy(&wish).0.to_owned(),
-            links: shown.links,
+            trusts: sidecars::proxy(&input).0.to_owned(),
+            links: visible.links,
             files: agent::files(agent, bottle),
         },
         workspace: WorkspacePlan { mode, source: facts.directory.clone(), target: WORKSPACE.into() },
         rootfs: bottle.rootfs.clone(),
-        tools: bottle.tools.iter().cloned().chain(shown.trees).collect(),
+        tools: bottle.tools.iter().cloned().chain(visible.trees).collect(),
         sidecars,
         limits: LimitsPlan {
             memory: bottle.limits.memory.unwrap_or(MEMORY),

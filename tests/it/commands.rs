@@ -182,7 +182,7 @@ fn an_audit_answers_by_its_exit_code_too() {
         said(|out| audit::run(&args, &home.layout, out))
     };
     let mut timeline = Timeline::create(claim.state(), &Opening { bottle: "web", boot_id: "b", plan: "p" }).unwrap();
-    assert_eq!(verify("web", None), (1, "not closed: 1 records hold together, but there is no end (the bottle runs)\n".into()));
+    assert_eq!(verify("web", None), (1, "not closed: the chain of 1 records is intact, but has no end (the bottle is running)\n".into()));
     timeline.append("egress", &Event::new("t".into(), Level::Info, "ready")).unwrap();
     let head = timeline.close(&BTreeMap::from([("agent".into(), 7)])).unwrap();
     drop(claim);
@@ -230,14 +230,15 @@ fn the_changes_of_a_bottle_are_shown_and_applied_once_it_ended() {
         shown(false),
         (0, format!("{summary}\nA .git/hook\n@@ -0,0 +1,1 @@\n+evil\n\\ no newline at the end\nM a\n@@ -1,1 +1,1 @@\n-old\n+new\n"))
     );
-    assert!(apply::run(&args(), &home.layout, &mut io::sink()).unwrap_err().what.contains("runs"));
+    assert!(apply::run(&args(), &home.layout, &mut io::sink()).unwrap_err().what.contains("is running"));
     drop(claim);
-    let applied = "  a\n1 applied, 0 were so already, 1 left out\nleft out:\n  .git/hook: it belongs to git, which may run what stands there; `--git` takes it\n";
+    let applied = "  a\n1 applied, 0 unchanged, 1 skipped\nskipped:\n  .git/hook: it belongs to git, which may run what stands there; `--git` takes it\n";
     assert_eq!(said(|out| apply::run(&args(), &home.layout, out)), (0, applied.into()));
     assert_eq!(fs::read_to_string(source.join("a")).unwrap(), "new\n");
     // The operator goes on, and the agent's version is not forced upon them.
     fs::write(source.join("a"), "mine\n").unwrap();
-    let refused = "nothing was changed, because of these:\n  a: it changed since\n`--force` overwrites what changed since the start\n";
+    let refused =
+        "nothing was changed, because of these conflicts:\n  a: it changed since\n`--force` overwrites what changed since the start\n";
     assert_eq!(said(|out| apply::run(&args(), &home.layout, out)), (1, refused.into()));
     assert_eq!(said(|out| apply::run(&apply::Args { force: true, git: true, ..args() }, &home.layout, out)).0, 0);
     assert_eq!((fs::read_to_string(source.join("a")).unwrap(), source.join(".git/hook").exists()), ("new\n".into(), true));

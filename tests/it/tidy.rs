@@ -1,4 +1,4 @@
-//! The shape of the source: who may depend on whom, and that each file says what it is.
+//! The shape of the source: which module may depend on which, and that files and constants have telling names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -199,6 +199,62 @@ fn every_file_opens_with_a_sentence_that_says_what_it_is() {
         }
     }
     assert_eq!(silent, Vec::<PathBuf>::new());
+}
+
+/// Folders whose names are about to change. Empty this list.
+const PENDING: &[&str] = &["images/scan", "src/workspace"];
+
+fn is_pending(relative: &Path) -> bool {
+    PENDING.iter().any(|folder| relative.starts_with(folder))
+}
+
+/// The name of the constant that a line defines.
+fn constant(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let definition =
+        ["const ", "pub const ", "pub(crate) const ", "pub(super) const "].iter().find_map(|start| line.strip_prefix(start))?;
+    Some(definition.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default())
+}
+
+#[test]
+fn a_constant_says_what_it_bounds() {
+    const VAGUE: [&str; 13] =
+        ["BEAT", "BREATH", "DEATH", "FRESH", "GONE", "HEAP", "KEPT", "LARGEST", "LONGEST", "MOST", "PATIENCE", "SOON", "TOLD"];
+    let is_vague = |name: &str| VAGUE.contains(&name.split('_').next().unwrap_or_default());
+    let mut found = Vec::new();
+    for path in ["src", "images", "tests"].iter().flat_map(|below| sources(below)) {
+        let relative = path.strip_prefix(root()).unwrap();
+        if !is_pending(relative) {
+            let text = fs::read_to_string(&path).unwrap();
+            let names = text.lines().filter_map(constant).filter(|name| is_vague(name));
+            found.extend(names.map(|name| format!("{}: {name}", relative.display())));
+        }
+    }
+    assert_eq!(found, Vec::<String>::new());
+}
+
+/// Files of commands are exempt: each is named for its command.
+#[test]
+fn no_file_name_occurs_twice_in_a_crate() {
+    let crates = fs::read_dir(root().join("images")).unwrap().map(|entry| entry.unwrap().path().join("src")).filter(|path| path.is_dir());
+    let mut twice = Vec::new();
+    for sources_of_crate in crates.chain([root().join("src")]) {
+        let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
+        for path in sources(sources_of_crate.strip_prefix(root()).unwrap().to_str().unwrap()) {
+            let relative = path.strip_prefix(root()).unwrap().to_owned();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if matches!(name.as_str(), "lib.rs" | "main.rs" | "mod.rs" | "tests.rs")
+                || is_pending(&relative)
+                || relative.starts_with("src/commands")
+            {
+                continue;
+            }
+            if let Some(other) = seen.insert(name, relative.clone()) {
+                twice.push(format!("{} and {}", other.display(), relative.display()));
+            }
+        }
+    }
+    assert_eq!(twice, Vec::<String>::new());
 }
 
 #[test]

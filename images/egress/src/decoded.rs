@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bottle_contract::reason::Reason;
+use bottle_policy::Place;
 use bottle_wire::content_coding::{Decoder, Undecodable};
 use bottle_wire::headers::remove_where;
 use bottle_wire::{Body, BodyError, Refused};
@@ -66,7 +67,9 @@ impl DecodedBody {
 }
 
 fn refused(Undecodable(why): Undecodable) -> BodyError {
-    Refused::new(Reason::UpstreamProtocol, format!("the origin sent a compressed body that cannot be read: {why}")).place("upstream").into()
+    Refused::new(Reason::UpstreamProtocol, format!("the origin sent a compressed body that cannot be read: {why}"))
+        .place(Place::Upstream)
+        .into()
 }
 
 impl http_body::Body for DecodedBody {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
-use bottle_policy::routes;
+use bottle_policy::{Place, routes};
 use bottle_wire::content_coding::Decoder;
 use bottle_wire::headers::remove_where;
 use bottle_wire::reload::Reloadable;
@@ -133,5 +133,5 @@ impl Egress {
 }
 
 fn unrequested(what: &str) -> Refused {
-    Refused::new(Reason::UpstreamProtocol, format!("the origin sent what was not asked for: {what}")).place("upstream")
+    Refused::new(Reason::UpstreamProtocol, format!("the origin sent what was not asked for: {what}")).place(Place::Upstream)
 }

@@ -14,7 +14,7 @@
 //!    and WebSocket ([`scrub`]), so that it never enters the bottle. For this the origin is asked for plain and whole bodies;
 //!    what comes compressed all the same is decoded ([`decoded`]), and a range is cut out here ([`range`]).
 //!
-//! `SIGHUP` reads configuration and secrets again. A table that cannot be used, or is older, leaves the old one in
+//! `SIGHUP` reads configuration and secrets again. A policy that cannot be used, or is older, leaves the old one in
 //! force, visibly: event `reload_failed`, and `http://egress:9099/_bottle/health`.
 //!
 //! Absent on purpose: redirects are the agent's to follow, each one judged anew; no direct way to the network.

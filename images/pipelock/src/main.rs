@@ -23,14 +23,14 @@ fn main() -> ExitCode {
 }
 
 async fn pipelock(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
-    let table = read_config::read(&sidecar.config)?;
+    let policy = read_config::read(&sidecar.config)?;
     let link = sidecar.listener(names::listener::LINK);
     let agent = sidecar.listener(names::listener::AGENT);
     if link.is_none() && agent.is_none() {
         bail!("no listening socket was handed over: `link`, `agent` or both");
     }
     // Only pipelock's own authority can sign for hosts that the agent asks for; without one, CONNECT is refused.
-    let authority = match agent.is_some() && table.intercepts {
+    let authority = match agent.is_some() && policy.intercepts {
         true => Some(Arc::new(LeafAuthority::read(&sidecar.ca)?)),
         false => None,
     };
@@ -42,8 +42,8 @@ async fn pipelock(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
         interfaces: Arc::new(interfaces::System::default()),
         own: own.into_iter().collect(),
     };
-    let (limits, generation) = (table.limits, table.generation);
-    let door = Door::new(table, dialer, events.clone())?;
+    let (limits, generation) = (policy.limits, policy.generation);
+    let door = Door::new(policy, dialer, events.clone())?;
     let serving = |peer, authority| Serving {
         component: names::PIPELOCK.0,
         peer,

@@ -7,13 +7,13 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use bottle_contract::pipelock::{FILE, PipelockConfig};
 
-use bottle_policy::table::Table;
+use bottle_policy::pipelock_policy::PipelockPolicy;
 
 /// More than any list of hosts needs, and little enough to read a hostile file without harm.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
 /// Reads and understands `pipelock.yaml` in `directory`.
-pub fn read(directory: &Path) -> anyhow::Result<Table> {
+pub fn read(directory: &Path) -> anyhow::Result<PipelockPolicy> {
     let path = directory.join(FILE);
     bounded(&path).and_then(|text| parse(&text)).with_context(|| path.display().to_string())
 }
@@ -26,10 +26,10 @@ fn bounded(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The table that `text` describes. An unknown, duplicate or missing key is an error.
-pub fn parse(text: &[u8]) -> anyhow::Result<Table> {
+/// The policy that `text` describes. An unknown, duplicate or missing key is an error.
+pub fn parse(text: &[u8]) -> anyhow::Result<PipelockPolicy> {
     let config: PipelockConfig = serde_json::from_slice(text)?;
-    Table::new(config).map_err(anyhow::Error::msg)
+    PipelockPolicy::new(config).map_err(anyhow::Error::msg)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::lifecycle::state_machine::{Event, State};
 use crate::lifecycle::{drain, outcome};
 use crate::signals;
 use crate::sys::disposition::stop_as_a_job;
-use crate::terminal::LAST_WORDS;
+use crate::terminal::MESSAGE_TIMEOUT;
 
 impl Run<'_> {
     pub(super) fn receive_signals(&mut self) {
@@ -62,7 +62,7 @@ impl Run<'_> {
     fn pause(&mut self, stop: impl FnOnce()) {
         let stopped = Instant::now();
         self.operator.pause_modes();
-        drain::pump(&mut self.operator, &mut self.watch.signals, LAST_WORDS);
+        drain::pump(&mut self.operator, &mut self.watch.signals, MESSAGE_TIMEOUT);
         self.operator.leave_raw();
         stop();
         self.watch.stage.pause(stopped.elapsed());

@@ -64,7 +64,7 @@ fn a_bottle_whose_supervisor_is_killed_ends_at_once_and_cleanup_removes_the_rest
         assert!(gone.is_some_and(|time| time < Duration::from_secs(10)), "{}: {gone:?}", engine.name);
         drop(run.end_killed());
         let said = world.bottle.run(["cleanup"]);
-        assert_eq!((said.ending, said.stdout.as_str()), (Ending::Code(0), "removed what is left of [ID]\n"), "{}", said.stderr);
+        assert_eq!((said.ending, said.stdout.as_str()), (Ending::Code(0), "removed the leftovers of [ID]\n"), "{}", said.stderr);
         world.is_gone();
         // What the sidecars said is kept all the same.
         let state = world.bottle.path().join("state/bottle");
@@ -104,7 +104,7 @@ fn what_the_engines_root_made_in_the_workspace_is_gone_with_the_bottle() {
             let ended = run.end_killed();
             if kill {
                 assert!(state(&bottle).join("workspace/work/work").exists(), "{}: the test has lost its point", engine.name);
-                assert_eq!(beside(&bottle, &["cleanup"]), "removed what is left of shell\n");
+                assert_eq!(beside(&bottle, &["cleanup"]), "removed the leftovers of shell\n");
             } else {
                 assert!(!ended.stderr.contains("cannot"), "{}: {}", engine.name, ended.stderr);
             }
@@ -131,7 +131,7 @@ fn what_no_bottle_accounts_for_is_found_by_its_label() {
         drop(run.end_killed());
         fs::remove_dir_all(bottle.path().join("state/bottle/shell")).unwrap();
         let project = format!("bottle-shell-{}", &owner(&bottle)[..8]);
-        bottle.run(["cleanup"]).expect(0, "removed what was in memory of shell\n", "");
+        bottle.run(["cleanup"]).expect(0, "removed the runtime directory of shell\n", "");
         bottle.run(["cleanup", "--backend", "compose", "-n"]).expect(0, &format!("would remove the project {project}\n"), "");
         bottle.run(["cleanup", "--backend", "compose"]).expect(0, &format!("removed the project {project}\n"), "");
         is_gone(Some(engine), &bottle);

@@ -196,7 +196,7 @@ fn cleanup_touches_nothing_that_lives(#[values(User::Caller, User::Ordinary)] us
         text
     });
     said.sort();
-    assert!(said.iter().any(|text| text.contains("removed what is left of")), "{said:?}");
+    assert!(said.iter().any(|text| text.contains("removed the leftovers of")), "{said:?}");
     for _ in 0..2 {
         assert_eq!(command(&bottle, &["cleanup"]), (Some(0), "nothing to do\n".to_owned()));
     }
@@ -234,7 +234,7 @@ fn a_tree_that_cannot_be_removed_keeps_nobody_from_starting_and_is_told_by_name(
     let (code, text) = command(&bottle, &["cleanup"]);
     assert_eq!(code, Some(125), "{text}");
     let path = stuck.display().to_string();
-    assert!(text.starts_with("removed what is left of dead\n"), "{text}");
+    assert!(text.starts_with("removed the leftovers of dead\n"), "{text}");
     assert!(
         text.contains(&format!("error: cannot remove `{path}/work")) && text.contains("EACCES") || text.contains("Permission denied"),
         "{text}"
@@ -256,12 +256,12 @@ fn two_stops_at_once_are_one(#[values(User::Caller, User::Ordinary)] user: User)
         let both = [(); 2].map(|()| scope.spawn(|| command(&bottle, &["stop", "shell"])));
         for thread in both {
             let (code, text) = thread.join().unwrap();
-            assert!(code == Some(0) && text.ends_with("has ended\n"), "{text}");
+            assert!(code == Some(0) && text.ends_with("has stopped\n"), "{text}");
         }
     });
     // Its own code: the second stop did not shorten the grace.
     run.end().expect(5, "ready\n", "");
-    assert_eq!(command(&bottle, &["stop", "shell"]), (Some(0), "shell has ended\n".to_owned()));
+    assert_eq!(command(&bottle, &["stop", "shell"]), (Some(0), "shell has stopped\n".to_owned()));
 }
 
 // covers: L29
@@ -271,7 +271,7 @@ fn a_stop_during_the_start_ends_it(#[values(User::Caller, User::Ordinary)] user:
     let run = bottle.start(start("sleep 1000"));
     wait_until(TIMEOUT, || bottle.path().join("state/bottle/shell/metadata.json").exists().then_some(())).expect("it is recorded");
     let (code, text) = command(&bottle, &["stop", "shell"]);
-    assert_eq!((code, text.as_str()), (Some(0), "shell has ended\n"));
+    assert_eq!((code, text.as_str()), (Some(0), "shell has stopped\n"));
     assert_eq!(run.end().ending, Ending::Code(143));
 }
 
@@ -283,7 +283,7 @@ fn a_stop_that_does_not_wait_kills_the_agent(#[values(User::Caller, User::Ordina
     run.said("ready\n");
     let asked = Instant::now();
     let (code, text) = command(&bottle, &["stop", "--now", "shell"]);
-    assert_eq!((code, text.as_str()), (Some(0), "shell has ended\n"));
+    assert_eq!((code, text.as_str()), (Some(0), "shell has stopped\n"));
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
     assert_eq!(run.end().ending, Ending::Code(137));
 }
@@ -296,7 +296,7 @@ fn a_stop_that_does_not_wait_is_not_lost_on_a_supervisor_that_stood_still(#[valu
     run.said("ready\n");
     send(run.pid(), libc::SIGSTOP);
     let asked = Instant::now();
-    assert_eq!(command(&bottle, &["stop", "--now", "shell"]), (Some(0), "shell has ended\n".to_owned()));
+    assert_eq!(command(&bottle, &["stop", "--now", "shell"]), (Some(0), "shell has stopped\n".to_owned()));
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
     assert_eq!(run.end().ending, Ending::Code(137));
 }
@@ -388,7 +388,7 @@ fn a_crash_of_any_component_writes_no_core(#[values(User::Caller, User::Ordinary
     });
     assert_eq!(ended, Some(Ending::Signal(libc::SIGSEGV)));
     wait_until(TIMEOUT, || run.processes().is_empty().then_some(())).expect("every component ends with it");
-    assert_eq!(command(&bottle, &["cleanup"]), (Some(0), "removed what is left of routed\n".to_owned()));
+    assert_eq!(command(&bottle, &["cleanup"]), (Some(0), "removed the leftovers of routed\n".to_owned()));
     run.end();
     assert_eq!(fs::read_dir(bottle.path().join("work")).unwrap().count(), 0);
 }

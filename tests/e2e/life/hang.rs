@@ -57,7 +57,7 @@ fn a_sidecar_that_hangs_is_named_nothing_passes_around_it_and_it_may_go_on(
     run.said("works\nhangs\n");
     let before = world.since(0).len();
     wait_for_notes(&world, 1);
-    assert_eq!(listed(&world), format!("{NAME} running embedded {sidecar} does not answer"));
+    assert_eq!(listed(&world), format!("{NAME} running embedded {sidecar} does not respond"));
     assert_eq!(world.since(before), []);
 
     send(stopped, libc::SIGCONT);

@@ -25,7 +25,7 @@ fn the_hash_that_start_prints_is_the_one_that_audit_verifies(#[values(User::Call
         let cut: String = timeline.split_inclusive('\n').take(records).collect();
         fs::write(&path, cut).unwrap();
         let refused = bottle.run(&verify);
-        assert!(refused.stdout.starts_with(&format!("not the same: {records} records hold together")), "{refused:?}");
+        assert!(refused.stdout.starts_with(&format!("mismatch: the chain of {records} records is intact")), "{refused:?}");
         refused.expect(1, &refused.stdout, "");
     }
 }

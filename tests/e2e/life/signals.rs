@@ -109,7 +109,7 @@ fn a_bottle_that_is_stopped_can_be_ended(#[values(User::Caller, User::Ordinary)]
     send(run.pid(), libc::SIGTSTP);
     wait_until(TIMEOUT, || (state(run.pid()) == 'T' && state(agent) == 'T').then_some(())).expect("both stop");
     let done = bottle.beside(program(), ["stop", "shell"]).output().unwrap();
-    assert_eq!(String::from_utf8(done.stdout).unwrap(), "shell has ended\n");
+    assert_eq!(String::from_utf8(done.stdout).unwrap(), "shell has stopped\n");
     assert_eq!(run.end().0, Ending::Code(5));
 }
 

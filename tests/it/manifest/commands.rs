@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use bottle::commands::{Format, info, init, schema};
-use bottle::manifest::starter::LIBRARY;
+use bottle::manifest::built_in::LIBRARY;
 use bottle::manifest::{Library, front_matter, load};
 use serde_json::{Value, json};
 

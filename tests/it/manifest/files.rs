@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use bottle::manifest::load::{MAX_MANIFEST_BYTES, MAX_MANIFESTS};
 use bottle::manifest::model::Origin;
-use bottle::manifest::sources::{MAX_MANIFEST_BYTES, MAX_MANIFESTS};
 use bottle::manifest::{Kind, Library, load};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
@@ -184,7 +184,7 @@ fn a_manifest_of_a_gigabyte_costs_a_quarter_of_a_megabyte() {
 fn what_no_program_can_be_given_is_refused_before_the_start() {
     let long = "x".repeat(120 * 1024 + 1);
     let places = Places::new();
-    let hint = "a program can be given at most 120 KiB in one piece; put the rest in a file";
+    let hint = "an argument or variable has at most 120 KiB; put the rest in a file";
     for (name, text, cause) in [
         ("prompt", format!("{AGENT}{long}"), "1:1: the prompt is too long"),
         ("argument", AGENT.replace("provider: shell", &format!("command: [x, {long}]")), "3:14: an argument is too long"),
@@ -254,7 +254,9 @@ fn a_directory_with_more_files_than_anyone_writes_is_refused() {
     }
     assert_eq!(
         places.load().unwrap_err(),
-        format!("error: cannot read repo/.bottle/agents\ncause: more than {MAX_MANIFESTS} files in it\nhint:  remove what is no manifest")
+        format!(
+            "error: cannot read repo/.bottle/agents\ncause: more than {MAX_MANIFESTS} files in it\nhint:  remove files that are not manifests"
+        )
     );
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bottle::manifest::library::Source;
+use bottle::manifest::Source;
 use bottle::manifest::model::*;
 use bottle::manifest::{Kind, Library};
 use bottle_contract::route::{Match, PathRule};
@@ -242,9 +242,9 @@ fn extends_finds_its_parents_and_no_circle() {
     ];
     assert_eq!(
         library(&files).resolve("a").unwrap_err().to_string(),
-        "error: bottle `d` cannot be used\ncause: /cfg/bottles/d.md:2:10: `extends` goes in a circle: b → c → d → b\nhint:  remove one `extends` of them"
+        "error: bottle `d` cannot be used\ncause: /cfg/bottles/d.md:2:10: `extends` goes in a circle: b → c → d → b\nhint:  remove one of these `extends`"
     );
-    assert_refused("extends: b", "2:10: `extends` goes in a circle: b → b", "remove one `extends` of them");
+    assert_refused("extends: b", "2:10: `extends` goes in a circle: b → b", "remove one of these `extends`");
     assert_refused("extends: offlin", "2:10: there is no bottle `offlin`", "did you mean `offline`?");
     assert_refused("extends: ../../etc/passwd", "2:10: there is no bottle `../../etc/passwd`", "the bottles are: b, dev, offline");
     assert_eq!(bottle("extends: offline").unwrap().origin, Origin::Home("/cfg/bottles/b.md".into()));
@@ -389,6 +389,6 @@ fn no_manifest_sets_a_variable_that_leads_to_the_proxy_or_names_the_authority() 
 #[test]
 fn a_path_in_a_built_in_bottle_has_no_directory_to_start_from() {
     assert_eq!(bottle("rootfs: { image: a.tar }").unwrap().rootfs, Rootfs::Image(PathBuf::from("/cfg/bottles/a.tar")));
-    let what = "the agent must not see this directory: it holds, or lies in, /home/u/.ssh";
+    let what = "the agent must not see this directory: it contains, or is in, /home/u/.ssh";
     assert_refused("tools: [~/.ssh/keys]", &format!("2:9: {what}"), "name the tool's own directory");
 }

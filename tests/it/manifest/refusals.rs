@@ -103,8 +103,8 @@ fn a_route_that_could_be_read_in_two_ways_is_refused() {
     let host = |host: &str| format!("egress: {{ routes: [{{ host: '{host}' }}] }}");
     let hint = "write a name, \"*.suffix\" or an address, and `:port` if it is neither 443 nor 80; no scheme, no path";
     for (name, what) in [
-        ("https://a.test", "a URL where a host is meant"),
-        ("a.test/v1", "a URL where a host is meant"),
+        ("https://a.test", "a URL instead of a host"),
+        ("a.test/v1", "a URL instead of a host"),
         ("a.test:0", "the port is not a number from 1 to 65535"),
         ("a.test:65536", "the port is not a number from 1 to 65535"),
         ("a.test:+1", "the port is not a number from 1 to 65535"),
@@ -133,8 +133,8 @@ fn a_route_that_could_be_read_in_two_ways_is_refused() {
         ("matches: [{ methods: ['GET /'] }]", "58: not a method's name", "method names are upper case, as in GET"),
         (
             "matches: [{ methods: [CONNECT] }]",
-            "58: CONNECT is no method of a match",
-            "a tunnel is judged by its host; list the methods inside it",
+            "58: CONNECT cannot be in a match",
+            "tunnels are judged by host; list the methods inside the tunnel",
         ),
         ("matches: [{ paths: [/v1/*] }]", "56: paths have no wildcards", "end the path with `/` to allow all below it"),
         ("matches: [{ paths: ['/v1?x'] }]", "56: a query in a path", "only the path is judged; remove the query"),
@@ -169,12 +169,12 @@ fn a_route_that_could_be_read_in_two_ways_is_refused() {
         ),
         (
             "connect: '127.0.0.1:0'",
-            "45: an address that nothing can be dialled at",
+            "45: an address that cannot be dialled",
             "write an address and a port, as in 192.0.2.7:3128 or [2001:db8::7]:3128",
         ),
         (
             "connect: '0.0.0.0:80'",
-            "45: an address that nothing can be dialled at",
+            "45: an address that cannot be dialled",
             "write an address and a port, as in 192.0.2.7:3128 or [2001:db8::7]:3128",
         ),
     ] {
@@ -194,12 +194,16 @@ fn a_route_that_could_be_read_in_two_ways_is_refused() {
         assert_refused(
             &inside(&format!("connect: '{address}'")),
             "2:45: the address of a metadata service",
-            "no bottle reaches one; there is no exception",
+            "metadata services are never reachable; there is no exception",
         );
         let name = address.rsplit_once(':').unwrap().0;
-        assert_refused(&host(name), "2:28: the address of a metadata service", "no bottle reaches one; there is no exception");
+        assert_refused(
+            &host(name),
+            "2:28: the address of a metadata service",
+            "metadata services are never reachable; there is no exception",
+        );
         let proxy = format!("egress: {{ proxy: {{ address: '{address}' }} }}");
-        assert_refused(&proxy, "2:29: the address of a metadata service", "no bottle reaches one; there is no exception");
+        assert_refused(&proxy, "2:29: the address of a metadata service", "metadata services are never reachable; there is no exception");
     }
 }
 
@@ -234,7 +238,7 @@ fn an_agent_manifest_is_as_strict_as_a_bottle() {
         ("bottle: offline\nprovider: cluade", "3:11: unknown value `cluade`", "did you mean `claude`?"),
         ("bottle: offline\ncommand: []", "3:10: `command` names no program", "write `command: [program, argument]`"),
         ("bottle: offline\ncommand: ['']", "3:10: `command` names no program", "write `command: [program, argument]`"),
-        ("bottle: offline\ncommand: [a, \"b\\0\"]", "3:14: a NUL in an argument", "no program can be given one"),
+        ("bottle: offline\ncommand: [a, \"b\\0\"]", "3:14: a NUL in an argument", "arguments cannot contain one"),
         (
             "bottle: offline\nprovider: shell\nmodel: opus",
             "4:1: unknown key `model`",

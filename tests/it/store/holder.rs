@@ -81,14 +81,14 @@ fn a_copy_of_a_supervisor_that_keeps_the_lock_is_named_and_ended() {
         let held = Bottles::find(&home.layout, &id("web")).unwrap().unwrap();
         assert!(matches!(&held.status, Status::Held(holders) if holders.len() == 1 && holders[0].pid == copy), "{:?}", held.status);
         let (code, text) = said(|out| list::run(&list::Args { format: Format::Text }, &home.layout, out));
-        let sentence = format!("its supervisor has ended, and process {copy} is left: `bottle cleanup` ends what is left\n");
+        let sentence = format!("its supervisor has exited, but process {copy} is left: `bottle cleanup` kills it\n");
         assert!(code == 0 && text.contains("web   held ") && text.ends_with(&sentence), "{text}");
         assert!(!is_free(&home) && !has_ended(copy));
         let (code, text) = match command {
             "stop" => said(|out| stop::run(&stop::Args { id: "web".into(), now: false }, &home.layout, out)),
             _ => said(|out| cleanup::run(&cleanup::Args { dry_run: false, all: false, force: false, backend: None }, &home.layout, out)),
         };
-        let expected = if command == "stop" { "web has ended\n" } else { "removed what is left of web\n" };
+        let expected = if command == "stop" { "web has stopped\n" } else { "removed the leftovers of web\n" };
         assert_eq!((code, text.as_str()), (0, expected));
         assert!(has_ended(copy) && is_free(&home), "{command}");
         let status = if command == "stop" { Status::Crashed } else { Status::Ended };
@@ -126,8 +126,8 @@ fn a_strangers_program_that_keeps_the_lock_is_named_and_left_alone() {
     let pid = stranger.0.id();
     let stopped = said(|out| stop::run(&stop::Args { id: "web".into(), now: false }, &home.layout, out));
     let expected = format!(
-        "error: process {pid} keeps the lock of a bottle that has ended\ncause: it runs another program, so bottle does not end it\n\
-         hint:  see what it is, then `kill {pid}`"
+        "error: process {pid} holds the lock of a bottle that has exited\ncause: it runs another program, so bottle does not kill it\n\
+         hint:  check what it is, then `kill {pid}`"
     );
     assert_eq!(stopped, (125, expected));
     let cleaned = said(|out| cleanup::run(&cleanup::Args { dry_run: false, all: false, force: false, backend: None }, &home.layout, out));

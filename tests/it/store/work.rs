@@ -48,7 +48,7 @@ fn a_broken_record_does_not_cost_the_agents_work() {
         // Again and again: it is not forgotten, either.
         for _ in 0..2 {
             let (code, text) = clean(&home, &PLAIN);
-            let sentence = format!("kept the agent's work of web in {}: its metadata cannot be read (", upper.display());
+            let sentence = format!("preserved the agent's work of web in {}: its metadata cannot be read (", upper.display());
             assert!(code == 0 && text.starts_with(&sentence), "{text}");
             assert_eq!(fs::read_to_string(upper.join("made")).unwrap(), "work");
             assert_eq!(fs::read_to_string(&record).unwrap(), broken);
@@ -64,7 +64,7 @@ fn a_broken_record_without_work_is_removed() {
     let home = Home::new();
     drop(home.claim("web"));
     fs::write(home.state("web").join("metadata.json"), "").unwrap();
-    assert_eq!(clean(&home, &PLAIN), (0, "removed what is left of web\n".to_owned()));
+    assert_eq!(clean(&home, &PLAIN), (0, "removed the leftovers of web\n".to_owned()));
     assert_eq!(home.statuses(), []);
 }
 
@@ -128,7 +128,7 @@ fn full() -> Home {
 #[ignore = "run by a_full_disk_does_not_stand_in_the_way_of_a_removal"]
 fn child_removes_all() {
     let home = full();
-    assert_eq!(clean(&home, &FORCED), (0, "removed what is left of web\n".to_owned()));
+    assert_eq!(clean(&home, &FORCED), (0, "removed the leftovers of web\n".to_owned()));
     assert_eq!(names(&home.layout.state), [".lock"]);
     assert!(names(home.layout.open_runtime().unwrap().path()).is_empty());
 }
@@ -141,7 +141,7 @@ fn child_removes_the_rest() {
     assert_eq!(clean(&home, &PLAIN), (125, String::new()));
     assert!(names(home.layout.open_runtime().unwrap().path()).is_empty());
     fs::remove_file(place().join("filler")).unwrap();
-    assert_eq!(clean(&home, &PLAIN), (0, "removed what is left of web\n".to_owned()));
+    assert_eq!(clean(&home, &PLAIN), (0, "removed the leftovers of web\n".to_owned()));
     assert_eq!(home.statuses(), [("web".into(), Status::Ended)]);
     assert_eq!(fs::read_to_string(home.state("web").join("workspace/upper/made")).unwrap(), "work");
 }
@@ -178,7 +178,7 @@ fn keys_of_a_bottle_that_runs_without_its_state_directory_stay() {
     assert_eq!(clean(&home, &PLAIN), (125, String::new()));
     assert!(claim.runtime().unwrap().path().is_dir());
     drop(claim);
-    assert_eq!(clean(&home, &PLAIN), (0, "removed what was in memory of web\n".to_owned()));
+    assert_eq!(clean(&home, &PLAIN), (0, "removed the runtime directory of web\n".to_owned()));
 }
 
 // covers: I16
@@ -192,7 +192,7 @@ fn a_lock_that_a_umask_has_closed_is_opened_again() {
     // Root opens anything: the modes are asked for.
     assert_eq!(home.statuses(), [("web".into(), Status::Crashed)]);
     assert_eq!([".lock", "web/lock"].map(|name| crate::support::mode(&home.layout.state.join(name))), [0o600; 2]);
-    assert_eq!(clean(&home, &PLAIN), (0, "removed what is left of web\n".to_owned()));
+    assert_eq!(clean(&home, &PLAIN), (0, "removed the leftovers of web\n".to_owned()));
 }
 
 // covers: I27
@@ -236,10 +236,10 @@ fn work_that_was_not_applied_is_removed_only_by_force() {
     fs::remove_file(home.state("done").join("workspace/upper/made")).unwrap();
     drop(home.claim("plain"));
     let dry = cleanup::Args { dry_run: true, ..ALL };
-    let would = "would remove what is left of done\nwould remove what is left of plain\nwould not remove what is left of web\n";
+    let would = "would remove the leftovers of done\nwould remove the leftovers of plain\nwould not remove the leftovers of web\n";
     assert_eq!(clean(&home, &dry), (0, would.to_owned()));
     // The others go all the same.
-    assert_eq!(clean(&home, &ALL), (125, "removed what is left of done\nremoved what is left of plain\n".to_owned()));
+    assert_eq!(clean(&home, &ALL), (125, "removed the leftovers of done\nremoved the leftovers of plain\n".to_owned()));
     assert_eq!(home.statuses(), [("web".into(), Status::Ended)]);
     assert_eq!(clean(&home, &ALL), (125, String::new()));
     assert_eq!(fs::read_to_string(home.state("web").join("workspace/upper/made")).unwrap(), "work");
@@ -256,6 +256,6 @@ fn work_without_a_readable_record_is_removed_only_by_force() {
     fs::write(home.state("web").join("metadata.json"), "").unwrap();
     assert_eq!(clean(&home, &ALL), (125, String::new()));
     assert_eq!(fs::read_to_string(home.state("web").join("workspace/upper/made")).unwrap(), "work");
-    assert_eq!(clean(&home, &FORCED), (0, "removed what is left of web\n".to_owned()));
+    assert_eq!(clean(&home, &FORCED), (0, "removed the leftovers of web\n".to_owned()));
     assert_eq!(home.statuses(), []);
 }

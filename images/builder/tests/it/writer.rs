@@ -258,7 +258,7 @@ fn one_archive_is_an_oci_layout_and_what_docker_loads() {
 
 #[test]
 fn skopeo_and_umoci_read_the_archive() {
-    if !tool("skopeo").is_some() || !tool("umoci").is_some() {
+    if tool("skopeo").is_none() || tool("umoci").is_none() {
         return;
     }
     let lab = Lab::new();

@@ -8,6 +8,7 @@ use bottle_contract::Untrusted;
 use bottle_contract::host::Host;
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
+use bottle_policy::Place;
 use bottle_wire::client::connect::connect_through;
 use bottle_wire::client::pool::{Failure, Pool};
 use bottle_wire::client::sender::{NewConnection, Protocol};
@@ -61,7 +62,7 @@ impl ParentProxy {
     }
 
     async fn dial(&self, target: &Target) -> Result<NewConnection<Box<dyn Duplex>>, Failure> {
-        let fail = |reason, message: String| Failure::Refused(Refused::new(reason, message).place("upstream"));
+        let fail = |reason, message: String| Failure::Refused(Refused::new(reason, message).place(Place::Upstream));
         let unreachable = |why: &str| fail(Reason::UpstreamUnreachable, format!("the parent proxy cannot be reached: {why}"));
         let mut stream = match tokio::time::timeout(self.connect_timeout, TcpStream::connect(&self.address)).await {
             Ok(Ok(stream)) => stream,

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bottle_contract::Reason;
-use bottle_scan::{LONGEST_PIECE, Scanner, Trail};
+use bottle_policy::Place;
+use bottle_scan::{MAX_FRAGMENT, Scanner, Trail};
 use bottle_wire::Refused;
 use http::{HeaderMap, HeaderName, Uri};
 
@@ -32,7 +33,7 @@ impl Default for Fragments<'_> {
 impl<'r> Fragments<'r> {
     /// Adds one that may be a fragment, of the place `part` and `which`.
     pub fn add(&mut self, part: &str, which: &str, value: &'r [u8]) {
-        if !value.is_empty() && value.len() <= LONGEST_PIECE {
+        if !value.is_empty() && value.len() <= MAX_FRAGMENT {
             self.names.extend([part, which]);
             self.values.push((self.names.len(), value));
         }
@@ -64,7 +65,7 @@ impl Trails {
         let found = self.0.lock().unwrap_or_else(PoisonError::into_inner).add(scanner, fragments.iter());
         let Some((place, finding)) = found else { return Ok(()) };
         let message = "bottle refused to send this: with what was sent before, it completes something that looks like a credential";
-        Err(Refused::new(Reason::SecretDetected, message).rule(finding.rule).place(place))
+        Err(Refused::new(Reason::SecretDetected, message).rule(finding.rule).place(Place::Fragment(place)))
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Context;
 use bottle_wire::tls::{add_roots, provider, system_roots};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
-use bottle_policy::table::Table;
+use bottle_policy::pipelock_policy::PipelockPolicy;
 
 /// Client configurations for origins.
 #[derive(Clone, Debug)]
@@ -18,10 +18,10 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Reads the roots that `table` names, next to the host's own, or Mozilla's where none are mounted in. A parent
+    /// Reads the roots that `policy` names, next to the host's own, or Mozilla's where none are mounted in. A parent
     /// that intercepts takes the place of all public roots.
-    pub fn new(table: &Table) -> anyhow::Result<Self> {
-        let mut roots = match table.parent.as_ref().and_then(|parent| parent.ca.as_ref()) {
+    pub fn new(policy: &PipelockPolicy) -> anyhow::Result<Self> {
+        let mut roots = match policy.parent.as_ref().and_then(|parent| parent.ca.as_ref()) {
             Some(ca) => {
                 let mut roots = RootCertStore::empty();
                 add_roots(&mut roots, ca)?;
@@ -29,7 +29,7 @@ impl Trust {
             }
             None => system_roots(),
         };
-        for file in &table.trust {
+        for file in &policy.trust {
             add_roots(&mut roots, file)?;
         }
         let config = |protocols: &[&[u8]]| -> anyhow::Result<_> {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bottle_contract::reason::Reason;
-use bottle_policy::Refused;
+use bottle_policy::{Place, Refused};
 use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body::{Body as _, Frame, SizeHint};
@@ -72,7 +72,7 @@ impl From<hyper::Error> for Failure {
 
 fn head_too_large() -> Refused {
     let message = format!("the head of the answer has more than {MAX_HEAD_BYTES} bytes or {MAX_FIELDS} fields");
-    Refused::new(Reason::UpstreamProtocol, message).place("upstream")
+    Refused::new(Reason::UpstreamProtocol, message).place(Place::Upstream)
 }
 
 /// What no answer may have, in either version of HTTP.
@@ -86,7 +86,7 @@ fn check<B>(response: &Response<B>) -> Result<(), Refused> {
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),
         (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(Refused::new(Reason::UpstreamProtocol, "the answer has a transfer coding other than chunked").place("upstream")),
+        _ => Err(Refused::new(Reason::UpstreamProtocol, "the answer has a transfer coding other than chunked").place(Place::Upstream)),
     }
 }
 

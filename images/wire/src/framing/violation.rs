@@ -2,7 +2,7 @@
 
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
-use bottle_policy::Refused;
+use bottle_policy::{Place, Refused};
 use http::request::Parts;
 
 use crate::http::headers;
@@ -60,7 +60,7 @@ impl Violation {
             Some((_, text)) => Refused::new(Reason::MalformedRequest, *text),
             None => Refused::new(Reason::MalformedRequest, "the method is not a plain upper-case word"),
         }
-        .place("head")
+        .place(Place::Head)
     }
 
     fn index(self) -> usize {

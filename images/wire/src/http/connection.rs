@@ -9,8 +9,8 @@ use bottle_contract::Untrusted;
 use bottle_contract::event::Level;
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
-use bottle_policy::Refused;
 use bottle_policy::target::{self, Peer};
+use bottle_policy::{Place, Refused};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -171,8 +171,8 @@ where
     let serving = &context.shared.serving;
     let shutdown = async {
         if guard.in_head() {
-            let refused =
-                Refused::new(Reason::TooSlow, format!("the request's head took longer than {} ms", serving.limits.head_ms)).place("head");
+            let refused = Refused::new(Reason::TooSlow, format!("the request's head took longer than {} ms", serving.limits.head_ms))
+                .place(Place::Head);
             let id = context.shared.ids.next();
             log_refusal(&serving.events, &id, None, None, &refused);
             guard.write_all(&refusal_bytes(&refused, serving.component, &id)).await?;
@@ -196,7 +196,7 @@ where
     let stream = ResetAnswers::new(FrameBudget::new(stream), move || {
         // Which request it was is not known: nothing of it was read.
         noticed.answer_connect();
-        let refused = Refused::new(Reason::MalformedRequest, h2_resets::MESSAGE).place("head");
+        let refused = Refused::new(Reason::MalformedRequest, h2_resets::MESSAGE).place(Place::Head);
         let (serving, origin) = (&noticed.shared.serving, apparent_origin(&noticed.peer));
         log_refusal(&serving.events, &noticed.shared.ids.next(), None, origin, &refused);
     });

@@ -6,9 +6,8 @@ use std::time::Duration;
 use bottle_contract::Untrusted;
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
-use bottle_policy::Refused;
 use bottle_policy::target::{self, Named, Peer, Target};
-use bottle_policy::{overrides, own};
+use bottle_policy::{Place, Refused, overrides, own};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
@@ -158,7 +157,9 @@ fn check_bounds(parts: &Parts, incoming: &Incoming, limits: &Limits) -> Result<(
         return Err(too_large(limits.body_bytes));
     }
     if parts.headers.get_all(header::EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        return Err(Refused::new(Reason::MalformedRequest, "the only expectation known is 100-continue").place("header:expect"));
+        return Err(
+            Refused::new(Reason::MalformedRequest, "the only expectation known is 100-continue").place(Place::Header(header::EXPECT))
+        );
     }
     Ok(())
 }
@@ -168,7 +169,7 @@ fn finish(mut response: Response<Body>, by: AnsweredBy, record: &mut Record) -> 
         return Err(unrequested_upgrade());
     }
     if response.status().is_informational() {
-        return Err(Refused::new(Reason::UpstreamProtocol, "the origin's answer has no final status").place("upstream"));
+        return Err(Refused::new(Reason::UpstreamProtocol, "the origin's answer has no final status").place(Place::Upstream));
     }
     clean(&mut response, by);
     if by == AnsweredBy::Sibling
@@ -181,7 +182,7 @@ fn finish(mut response: Response<Body>, by: AnsweredBy, record: &mut Record) -> 
 }
 
 fn unrequested_upgrade() -> Refused {
-    Refused::new(Reason::UpstreamProtocol, "the origin switched to a protocol that was not asked for").place("upstream")
+    Refused::new(Reason::UpstreamProtocol, "the origin switched to a protocol that was not asked for").place(Place::Upstream)
 }
 
 /// The reason that a sibling gave, if it refused.

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
+use bottle_authority::Authority;
 use bottle_contract::host::Host;
 use bottle_contract::names::{CA_CERT, CA_KEY};
-use bottle_policy::authority::Authority;
 use lru::LruCache;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
