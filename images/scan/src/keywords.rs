@@ -69,6 +69,7 @@ impl Keywords {
 
     /// For each section of this size: the last bytes of keywords, as offsets in the section, and the automaton's states there. A section
     /// is read on until all keywords that begin in it have ended.
+    #[expect(clippy::needless_range_loop, reason = "all sections advance together, byte by byte")]
     fn matches(&self, bytes: &[u8], size: usize) -> [Vec<(usize, StateID)>; SECTIONS] {
         let sections: [&[u8]; SECTIONS] = std::array::from_fn(|section| {
             let start = bytes.len().min(section * size);
