@@ -63,7 +63,7 @@ async fn trailers_pass_both_ways_whatever_the_origin_speaks() {
 /// An origin over TLS that sends these bytes behind each request and then hangs up, with a `close_notify` or without.
 async fn sloppy(answer: &'static [u8], says_so: bool) -> Origin {
     let (tls, authority) = certificate(&Shown::default(), &[b"http/1.1"]);
-    let serve = move |stream| {
+    let serve = move |stream: tokio::net::TcpStream| {
         let tls = TlsAcceptor::from(tls.clone());
         async move {
             let Ok(mut stream) = tls.accept(stream).await else { return };
