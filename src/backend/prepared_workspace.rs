@@ -13,42 +13,93 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::files::Dir;
 use crate::manifest::model::WorkspaceMode;
+use crate::plan::WorkspacePlan;
 use crate::store::{Claim, Object, Workspace};
 
-/// A place that was made.
-#[derive(Debug)]
-pub(super) struct Made {
+/// The directory of a git directory's view, in that of the workspace.
+const GIT: &str = "git";
+
+/// One view that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Copy on write, or a copy.
+    pub is_overlay: bool,
+    /// The operator's directory.
+    pub source: PathBuf,
     /// The whole: of an overlay, the directory with `upper` and `work`.
-    pub(super) directory: PathBuf,
+    pub directory: PathBuf,
     /// Where the agent's changes are: the upper directory, or the copy.
-    pub(super) changes: PathBuf,
-    /// What could not be taken along, as sentences.
-    pub(super) left_out: Vec<String>,
+    pub changes: PathBuf,
 }
 
-/// Makes the place of an overlay or a copy, and writes down what its changes will be compared with. A copy belongs to `owner`, if that is
-/// somebody else.
-pub(super) fn make(source: &Path, mode: WorkspaceMode, owner: Option<Ids>, claim: &mut Claim) -> Result<Made> {
+/// The views of one agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Views {
+    /// Its working directory, unless that is the operator's own, or none of his.
+    pub tree: Option<View>,
+    /// The git directory elsewhere that its repository needs.
+    pub git: Option<View>,
+}
+
+/// Which of the directories can be shown as overlays.
+pub(super) struct Overlays {
+    pub(super) tree: bool,
+    pub(super) git: bool,
+}
+
+/// Makes the places of overlays or copies, and writes down what changes will be compared with. A copy belongs to `owner`, if that is
+/// somebody else. What could not be taken along comes as sentences.
+pub(super) fn make(plan: &WorkspacePlan, overlays: Overlays, owner: Option<Ids>, claim: &mut Claim) -> Result<(Views, Vec<String>)> {
+    let has_view = matches!(plan.mode, WorkspaceMode::Overlay | WorkspaceMode::Copy);
+    if !has_view && plan.git.is_none() {
+        return Ok(Default::default());
+    }
     let directory = claim.state().path().join("workspace");
-    claim.record(Object::WorkspaceDir(directory.clone()))?;
-    let since = clock::file_nanos();
+    claim.record(Object::WorkspaceDir(directory))?;
     let dir = claim.state().subdir("workspace")?;
     let mut left_out = Vec::new();
-    let changes = if mode == WorkspaceMode::Overlay {
+    let mut workspace = Workspace {
+        mode: WorkspaceMode::Mount,
+        source: plan.source.clone(),
+        dir: plan.source.clone(),
+        since: clock::file_nanos(),
+        copied: 0,
+        git: None,
+    };
+    let mut views = Views::default();
+    if let Some(git) = &plan.git {
+        let (view, record) = view(git, overlays.git, owner, &dir.subdir(GIT)?, &mut left_out)?;
+        views.git = Some(view);
+        workspace.git = Some(Box::new(record));
+    }
+    if has_view {
+        let is_overlay = overlays.tree && plan.mode == WorkspaceMode::Overlay;
+        let (view, record) = view(&plan.source, is_overlay, owner, &dir, &mut left_out)?;
+        views.tree = Some(view);
+        workspace = Workspace { git: workspace.git, ..record };
+    }
+    claim.update(|m| m.workspace = Some(workspace))?;
+    Ok((views, left_out))
+}
+
+/// Makes one view in `dir`.
+fn view(source: &Path, is_overlay: bool, owner: Option<Ids>, dir: &Dir, left_out: &mut Vec<String>) -> Result<(View, Workspace)> {
+    let since = clock::file_nanos();
+    let changes = if is_overlay {
         dir.subdir("work")?;
         dir.subdir("upper")?.path().to_owned()
     } else {
         let copy = dir.subdir("copy")?;
-        left_out = copied(source, &copy)?;
+        left_out.extend(copied(source, &copy)?);
         copy.path().to_owned()
     };
     same_mode(source, &changes);
     if let Some(ids) = owner {
         own_tree(&changes, ids).map_err(|e| Error::failed("cannot give the agent its copy", e, "bottle as root needs CAP_CHOWN"))?;
     }
-    let copied = if mode == WorkspaceMode::Copy { clock::file_nanos() } else { 0 };
-    claim.update(|m| m.workspace = Some(Workspace { mode, source: source.to_owned(), dir: changes.clone(), since, copied }))?;
-    Ok(Made { directory, changes, left_out })
+    let (mode, copied) = if is_overlay { (WorkspaceMode::Overlay, 0) } else { (WorkspaceMode::Copy, clock::file_nanos()) };
+    let view = View { is_overlay, source: source.to_owned(), directory: dir.path().to_owned(), changes: changes.clone() };
+    Ok((view, Workspace { mode, source: source.to_owned(), dir: changes, since, copied, git: None }))
 }
 
 fn copied(source: &Path, copy: &Dir) -> Result<Vec<String>> {

@@ -111,10 +111,13 @@ pub(super) fn resolved(
     host: &dyn Fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> Result<u8> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
     let own = agent::program(&resolved.agent).filter(|_| resolved.bottle.rootfs == Rootfs::Host);
     let program = own.and_then(agent_program::look_up);
     let rules = rules::read(&resolved.bottle.scan.rules)?;
-    let facts = Facts { directory, terminal: terminal::is_interactive(), term: std::env::var("TERM").ok(), program, rules };
+    let refused = |path: &Path| manifest::place::is_private(path, home.as_deref());
+    let place = backend::repository::find(&directory, &refused);
+    let facts = Facts { place, terminal: terminal::is_interactive(), term: std::env::var("TERM").ok(), program, rules };
     let wish =
         Run { command: (!args.command.is_empty()).then(|| args.command.clone()), prompt: args.prompt.clone(), headless: args.headless };
     let base = args.name.as_deref().unwrap_or(&args.agent);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bottle_contract::names;
+use serde_json::json;
 
 use super::git;
 use super::sidecars::{self, Wish};
@@ -13,7 +14,7 @@ use crate::manifest::model::{Agent, Author, Bottle, EnvValue, Provider, Template
 pub const AGENT: &str = "agent";
 /// The agent's home inside.
 pub const HOME: &str = "/home/agent";
-/// The agent's working directory inside.
+/// Where an agent finds its working directory, whatever its own path is.
 pub const WORKSPACE: &str = "/workspace";
 /// The authority that the agent trusts, inside: where Debian's and most other tools look by themselves.
 pub const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -96,13 +97,16 @@ pub(super) fn env(agent: &Agent, wish: &Wish<'_>, term: Option<&str>) -> BTreeMa
     let mut direct = vec!["localhost", "127.0.0.1", "::1"];
     if !wish.bottle.git.is_empty() {
         direct.push(names::GIT_GATE.0);
-        // What a repository's own configuration says would else count more, and the gate takes this identity only.
-        let Author { name, email } = &wish.bottle.author;
-        for (variable, value) in
-            [("GIT_AUTHOR_NAME", name), ("GIT_AUTHOR_EMAIL", email), ("GIT_COMMITTER_NAME", name), ("GIT_COMMITTER_EMAIL", email)]
-        {
-            set(variable, value);
-        }
+    }
+    // What a repository's own configuration says would else count more, and the gate takes this identity only.
+    let Author { name, email } = &wish.author;
+    for (variable, value) in
+        [("GIT_AUTHOR_NAME", name), ("GIT_AUTHOR_EMAIL", email), ("GIT_COMMITTER_NAME", name), ("GIT_COMMITTER_EMAIL", email)]
+    {
+        set(variable, value);
+    }
+    for (variable, value) in git::settings() {
+        set(&variable, &value);
     }
     if wish.bottle.supervise {
         direct.push(names::SUPERVISE.0);
@@ -134,33 +138,25 @@ pub fn program(agent: &Agent) -> Option<&'static str> {
 }
 
 /// Files of the agent's home.
-pub(super) fn files(agent: &Agent, bottle: &Bottle) -> BTreeMap<PathBuf, String> {
+pub(super) fn files(agent: &Agent, bottle: &Bottle, directory: &Path) -> BTreeMap<PathBuf, String> {
     let mut files = BTreeMap::new();
     let mut put = |name: &str, text: String| drop(files.insert(Path::new(HOME).join(name), text));
     match agent.provider {
-        Provider::Claude => CLAUDE_FILES.iter().for_each(|(name, text)| put(name, (*text).to_owned())),
+        Provider::Claude => claude_files(directory).into_iter().for_each(|(name, text)| put(name, text)),
         Provider::Shell | Provider::Command(_) => {}
     }
-    if !bottle.git.is_empty() {
-        // Where git looks too; `~/.gitconfig` stays the agent's own.
-        put(".config/git/config", git::config(&bottle.git, &bottle.author));
-    }
+    // Where git looks too; `~/.gitconfig` stays the agent's own.
+    put(".config/git/config", git::config(&bottle.git, &git::author(agent, bottle)));
     files
 }
 
 /// What Claude Code would ask on its first start: a theme, whether the directory is trusted, whether it may go on without
 /// asking. The operator has answered all of it with `bottle start`.
-const CLAUDE_FILES: &[(&str, &str)] = &[
-    (
-        ".claude.json",
-        concat!(
-            r#"{"hasCompletedOnboarding":true,"bypassPermissionsModeAccepted":true,"#,
-            r#""projects":{"/workspace":{"hasTrustDialogAccepted":true,"hasCompletedProjectOnboarding":true}}}"#,
-            "\n"
-        ),
-    ),
-    (".claude/settings.json", "{\"skipDangerousModePermissionPrompt\":true}\n"),
-];
+fn claude_files(directory: &Path) -> [(&'static str, String); 2] {
+    let mut answers = json!({"hasCompletedOnboarding": true, "bypassPermissionsModeAccepted": true});
+    answers["projects"][&*directory.to_string_lossy()] = json!({"hasTrustDialogAccepted": true, "hasCompletedProjectOnboarding": true});
+    [(".claude.json", format!("{answers}\n")), (".claude/settings.json", "{\"skipDangerousModePermissionPrompt\":true}\n".to_owned())]
+}
 
 /// What Claude Code needs to start without a person and without its vendor's telemetry. The credential is a
 /// placeholder: `egress` puts the real one in.

@@ -1,20 +1,19 @@
 //! From a wish and the facts to a plan. Pure: the same input gives the same plan.
 
-use std::path::PathBuf;
-
 use bottle_contract::RuleFile;
 
-use super::agent::{self, Run, WORKSPACE};
+use super::agent::{self, Run};
 use super::program::{self, Program};
 use super::sidecars::{self, Wish};
-use super::{AgentPlan, LimitsPlan, Plan, WorkspacePlan, step};
+use super::workspace::{Place, WorkspacePlan};
+use super::{AgentPlan, LimitsPlan, Plan, git, step};
 use crate::manifest::model::Resolved;
 
 /// What the host is like, as far as the plan depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// The operator's working directory.
-    pub directory: PathBuf,
+    /// Where the operator works.
+    pub place: Place,
     /// Both ends of the conversation are terminals.
     pub terminal: bool,
     /// The operator's `TERM`.
@@ -33,10 +32,11 @@ const PIDS: u64 = 4096;
 /// Everything that a start will do.
 pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
     let Resolved { agent, bottle } = resolved;
-    let wish = Wish { id, bottle, rules: &facts.rules };
+    let wish = Wish { id, bottle, author: git::author(agent, bottle), rules: &facts.rules };
     let terminal = facts.terminal && !run.headless;
     let sidecars = sidecars::sidecars(&wish);
-    let mode = resolved.workspace();
+    let workspace = WorkspacePlan::new(resolved.workspace(), &facts.place);
+    let directory = workspace.start(&facts.place);
     let shown = facts.program.as_ref().map(program::shown).unwrap_or_default();
     let mut plan = Plan {
         version: 1,
@@ -47,7 +47,6 @@ pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
             argv: agent::argv(agent, run),
             env: agent::env(agent, &wish, facts.term.as_deref().filter(|_| terminal)),
             terminal,
-            directory: WORKSPACE.into(),
             hosts: sidecars
                 .iter()
                 .filter(|s| s.listeners.iter().any(|l| matches!(l.dialled_by, super::Dialler::Agent(_))))
@@ -55,9 +54,10 @@ pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
                 .collect(),
             trusts: sidecars::proxy(&wish).0.to_owned(),
             links: shown.links,
-            files: agent::files(agent, bottle),
+            files: agent::files(agent, bottle, &directory),
+            directory,
         },
-        workspace: WorkspacePlan { mode, source: facts.directory.clone(), target: WORKSPACE.into() },
+        workspace,
         rootfs: bottle.rootfs.clone(),
         tools: bottle.tools.iter().cloned().chain(shown.trees).collect(),
         sidecars,
@@ -67,7 +67,7 @@ pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
             pids: bottle.limits.pids.unwrap_or(PIDS),
             time: bottle.limits.time,
         },
-        notes: resolved.notes(),
+        notes: resolved.notes().into_iter().chain(facts.place.notes.iter().cloned()).collect(),
         steps: Vec::new(),
     };
     plan.steps = step::steps(&plan);

@@ -10,6 +10,7 @@ pub mod git;
 pub mod program;
 pub mod sidecars;
 pub mod step;
+pub mod workspace;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,11 +18,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::manifest::model::{EnvValue, Rootfs, WorkspaceMode};
+use crate::manifest::model::{EnvValue, Rootfs};
 
 pub use build::plan;
 pub use config::{Config, SidecarConfig};
 pub use step::Step;
+pub use workspace::WorkspacePlan;
 
 /// Everything that a start will do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -78,18 +80,6 @@ pub struct AgentPlan {
     pub links: BTreeMap<PathBuf, PathBuf>,
     /// Files in its home that its program would otherwise ask a person for, with their text.
     pub files: BTreeMap<PathBuf, String>,
-}
-
-/// The agent's working directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct WorkspacePlan {
-    /// How.
-    pub mode: WorkspaceMode,
-    /// The operator's directory.
-    #[serde(with = "bottle_init::host_path")]
-    pub source: PathBuf,
-    /// The same inside.
-    pub target: PathBuf,
 }
 
 /// One sidecar.

@@ -11,12 +11,14 @@ use bottle_contract::pipelock::{Connect, Extension, Parent, PipelockConfig, Port
 use bottle_contract::route;
 
 use super::{Dialler, ListenerPlan, Network, SecretPlan, SidecarPlan, git};
-use crate::manifest::model::{Bottle, Route};
+use crate::manifest::model::{Author, Bottle, Route};
 
 /// What a row is made from.
 pub(super) struct Wish<'a> {
     pub(super) id: &'a str,
     pub(super) bottle: &'a Bottle,
+    /// Whom commits name.
+    pub(super) author: Author,
     /// What is in the rule files that it names.
     pub(super) rules: &'a [RuleFile],
 }
@@ -158,7 +160,7 @@ fn git_gate(wish: &Wish<'_>) -> Option<SidecarPlan> {
     let config = GateConfig {
         bottle: wish.id.into(),
         generation: 1,
-        repos: repos.iter().map(|repo| git::repo(repo, &wish.bottle.author, &secrets)).collect(),
+        repos: repos.iter().map(|repo| git::repo(repo, &wish.author, &secrets)).collect(),
         link: format!("{}/{}", names::LINK_DIR, names::PIPELOCK_SOCKET),
         trust: trust.keys().map(|file| format!("{}/{file}", names::CONFIG_DIR)).collect(),
         fingerprints: serde_json::Value::Null,

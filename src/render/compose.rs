@@ -41,6 +41,10 @@ const SIDECAR_MEMORY: u64 = 512 << 20;
 const SIDECAR_PIDS: u64 = 64;
 /// Bytes of each file system in memory that an agent may fill, as in the embedded backend.
 const SCRATCH: u64 = 4 << 30;
+/// The volume of the agent's working directory.
+const WORKSPACE: &str = "workspace";
+/// The volume of a git directory elsewhere.
+const GIT: &str = "git";
 /// Bytes of the small ones.
 const SMALL: u64 = 1 << 20;
 /// Bytes of `/dev/shm`.
@@ -148,6 +152,8 @@ pub struct Facts {
     pub resolution: Vec<Bind>,
     /// The agent's working directory.
     pub workplace: Workplace,
+    /// The git directory elsewhere that its repository needs.
+    pub git: Option<Workplace>,
 }
 
 /// Where a component is in the internal network: the agent first, then the sidecars in the order of the plan.
@@ -196,10 +202,12 @@ fn volumes(plan: &Plan, facts: &Facts) -> serde_json::Map<String, Value> {
     let mut volumes: serde_json::Map<String, Value> = trees
         .map(|(place, tree)| (volume(place), overlay(format!("lowerdir={}:{}", tree.source.display(), facts.empty.display()))))
         .collect();
-    if let Workplace::Overlay { lower, changes } = &facts.workplace {
-        let [upper, work] = ["upper", "work"].map(|name| changes.join(name));
-        let layers = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
-        volumes.insert("workspace".to_owned(), overlay(layers));
+    for (name, place) in [(WORKSPACE, Some(&facts.workplace)), (GIT, facts.git.as_ref())] {
+        if let Some(Workplace::Overlay { lower, changes }) = place {
+            let [upper, work] = ["upper", "work"].map(|name| changes.join(name));
+            let layers = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+            volumes.insert(name.to_owned(), overlay(layers));
+        }
     }
     volumes
 }
@@ -258,20 +266,26 @@ fn agent(plan: &Plan, facts: &Facts) -> Value {
         memory(HOME, SCRATCH, "0700", &owned),
         memory("/var/lib", SMALL, "0755", &format!(",noexec,uid={uid},gid={gid}")),
     ];
-    let target = plan.workspace.target.display().to_string();
     let mut volumes: Vec<Value> = own(facts, AGENT).iter().chain(&facts.agent).map(bind).collect();
     volumes.extend(facts.trees.iter().enumerate().map(|(place, tree)| {
         let target = tree.target.display().to_string();
         json!({"type": "volume", "source": volume(place), "target": target, "read_only": true, "volume": {"nocopy": true}})
     }));
-    match &facts.workplace {
-        Workplace::Directory(source) => {
-            volumes.push(bind(&Bind { source: source.clone(), target: plan.workspace.target.clone(), writable: true }));
-        }
+    let shown = |place: &Workplace, name: &str, target: &Path| match place {
+        Workplace::Directory(source) => Some(bind(&Bind { source: source.clone(), target: target.to_owned(), writable: true })),
         Workplace::Overlay { .. } => {
-            volumes.push(json!({"type": "volume", "source": "workspace", "target": target, "volume": {"nocopy": true}}))
+            Some(json!({"type": "volume", "source": name, "target": target.display().to_string(), "volume": {"nocopy": true}}))
         }
-        Workplace::Empty => scratch.push(memory(&target, SCRATCH, "0755", &owned)),
+        Workplace::Empty => None,
+    };
+    if let (Some(place), Some(target)) = (&facts.git, &plan.workspace.git) {
+        volumes.extend(shown(place, GIT, target));
+    }
+    // An engine makes no links, and the root is read-only: the second name is a second mount.
+    let names = [plan.workspace.target.as_path()].into_iter().chain(plan.workspace.alias());
+    volumes.extend(names.filter_map(|target| shown(&facts.workplace, WORKSPACE, target)));
+    if facts.workplace == Workplace::Empty {
+        scratch.push(memory(&plan.workspace.target.display().to_string(), SCRATCH, "0755", &owned));
     }
     service["tmpfs"] = json!(scratch);
     service["volumes"] = json!(volumes);

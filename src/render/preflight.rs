@@ -20,6 +20,9 @@ pub fn preflight(plan: &Plan, backend: &str, notes: &[String]) -> String {
     };
     row("program", &shown(&plan.agent.argv));
     row("workspace", &workspace(plan));
+    if let Some(git) = &plan.workspace.git {
+        row("", &format!("{}, which its git needs, copy on write", Untrusted::new(git.as_os_str().as_encoded_bytes())));
+    }
     if let Rootfs::Image(path) = &plan.rootfs {
         row("image", &path.display().to_string());
     }
@@ -78,10 +81,12 @@ fn shown(argv: &[String]) -> String {
 fn workspace(plan: &Plan) -> String {
     let source = Untrusted::new(plan.workspace.source.as_os_str().as_encoded_bytes()).to_string();
     let target = plan.workspace.target.display();
+    // A tree that has its own path inside needs no second one here.
+    let at = if plan.workspace.target == plan.workspace.source { String::new() } else { format!(" at {target}") };
     match plan.workspace.mode {
-        WorkspaceMode::Overlay => format!("{source} at {target}, copy on write: your files stay as they are"),
-        WorkspaceMode::Copy => format!("a copy of {source} at {target}"),
-        WorkspaceMode::Mount => format!("{source} itself at {target}, writable"),
+        WorkspaceMode::Overlay => format!("{source}{at}, copy on write: your files stay as they are"),
+        WorkspaceMode::Copy => format!("a copy of {source}{at}"),
+        WorkspaceMode::Mount => format!("{source} itself{at}, writable"),
         WorkspaceMode::None => format!("an empty directory at {target}"),
     }
 }

@@ -103,6 +103,9 @@ pub struct Workspace {
     pub since: u64,
     /// When a copy was complete, by the same clock: what the agent never touched has older stamps. Zero for an overlay.
     pub copied: u64,
+    /// A git directory outside of the tree that the agent had a view of, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<Box<Workspace>>,
 }
 
 /// How far a bottle came.

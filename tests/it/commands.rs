@@ -222,7 +222,7 @@ fn the_changes_of_a_bottle_are_shown_and_applied_once_it_ended() {
     let shown = |summary| said(|out| diff::run(&diff::Args { id: "web".into(), summary }, &home.layout, out));
     let without: Error = diff::run(&diff::Args { id: "web".into(), summary: true }, &home.layout, &mut io::sink()).unwrap_err();
     assert_eq!(without.code, 2);
-    let workspace = Workspace { mode: WorkspaceMode::Overlay, source: source.clone(), dir: upper.clone(), since, copied: 0 };
+    let workspace = Workspace { mode: WorkspaceMode::Overlay, source: source.clone(), dir: upper.clone(), since, copied: 0, git: None };
     claim.update(|metadata| metadata.workspace = Some(workspace)).unwrap();
     let summary = "1 added, 1 modified, 0 deleted\n  A .git/hook\n  M a\nlook at these before you work there, they run by themselves:\n  A .git/hook: git's own data\n";
     assert_eq!(shown(true), (0, summary.into()));

@@ -32,7 +32,7 @@ pub(crate) fn killed_at_work(home: &Home, name: &str) {
     let upper = home.state(name).join("workspace/upper");
     fs::create_dir_all(&upper).unwrap();
     fs::write(upper.join("made"), "work").unwrap();
-    let workspace = Workspace { mode: WorkspaceMode::Overlay, source, dir: upper, since: 0, copied: 0 };
+    let workspace = Workspace { mode: WorkspaceMode::Overlay, source, dir: upper, since: 0, copied: 0, git: None };
     claim.update(|m| (m.workspace, m.phase) = (Some(workspace), Phase::Running)).unwrap();
 }
 

@@ -12,7 +12,7 @@ use http::{HeaderValue, Request, Response, header};
 
 use crate::advert::Service;
 use crate::push::{Push, Yard};
-use crate::service::{self, Wish};
+use crate::service::{self, Rewritten, Wish};
 use crate::table::Table;
 use crate::{fetch, outlet};
 
@@ -34,9 +34,18 @@ impl Gate {
     async fn answer(&self, asked: &RequestContext, request: Request<Body>) -> Result<Response<Body>, Refused> {
         let table = self.live.current();
         asked.log.update(|entry| entry.generation = Some(table.generation));
-        let (name, wish) = service::wish(request.method().as_str(), &asked.path, asked.query.as_deref())?;
-        let unknown = || Refused::new(Reason::RepoNotListed, format!("there is no repository `{name}` here")).place(Place::Path);
-        let repo = table.repo(name).ok_or_else(unknown)?;
+        let unknown = |name: &str| Refused::new(Reason::RepoNotListed, format!("there is no repository `{name}` here")).place(Place::Path);
+        let rewritten = match service::rewritten(&asked.path) {
+            Some(Rewritten::Own(path)) => Some(path),
+            Some(Rewritten::Neighbour { name, rest }) => {
+                let repo = table.repo(name).ok_or_else(|| unknown(name))?;
+                return outlet::elsewhere(&repo.page, rest, asked.query.as_deref()).ok_or_else(|| unknown(name));
+            }
+            None => None,
+        };
+        let path = rewritten.as_deref().unwrap_or(&asked.path);
+        let (name, wish) = service::wish(request.method().as_str(), path, asked.query.as_deref())?;
+        let repo = table.repo(name).ok_or_else(|| unknown(name))?;
         asked.log.update(|entry| entry.rule = Some(repo.name.clone()));
         let (parts, body) = request.into_parts();
         let version = service::version(parts.headers.get("git-protocol").map(HeaderValue::as_bytes));

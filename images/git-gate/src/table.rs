@@ -16,6 +16,8 @@ pub struct Repo {
     pub name: String,
     /// Where it really is.
     pub upstream: Upstream,
+    /// Its URL on the web, without `.git`.
+    pub page: String,
     /// What may be pushed.
     pub policy: PushPolicy,
 }
@@ -41,7 +43,7 @@ impl Table {
         let repo = |repo: bottle_contract::gate::Repo| {
             let upstream =
                 Upstream::new(&repo.upstream, &link, &tls, secrets).map_err(|why| format!("repository {:?}: {why}", repo.name))?;
-            Ok::<_, String>(Arc::new(Repo { name: repo.name, upstream, policy: repo.push }))
+            Ok::<_, String>(Arc::new(Repo { name: repo.name, upstream, page: repo.upstream.page(), policy: repo.push }))
         };
         Ok(Self {
             generation: config.generation,

@@ -22,7 +22,7 @@ use std::path::Path;
 use bottle_init::spec::{Mount, Spec, Surroundings};
 
 use super::ids::{self, Ids};
-
+use super::prepared_workspace::{Overlays, View};
 use super::{Archive, Backend, BackendInput, Effect, Process, Stdio, host_tree, prepared_workspace, provision, sidecar_programs, spec};
 use crate::digest::sha256_hex;
 use crate::error::{Error, Result};
@@ -49,6 +49,7 @@ pub struct Compose<'p> {
     archives: BTreeMap<String, Archive>,
     agent_ca: String,
     workplace: Workplace,
+    git: Option<Workplace>,
     left_out: Vec<String>,
     facts: Option<Facts>,
     awaited: BTreeMap<String, Awaited>,
@@ -87,6 +88,7 @@ impl<'p> Compose<'p> {
             archives: given.archives,
             agent_ca: String::new(),
             workplace: Workplace::Empty,
+            git: None,
             left_out: Vec::new(),
             facts: None,
             awaited: BTreeMap::new(),
@@ -107,25 +109,23 @@ impl<'p> Compose<'p> {
     /// The agent's working directory: an overlay that the engine mounts, with the changes in the same place and form as the embedded
     /// backend's. As root the agent is somebody else than the owner of the tree, and gets a copy of its own.
     fn workspace(&mut self, claim: &mut Claim) -> Result<()> {
-        let source = &self.plan.workspace.source;
-        let mode = match self.plan.workspace.mode {
-            WorkspaceMode::Mount => {
-                self.workplace = Workplace::Directory(source.clone());
-                return Ok(());
-            }
-            WorkspaceMode::None => return Ok(()),
-            WorkspaceMode::Overlay if self.ids(AGENT).foreign || !is_plain_option(source) || !is_plain_option(claim.state().path()) => {
-                WorkspaceMode::Copy
-            }
-            mode => mode,
-        };
+        let plan = &self.plan.workspace;
         let ids = self.ids(AGENT);
-        let made = prepared_workspace::make(source, mode, ids.foreign.then_some(ids), claim)?;
-        self.left_out.extend(made.left_out);
-        self.workplace = match mode {
-            WorkspaceMode::Overlay => Workplace::Overlay { lower: source.clone(), changes: made.directory },
-            _ => Workplace::Directory(made.changes),
+        let can = |source: &Path| !ids.foreign && is_plain_option(source) && is_plain_option(claim.state().path());
+        let git = plan.mode != WorkspaceMode::Copy && plan.git.as_deref().is_some_and(can);
+        let overlays = Overlays { tree: can(&plan.source), git };
+        let (views, left_out) = prepared_workspace::make(plan, overlays, ids.foreign.then_some(ids), claim)?;
+        self.left_out.extend(left_out);
+        let workplace = |view: View| match view.is_overlay {
+            true => Workplace::Overlay { lower: view.source, changes: view.directory },
+            false => Workplace::Directory(view.changes),
         };
+        self.workplace = match (views.tree, plan.mode) {
+            (Some(view), _) => workplace(view),
+            (None, WorkspaceMode::None) => Workplace::Empty,
+            (None, _) => Workplace::Directory(plan.source.clone()),
+        };
+        self.git = views.git.map(workplace);
         Ok(())
     }
 
@@ -190,6 +190,7 @@ impl<'p> Compose<'p> {
             agent: tools.files,
             resolution,
             workplace: self.workplace.clone(),
+            git: self.git.clone(),
         })
     }
 

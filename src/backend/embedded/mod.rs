@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use bottle_init::spec::{Source, Surroundings};
 
 use super::ids::{self, Ids};
+use super::prepared_workspace::{Overlays, Views};
 use super::{Backend, BackendInput, Effect, host_tree, prepared_workspace, provision, sidecar_programs, spec};
 use crate::error::{Error, Result};
 use crate::manifest::model::WorkspaceMode;
@@ -35,7 +36,7 @@ pub struct Embedded<'p> {
     groups: Vec<PathBuf>,
     own_executable: OwnedFd,
     agent_ca: String,
-    changes: PathBuf,
+    views: Views,
     left_out: Vec<String>,
     image: Option<PathBuf>,
     listeners: BTreeMap<(String, String), OwnedFd>,
@@ -65,7 +66,7 @@ impl<'p> Embedded<'p> {
             groups: Vec::new(),
             own_executable,
             agent_ca: String::new(),
-            changes: PathBuf::new(),
+            views: Views::default(),
             left_out: Vec::new(),
             image: values.image,
             listeners: BTreeMap::new(),
@@ -87,7 +88,7 @@ impl<'p> Embedded<'p> {
             Dialler::Siblings(_) => None,
         });
         let host = host_tree::read();
-        let facts = root::AgentFacts { host: &host, ca_pem: &self.agent_ca, changes: &self.changes };
+        let facts = root::AgentFacts { host: &host, ca_pem: &self.agent_ca, views: &self.views };
         let mut spec = spec::agent(self.plan, &self.values, self.window, Surroundings::Fresh);
         spec.listen = ports.collect();
         spec.image = self.image.clone().map(Source::Path);
@@ -133,13 +134,11 @@ impl<'p> Embedded<'p> {
     }
 
     fn workspace(&mut self, claim: &mut Claim) -> Result<()> {
-        let mode = self.plan.workspace.mode;
-        if matches!(mode, WorkspaceMode::None | WorkspaceMode::Mount) {
-            return Ok(());
-        }
-        let made = prepared_workspace::make(&self.plan.workspace.source, mode, None, claim)?;
-        self.changes = if mode == WorkspaceMode::Overlay { made.directory } else { made.changes };
-        self.left_out.extend(made.left_out);
+        let plan = &self.plan.workspace;
+        let overlays = Overlays { tree: true, git: plan.mode != WorkspaceMode::Copy };
+        let (views, left_out) = prepared_workspace::make(plan, overlays, None, claim)?;
+        self.views = views;
+        self.left_out.extend(left_out);
         Ok(())
     }
 
