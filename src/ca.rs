@@ -17,7 +17,7 @@ const BACKDATED: Duration = Duration::from_secs(24 * 60 * 60);
 /// A bottle lives shorter than this.
 const VALIDITY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The longest common name (RFC 5280, appendix A, ub-common-name).
-const LONGEST_NAME: usize = 64;
+const MAX_NAME_LENGTH: usize = 64;
 
 /// A certificate authority: the certificate that the agent trusts, and the key that one sidecar signs with.
 pub struct Authority {
@@ -38,8 +38,8 @@ impl Authority {
     /// for thirty days. Its key identifier is the SHA-1 of the public key, as OpenSSL's `hash` (RFC 5280, 4.2.1.2, method 1), so that
     /// every library finds the same issuer.
     pub fn generate(common_name: &str, now: SystemTime) -> Result<Self> {
-        if common_name.is_empty() || common_name.chars().count() > LONGEST_NAME {
-            let cause = format!("it has {} characters, and X.509 takes 1 to {LONGEST_NAME}", common_name.chars().count());
+        if common_name.is_empty() || common_name.chars().count() > MAX_NAME_LENGTH {
+            let cause = format!("it has {} characters, and X.509 takes 1 to {MAX_NAME_LENGTH}", common_name.chars().count());
             return Err(Error::failed("an authority's name has a wrong length", cause, "choose a shorter bottle name"));
         }
         Self::signed(common_name, now)

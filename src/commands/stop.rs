@@ -18,9 +18,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const KILL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long the kernel may take to end what dies with a supervisor.
-const SETTLING: Duration = Duration::from_secs(1);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often it is looked at: who ends is not our child, and the lock tells nobody when it is free.
-const LOOK: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Stop a bottle, and wait until nothing of it is left
 #[derive(Clone, Debug, clap::Args)]
@@ -96,14 +96,14 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
 
 /// The bottle, once its lock is free or only others than its supervisor keep it: what it started ends a moment after it.
 fn settled(layout: &Layout, id: &str) -> Result<Entry> {
-    let deadline = Instant::now() + SETTLING;
+    let deadline = Instant::now() + EXIT_TIMEOUT;
     loop {
         let entry = named(layout, id)?;
         let settles = entry.status == Status::Running || !entry.remains().is_empty();
         if !settles || Instant::now() > deadline {
             return Ok(entry);
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 

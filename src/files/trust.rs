@@ -13,7 +13,7 @@ use super::{Dir, PRIVATE_DIR, beneath, failed};
 use crate::error::{Error, Result};
 
 /// Symlinks followed in one path, as in the kernel.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 /// S_ISVTX: only the owner of an entry may rename or remove it.
 const STICKY: u32 = 0o1000;
 /// Group or others may write.
@@ -68,7 +68,7 @@ pub(super) fn walk(path: &Path, missing: Missing) -> Result<Dir> {
                 let stat = rustix::fs::fstat(&held).map_err(|e| failed("look at", &at, "fstat", e))?;
                 if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
                     links += 1;
-                    if links > MOST_LINKS {
+                    if links > MAX_LINKS {
                         return Err(failed("open", path, "openat2", Errno::LOOP));
                     }
                     let target = follow(&held, &stat, &at)?;

@@ -9,7 +9,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use serde::Deserialize;
 
 /// JSON in an archive is small.
-const LARGEST_JSON: u64 = 4 << 20;
+const MAX_JSON_BYTES: u64 = 4 << 20;
 
 /// An image in an archive.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ fn blob(digest: &str) -> Result<String, String> {
 
 fn json(file: &mut File, entries: &BTreeMap<String, At>, name: &str) -> Result<Vec<u8>, String> {
     let at = entries.get(name).ok_or(format!("{name} is missing"))?;
-    if at.size > LARGEST_JSON {
+    if at.size > MAX_JSON_BYTES {
         return Err(format!("{name} is too large"));
     }
     let mut text = Vec::new();

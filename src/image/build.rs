@@ -25,9 +25,9 @@ use crate::store::Layout;
 /// Part of what an image is made from: raised when the writer writes something else for the same recipe.
 const WRITER: u32 = 1;
 /// Bytes of a program at most.
-const LARGEST_PROGRAM: u64 = 512 << 20;
+const MAX_PROGRAM_BYTES: u64 = 512 << 20;
 /// Unpacked bytes of an archive at most; a tar header holds no more either.
-const LARGEST_LAYER: u64 = 8 << 30;
+const MAX_LAYER_BYTES: u64 = 8 << 30;
 
 /// Where the programs of sidecars come from.
 pub trait Programs {
@@ -144,10 +144,10 @@ pub(super) fn inputs(recipe: &Recipe, find: &dyn Programs, epoch: Epoch) -> Resu
     let mut architecture = None;
     for name in recipe.programs() {
         let mut bytes = Vec::new();
-        let read = find.program(name)?.take(LARGEST_PROGRAM + 1).read_to_end(&mut bytes);
+        let read = find.program(name)?.take(MAX_PROGRAM_BYTES + 1).read_to_end(&mut bytes);
         read.map_err(|e| cannot_build(&recipe.name, format!("the program of `{name}`: {e}")))?;
-        if bytes.len() as u64 > LARGEST_PROGRAM {
-            return Err(cannot_build(&recipe.name, format!("the program of `{name}` is larger than {LARGEST_PROGRAM} bytes")));
+        if bytes.len() as u64 > MAX_PROGRAM_BYTES {
+            return Err(cannot_build(&recipe.name, format!("the program of `{name}` is larger than {MAX_PROGRAM_BYTES} bytes")));
         }
         let own = Architecture::of_program(&bytes)
             .ok_or_else(|| cannot_build(&recipe.name, format!("the program of `{name}` is no program for amd64 or arm64")))?;
@@ -284,15 +284,15 @@ fn foreign<'s>(path: &Path, expected: &str, file: Unfinished<'s>) -> Result<(Unf
     let is_gzip = archive.fill_buf().map_err(io)?.starts_with(&[0x1f, 0x8b]);
     let mut out = Hashed::new(file);
     let plain: &mut dyn Read = if is_gzip { &mut MultiGzDecoder::new(&mut archive) } else { &mut archive };
-    let unpacked = io::copy(&mut plain.take(LARGEST_LAYER + 1), &mut out);
+    let unpacked = io::copy(&mut plain.take(MAX_LAYER_BYTES + 1), &mut out);
     // What follows the compressed data belongs to the file's digest too, and a wrong digest explains what could not be unpacked.
     io::copy(&mut archive, &mut io::sink()).map_err(io)?;
     let found = archive.into_inner().finish();
     if found != expected {
         return Err(format!("it is sha256:{found}, and the recipe says sha256:{expected}"));
     }
-    if unpacked.map_err(io)? > LARGEST_LAYER {
-        return Err(format!("more than {LARGEST_LAYER} bytes"));
+    if unpacked.map_err(io)? > MAX_LAYER_BYTES {
+        return Err(format!("more than {MAX_LAYER_BYTES} bytes"));
     }
     finish(out, format!("archive sha256:{expected}"))
 }

@@ -184,8 +184,8 @@ impl Recipe {
         if raw.architectures.is_empty() {
             return Err(Problem::at(1, 1, "`architectures` is empty", "write `architectures: [amd64, arm64]`, or one of them"));
         }
-        if raw.user.value == 0 || raw.user.value > LARGEST_USER {
-            return Err(raw.user.problem(format!("a user from 1 to {LARGEST_USER} is meant, never root"), "write `user: 65532`"));
+        if raw.user.value == 0 || raw.user.value > MAX_USER_ID {
+            return Err(raw.user.problem(format!("a user from 1 to {MAX_USER_ID} is meant, never root"), "write `user: 65532`"));
         }
         if raw.layers.is_empty() {
             return Err(Problem::at(1, 1, "`layers` is empty", "an image has at least one layer"));
@@ -230,7 +230,7 @@ impl Recipe {
 }
 
 /// The greatest number that is neither the overflow user of most systems nor special to any.
-const LARGEST_USER: u32 = 65_533;
+const MAX_USER_ID: u32 = 65_533;
 
 fn layer_recipe(raw: At<RawLayer>, directory: Option<&Path>) -> Result<LayerRecipe, Problem> {
     match raw.value {
@@ -293,8 +293,8 @@ fn keyed(path: &str, at: &At<String>) -> Result<EntryPath, Problem> {
 fn owner(owner: Option<&At<u32>>) -> Result<u32, Problem> {
     match owner {
         None => Ok(0),
-        Some(owner) if owner.value <= LARGEST_USER => Ok(owner.value),
-        Some(owner) => Err(owner.problem(format!("an owner is a number from 0 to {LARGEST_USER}"), "write a smaller one")),
+        Some(owner) if owner.value <= MAX_USER_ID => Ok(owner.value),
+        Some(owner) => Err(owner.problem(format!("an owner is a number from 0 to {MAX_USER_ID}"), "write a smaller one")),
     }
 }
 

@@ -18,7 +18,7 @@ const ARCHIVES: &str = "archives";
 /// Held by whoever builds.
 const LOCK: &str = ".lock";
 /// Bytes of a record at most.
-const LARGEST_RECORD: u64 = 64 * 1024;
+const MAX_RECORD_BYTES: u64 = 64 * 1024;
 
 /// What is known of an archive, by what it was made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ impl Store {
         if self.directory.stat(&file)?.is_none() {
             return Ok(None);
         }
-        let text = self.directory.read_bounded(&file, LARGEST_RECORD)?;
+        let text = self.directory.read_bounded(&file, MAX_RECORD_BYTES)?;
         // A record that cannot be read is as good as none: the image is built again.
         let Ok(record) = serde_json::from_slice::<Record>(&text) else { return Ok(None) };
         let size = self.directory.stat(archive_name(&record.digest))?.map(|stat| stat.st_size as u64);

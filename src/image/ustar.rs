@@ -7,9 +7,9 @@ use super::path::EntryPath;
 
 const BLOCK: usize = 512;
 /// Eleven octal digits.
-const LARGEST_FILE: u64 = 0o77_777_777_777;
+const MAX_FILE_BYTES: u64 = 0o77_777_777_777;
 /// Seven octal digits.
-const LARGEST_OWNER: u32 = 0o7_777_777;
+const MAX_OWNER_ID: u32 = 0o7_777_777;
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +55,10 @@ pub fn header(path: &EntryPath, kind: Kind<'_>, common: Common) -> Result<[u8; B
     if target.len() > 100 || (flag == b'2' && (target.is_empty() || target.contains(&0))) {
         return Err(format!("the target of the link `{path}` is empty, has a NUL, or is longer than the 100 bytes of a tar header"));
     }
-    if size > LARGEST_FILE {
+    if size > MAX_FILE_BYTES {
         return Err(format!("`{path}` has {size} bytes, more than a tar header can hold"));
     }
-    if common.owner > LARGEST_OWNER || common.mtime > LARGEST_FILE {
+    if common.owner > MAX_OWNER_ID || common.mtime > MAX_FILE_BYTES {
         return Err(format!("the owner or the time of `{path}` is more than a tar header can hold"));
     }
     let mut block = [0; BLOCK];

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use bottle_contract::event::Level;
-use bottle_contract::handoff::{READY, SILENT_AFTER};
+use bottle_contract::handoff::{HEARTBEAT_TIMEOUT, READY};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::processes::{Health, WatchedProcess};
@@ -85,7 +85,7 @@ impl Watch<'_> {
             self.processes.iter_mut().filter(|watched| watched.due().is_some_and(|due| due <= now) && !has_spoken(watched)).collect();
         for watched in silent {
             watched.health = Health::Silent;
-            let (component, seconds) = (&watched.handle.component, SILENT_AFTER.as_secs());
+            let (component, seconds) = (&watched.handle.component, HEARTBEAT_TIMEOUT.as_secs());
             let message = format!("{component}: it has not answered for {seconds} s; what asks it waits, and nothing passes around it");
             self.records.note("sidecar_silent", Level::Warn, Some(message));
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::watch::{Token, Watch};
 use crate::signals::asks_for_end;
-use crate::terminal::{self, LAST_WORDS};
+use crate::terminal::{self, MESSAGE_TIMEOUT};
 
 /// How long a program that reads our output may take nothing of it until it is given up.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -63,7 +63,7 @@ impl Watch<'_> {
         self.processes.clear();
         let asked = self.outcome.was_asked();
         // A terminal that is stopped stays so until somebody types; a program may only be busy.
-        let patience = if asked || terminal::messages_are_seen() { LAST_WORDS } else { DRAIN_TIMEOUT };
+        let patience = if asked || terminal::messages_are_seen() { MESSAGE_TIMEOUT } else { DRAIN_TIMEOUT };
         let end = asked.then(|| Instant::now() + ASKED);
         let mut left = self.operator.waiting();
         let mut since = Instant::now();
@@ -80,7 +80,7 @@ impl Watch<'_> {
             }
         }
         self.operator.give_up();
-        self.pump_all(LAST_WORDS);
+        self.pump_all(MESSAGE_TIMEOUT);
         self.operator.leave_raw();
     }
 

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use bottle_contract::handoff::SILENT_AFTER;
+use bottle_contract::handoff::HEARTBEAT_TIMEOUT;
 use bottle_init::control::{FromInit, ToInit};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
@@ -54,7 +54,7 @@ impl WatchedProcess {
     /// When it must have told that it answers.
     pub fn due(&self) -> Option<Instant> {
         match self.health {
-            Health::Heard(at) => Some(at + SILENT_AFTER),
+            Health::Heard(at) => Some(at + HEARTBEAT_TIMEOUT),
             Health::Unknown | Health::Silent => None,
         }
     }

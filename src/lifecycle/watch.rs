@@ -20,7 +20,7 @@ use crate::plan::{Plan, Step};
 use crate::signals::{self, Signals};
 use crate::store::{Claim, Phase};
 use crate::sys::disposition::stop_as_a_job;
-use crate::terminal::LAST_WORDS;
+use crate::terminal::MESSAGE_TIMEOUT;
 use crate::timeline::Timeline;
 
 /// Bytes read at one time.
@@ -329,7 +329,7 @@ impl Watch<'_> {
     fn pause(&mut self, stop: impl FnOnce()) {
         let stopped = Instant::now();
         self.operator.pause_modes();
-        self.pump_all(LAST_WORDS);
+        self.pump_all(MESSAGE_TIMEOUT);
         self.operator.leave_raw();
         stop();
         self.since += stopped.elapsed();

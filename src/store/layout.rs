@@ -12,7 +12,7 @@ use crate::files::Dir;
 /// TMPFS_MAGIC and RAMFS_MAGIC of linux/magic.h: file systems that no disk ever sees (tmpfs may swap).
 const MEMORY_FILE_SYSTEMS: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 /// The longest path of a unix socket: `sun_path` of 108 bytes, less the NUL (unix(7)).
-const LONGEST_SOCKET: usize = 107;
+const MAX_SOCKET_PATH: usize = 107;
 /// What the longest socket of a bottle adds to the runtime directory: slash, id, and its place inside.
 const SOCKET_ROOM: usize = 1 + 41 + "/link/pipelock.sock".len();
 
@@ -168,8 +168,8 @@ impl Layout {
 /// Opens a candidate, or says in a few words why it will not do.
 fn usable(path: &Path) -> Result<Dir, String> {
     let length = path.as_os_str().len() + SOCKET_ROOM;
-    if length > LONGEST_SOCKET {
-        return Err(format!("too long, its sockets would have {length} bytes of at most {LONGEST_SOCKET}"));
+    if length > MAX_SOCKET_PATH {
+        return Err(format!("too long, its sockets would have {length} bytes of at most {MAX_SOCKET_PATH}"));
     }
     // The directory above the program's own decides, so that nothing is made on a disk.
     let base = path.parent().and_then(Path::parent).unwrap_or(Path::new("/"));

@@ -8,7 +8,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::error::{Error, Result};
 
 /// How long the kernel may take to end a process that was killed.
-const DEATH: Duration = Duration::from_secs(2);
+const KILL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// When the process started, in clock ticks since boot: field 22 of proc_pid_stat(5). `None` if there is no such process.
 pub fn start_time(pid: u32) -> Option<u64> {
@@ -39,10 +39,10 @@ pub fn end(pid: u32, start: u64) -> Result<()> {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
         Err(e) => return Err(failed(&e)),
     }
-    let patience = Timespec::try_from(DEATH).unwrap_or_default();
+    let patience = Timespec::try_from(KILL_TIMEOUT).unwrap_or_default();
     match rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience))) {
         Ok(1..) => Ok(()),
-        Ok(0) => Err(failed(&format_args!("it has not ended within {DEATH:?} of SIGKILL"))),
+        Ok(0) => Err(failed(&format_args!("it has not ended within {KILL_TIMEOUT:?} of SIGKILL"))),
         Err(e) => Err(failed(&e)),
     }
 }

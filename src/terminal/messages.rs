@@ -10,7 +10,7 @@ use super::output::Output;
 use crate::signals::Signals;
 
 /// How long a reader that takes nothing may hold up the last messages, altogether.
-pub const LAST_WORDS: Duration = Duration::from_secs(1);
+pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Messages to standard error.
 #[derive(Debug)]
@@ -27,10 +27,10 @@ impl Default for Messages {
 
 impl Messages {
     fn to(output: Option<Output>) -> Self {
-        Self { output, left: LAST_WORDS }
+        Self { output, left: MESSAGE_TIMEOUT }
     }
 
-    /// Writes; what nobody takes within [`LAST_WORDS`] is dropped. The exit code still tells.
+    /// Writes; what nobody takes within [`MESSAGE_TIMEOUT`] is dropped. The exit code still tells.
     pub fn write(&mut self, text: &str) {
         let mut bytes = text.as_bytes();
         while let Some(output) = self.output.as_ref().filter(|_| !bytes.is_empty()) {
@@ -90,7 +90,7 @@ mod tests {
             messages.write(&"x".repeat(10_000));
         }
         let took = since.elapsed();
-        assert!(took >= LAST_WORDS && took < LAST_WORDS * 3, "{took:?}");
+        assert!(took >= MESSAGE_TIMEOUT && took < MESSAGE_TIMEOUT * 3, "{took:?}");
     }
 
     #[test]

@@ -18,13 +18,13 @@ pub mod filter;
 mod messages;
 pub mod output;
 
-pub use messages::{LAST_WORDS, Messages};
+pub use messages::{MESSAGE_TIMEOUT, Messages};
 
 /// The rows and columns that an agent sees when the operator's terminal does not tell: the VT100's.
 const FALLBACK: (u16, u16) = (24, 80);
 
 /// A terminal gives no longer line (N_TTY_BUF_SIZE).
-const LONGEST_ANSWER: usize = 4096;
+const MAX_REPLY_BYTES: usize = 4096;
 
 /// A terminal in raw mode; dropping it restores what was there. Modes are set at once, not once the output is taken (`Drain`): a terminal
 /// may be stopped, or another process be about to write to it, and that wait has no end.
@@ -94,7 +94,7 @@ pub fn answer(signals: &mut Signals) -> Answer {
         let mut byte = [0];
         match ready.then(|| output::read(stdin(), &mut byte)) {
             None | Some(Err(Errno::AGAIN)) => {}
-            Some(Ok(1)) if byte[0] != b'\n' && line.len() < LONGEST_ANSWER => line.push(byte[0]),
+            Some(Ok(1)) if byte[0] != b'\n' && line.len() < MAX_REPLY_BYTES => line.push(byte[0]),
             Some(_) => return Answer::Line(line),
         }
     }

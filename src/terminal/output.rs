@@ -15,7 +15,7 @@ use rustix::net::{SendFlags, send};
 use crate::sys::interrupt::Interrupt;
 
 /// How long a call on a shared open file may block.
-const LONGEST_CALL: Duration = Duration::from_millis(20);
+const WRITE_TIMEOUT: Duration = Duration::from_millis(20);
 /// Bytes of one write to a shared open file: a pipe that takes anything takes as many (PIPE_BUF of pipe(7)).
 const COMPONENT: usize = 4096;
 /// To poll without waiting.
@@ -60,7 +60,7 @@ impl Output {
         Self { fd, how: How::Mode }
     }
 
-    /// True if one write may take [`LONGEST_CALL`]: whoever has other work does not write twice in a row.
+    /// True if one write may take [`WRITE_TIMEOUT`]: whoever has other work does not write twice in a row.
     pub fn may_take_long(&self) -> bool {
         self.how == How::Bound
     }
@@ -95,7 +95,7 @@ pub fn read(input: impl AsFd, buffer: &mut [u8]) -> Result<usize> {
 /// A call that returns soon; `AGAIN` if it would have blocked.
 fn bounded(call: impl FnOnce() -> Result<usize>) -> Result<usize> {
     // Without a timer the call could block for ever.
-    let bound = Interrupt::every(LONGEST_CALL).map_err(|_| Errno::NOMEM)?;
+    let bound = Interrupt::every(WRITE_TIMEOUT).map_err(|_| Errno::NOMEM)?;
     let result = call();
     drop(bound);
     match result {

@@ -6,17 +6,17 @@ from contest import ROUNDS, alternate, fail
 OBJECTS, BYTES = 10_000, 200_000_000
 # Seconds for one push. Now and then git's libcurl asks for more of a body that has ended, and both wait for ever: such a push
 # is ended and done anew, on either side.
-PATIENCE = 90
-LATE = 124
+PUSH_TIMEOUT = 90
+TIMED_OUT = 124
 # Inside the bottle: pushes a fresh branch for each line that comes, and says how long it took, and how long the gate was silent once
 # git had something to send: before that it searches for deltas, and sends nothing.
 DRIVER = f"""import json, subprocess, sys, time
 print("ready", flush=True)
 for line in sys.stdin:
     start, sends, first, said = time.perf_counter(), None, None, b""
-    push = subprocess.Popen(["timeout", "{PATIENCE}", "git", "push", "--progress", "http://git-gate:9420/app.git", line.strip()], stderr=subprocess.PIPE)
-    while piece := push.stderr.read1():
-        said, now = said + piece, time.perf_counter()
+    push = subprocess.Popen(["timeout", "{PUSH_TIMEOUT}", "git", "push", "--progress", "http://git-gate:9420/app.git", line.strip()], stderr=subprocess.PIPE)
+    while chunk := push.stderr.read1():
+        said, now = said + chunk, time.perf_counter()
         sends = sends or (now if b"Writing objects" in said else None)
         first = first or (now if b"remote: git-gate" in said else None)
     done = dict(code=push.wait(), took=time.perf_counter() - start, silent=first - sends if first and sends else None, said=said.decode(errors="replace")[-500:])
@@ -27,21 +27,21 @@ for line in sys.stdin:
 def git(directory, *arguments, **more):
     """What git says; None of a push that stood still."""
     env = dict(os.environ, GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_NOSYSTEM="1", **more)
-    done = subprocess.run(["timeout", str(PATIENCE), "git", "-C", directory, "-c", "user.name=bench", "-c", "user.email=b@b", *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    if done.returncode == LATE and "push" in arguments:
+    done = subprocess.run(["timeout", str(PUSH_TIMEOUT), "git", "-C", directory, "-c", "user.name=bench", "-c", "user.email=b@b", *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode == TIMED_OUT and "push" in arguments:
         return None
     if done.returncode:
         fail(f"git {arguments[0]} failed", done.stderr.decode(errors="replace").strip())
     return done.stdout.decode().strip()
 
 
-def patiently(push):
+def retried(push):
     """How long a push took, in milliseconds."""
     for _ in range(3):
         took = push()
         if took is not None:
             return took
-    fail("a push stood still", f"three times for {PATIENCE} s")
+    fail("a push stood still", f"three times for {PUSH_TIMEOUT} s")
 
 
 def history(directory):
@@ -96,7 +96,7 @@ def measure(table, world, pss):
             run.stdin.write("work:refs/heads/agent/x\n")
             run.stdin.flush()
             answer = json.loads(run.stdout.readline())
-            if answer["code"] == LATE:
+            if answer["code"] == TIMED_OUT:
                 return None
             if answer["code"] or answer["silent"] is None:
                 fail("the push through the gate failed, or the gate said nothing", answer["said"])
@@ -112,7 +112,7 @@ def measure(table, world, pss):
                          "work:refs/heads/agent/x", GIT_SSL_CAINFO=origin["ca"])
             return None if pushed is None else (time.perf_counter() - start) * 1000
 
-        times = alternate({"gate": lambda: patiently(through), "direct": lambda: patiently(direct)}, rounds=max(3, min(5, ROUNDS)))
+        times = alternate({"gate": lambda: retried(through), "direct": lambda: retried(direct)}, rounds=max(3, min(5, ROUNDS)))
         ratio = times["gate"] / times["direct"]
         table.row("P12", f"push of {OBJECTS} objects, {BYTES / 1e6:.0f} MB, through the git gate", f"{times['gate'] / 1000:.2f} s",
                   f"direct {times['direct'] / 1000:.2f} s", ratio, "<=", 1.5)

@@ -23,6 +23,10 @@ class World:
                        f"    - {{ host: {wall.HOST}, connect: \"{self.origin['https']}\", auth: {{ token_ref: BENCH_TOKEN }} }}\n---\n")
         with open(f"{self.home}/config/agents/bench.md", "w") as file:
             file.write("---\nbottle: bench\nprovider: shell\n---\n")
+        with open(f"{self.home}/config/bottles/gated.md", "w") as file:
+            file.write("---\nextends: bench\ngit:\n  repos:\n    - { name: app, upstream: \"https://git.test/app.git\" }\n---\n")
+        with open(f"{self.home}/config/agents/gated.md", "w") as file:
+            file.write("---\nbottle: gated\nprovider: shell\n---\n")
         self.env = dict(os.environ, BOTTLE_HOME=self.home, BENCH_TOKEN="bench-" + "0123456789abcdefghijABCDEFGHIJ" * 3)
 
     def end(self):

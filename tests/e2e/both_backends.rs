@@ -58,13 +58,13 @@ fn run(place: Place, bottle: &Bottle, arguments: Vec<String>) -> Ended {
 
 /// The events of one bottle's timeline without what differs from run to run: times, hashes, sizes of answers, addresses.
 fn timeline(bottle: &Bottle) -> Vec<BTreeMap<String, Value>> {
-    const KEPT: [&str; 11] =
+    const COMPARED: [&str; 11] =
         ["component", "level", "event", "method", "origin", "path", "status", "reason", "rule", "generation", "message"];
     let state = bottle.path().join("state/bottle");
     let id = fs::read_dir(&state).unwrap().filter_map(Result::ok).find(|entry| entry.path().is_dir()).unwrap().path();
     let text = fs::read_to_string(id.join("timeline.jsonl")).unwrap();
     let events = text.lines().map(|line| serde_json::from_str::<BTreeMap<String, Value>>(line).unwrap());
-    let kept = events.map(|event| event.into_iter().filter(|(key, _)| KEPT.contains(&key.as_str())).collect());
+    let kept = events.map(|event| event.into_iter().filter(|(key, _)| COMPARED.contains(&key.as_str())).collect());
     // Two sidecars get ready, and end, in any order; what one of them says is in order.
     let mut events: Vec<BTreeMap<String, Value>> = kept.collect();
     events.sort_by_key(|event| event.get("component").and_then(Value::as_str).unwrap_or_default().to_owned());

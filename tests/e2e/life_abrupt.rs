@@ -19,7 +19,7 @@ use crate::life_support::{TIMEOUT, User, after, children, component, on_threads,
 const WINDOW: Duration = Duration::from_millis(600);
 
 /// What is promised.
-const GONE: Duration = Duration::from_secs(1);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Instants spread over the window at random, so that each run of the test tries others.
 fn instants(count: usize) -> Vec<Duration> {
@@ -93,8 +93,8 @@ fn after_a_kill_at_any_instant_no_process_is_left_and_cleanup_removes_the_rest(#
         send(run.pid(), libc::SIGSTOP);
         let components = pidfds(&run.processes());
         send(run.pid(), libc::SIGKILL);
-        let late = not_ended_within(GONE, &components);
-        assert!(late.is_empty(), "{late:?} live {GONE:?} after bottle was killed, {instant:?} after its start");
+        let late = not_ended_within(EXIT_TIMEOUT, &components);
+        assert!(late.is_empty(), "{late:?} live {EXIT_TIMEOUT:?} after bottle was killed, {instant:?} after its start");
         assert_eq!(run.wait(TIMEOUT), Some(Ending::Signal(libc::SIGKILL)));
         let left = wait_until(TIMEOUT, || run.processes().is_empty().then_some(()));
         assert!(left.is_some(), "after {instant:?}: {:#?}", run.processes());
@@ -128,7 +128,7 @@ fn after_a_kill_at_any_call_no_process_is_left_and_the_lock_is_free(#[values(Use
         let mut run = bottle.start(through(&script, arguments));
         let ended = run.wait(TIMEOUT);
         assert!(ended.is_some(), "{at}: {:#?}", run.processes());
-        let left = wait_until(GONE, || run.processes().is_empty().then_some(()));
+        let left = wait_until(EXIT_TIMEOUT, || run.processes().is_empty().then_some(()));
         assert!(left.is_some(), "{at}: {:#?}", run.processes());
         if let Ok(lock) = fs::File::open(bottle.path().join("state/bottle/shell/lock")) {
             rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap_or_else(|e| panic!("{at}: {e}"));

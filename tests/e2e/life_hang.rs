@@ -12,7 +12,7 @@ use crate::life_support::{User, component, program, send};
 use crate::net_world::{NAME, World, users};
 
 /// For what is noticed after some seconds, on a busy machine.
-const SOON: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What was noted of the health of sidecars: the event, its level, and its message.
 fn noted(world: &World) -> Vec<[String; 3]> {
@@ -27,7 +27,7 @@ fn noted(world: &World) -> Vec<[String; 3]> {
 
 #[track_caller]
 fn wait_for_notes(world: &World, count: usize) {
-    wait_until(SOON, || (noted(world).len() >= count).then_some(())).unwrap_or_else(|| panic!("{:?}", noted(world)));
+    wait_until(TIMEOUT, || (noted(world).len() >= count).then_some(())).unwrap_or_else(|| panic!("{:?}", noted(world)));
 }
 
 /// The row of `bottle list` without its time.

@@ -16,7 +16,7 @@ use rstest::rstest;
 use crate::life_support::{TIMEOUT, User, program, send, start};
 
 /// The last bytes and the last words take two seconds; the rest is for a busy machine.
-const SOON: Duration = Duration::from_secs(8);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(8);
 /// Prints more than anything on the way takes, and says how it was asked to end. The shell itself prints nothing meanwhile: it would wait.
 const FLOOD: &str = "exec 2>/dev/null; trap 'exit 5' TERM; trap 'exit 6' INT; echo rea''dy; yes $(head -c 999 /dev/zero | tr '\\0' y) & while :; do sleep 0.02; done";
 
@@ -68,7 +68,7 @@ fn a_time_limit_holds_at_a_terminal_that_nobody_reads(
     wait_until_ready(&bottle, "short");
     let ready = Instant::now();
     assert_eq!(run.end().0, Ending::Code(5));
-    assert!(ready.elapsed() < Duration::from_secs(3) + SOON, "{:?}", ready.elapsed());
+    assert!(ready.elapsed() < Duration::from_secs(3) + EXIT_TIMEOUT, "{:?}", ready.elapsed());
 }
 
 // covers: I05
@@ -91,7 +91,7 @@ fn a_signal_and_stop_reach_a_bottle_whose_terminal_nobody_reads(
         }
     }
     assert_eq!(run.end().0, Ending::Code(if way == "stop --now" { 6 } else { 5 }));
-    assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < EXIT_TIMEOUT, "{:?}", asked.elapsed());
 }
 
 // covers: I05
@@ -110,7 +110,7 @@ fn a_last_message_that_nobody_reads_does_not_hang(
     };
     let begun = Instant::now();
     assert_eq!(terminal.run(&bottle, &arguments).end().0, Ending::Code(code));
-    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < EXIT_TIMEOUT, "{:?}", begun.elapsed());
 }
 
 // covers: I05
@@ -132,7 +132,7 @@ fn a_question_that_nobody_reads_ends_with_a_signal(
     let asked = Instant::now();
     send(run.pid(), libc::SIGTERM);
     assert_eq!(run.end().0, Ending::Code(143));
-    assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < EXIT_TIMEOUT, "{:?}", asked.elapsed());
     assert!(!bottle.path().join("state/bottle").exists());
 }
 
@@ -168,7 +168,7 @@ fn a_limit_and_a_signal_hold_when_a_pipe_or_socket_is_full(
         send(run.pid(), libc::SIGTERM);
     }
     let ended = run.end();
-    assert!(begun.elapsed() < Duration::from_secs(3) + SOON, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(3) + EXIT_TIMEOUT, "{:?}", begun.elapsed());
     assert_eq!(ended.ending, Ending::Code(5), "{ended:?}");
     let said: Vec<&str> = ended.stderr.lines().collect();
     assert!(said.len() >= 3, "{ended:?}");

@@ -8,18 +8,18 @@ pub const FIRST_LISTENER: RawFd = 3;
 /// Where a sidecar that is started by itself, without a supervisor, opens its sockets: `agent=0.0.0.0:9099`, or `link=/path` for a unix
 /// socket, separated by spaces. Descriptors that were handed over go before it.
 pub const LISTEN: &str = "BOTTLE_LISTEN";
-/// Names the descriptor on which the sidecar writes [`READY`] once it serves, and from then on [`BEAT`] for as long as it does. One that
+/// Names the descriptor on which the sidecar writes [`READY`] once it serves, and from then on [`HEARTBEAT`] for as long as it does. One that
 /// closes it instead is not asked again.
 pub const READY_FD: &str = "BOTTLE_READY_FD";
 /// What is written when the sidecar serves. The descriptor's end without it means that the start failed.
 pub const READY: &[u8] = b"READY\n";
 
 /// What is written again and again by a sidecar whose requests make progress: one that is stopped, or stuck, writes nothing.
-pub const BEAT: &[u8] = b".";
+pub const HEARTBEAT: &[u8] = b".";
 /// How often.
-pub const BEATS_EVERY: Duration = Duration::from_secs(2);
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 /// After so long without one, a sidecar does not answer.
-pub const SILENT_AFTER: Duration = Duration::from_secs(10);
+pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A listening socket and its name.
 #[derive(Debug)]

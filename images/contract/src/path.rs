@@ -30,7 +30,7 @@ impl fmt::Display for PathError {
 impl std::error::Error for PathError {}
 
 /// How often an escape may itself be escaped before nobody can mean it.
-const DEPTH: usize = 8;
+const MAX_DECODINGS: usize = 8;
 
 /// Rewrites a path (without its query) to the one form that is judged and sent: unreserved characters decoded, other
 /// escapes in upper case (RFC 3986, section 6.2.2). Anything that some origin might resolve to another path is an
@@ -68,7 +68,7 @@ pub fn canonical(path: &str) -> Result<String, PathError> {
 /// Decodes again and again, as careless origins do, and refuses what comes to light on any level.
 fn refuse_hidden_dots(path: &str) -> Result<(), PathError> {
     let mut level = Cow::Borrowed(path.as_bytes());
-    for _ in 0..DEPTH {
+    for _ in 0..MAX_DECODINGS {
         if level.iter().any(|&b| b < b' ' || b == 0x7f || b == b'\\') {
             return Err(PathError::BadEscape);
         }

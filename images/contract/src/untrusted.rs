@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 /// The most characters that [`Untrusted`] shows before it says how many it left out.
-pub const SHOWN: usize = 256;
+pub const MAX_CHARS: usize = 256;
 
 /// Hostile text. Its `Display` is one line of bounded width without control, bidirectional, zero-width or
 /// undecodable characters; each of these appears as `\u{…}` or `\x…`. There is no way to print it raw.
@@ -39,7 +39,7 @@ impl fmt::Display for Untrusted<'_> {
         let mut consumed = 0;
         for chunk in self.0.utf8_chunks() {
             for c in chunk.valid().chars() {
-                if shown == SHOWN {
+                if shown == MAX_CHARS {
                     return write!(f, "… ({} more bytes)", self.0.len() - consumed);
                 }
                 if is_hostile(c) {
@@ -51,7 +51,7 @@ impl fmt::Display for Untrusted<'_> {
                 consumed += c.len_utf8();
             }
             for byte in chunk.invalid() {
-                if shown == SHOWN {
+                if shown == MAX_CHARS {
                     return write!(f, "… ({} more bytes)", self.0.len() - consumed);
                 }
                 write!(f, "\\x{byte:02x}")?;
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut_and_says_how_much_is_missing() {
-        let text = "é".repeat(SHOWN + 3);
-        assert_eq!(Untrusted::new(&text).to_string(), format!("{}… (6 more bytes)", "é".repeat(SHOWN)));
+        let text = "é".repeat(MAX_CHARS + 3);
+        assert_eq!(Untrusted::new(&text).to_string(), format!("{}… (6 more bytes)", "é".repeat(MAX_CHARS)));
     }
 }

@@ -4,7 +4,7 @@ use crate::advert::AGENT;
 use crate::pkt::{self, Packet, trimmed};
 
 /// Words of a request to fetch that stand alone.
-const ALONE: [&str; 12] = [
+const FLAGS: [&str; 12] = [
     "done",
     "thin-pack",
     "no-progress",
@@ -41,7 +41,7 @@ const CAPABILITIES: [&str; 13] = [
     "filter",
 ];
 /// The longest text after a word.
-const LONGEST: usize = 1024;
+const MAX_ARGUMENT_BYTES: usize = 1024;
 
 /// What a request asks for, and how the answer is framed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,13 +115,13 @@ fn first_want(line: &str, begun: &mut bool) -> Result<String, String> {
 
 fn argument(line: &str) -> Result<String, String> {
     let fits = match line.split_once(' ') {
-        None => ALONE.contains(&line),
+        None => FLAGS.contains(&line),
         Some((word, id)) if WITH_ID.contains(&word) => matches!(id.len(), 40 | 64) && id.bytes().all(|b| b.is_ascii_hexdigit()),
         Some((word, number)) if WITH_NUMBER.contains(&word) => {
             (1..=19).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit())
         }
         Some((word, text)) if WITH_TEXT.contains(&word) => {
-            text.len() <= LONGEST && !text.chars().any(|c| c.is_control() || c == ' ') && (word != "filter" || is_filter(text))
+            text.len() <= MAX_ARGUMENT_BYTES && !text.chars().any(|c| c.is_control() || c == ' ') && (word != "filter" || is_filter(text))
         }
         Some(_) => false,
     };

@@ -44,7 +44,7 @@ pub struct Request {
 }
 
 /// The longest ref name; Linux takes no longer file name than 255 bytes, and paths of 4096.
-const LONGEST_NAME: usize = 1024;
+const MAX_REF_NAME_BYTES: usize = 1024;
 
 impl Request {
     /// The next line of the list of commands.
@@ -83,7 +83,7 @@ impl Request {
 fn command(line: &[u8]) -> Option<Command> {
     let id = |hex: &[u8]| ObjectId::from_hex(hex).ok().map(|id| Some(id).filter(|id| !id.is_null()));
     let (old, new, name) = (line.get(..40)?, line.get(41..81)?, line.get(82..)?);
-    let spaced = line[40] == b' ' && line[81] == b' ' && !name.is_empty() && name.len() <= LONGEST_NAME;
+    let spaced = line[40] == b' ' && line[81] == b' ' && !name.is_empty() && name.len() <= MAX_REF_NAME_BYTES;
     let command = Command { old: id(old)?, new: id(new)?, name: Bytes::copy_from_slice(name) };
     (spaced && (command.old.is_some() || command.new.is_some())).then_some(command)
 }

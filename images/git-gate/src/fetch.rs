@@ -23,7 +23,7 @@ use crate::table::{Repo, Table};
 use crate::upstream::{broke_here, refuse_error};
 
 /// Lines of an advertisement go on in pieces of about this size.
-const PIECE: usize = 32 << 10;
+const CHUNK_SIZE: usize = 32 << 10;
 
 /// What upstream has, for one service, as the gate offers it.
 pub async fn advertisement(repo: Arc<Repo>, table: Arc<Table>, service: Service, version: u8) -> Result<Response<Body>, Refused> {
@@ -67,7 +67,7 @@ pub async fn advertisement(repo: Arc<Repo>, table: Arc<Table>, service: Service,
                     return;
                 }
             }
-            if out.len() >= PIECE && !outlet.send(std::mem::take(&mut out)).await {
+            if out.len() >= CHUNK_SIZE && !outlet.send(std::mem::take(&mut out)).await {
                 return;
             }
         }
@@ -191,7 +191,7 @@ async fn relay(repo: &Repo, table: &Table, version: u8, ask: ask::Ask, outlet: &
                         if *number == 3 {
                             words += &harmless.finish();
                         }
-                        words.as_bytes().chunks(pkt::LONGEST - 5).for_each(|piece| band(&mut out, *number, piece));
+                        words.as_bytes().chunks(pkt::MAX_PACKET_BYTES - 5).for_each(|piece| band(&mut out, *number, piece));
                     }
                     _ if line.starts_with(b"ERR ") => {
                         pkt::line(&mut out, format!("ERR {}", one_line(pkt::trimmed(&line[4..]), &hidden)).as_bytes());

@@ -7,9 +7,9 @@ use bottle_contract::untrusted::is_hostile;
 use bottle_wire::secret::Redactor;
 
 /// Characters of a line that are shown.
-const SHOWN: usize = 512;
+const MAX_LINE_CHARS: usize = 512;
 /// Progress is shown so often.
-const EVERY: Duration = Duration::from_secs(1);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Turns a stream of words into lines that a terminal does nothing with. A line that a carriage return would have
 /// overwritten is shown once a second; all others are shown.
@@ -32,14 +32,14 @@ impl Harmless {
             match byte {
                 b'\n' => self.end(&mut out),
                 b'\r' => {
-                    if self.last.is_none_or(|last| now.saturating_sub(last) >= EVERY) && !self.line.is_empty() {
+                    if self.last.is_none_or(|last| now.saturating_sub(last) >= PROGRESS_INTERVAL) && !self.line.is_empty() {
                         self.last = Some(now);
                         self.end(&mut out);
                     }
                     self.line.clear();
                 }
                 // Four bytes make the longest character.
-                _ if self.line.len() < 4 * SHOWN + 4 => self.line.push(byte),
+                _ if self.line.len() < 4 * MAX_LINE_CHARS + 4 => self.line.push(byte),
                 _ => {}
             }
         }
@@ -72,7 +72,7 @@ pub fn one_line(text: &[u8], hidden: &Redactor) -> String {
         for c in chunk.valid().chars() {
             shown += 1;
             match c {
-                _ if shown > SHOWN => {}
+                _ if shown > MAX_LINE_CHARS => {}
                 '\t' => out.push(' '),
                 c if is_hostile(c) => out.push_str(&format!("\\u{{{:x}}}", c as u32)),
                 c => out.push(c),
@@ -80,12 +80,12 @@ pub fn one_line(text: &[u8], hidden: &Redactor) -> String {
         }
         for byte in chunk.invalid() {
             shown += 1;
-            if shown <= SHOWN {
+            if shown <= MAX_LINE_CHARS {
                 out.push_str(&format!("\\x{byte:02x}"));
             }
         }
     }
-    if shown > SHOWN {
+    if shown > MAX_LINE_CHARS {
         out.push('…');
     }
     out
@@ -130,6 +130,6 @@ mod tests {
             assert_eq!(harmless.push(&[b'a'; 10_000], Duration::ZERO), "");
         }
         assert!(harmless.line.len() < 4096);
-        assert_eq!(harmless.finish().chars().count(), SHOWN + 2);
+        assert_eq!(harmless.finish().chars().count(), MAX_LINE_CHARS + 2);
     }
 }

@@ -7,7 +7,7 @@ use gix_hash::ObjectId;
 use crate::pack::{Kind, Unsound};
 
 /// The longest path of a file. Linux takes 4096 bytes.
-const LONGEST_PATH: usize = 4096;
+const MAX_PATH_BYTES: usize = 4096;
 /// Bytes of trees that are read again because another path leads to them: some hundred thousand names.
 const MAX_REPEATED: usize = 64 << 20;
 
@@ -226,7 +226,7 @@ impl History {
                 path.push(b'/');
             }
             path.extend_from_slice(found.name);
-            if path.len() > LONGEST_PATH {
+            if path.len() > MAX_PATH_BYTES {
                 return Err(Unsound::Object(top, "a path in it is longer than 4096 bytes"));
             }
             each(Named { commit, path, id: found.id })?;

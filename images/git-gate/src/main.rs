@@ -14,7 +14,7 @@ use bottle_wire::run::{Sidecar, run, serve_reloadable};
 use bottle_wire::{Events, Peer, Serving, serve};
 
 /// A request may be as long as the largest pack that any repository takes; each has its own bound.
-const NO_BOUND: u64 = u64::MAX >> 1;
+const MAX_BODY_BYTES: u64 = u64::MAX >> 1;
 
 fn main() -> ExitCode {
     run(git_gate)
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 async fn git_gate(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
     let socket = sidecar.listener(names::listener::AGENT).ok_or("no listener for the agent was handed over")?;
     let table = Table::read(&sidecar.config, &sidecar.secrets)?;
-    let limits = Limits { connections: table.limits.connections, body_bytes: NO_BOUND, ..Limits::default() };
+    let limits = Limits { connections: table.limits.connections, body_bytes: MAX_BODY_BYTES, ..Limits::default() };
     let live = Arc::new(Reloadable::new(table));
     let serving = Serving {
         component: names::GIT_GATE.0,

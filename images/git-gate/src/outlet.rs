@@ -15,7 +15,7 @@ use crate::pkt;
 use crate::report::band;
 
 /// Pieces that wait to be read.
-const WAITING: usize = 8;
+const MAX_QUEUED_CHUNKS: usize = 8;
 
 /// The end that is written to.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ impl Outlet {
     /// Sends words to a person, on band 2.
     pub async fn say(&self, words: &str) -> bool {
         let mut out = Vec::new();
-        words.as_bytes().chunks(pkt::LONGEST - 5).for_each(|piece| band(&mut out, 2, piece));
+        words.as_bytes().chunks(pkt::MAX_PACKET_BYTES - 5).for_each(|piece| band(&mut out, 2, piece));
         self.send(out).await
     }
 
@@ -69,7 +69,7 @@ impl http_body::Body for Inlet {
 
 /// An answer of this type, and where to write it.
 pub fn answer(content_type: &str) -> (Outlet, Response<Body>) {
-    let (sender, receiver) = mpsc::channel(WAITING);
+    let (sender, receiver) = mpsc::channel(MAX_QUEUED_CHUNKS);
     (Outlet(sender), typed(content_type, Inlet(receiver).boxed()))
 }
 

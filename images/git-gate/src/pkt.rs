@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
 
 /// The longest line with its length in front.
-pub const LONGEST: usize = 65_520;
+pub const MAX_PACKET_BYTES: usize = 65_520;
 
 /// One line, or one of the marks between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub fn take(bytes: &mut BytesMut) -> Result<Option<Packet>, Broken> {
         1 => Packet::Delimiter,
         2 => Packet::ResponseEnd,
         3 => return Err(Broken::Malformed("no packet has the length 3")),
-        _ if length > LONGEST => return Err(Broken::Malformed("a packet is longer than 65520 bytes")),
+        _ if length > MAX_PACKET_BYTES => return Err(Broken::Malformed("a packet is longer than 65520 bytes")),
         _ if bytes.len() < length => return Ok(None),
         _ => {
             let mut line = bytes.split_to(length);
@@ -70,7 +70,7 @@ pub fn take(bytes: &mut BytesMut) -> Result<Option<Packet>, Broken> {
 
 /// Appends a line. It must fit one packet.
 pub fn line(out: &mut Vec<u8>, line: &[u8]) {
-    debug_assert!(line.len() <= LONGEST - 4, "a line of {} bytes", line.len());
+    debug_assert!(line.len() <= MAX_PACKET_BYTES - 4, "a line of {} bytes", line.len());
     out.extend_from_slice(format!("{:04x}", line.len() + 4).as_bytes());
     out.extend_from_slice(line);
 }

@@ -51,7 +51,7 @@ impl Report {
             return report;
         }
         let mut out = Vec::new();
-        for piece in report.chunks(pkt::LONGEST - 5) {
+        for piece in report.chunks(pkt::MAX_PACKET_BYTES - 5) {
             band(&mut out, 1, piece);
         }
         pkt::flush(&mut out);

@@ -46,7 +46,7 @@ pub enum FromInit {
 /// No message is longer.
 const MAX_MESSAGE_BYTES: usize = 4096;
 /// The kernel's own limit for one message (SCM_MAX_FD).
-const MOST_FDS: usize = 253;
+const MAX_FDS: usize = 253;
 
 /// One end of the socket.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Channel {
     /// Receives a message; the end of the stream is an error of kind `UnexpectedEof`.
     pub fn receive<M: DeserializeOwned>(&self) -> io::Result<(M, Vec<Option<OwnedFd>>)> {
         let mut bytes = vec![0; MAX_MESSAGE_BYTES];
-        let mut space = nix::cmsg_space!([RawFd; MOST_FDS]);
+        let mut space = nix::cmsg_space!([RawFd; MAX_FDS]);
         let (length, fds) = loop {
             let mut buffers = [IoSliceMut::new(&mut bytes)];
             match recvmsg::<()>(self.0.as_raw_fd(), &mut buffers, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {

@@ -15,9 +15,9 @@ use crate::error::{Error, Result};
 /// As a sidecar's name: the program is `bottle-demo-origin`.
 const PROGRAM: &str = "demo-origin";
 /// How long it may take until it serves.
-const START: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// It says less, unless something is very wrong.
-const LONGEST: u64 = 1 << 20;
+const MAX_OUTPUT_BYTES: u64 = 1 << 20;
 
 /// The running origin; killed with this value.
 pub(super) struct Origin {
@@ -55,7 +55,7 @@ impl Origin {
         let mut text = String::new();
         let odd =
             |e: &dyn std::fmt::Display| Error::failed("the demonstration's origin cannot be understood", e, "install all of bottle anew");
-        self.output.by_ref().take(LONGEST).read_to_string(&mut text).map_err(|e| odd(&e))?;
+        self.output.by_ref().take(MAX_OUTPUT_BYTES).read_to_string(&mut text).map_err(|e| odd(&e))?;
         text.lines().map(|line| serde_json::from_str(line).map_err(|e| odd(&e))).collect()
     }
 }
@@ -74,7 +74,7 @@ fn end(child: &mut Child) {
 
 /// Its first line.
 fn first(output: ChildStdout) -> Result<(BufReader<ChildStdout>, Ready), String> {
-    let deadline = Timespec::try_from(START).map_err(|e| e.to_string())?;
+    let deadline = Timespec::try_from(START_TIMEOUT).map_err(|e| e.to_string())?;
     let came = loop {
         match poll(&mut [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)], Some(&deadline)) {
             Err(rustix::io::Errno::INTR) => {}
@@ -82,11 +82,11 @@ fn first(output: ChildStdout) -> Result<(BufReader<ChildStdout>, Ready), String>
         }
     };
     if came == 0 {
-        return Err(format!("it says nothing for {} seconds", START.as_secs()));
+        return Err(format!("it says nothing for {} seconds", START_TIMEOUT.as_secs()));
     }
     let mut output = BufReader::new(output);
     let mut line = String::new();
-    output.by_ref().take(LONGEST).read_line(&mut line).map_err(|e| e.to_string())?;
+    output.by_ref().take(MAX_OUTPUT_BYTES).read_line(&mut line).map_err(|e| e.to_string())?;
     if line.is_empty() {
         return Err("it ended at once".to_owned());
     }

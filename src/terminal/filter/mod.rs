@@ -19,9 +19,9 @@ const SUB: u8 = 0x1a;
 /// The terminal types its answerback, whatever that is.
 const ENQ: u8 = 0x05;
 /// No sequence that draws is longer.
-const LONGEST_CSI: usize = 256;
+const MAX_CSI_BYTES: usize = 256;
 /// A link may have 2083 bytes in practice, and a few colours less.
-const LONGEST_OSC: usize = 4096;
+const MAX_OSC_BYTES: usize = 4096;
 /// U+FFFD, for a byte that is no text.
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
@@ -184,7 +184,7 @@ impl Filter {
         match byte {
             ESC => self.begin(),
             0..=0x1f => Self::control(byte, out),
-            b' '..=b'?' if self.held.len() < LONGEST_CSI => self.held.push(byte),
+            b' '..=b'?' if self.held.len() < MAX_CSI_BYTES => self.held.push(byte),
             b' '..=b'?' => self.enter(State::LongCsi),
             b'@'..=b'~' => {
                 self.held.push(byte);
@@ -210,7 +210,7 @@ impl Filter {
             }
             b'R' if self.held.len() == 2 => self.leave(),
             b'P' if self.held.len() == 2 => self.enter(State::Palette(7)),
-            _ if self.held.len() < LONGEST_OSC => self.held.push(byte),
+            _ if self.held.len() < MAX_OSC_BYTES => self.held.push(byte),
             _ => self.enter(State::Dropped),
         }
     }

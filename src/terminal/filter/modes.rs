@@ -6,7 +6,7 @@ use super::csi::Csi;
 use super::osc::Osc;
 
 /// No terminal has as many private modes.
-const MOST_MODES: usize = 128;
+const MAX_MODES: usize = 128;
 /// The screens of full-screen programs: 1049 also keeps the cursor.
 const ALTERNATES: [u16; 3] = [47, 1047, 1049];
 /// Private modes that are set when nobody has touched them: wrapping, repeating keys, the cursor, and scrolling at a key.
@@ -130,7 +130,7 @@ impl Modes {
 
     /// A mode that is not known here was the other way round before it was first touched: nobody sets what is set.
     fn set(&mut self, number: u16, now: bool) -> bool {
-        if self.private.len() >= MOST_MODES && !self.private.contains_key(&number) {
+        if self.private.len() >= MAX_MODES && !self.private.contains_key(&number) {
             return false;
         }
         let from_the_start = SET_FROM_THE_START.contains(&number) || !KNOWN.contains(&number) && !now;

@@ -4,7 +4,7 @@
 //! 1337), fonts (50), and whatever is not known here.
 
 /// A title that is longer is no title.
-const LONGEST_TITLE: usize = 512;
+const MAX_TITLE_BYTES: usize = 512;
 
 /// What passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Osc {
         let text = std::str::from_utf8(payload).ok()?;
         let (number, rest) = text.split_once(';').unwrap_or((text, ""));
         match number {
-            "0" | "1" | "2" => (rest.len() <= LONGEST_TITLE && rest.chars().all(is_printable)).then_some(Self::Title),
+            "0" | "1" | "2" => (rest.len() <= MAX_TITLE_BYTES && rest.chars().all(is_printable)).then_some(Self::Title),
             "4" | "10" | "11" | "12" if is_color(rest) => {
                 // A palette's entry is named by a number before each question mark.
                 let asks = rest.split(';').all(|part| part == "?" || number == "4" && part.bytes().all(|byte| byte.is_ascii_digit()));

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin};
 
-use crate::journal::LARGEST_SAVED_BODY;
+use crate::journal::MAX_SAVED_BODY_BYTES;
 use crate::origin::World;
 use crate::site::{self, Site, echo, git, websocket};
 
@@ -72,7 +72,7 @@ pub(crate) async fn answer(world: Arc<World>, channel: &Channel, mut request: hy
         },
         _ => None,
     };
-    let keep = if echo::only_counts(parts.uri.path()) && !world.options.bodies { HEAD } else { LARGEST_SAVED_BODY };
+    let keep = if echo::only_counts(parts.uri.path()) && !world.options.bodies { HEAD } else { MAX_SAVED_BODY_BYTES };
     let drained = drain(body, keep, !world.options.bench, backend.as_mut().and_then(|child: &mut Child| child.stdin.take())).await;
 
     let mut record = Request {

@@ -30,7 +30,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 type Idle = Rc<RefCell<Vec<SendRequest<Incoming>>>>;
 
 /// A `CONNECT` of the load generator's comes in one piece, well below this.
-const LARGEST_CONNECT: usize = 4096;
+const MAX_CONNECT_BYTES: usize = 4096;
 
 /// The first hop: intercepts what comes through CONNECT at `port` and passes it on to the second, at `socket`. Writes the authority to
 /// be trusted to `ca` before it listens.
@@ -54,7 +54,7 @@ pub async fn first(port: u16, ca: &Path, socket: &Path) -> Result<(), Failure> {
 }
 
 async fn intercept(mut stream: TcpStream, acceptor: TlsAcceptor) -> Result<impl AsyncRead + AsyncWrite + Unpin + 'static, Failure> {
-    let mut connect = vec![0; LARGEST_CONNECT];
+    let mut connect = vec![0; MAX_CONNECT_BYTES];
     let count = stream.read(&mut connect).await?;
     if !connect[..count].starts_with(b"CONNECT ") || !connect[..count].ends_with(b"\r\n\r\n") {
         return Err("not one CONNECT".into());

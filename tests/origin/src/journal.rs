@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 /// Bodies larger than this are recorded by their digest alone.
-pub(crate) const LARGEST_SAVED_BODY: usize = 16 << 20;
+pub(crate) const MAX_SAVED_BODY_BYTES: usize = 16 << 20;
 
 /// Everything that arrived since the start.
 pub(crate) struct Journal {

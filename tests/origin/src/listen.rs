@@ -22,7 +22,7 @@ use crate::origin::World;
 use crate::tee::Tee;
 
 /// A `CONNECT` request is smaller.
-const LARGEST_CONNECT: usize = 16 << 10;
+const MAX_CONNECT_BYTES: usize = 16 << 10;
 
 pub(crate) async fn http(listener: TcpListener, world: Arc<World>) {
     accept(listener, |stream| plain(stream, world.clone())).await;
@@ -107,7 +107,7 @@ async fn read_connect(stream: &mut TcpStream) -> Option<String> {
     while !head.ends_with(b"\r\n\r\n") {
         // One by one: what follows the head belongs to the tunnel.
         head.push(stream.read_u8().await.ok()?);
-        if head.len() > LARGEST_CONNECT {
+        if head.len() > MAX_CONNECT_BYTES {
             return None;
         }
     }

@@ -12,7 +12,7 @@ use bottle_test_support::tools::tool;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn origin(arguments: &[&str]) -> Origin {
     Origin::spawn(Path::new(env!("CARGO_BIN_EXE_bottle-origin")), arguments).expect("the origin starts")
@@ -137,7 +137,7 @@ fn an_event_goes_when_the_test_lets_it() {
     let Some(mut command) = curl(&origin, &home) else { return };
     let mut child = command.args(["--no-buffer", "https://echo.test/sse?n=2&release=a"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    origin.wait_for(1, PATIENCE);
+    origin.wait_for(1, TIMEOUT);
     for i in 1..=2 {
         origin.release("a", 1).unwrap();
         let event: Vec<String> = lines.by_ref().take(4).collect();
@@ -244,7 +244,7 @@ fn who_knocked_without_a_request_is_recorded() {
     let mut stream = TcpStream::connect(origin.ready().https).unwrap();
     stream.write_all(b"SSH-2.0-x\r\n").unwrap();
     drop(stream);
-    let seen = wait_until(PATIENCE, || Some(origin.connections()).filter(|connections| !connections.is_empty())).unwrap();
+    let seen = wait_until(TIMEOUT, || Some(origin.connections()).filter(|connections| !connections.is_empty())).unwrap();
     let failure = seen[0].failure.clone();
     assert!(failure.is_some());
     assert_eq!(seen, [Connection { n: 1, listener: "https".into(), name: None, failure }]);
@@ -256,7 +256,7 @@ fn a_body_that_breaks_off_is_recorded_as_broken() {
     let mut stream = TcpStream::connect(origin.ready().http).unwrap();
     stream.write_all(b"POST /upload HTTP/1.1\r\nhost: echo.test\r\ncontent-length: 100\r\n\r\nshort").unwrap();
     drop(stream);
-    let request = origin.wait_for(1, PATIENCE).remove(0);
+    let request = origin.wait_for(1, TIMEOUT).remove(0);
     assert_eq!((request.body_head.as_str(), request.body_len, request.complete), ("short", 5, false));
 }
 
@@ -266,7 +266,7 @@ fn bodies_and_raw_bytes_are_saved_when_asked_for() {
     let message = b"POST /upload HTTP/1.1\r\nhost: echo.test\r\nconnection: close\r\ncontent-length: 5\r\n\r\nwhole";
     let mut stream = TcpStream::connect(origin.ready().http).unwrap();
     stream.write_all(message).unwrap();
-    let request = origin.wait_for(1, PATIENCE).remove(0);
+    let request = origin.wait_for(1, TIMEOUT).remove(0);
     assert_eq!(std::fs::read(origin.directory().join("bodies/1")).unwrap(), b"whole");
     assert_eq!(std::fs::read(origin.directory().join("raw").join(request.connection.to_string())).unwrap(), message);
 }
@@ -299,7 +299,7 @@ fn it_ends_with_its_standard_input_and_on_term() {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        wait_until(PATIENCE, || ports.exists().then_some(())).expect("it serves");
+        wait_until(TIMEOUT, || ports.exists().then_some(())).expect("it serves");
         assert_eq!(std::fs::read(&ports).unwrap(), std::fs::read(directory.path().join("ready.json")).unwrap());
         if by_signal {
             let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
@@ -307,7 +307,7 @@ fn it_ends_with_its_standard_input_and_on_term() {
         } else {
             drop(child.stdin.take());
         }
-        let status = wait_until(PATIENCE, || child.try_wait().unwrap()).expect("it ends");
+        let status = wait_until(TIMEOUT, || child.try_wait().unwrap()).expect("it ends");
         assert_eq!(status.code(), Some(0));
     }
 }

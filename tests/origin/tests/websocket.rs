@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn each_message_is_recorded_and_echoed() {
@@ -23,7 +23,7 @@ async fn each_message_is_recorded_and_echoed() {
     socket.close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })).await.unwrap();
     while socket.next().await.is_some_and(|message| message.is_ok()) {}
 
-    let requests = origin.wait_for(3, PATIENCE).await;
+    let requests = origin.wait_for(3, TIMEOUT).await;
     let seen: Vec<_> = requests.iter().map(|request| (&*request.method, &*request.target, &*request.body_head, request.body_len)).collect();
     assert_eq!(seen, [("GET", "/ws", "", 0), ("MESSAGE", "/ws", "héllo", 6), ("MESSAGE", "/ws", "\0\u{fffd}\u{1}", 3)]);
 }

@@ -22,7 +22,7 @@ use crate::warden::Warden;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a clean run may keep, below the state directory.
-const KEPT: [&str; 9] = [
+const EXPECTED_FILES: [&str; 9] = [
     "bottle/.lock",
     // Of the compose backend.
     "bottle/*/compose.log",
@@ -72,7 +72,7 @@ impl Bottle {
             environment: BTreeMap::new(),
             user: None,
             canaries: Vec::new(),
-            kept: KEPT.map(str::to_owned).to_vec(),
+            kept: EXPECTED_FILES.map(str::to_owned).to_vec(),
             replaced: Vec::new(),
             patience: TIMEOUT,
         };

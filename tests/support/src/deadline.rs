@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How often an unannounced event is looked for: below what a person or a test's total time would notice.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Asks `event` until it answers, for at most `patience`.
 pub fn wait_until<T>(patience: Duration, mut event: impl FnMut() -> Option<T>) -> Option<T> {
@@ -16,7 +16,7 @@ pub fn wait_until<T>(patience: Duration, mut event: impl FnMut() -> Option<T>) -
         if Instant::now() >= end {
             return None;
         }
-        thread::park_timeout(LOOK);
+        thread::park_timeout(POLL_INTERVAL);
     }
 }
 

@@ -21,7 +21,7 @@ mod picture;
 use picture::Picture;
 
 /// How long the kernel may take to finish what it was told: unmounting, reaping and freeing go on after the last exit.
-pub const SETTLING: Duration = Duration::from_secs(2);
+pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What belongs to a run.
 #[derive(Debug, Default)]
@@ -128,10 +128,10 @@ impl Residue {
         left
     }
 
-    /// What is left when all that was still on its way out has had [`SETTLING`] to go.
+    /// What is left when all that was still on its way out has had [`SETTLE_TIMEOUT`] to go.
     pub fn settled(&self) -> Vec<Leftover> {
         let mut left = Vec::new();
-        let _ = wait_until(SETTLING, || {
+        let _ = wait_until(SETTLE_TIMEOUT, || {
             left = self.leftovers();
             left.is_empty().then_some(())
         });

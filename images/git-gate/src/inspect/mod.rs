@@ -16,9 +16,9 @@ use crate::pack::{Bounds, Kind, Look, Place, Unsound, resolve};
 use paths::Again;
 
 /// Findings that are kept; one is enough to refuse.
-const SHOWN: usize = 20;
+const MAX_FINDINGS: usize = 20;
 /// Paths are scanned so many bytes at a time.
-const BATCH: usize = 64 << 10;
+const BATCH_BYTES: usize = 64 << 10;
 
 /// What was found, in words that never hold it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct Finding {
 /// A pack that was read whole.
 #[derive(Debug)]
 pub struct Inspected {
-    /// What was found, at most [`SHOWN`] of it.
+    /// What was found, at most [`MAX_FINDINGS`] of it.
     pub findings: Vec<Finding>,
     /// Objects in the pack.
     pub objects: u64,
@@ -76,7 +76,7 @@ pub fn inspect<S: Source + ?Sized>(
         kind: Kind::Blob,
         stream: None,
         hits: Vec::new(),
-        most_hits: if scanner.has_path_exceptions() { paths::MAX_EXCUSED } else { SHOWN },
+        most_hits: if scanner.has_path_exceptions() { paths::MAX_EXCUSED } else { MAX_FINDINGS },
         files: scanner.has_path_rules().then(HashMap::new),
     };
     let pack = entries::read(source, bounds, &mut looking, |done, all| progress(Progress::Arriving(done, all)))?;
@@ -85,12 +85,12 @@ pub fn inspect<S: Source + ?Sized>(
     let Looking { history, mut hits, files, .. } = looking;
     if let Some(files) = files {
         hits = Again { source, pack: &pack, bounds, scanner }.judge(&history, &files, hits)?;
-        hits.truncate(SHOWN);
+        hits.truncate(MAX_FINDINGS);
     }
     let mut findings = names(&history, scanner)?;
     let mut named = named_hits(&history, scanner, &pack, source, hits)?;
     named.append(&mut findings);
-    named.truncate(SHOWN);
+    named.truncate(MAX_FINDINGS);
     Ok(Inspected { findings: named, objects: pack.entries.len() as u64, sha256: pack.sha256, history })
 }
 
@@ -203,7 +203,7 @@ fn names(history: &History, scanner: &Scanner) -> Result<Vec<Finding>, Unsound> 
     let mut ends: Vec<(usize, Option<ObjectId>)> = Vec::new();
     let mut scan = |batch: &mut Vec<u8>, ends: &mut Vec<(usize, Option<ObjectId>)>| {
         if let Some(found) = scanner.scan(batch)
-            && findings.len() < SHOWN
+            && findings.len() < MAX_FINDINGS
         {
             let commit = ends.iter().find(|(end, _)| found.offset < *end as u64).and_then(|(_, commit)| *commit);
             let not_scannable = found.is_not_scannable();
@@ -216,7 +216,7 @@ fn names(history: &History, scanner: &Scanner) -> Result<Vec<Finding>, Unsound> 
         batch.extend_from_slice(named.path);
         batch.push(b'\n');
         ends.push((batch.len(), named.commit));
-        if batch.len() >= BATCH {
+        if batch.len() >= BATCH_BYTES {
             scan(&mut batch, &mut ends);
         }
         Ok(())

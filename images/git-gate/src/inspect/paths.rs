@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use bottle_scan::{Finding, PathKind, Scanner};
 use gix_hash::ObjectId;
 
-use super::{At, Hit, SHOWN, lines};
+use super::{At, Hit, MAX_FINDINGS, lines};
 use crate::history::History;
 use crate::pack::entries::Entries;
 use crate::pack::inflate::Inflater;
@@ -51,7 +51,7 @@ impl<S: Source + ?Sized> Again<'_, S> {
                 (true, again) => judged.extend(again),
             }
         }
-        judged.extend(found.into_values().take(SHOWN));
+        judged.extend(found.into_values().take(MAX_FINDINGS));
         Ok(judged)
     }
 

@@ -6,7 +6,7 @@ use super::Unsound;
 use super::source::{Reader, Source};
 
 /// What is inflated at one time.
-const PIECE: usize = 64 << 10;
+const CHUNK_SIZE: usize = 64 << 10;
 
 /// Inflates one stream after the other.
 pub struct Inflater {
@@ -17,7 +17,7 @@ pub struct Inflater {
 impl Default for Inflater {
     fn default() -> Self {
         // 15: the largest window there is (RFC 1950, section 2.2).
-        Self { inflate: Inflate::new(true, 15), out: vec![0; PIECE].into() }
+        Self { inflate: Inflate::new(true, 15), out: vec![0; CHUNK_SIZE].into() }
     }
 }
 

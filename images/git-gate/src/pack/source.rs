@@ -27,7 +27,7 @@ impl Source for [u8] {
 }
 
 /// What is read ahead.
-const AHEAD: usize = 64 << 10;
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// Reads on from a place.
 pub struct Reader<'s, S: Source + ?Sized> {
@@ -51,7 +51,7 @@ struct Hashes {
 impl<'s, S: Source + ?Sized> Reader<'s, S> {
     /// Reads from `at` on.
     pub fn at(source: &'s S, at: u64) -> Self {
-        Self { source, buffer: vec![0; AHEAD].into(), start: 0, end: 0, next: at, hashes: None }
+        Self { source, buffer: vec![0; BUFFER_BYTES].into(), start: 0, end: 0, next: at, hashes: None }
     }
 
     /// Reads from the beginning, and hashes what is read.

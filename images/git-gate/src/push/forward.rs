@@ -28,9 +28,9 @@ use crate::report::{Reading, Report};
 use crate::upstream::{broke_here, refuse_error};
 
 /// How often a waiting client is told how far it is.
-const TOLD: Duration = Duration::from_secs(2);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 /// What is read of the pack at one time.
-const PIECE: usize = 128 << 10;
+const CHUNK_SIZE: usize = 128 << 10;
 
 /// Sends the push on. An error says that upstream did not get all of it, or did not say what it made of it.
 pub(super) async fn forward(
@@ -65,7 +65,7 @@ pub(super) async fn forward(
     let slow =
         |why: &str| Err(Refused::new(Reason::TooSlow, format!("{why}; fetch to see what became of the push")).place(Place::Upstream));
     let (mut seen, mut since) = (u64::MAX, Instant::now());
-    let mut ticks = tokio::time::interval(TOLD.min(idle / 2).max(Duration::from_millis(50)));
+    let mut ticks = tokio::time::interval(PROGRESS_INTERVAL.min(idle / 2).max(Duration::from_millis(50)));
     ticks.reset();
     loop {
         tokio::select! {
@@ -171,7 +171,7 @@ impl Outgoing {
             return Ok(None);
         }
         let other = || BodyError::Refused(Refused::new(Reason::Internal, "the pack is not what was scanned"));
-        let mut piece = vec![0; PIECE];
+        let mut piece = vec![0; CHUNK_SIZE];
         let read = self.pack.read_at(self.at, &mut piece).map_err(|_| other())?;
         piece.truncate(read);
         self.at += read as u64;

@@ -36,8 +36,8 @@ use receive::Received;
 use verdict::Refusal;
 
 /// Push options of one push, and their length.
-const OPTIONS: usize = 64;
-const OPTION: usize = 1024;
+const MAX_OPTIONS: usize = 64;
+const MAX_OPTION_BYTES: usize = 1024;
 
 /// What all pushes share.
 #[derive(Clone)]
@@ -152,7 +152,7 @@ impl Push {
                 Some(Packet::Data(_)) if !self.repo.policy.options => {
                     return Err(malformed("push options, which this bottle does not allow"));
                 }
-                Some(Packet::Data(line)) if options.len() < OPTIONS && line.len() <= OPTION => options.push(line.to_vec()),
+                Some(Packet::Data(line)) if options.len() < MAX_OPTIONS && line.len() <= MAX_OPTION_BYTES => options.push(line.to_vec()),
                 Some(Packet::Flush) => return Ok(Some(options)),
                 _ => return Err(malformed("too many or too long push options")),
             }

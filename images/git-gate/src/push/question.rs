@@ -18,9 +18,9 @@ use crate::pack::{Bounds, Kind, Look, Place, Unsound, resolve};
 use crate::pkt::{self, Packet, Packets, trimmed};
 
 /// A pack of commits alone is far smaller; one of everything that lies between is not worth the answer.
-const MOST: usize = 64 << 20;
+const MAX_PACK_BYTES: usize = 64 << 20;
 /// For one question.
-const PATIENCE: Duration = Duration::from_secs(20);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The refs that are symbolic, of those that are named, with what they lead to.
 pub(super) async fn symbolic(push: &Push, commands: &[Command]) -> Vec<(Vec<u8>, String)> {
@@ -28,7 +28,7 @@ pub(super) async fn symbolic(push: &Push, commands: &[Command]) -> Vec<(Vec<u8>,
     words.extend(commands.iter().filter_map(|command| Some(format!("ref-prefix {}", std::str::from_utf8(&command.name).ok()?))));
     let Some(mut packets) = ask(push, "ls-refs", &words).await else { return Vec::new() };
     let mut found = Vec::new();
-    while let Ok(Ok(Some(Packet::Data(line)))) = timeout(PATIENCE, packets.next()).await {
+    while let Ok(Ok(Some(Packet::Data(line)))) = timeout(QUERY_TIMEOUT, packets.next()).await {
         let mut words = trimmed(&line).split(|b| *b == b' ').skip(1);
         let name = words.next().unwrap_or_default();
         if let Some(target) = words.find_map(|word| word.strip_prefix(b"symref-target:")) {
@@ -80,11 +80,11 @@ async fn lies_before(push: &Push, commits: &[ObjectId], old: ObjectId) -> bool {
 async fn fetched(push: &Push, words: &[String]) -> Option<Vec<u8>> {
     let mut packets = ask(push, "fetch", words).await?;
     let mut pack: Option<Vec<u8>> = None;
-    while let Some(packet) = timeout(PATIENCE, packets.next()).await.ok()?.ok()? {
+    while let Some(packet) = timeout(QUERY_TIMEOUT, packets.next()).await.ok()?.ok()? {
         let Packet::Data(line) = packet else { continue };
         match (&mut pack, line.first()) {
             (None, _) if trimmed(&line) == b"packfile" => pack = Some(Vec::new()),
-            (Some(pack), Some(1)) if pack.len() + line.len() <= MOST => pack.extend_from_slice(&line[1..]),
+            (Some(pack), Some(1)) if pack.len() + line.len() <= MAX_PACK_BYTES => pack.extend_from_slice(&line[1..]),
             (Some(_), Some(2)) => {}
             (Some(_), _) => return None,
             (None, _) if line.starts_with(b"ERR ") => return None,
@@ -103,12 +103,12 @@ async fn ask(push: &Push, command: &str, words: &[String]) -> Option<Packets> {
     words.iter().for_each(|line| pkt::line(&mut out, format!("{line}\n").as_bytes()));
     pkt::flush(&mut out);
     let answer = push.repo.upstream.answer(Service::UploadPack, 2, body::full(BytesMut::from(&out[..]).freeze()));
-    timeout(PATIENCE, answer).await.ok()?.ok()
+    timeout(QUERY_TIMEOUT, answer).await.ok()?.ok()
 }
 
 /// All parents of all commits in a pack of upstream's.
 fn parents_in(pack: &[u8]) -> Result<Vec<ObjectId>, Unsound> {
-    let most = MOST as u64;
+    let most = MAX_PACK_BYTES as u64;
     let bounds = Bounds { objects: 1_000_000, inflated: 16 * most, delta: most, held: most, depth: 4095 };
     let mut parents = Parents { kind: Kind::Blob, held: Vec::new(), found: Vec::new() };
     let read = entries::read(pack, &bounds, &mut parents, |_, _| {})?;

@@ -21,9 +21,9 @@ use crate::quarantine::{Full, Inlet, Quarantine, quarantine};
 use crate::upstream::{broke_here, refuse_error};
 
 /// How often a waiting client is told how far it is.
-const TOLD: Duration = Duration::from_secs(2);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 /// Deep enough for the scanner in a debug build; only what is touched is resident.
-const STACK: usize = 4 << 20;
+const STACK_BYTES: usize = 4 << 20;
 
 /// All that a verdict needs.
 pub(super) struct Received {
@@ -72,7 +72,7 @@ pub(super) async fn receive(push: &Push, request: &Request, packets: Packets, ou
     };
     let asked = async { tokio::join!(ask(push, request, idle), question::symbolic(push, &request.commands)) };
     let mut work = Box::pin(async { tokio::join!(asked, keep(packets, inlet, idle), inspected) });
-    let mut ticks = interval_at(Instant::now() + TOLD, TOLD);
+    let mut ticks = interval_at(Instant::now() + PROGRESS_INTERVAL, PROGRESS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ((told, symbolic), kept, inspected) = loop {
         tokio::select! {
@@ -193,7 +193,7 @@ fn begin(push: &Push, pack: Quarantine, shown: Arc<Shown>) -> Result<oneshot::Re
         let outcome = inspect(&pack, &scanner, &bounds, limits.history_bytes, |progress| shown.set(progress));
         let _ = sender.send(outcome);
     };
-    let thread = std::thread::Builder::new().name("inspect".into()).stack_size(STACK).spawn(run);
+    let thread = std::thread::Builder::new().name("inspect".into()).stack_size(STACK_BYTES).spawn(run);
     thread.map_err(|error| Refused::new(Reason::Internal, format!("no thread to read the pack: {error}")))?;
     Ok(receiver)
 }

@@ -25,9 +25,9 @@ use crate::advert::Service;
 use crate::harmless::one_line;
 
 /// What upstream says on its standard error is shown up to here.
-const SAID: usize = 2048;
+const MAX_STDERR_BYTES: usize = 2048;
 /// Pieces of an answer that wait to be read.
-const WAITING: usize = 8;
+const MAX_QUEUED_CHUNKS: usize = 8;
 
 /// An upstream over SSH.
 pub struct Ssh {
@@ -101,7 +101,7 @@ impl Ssh {
             channel.set_env(false, "GIT_PROTOCOL", format!("version={version}")).await.map_err(unreachable)?;
         }
         channel.exec(false, command(service, &self.path)).await.map_err(unreachable)?;
-        let (output, answer) = mpsc::channel(WAITING);
+        let (output, answer) = mpsc::channel(MAX_QUEUED_CHUNKS);
         tokio::spawn(converse(session, channel, request, output));
         Ok(Answer(answer).boxed())
     }
@@ -159,7 +159,7 @@ async fn converse(
                     let Ok(()) = output.send(Ok(data)).await else { return };
                 }
                 ChannelMsg::ExtendedData { data, .. } => {
-                    let room = SAID - said.len().min(SAID);
+                    let room = MAX_STDERR_BYTES - said.len().min(MAX_STDERR_BYTES);
                     said.extend_from_slice(&data[..room.min(data.len())]);
                 }
                 ChannelMsg::ExitStatus { exit_status } if exit_status != 0 => failed = Some(exit_status),

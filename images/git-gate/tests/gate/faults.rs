@@ -207,7 +207,7 @@ fn no_word_of_the_agent_changes_where_the_credential_goes() {
     let world = World::new();
     for host in ["evil.test", "git-gate:9420@evil.test", "git-gate%0a:9420", "git-gate:9420, evil.test", "git-gate\0:9420"] {
         let mut stream = TcpStream::connect(("127.0.0.1", world.gate.port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         write!(stream, "GET /app.git/info/refs?service=git-upload-pack HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         let _ = stream.read_to_string(&mut answer);

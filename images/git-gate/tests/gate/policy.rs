@@ -171,7 +171,7 @@ fn what_was_checked_is_what_goes_whatever_the_agent_pushes_meanwhile() {
     std::fs::write(&hook, waits).unwrap();
     run(std::process::Command::new("chmod").arg("755").arg(&hook));
     let mut push = tree.git().args(["push", "-q", "origin", "HEAD:refs/heads/agent/x"]).stderr(Stdio::null()).spawn().unwrap();
-    wait_until(PATIENCE, || reached.exists().then_some(())).expect("the push reaches upstream");
+    wait_until(TIMEOUT, || reached.exists().then_some(())).expect("the push reaches upstream");
     tree.write("token", secret());
     tree.commit("swapped");
     tree.push(&["--force", "HEAD:refs/heads/agent/x"]).is_refused_with("secret_detected");

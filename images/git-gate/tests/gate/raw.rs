@@ -89,7 +89,7 @@ pub(crate) fn push_request(commands: &[String], pack: &[u8]) -> Vec<u8> {
 /// Sends a request and reads all of the answer; the gate may have said it before it heard all.
 pub(crate) fn asked(world: &World, head: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", world.gate.port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let head = format!("{head} HTTP/1.1\r\nHost: git-gate:9420\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
     stream.write_all(head.as_bytes()).unwrap();
     let _ = stream.write_all(body);

@@ -56,7 +56,7 @@ impl Sshd {
             command.args(["--mount", "--propagation", "private", "sh"]);
         }
         let child = command.args(["-c", script, sshd]).arg(&config).stderr(Stdio::null()).spawn().unwrap();
-        wait_until(PATIENCE, || TcpStream::connect(address).ok()).expect("sshd does not answer");
+        wait_until(TIMEOUT, || TcpStream::connect(address).ok()).expect("sshd does not answer");
         Self { child, address, host_key }
     }
 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long anything may take before a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a secret looks like: the shape of a GitHub token with a checksum that holds.
 pub(crate) fn secret() -> String {
@@ -378,7 +378,7 @@ impl Gate {
 
     /// Waits for the `n`th event of this name.
     pub(crate) fn event(&self, name: &str, n: usize) -> Event {
-        let found = bottle_test_support::deadline::wait_until(PATIENCE, || self.events(name).into_iter().nth(n - 1));
+        let found = bottle_test_support::deadline::wait_until(TIMEOUT, || self.events(name).into_iter().nth(n - 1));
         found.unwrap_or_else(|| panic!("no event {name} {n}: {:#?}", self.events.lock().unwrap()))
     }
 

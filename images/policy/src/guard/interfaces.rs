@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long a list of the machine's addresses is believed. A host that roams gets a new address a few times a day.
-const FRESH: Duration = Duration::from_secs(2);
+const CACHE_TTL: Duration = Duration::from_secs(2);
 
 /// Where the machine's addresses come from.
 pub trait Interfaces: Send + Sync + 'static {
@@ -23,7 +23,7 @@ impl Interfaces for System {
     fn addresses(&self) -> Option<Vec<IpAddr>> {
         let mut last = self.last.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some((when, addresses)) = &*last
-            && when.elapsed() < FRESH
+            && when.elapsed() < CACHE_TTL
         {
             return Some(addresses.clone());
         }

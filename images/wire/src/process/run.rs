@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bottle_contract::event::Level;
-use bottle_contract::handoff::{self, BEAT, BEATS_EVERY, Listener, READY};
+use bottle_contract::handoff::{self, HEARTBEAT, HEARTBEAT_INTERVAL, Listener, READY};
 use bottle_contract::names;
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
@@ -78,11 +78,11 @@ impl Ready {
 async fn heartbeat(fd: OwnedFd) {
     // A supervisor that stands still reads nothing: what has no room is not written.
     let _ = rustix::io::ioctl_fionbio(&fd, true);
-    let mut turns = tokio::time::interval(BEATS_EVERY);
+    let mut turns = tokio::time::interval(HEARTBEAT_INTERVAL);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         turns.tick().await;
-        if !matches!(rustix::io::write(&fd, BEAT), Ok(_) | Err(Errno::AGAIN | Errno::INTR)) {
+        if !matches!(rustix::io::write(&fd, HEARTBEAT), Ok(_) | Err(Errno::AGAIN | Errno::INTR)) {
             return;
         }
     }

@@ -15,9 +15,9 @@ use bottle_test_support::shim::{LENGTH, MARK};
 static BEHAVIOUR: [u8; LENGTH] = MARK;
 
 /// How late a late sidecar is.
-const LATE: Duration = Duration::from_secs(1);
+const LATE_BY: Duration = Duration::from_secs(1);
 /// Less than the supervisor leaves a sidecar alone after it has read it.
-const SHORT: Duration = Duration::from_micros(500);
+const SHORT_DELAY: Duration = Duration::from_micros(500);
 
 fn main() {
     // SAFETY: it is a plain array; volatile, because what the compiler sees in it is not what the copy has.
@@ -42,7 +42,7 @@ fn main() {
             stay();
         }
         ("late", Some(mut ready)) => {
-            wait(LATE);
+            wait(LATE_BY);
             let _ = writeln!(stderr(), "shim: serves now");
             let _ = ready.write_all(b"READY\n");
             drop(ready);
@@ -51,10 +51,10 @@ fn main() {
         ("last words", Some(mut ready)) => {
             let _ = ready.write_all(b"READY\n");
             drop(ready);
-            wait(LATE);
+            wait(LATE_BY);
             // The second comes while a reader may still rest from the first, and the end with it.
             event("the first word");
-            wait(SHORT);
+            wait(SHORT_DELAY);
             event("the last word");
             exit(3)
         }

@@ -22,7 +22,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use crate::payload::Sent;
 
 /// A proxy's answer to `CONNECT` is smaller.
-const LARGEST_ANSWER: usize = 64 << 10;
+const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// How the origin is reached.
 pub(crate) struct Route {
@@ -109,7 +109,7 @@ async fn open_tunnel(stream: &mut TcpStream, target: &str) -> Result<(), String>
     stream.write_all(request.as_bytes()).await.map_err(|error| format!("CONNECT: {error}"))?;
     let mut head = Vec::new();
     // The proxy says nothing after its head until the tunnel is used, so a read cannot take too much.
-    while !head.ends_with(b"\r\n\r\n") && head.len() < LARGEST_ANSWER {
+    while !head.ends_with(b"\r\n\r\n") && head.len() < MAX_HEAD_BYTES {
         if stream.read_buf(&mut head).await.map_err(|error| format!("CONNECT: {error}"))? == 0 {
             break;
         }
