@@ -3,6 +3,7 @@
 pub mod compose;
 pub mod embedded;
 mod etc;
+mod hidden;
 pub mod host_tree;
 pub mod ids;
 mod mounts;

@@ -17,8 +17,18 @@ const MAX_LINK_BYTES: u64 = 64 << 10;
 /// Looks at the host. `is_refused` says which directories are not handed over merely because one lies in them.
 pub fn find(directory: &Path, is_refused: &dyn Fn(&Path) -> bool) -> Place {
     let mut place = Place::plain(directory);
-    let Some(top) = top(directory, is_refused) else { return place };
-    place.top = top;
+    if let Some(top) = top(directory, is_refused) {
+        place.top = top;
+        look_at_git(&mut place, is_refused);
+    }
+    if !is_refused(&place.top) {
+        place.hidden = super::hidden::find(&place.top);
+    }
+    place.notes.extend(nested(&place.top));
+    place
+}
+
+fn look_at_git(place: &mut Place, is_refused: &dyn Fn(&Path) -> bool) {
     let link = place.top.join(".git");
     if fs::symlink_metadata(&link).is_ok_and(|meta| meta.is_file()) {
         match linked(&place.top, &link) {
@@ -29,11 +39,11 @@ pub fn find(directory: &Path, is_refused: &dyn Fn(&Path) -> bool) -> Place {
         }
     }
     let config = place.git.clone().unwrap_or_else(|| place.top.join(".git")).join("config");
-    if setting(&config, "commit", "gpgsign").is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "no" | "off" | "0" | "")) {
+    if setting(&config, "commit", "gpgsign")
+        .is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "no" | "off" | "0" | ""))
+    {
         place.notes.push("commits are not signed inside: the key that the repository asks for stays out".to_owned());
     }
-    place.notes.extend(nested(&place.top));
-    place
 }
 
 /// The nearest directory above that holds a `.git`, as git looks for it: on the same file system, and of the same owner.
@@ -182,7 +192,7 @@ mod tests {
         let top = home.join("web");
         git_directory(top.join(".git"), "");
         let below = directory(top.join("src/bin"));
-        let expected = Place { directory: below.clone(), top: top.clone(), git: None, notes: Vec::new() };
+        let expected = Place { directory: below.clone(), top: top.clone(), git: None, ..Place::default() };
         assert_eq!(look(&below), expected);
         assert_eq!(find(&below, &|path| path == top), Place::plain(&below));
         let plain = directory(home.join("plain"));
@@ -205,13 +215,13 @@ mod tests {
             fs::write(own.join("gitdir"), format!("{to_tree}\n")).unwrap();
             fs::write(own.join("commondir"), "../..\n").unwrap();
             let below = directory(tree.join("deep"));
-            let expected = Place { directory: below.clone(), top: tree, git: Some(common.clone()), notes: Vec::new() };
+            let expected = Place { directory: below.clone(), top: tree, git: Some(common.clone()), ..Place::default() };
             assert_eq!(look(&below), expected, "{name}");
         }
         let module = git_directory(common.join("modules/lib"), "[core]\n\tworktree = ../../../lib\n");
         let tree = directory(home.join("main/lib"));
         fs::write(tree.join(".git"), "gitdir: ../.git/modules/lib\n").unwrap();
-        assert_eq!(look(&tree), Place { directory: tree.clone(), top: tree, git: Some(module), notes: Vec::new() });
+        assert_eq!(look(&tree), Place { directory: tree.clone(), top: tree, git: Some(module), ..Place::default() });
     }
 
     #[test]

@@ -75,6 +75,7 @@ fn blank(component: &str, hostname: &str, mode: Mode, surroundings: Surroundings
         rlimits: vec![(libc::RLIMIT_CORE, NO_CORE)],
         seccomp: SeccompProfile::Sidecar,
         sockets: UnixSockets::All,
+        renames_directories: false,
         writable: Vec::new(),
     }
 }

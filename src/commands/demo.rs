@@ -123,6 +123,7 @@ fn wish() -> start::Args {
         grace: GRACE,
         // An engine's sidecars could not reach this machine's loopback.
         backend: Some(Kind::Embedded),
+        allow_private_directory: false,
         dry_run: false,
         format: Format::Text,
         unfiltered: false,

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use clap_complete::ArgValueCandidates;
 use zeroize::Zeroizing;
 
-use super::{Format, completions, rules};
+use super::{Format, completions, ending, rules};
 use crate::backend::compose::{Compose, engine::Engine};
 use crate::backend::embedded::Embedded;
 use crate::backend::{self, Backend, BackendInput, Kind};
@@ -32,7 +32,7 @@ use crate::signals::{self, Signals};
 use crate::store::{Claim, Exit, Id, Layout, Object, Phase};
 use crate::terminal::{Answer, Messages};
 use crate::timeline::{Opening, Timeline};
-use crate::{agent_program, clock, image, limits, terminal, values, workspace};
+use crate::{agent_program, clock, image, limits, terminal, values};
 
 /// Names the backend.
 const BACKEND_VARIABLE: &str = "BOTTLE_BACKEND";
@@ -75,6 +75,9 @@ pub struct Args {
     /// Choose the backend; without it, $BOTTLE_BACKEND decides, then the manifest
     #[arg(long, value_enum)]
     pub backend: Option<Kind>,
+    /// Hand over a home directory, `/`, or another directory that holds credentials
+    #[arg(long)]
+    pub allow_private_directory: bool,
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -117,6 +120,9 @@ pub(super) fn resolved(
     let rules = rules::read(&resolved.bottle.scan.rules)?;
     let refused = |path: &Path| manifest::place::is_private(path, home.as_deref());
     let place = backend::repository::find(&directory, &refused);
+    if refused(&place.top) && resolved.workspace() != model::WorkspaceMode::None && !args.allow_private_directory {
+        return Err(private(&place.top));
+    }
     let facts = Facts { place, terminal: terminal::is_interactive(), term: std::env::var("TERM").ok(), program, rules };
     let wish =
         Run { command: (!args.command.is_empty()).then(|| args.command.clone()), prompt: args.prompt.clone(), headless: args.headless };
@@ -151,6 +157,7 @@ pub(super) fn resolved(
         weak.iter().for_each(|note| messages.write(&format!("note: {note}\n")));
     }
     let mut claim = Claim::new(layout, base, args.name.as_deref())?;
+    let begin = Instant::now();
     let plan = plan(&resolved, claim.id().as_str(), &wish, &facts);
     let given = BackendInput { values, window: terminal::window(), image, archives };
     let result = made(engine.as_ref(), &plan, given).and_then(|backend| live(args, &resolved, &plan, backend, &mut claim, &mut signals));
@@ -170,7 +177,11 @@ pub(super) fn resolved(
         messages.write("\n");
     }
     tell(&plan, &outcome, &troubles, &mut messages);
-    tell_changes(&mut claim, &mut messages);
+    match ending::changes(&mut claim) {
+        Ok(text) => messages.write(&text),
+        Err(error) => report(&error, &mut messages),
+    }
+    messages.write(&ending::line(claim.id().as_str(), begin.elapsed(), claim.state().path()));
     if let Some(head) = head {
         // Kept elsewhere, it proves that nobody has rewritten the timeline, or cut records off its end.
         messages.write(&format!(
@@ -180,6 +191,16 @@ pub(super) fn resolved(
         ));
     }
     Ok(outcome.code())
+}
+
+/// A directory that nobody means to hand over.
+fn private(directory: &Path) -> Error {
+    let shown = bottle_contract::Untrusted::new(directory.as_os_str().as_encoded_bytes()).to_string();
+    Error::usage(
+        format!("`{shown}` is not handed to an agent"),
+        "it is a home directory or the system's, or holds credentials",
+        "change to a project's directory; `--allow-private-directory` hands this one over",
+    )
 }
 
 /// Who makes the bottle: the command line says it, else the environment, else the manifest.
@@ -306,6 +327,7 @@ fn live(
         resolved.bottle.name.clone_into(&mut m.bottle);
         resolved.agent.name.clone_into(&mut m.agent);
         m.backend = backend.name().into();
+        m.directory = Some(plan.workspace.source.clone());
     })?;
     let digest = sha256_hex(&text);
     let opening = Opening { bottle: &plan.id, boot_id: &claim.metadata().boot_id, plan: &digest };
@@ -346,33 +368,6 @@ fn tell(plan: &Plan, outcome: &Outcome, troubles: &[Error], messages: &mut Messa
         report(&sentence, messages);
     }
     troubles.iter().for_each(|error| report(error, messages));
-}
-
-/// What the agent did to its working directory. Without changes nothing of it is kept.
-fn tell_changes(claim: &mut Claim, messages: &mut Messages) {
-    let Some(place) = claim.metadata().workspace.clone() else { return };
-    // What ended the agent does not call this off, only what comes from here on.
-    signals::forget();
-    let result = workspace::changes(&place).and_then(|changes| {
-        if let Some(signal) = signals::asked() {
-            let hint = format!("`bottle diff {}` shows it", claim.id());
-            return Err(Error::failed("what the agent changed was not counted", lifecycle::outcome::name(signal), hint));
-        }
-        if changes.list.is_empty() && changes.skipped.is_empty() {
-            backend::remove_workspace(claim)?;
-            return claim.update(|m| {
-                m.workspace = None;
-                m.objects.retain(|object| !matches!(object, Object::WorkspaceDir(_)));
-            });
-        }
-        let id = claim.id();
-        let text = format!("{}`bottle diff {id}` shows it, `bottle apply {id}` brings it here\n", workspace::summary(&changes));
-        messages.write(&text);
-        Ok(())
-    });
-    if let Err(error) = result {
-        report(&error, messages);
-    }
 }
 
 fn report(error: &Error, messages: &mut Messages) {

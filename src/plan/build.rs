@@ -7,7 +7,7 @@ use super::program::{self, Program};
 use super::sidecars::{self, Wish};
 use super::workspace::{Place, WorkspacePlan};
 use super::{AgentPlan, LimitsPlan, Plan, git, step};
-use crate::manifest::model::Resolved;
+use crate::manifest::model::{Resolved, WorkspaceMode};
 
 /// What the host is like, as far as the plan depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Facts {
 
 /// Memory for an agent whose manifest names none, in bytes.
 const MEMORY: u64 = 8 << 30;
+/// Bytes of each file system in memory for an agent whose manifest names none; pages count only once they are written.
+const SCRATCH: u64 = 4 << 30;
 /// Processes for an agent whose manifest names no number: a parallel build of a large project stays below.
 const PIDS: u64 = 4096;
 
@@ -37,6 +39,9 @@ pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
     let sidecars = sidecars::sidecars(&wish);
     let workspace = WorkspacePlan::new(resolved.workspace(), &facts.place);
     let directory = workspace.start(&facts.place);
+    let visible = (workspace.mode == WorkspaceMode::Mount && !facts.place.hidden.is_empty()).then(|| {
+        format!("{} files that look like credentials are visible: only an overlay or a copy hides them", facts.place.hidden.len())
+    });
     let shown = facts.program.as_ref().map(program::shown).unwrap_or_default();
     let mut plan = Plan {
         version: 1,
@@ -64,10 +69,11 @@ pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
         limits: LimitsPlan {
             memory: bottle.limits.memory.unwrap_or(MEMORY),
             memory_is_required: bottle.limits.memory.is_some(),
+            scratch: bottle.limits.scratch.unwrap_or(SCRATCH),
             pids: bottle.limits.pids.unwrap_or(PIDS),
             time: bottle.limits.time,
         },
-        notes: resolved.notes().into_iter().chain(facts.place.notes.iter().cloned()).collect(),
+        notes: resolved.notes().into_iter().chain(facts.place.notes.iter().cloned()).chain(visible).collect(),
         steps: Vec::new(),
     };
     plan.steps = step::steps(&plan);

@@ -90,9 +90,10 @@ pub(super) fn author(agent: &Agent, bottle: &Bottle) -> Author {
 /// Settings that count more than any file's, as variables (git-config(1), GIT_CONFIG_COUNT): a key to sign with is not in the bottle.
 pub(super) fn settings() -> Vec<(String, String)> {
     const UNSIGNED: [&str; 4] = ["commit.gpgSign", "tag.gpgSign", "tag.forceSignAnnotated", "push.gpgSign"];
-    let numbered = UNSIGNED.iter().enumerate().flat_map(|(n, key)| {
-        [(format!("GIT_CONFIG_KEY_{n}"), (*key).to_owned()), (format!("GIT_CONFIG_VALUE_{n}"), "false".to_owned())]
-    });
+    let numbered = UNSIGNED
+        .iter()
+        .enumerate()
+        .flat_map(|(n, key)| [(format!("GIT_CONFIG_KEY_{n}"), (*key).to_owned()), (format!("GIT_CONFIG_VALUE_{n}"), "false".to_owned())]);
     numbered.chain([("GIT_CONFIG_COUNT".to_owned(), UNSIGNED.len().to_string())]).collect()
 }
 

@@ -155,6 +155,8 @@ pub struct LimitsPlan {
     pub memory: u64,
     /// The manifest asks for it, so that a host that cannot give it must refuse.
     pub memory_is_required: bool,
+    /// Bytes of each file system in memory that it may fill.
+    pub scratch: u64,
     /// Processes and threads of the agent.
     pub pids: u64,
     /// Wall-clock time of the agent.

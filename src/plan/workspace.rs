@@ -17,6 +17,8 @@ pub struct Place {
     pub top: PathBuf,
     /// The repository's git directory, if it lies elsewhere: of a worktree, or of a submodule.
     pub git: Option<PathBuf>,
+    /// Files in it that are not shown, relative to its top.
+    pub hidden: Vec<PathBuf>,
     /// Sentences for the operator.
     pub notes: Vec<String>,
 }
@@ -25,7 +27,7 @@ impl Place {
     /// A directory that is no part of a repository.
     pub fn plain(directory: impl Into<PathBuf>) -> Self {
         let directory = directory.into();
-        Self { top: directory.clone(), directory, git: None, notes: Vec::new() }
+        Self { top: directory.clone(), directory, git: None, hidden: Vec::new(), notes: Vec::new() }
     }
 }
 
@@ -42,13 +44,23 @@ pub struct WorkspacePlan {
     /// A git directory outside of it that its repository needs. It has the same path inside, and is copy-on-write in every mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub git: Option<PathBuf>,
+    /// Files of it that the agent does not see, relative to it.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "texts")]
+    pub hidden: Vec<PathBuf>,
+}
+
+fn texts<S: serde::Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
 }
 
 impl WorkspacePlan {
     /// The plan for this place.
     pub(super) fn new(mode: WorkspaceMode, place: &Place) -> Self {
         let git = place.git.clone().filter(|path| mode != WorkspaceMode::None && has_own_path(path));
-        Self { mode, source: place.top.clone(), target: target(mode, &place.top), git }
+        // A mounted tree is the operator's own: nothing in it can be covered without a trace there.
+        let hides = matches!(mode, WorkspaceMode::Overlay | WorkspaceMode::Copy);
+        let hidden = if hides { place.hidden.clone() } else { Vec::new() };
+        Self { mode, source: place.top.clone(), target: target(mode, &place.top), git, hidden }
     }
 
     /// Where the agent starts: as far below the top as the operator.
@@ -95,7 +107,8 @@ mod tests {
     // covers: V11 V41 W12
     #[test]
     fn a_tree_keeps_its_path_unless_the_bottle_needs_that_place() {
-        let own = ["/home/ann/web", "/srv/x", "/tmp/x/work", "/run/media/ann/usb", "/usr/src/app", "/workspace", "/workspace/a", "/home/agent/x"];
+        let own =
+            ["/home/ann/web", "/srv/x", "/tmp/x/work", "/run/media/ann/usb", "/usr/src/app", "/workspace", "/workspace/a", "/home/agent/x"];
         for path in own {
             assert_eq!(target(WorkspaceMode::Overlay, Path::new(path)), Path::new(path));
             assert_eq!(target(WorkspaceMode::None, Path::new(path)), Path::new(WORKSPACE));

@@ -39,8 +39,6 @@ pub const COMPONENT_LABEL: &str = "dev.bottle.component";
 const SIDECAR_MEMORY: u64 = 512 << 20;
 /// Threads and processes of a sidecar: its first process, and at most eight threads.
 const SIDECAR_PIDS: u64 = 64;
-/// Bytes of each file system in memory that an agent may fill, as in the embedded backend.
-const SCRATCH: u64 = 4 << 30;
 /// The volume of the agent's working directory.
 const WORKSPACE: &str = "workspace";
 /// The volume of a git directory elsewhere.
@@ -260,10 +258,10 @@ fn agent(plan: &Plan, facts: &Facts) -> Value {
     let memory = |target: &str, size: u64, mode: &str, more: &str| format!("{target}:rw,nosuid,nodev,size={size},mode={mode}{more}");
     let owned = format!(",exec,uid={uid},gid={gid}");
     let mut scratch = vec![
-        memory("/tmp", SCRATCH, "1777", &owned),
-        memory("/var/tmp", SCRATCH, "1777", &owned),
-        memory("/run", SCRATCH, "0755", &owned),
-        memory(HOME, SCRATCH, "0700", &owned),
+        memory("/tmp", plan.limits.scratch, "1777", &owned),
+        memory("/var/tmp", plan.limits.scratch, "1777", &owned),
+        memory("/run", plan.limits.scratch, "0755", &owned),
+        memory(HOME, plan.limits.scratch, "0700", &owned),
         memory("/var/lib", SMALL, "0755", &format!(",noexec,uid={uid},gid={gid}")),
     ];
     let mut volumes: Vec<Value> = own(facts, AGENT).iter().chain(&facts.agent).map(bind).collect();
@@ -285,7 +283,7 @@ fn agent(plan: &Plan, facts: &Facts) -> Value {
     let names = [plan.workspace.target.as_path()].into_iter().chain(plan.workspace.alias());
     volumes.extend(names.filter_map(|target| shown(&facts.workplace, WORKSPACE, target)));
     if facts.workplace == Workplace::Empty {
-        scratch.push(memory(&plan.workspace.target.display().to_string(), SCRATCH, "0755", &owned));
+        scratch.push(memory(&plan.workspace.target.display().to_string(), plan.limits.scratch, "0755", &owned));
     }
     service["tmpfs"] = json!(scratch);
     service["volumes"] = json!(volumes);

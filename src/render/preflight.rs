@@ -23,6 +23,9 @@ pub fn preflight(plan: &Plan, backend: &str, notes: &[String]) -> String {
     if let Some(git) = &plan.workspace.git {
         row("", &format!("{}, which its git needs, copy on write", Untrusted::new(git.as_os_str().as_encoded_bytes())));
     }
+    if !plan.workspace.hidden.is_empty() {
+        row("hides", &hidden(&plan.workspace.hidden));
+    }
     if let Rootfs::Image(path) = &plan.rootfs {
         row("image", &path.display().to_string());
     }
@@ -89,6 +92,16 @@ fn workspace(plan: &Plan) -> String {
         WorkspaceMode::Mount => format!("{source} itself{at}, writable"),
         WorkspaceMode::None => format!("an empty directory at {target}"),
     }
+}
+
+/// How many files are hidden, and the first of them.
+fn hidden(paths: &[std::path::PathBuf]) -> String {
+    const MAX_SHOWN: usize = 5;
+    let shown: Vec<String> =
+        paths.iter().take(MAX_SHOWN).map(|path| Untrusted::new(path.as_os_str().as_encoded_bytes()).to_string()).collect();
+    let more = if paths.len() > MAX_SHOWN { ", …" } else { "" };
+    let files = if paths.len() == 1 { "1 untracked file" } else { &format!("{} untracked files", paths.len()) };
+    format!("{files} that look like credentials: {}{more}; not one that appears later", shown.join(", "))
 }
 
 /// A row for each route: host, what may be asked, and the credential by name.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::Skipped;
@@ -73,7 +73,7 @@ struct Copying<'d> {
 }
 
 /// The call that the target refused.
-type Refusal = (&'static str, Errno);
+pub(super) type Refusal = (&'static str, Errno);
 
 impl Copying<'_> {
     fn node(&mut self, path: &Path, stat: &Stat) -> Result<(), Refusal> {
@@ -139,43 +139,65 @@ fn refused(target: &Dir, path: &Path, call: &str, errno: Errno) -> Error {
     failed("copy to", &target.path().join(path), call, errno)
 }
 
-/// Copies a file's bytes from its beginning: as a clone, inside the kernel, or through our memory, whichever is possible first.
+/// Copies a file's content: as a clone, or extent by extent, so that holes stay holes; inside the kernel where it can. Bytes that were copied.
 pub(super) fn content(from: &File, to: &OwnedFd) -> Result<u64, Refusal> {
     if rustix::fs::ioctl_ficlone(to, from).is_ok() {
         return rustix::fs::fstat(to).map(|stat| stat.st_size as u64).map_err(|e| ("fstat", e));
     }
-    let mut copied = 0;
-    loop {
+    let size = rustix::fs::fstat(from).map_err(|e| ("fstat", e))?.st_size as u64;
+    let mut at = 0;
+    while at < size {
+        let begin = match rustix::fs::seek(from, SeekFrom::Data(at)) {
+            Ok(begin) => begin,
+            // Nothing but a hole up to the end.
+            Err(Errno::NXIO) => break,
+            // Unknown to this file system: all of it is data.
+            Err(_) => at,
+        };
+        let end = rustix::fs::seek(from, SeekFrom::Hole(begin)).unwrap_or(size).min(size);
+        extent(from, to, begin, end)?;
+        at = end.max(begin + 1);
+    }
+    // What the file got meanwhile is no part of what was looked at.
+    rustix::fs::ftruncate(to, size).map_err(|e| ("ftruncate", e))?;
+    Ok(size)
+}
+
+fn extent(from: &File, to: &OwnedFd, begin: u64, end: u64) -> Result<(), Refusal> {
+    let (mut source, mut target) = (begin, begin);
+    while source < end {
         called_off().map_err(|e| ("copy_file_range", e))?;
-        match rustix::fs::copy_file_range(from, None, to, None, CHUNK) {
-            Ok(0) if copied == 0 => return by_hand(from, to),
-            Ok(0) => return Ok(copied),
-            Ok(count) => copied += count as u64,
-            Err(Errno::INTR) => {}
+        let count = usize::try_from(end - source).unwrap_or(CHUNK).min(CHUNK);
+        match rustix::fs::copy_file_range(from, Some(&mut source), to, Some(&mut target), count) {
+            Ok(0) => return by_hand(from, to, source, end),
+            Ok(_) | Err(Errno::INTR) => {}
             // Between file systems, or on one that has no such call.
-            Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM) if copied == 0 => return by_hand(from, to),
+            Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM) => return by_hand(from, to, source, end),
             Err(e) => return Err(("copy_file_range", e)),
         }
     }
+    Ok(())
 }
 
-fn by_hand(from: &File, to: &OwnedFd) -> Result<u64, Refusal> {
+fn by_hand(from: &File, to: &OwnedFd, mut at: u64, end: u64) -> Result<(), Refusal> {
     let mut buffer = vec![0; CHUNK];
-    let mut copied = 0;
-    loop {
+    rustix::fs::seek(to, SeekFrom::Start(at)).map_err(|e| ("lseek", e))?;
+    while at < end {
         called_off().map_err(|e| ("read", e))?;
-        let count = match rustix::io::read(from, &mut buffer) {
-            Ok(0) => return Ok(copied),
+        let count = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
+        let count = match rustix::io::pread(from, &mut buffer[..count], at) {
+            Ok(0) => break,
             Ok(count) => count,
             Err(Errno::INTR) => continue,
             Err(e) => return Err(("read", e)),
         };
         write_all(to, &buffer[..count])?;
-        copied += count as u64;
+        at += count as u64;
     }
+    Ok(())
 }
 
-fn write_all(to: impl AsFd, mut bytes: &[u8]) -> Result<(), Refusal> {
+pub(super) fn write_all(to: impl AsFd, mut bytes: &[u8]) -> Result<(), Refusal> {
     while !bytes.is_empty() {
         match rustix::io::write(&to, bytes) {
             Ok(count) => bytes = &bytes[count..],

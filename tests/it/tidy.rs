@@ -76,7 +76,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("terminal", &["error", "help", "signals", "sys"]),
     ("timeline", &["clock", "digest", "error", "files", "logs"]),
     ("values", &["error", "manifest", "plan"]),
-    ("workspace", &["clock", "error", "files", "manifest", "signals", "store"]),
+    ("workspace", &["clock", "digest", "error", "files", "manifest", "signals", "store"]),
     ("yaml", &["suggest"]),
 ];
 

@@ -245,7 +245,8 @@ fn replace(parent: impl AsFd, name: &std::ffi::OsStr) -> rustix::io::Result<()> 
 
 /// Mounts what the new root has at `source` a second time.
 fn again(root: impl AsFd + Copy, source: &Path, target: &Path) -> rustix::io::Result<()> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE | OpenTreeFlags::AT_EMPTY_PATH;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = open_tree(directory(root, source, 0o755)?, "", flags)?;
     attach_to(tree.as_fd(), directory(root, target, 0o755)?)
 }

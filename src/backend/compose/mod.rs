@@ -231,6 +231,8 @@ impl<'p> Compose<'p> {
         let links = plan.agent.links.iter().map(|(target, to)| Mount::Symlink { to: to.clone(), target: target.clone() });
         let files = plan.agent.files.iter().map(|(target, text)| Mount::File { target: target.clone(), text: text.clone(), mode: 0o600 });
         spec.mounts = links.chain(files).collect();
+        let places = [Some(&self.workplace), self.git.as_ref()];
+        spec.renames_directories = places.into_iter().flatten().any(|place| matches!(place, Workplace::Overlay { .. }));
         Ok((spec, fds, stdio))
     }
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use bottle_init::spec::{Source, Surroundings};
+use bottle_init::spec::{Mount, Source, Surroundings};
 
 use super::ids::{self, Ids};
 use super::prepared_workspace::{Overlays, Views};
@@ -93,6 +93,7 @@ impl<'p> Embedded<'p> {
         spec.listen = ports.collect();
         spec.image = self.image.clone().map(Source::Path);
         spec.mounts = root::agent(self.plan, &facts);
+        spec.renames_directories = spec.mounts.iter().any(|mount| matches!(mount, Mount::Overlay { .. }));
         spec.rlimits.push((libc::RLIMIT_NPROC, self.plan.limits.pids));
         let ids = self.ids("agent");
         let mut fds = sources::detach(&mut spec, ids)?;

@@ -14,8 +14,6 @@ use crate::manifest::model::{Rootfs, WorkspaceMode};
 use crate::plan::agent::HOME;
 use crate::plan::{Plan, SidecarPlan};
 
-/// Bytes of each file system in memory that an agent may fill; pages count only once they are written.
-const SCRATCH: u64 = 4 << 30;
 /// Bytes of the small ones.
 const SMALL: u64 = 1 << 20;
 
@@ -42,10 +40,10 @@ pub fn agent(plan: &Plan, facts: &AgentFacts<'_>) -> Vec<Mount> {
     mounts.extend([
         Mount::Dev,
         Mount::Proc,
-        scratch("/tmp", 0o1777),
-        scratch("/var/tmp", 0o1777),
-        scratch("/run", 0o755),
-        scratch(HOME, 0o700),
+        scratch(plan, "/tmp", 0o1777),
+        scratch(plan, "/var/tmp", 0o1777),
+        scratch(plan, "/run", 0o755),
+        scratch(plan, HOME, 0o700),
     ]);
     mounts.extend(etc_mounts(plan, facts.ca_pem));
     mounts.extend(plan.tools.iter().map(|path| read_only(path, path)));
@@ -62,7 +60,12 @@ pub fn agent(plan: &Plan, facts: &AgentFacts<'_>) -> Vec<Mount> {
 
 /// Where landlock lets the agent write.
 pub fn agent_writable(plan: &Plan) -> Vec<PathBuf> {
-    ["/tmp", "/var/tmp", "/run", HOME, "/dev", "/proc"].iter().map(PathBuf::from).chain([plan.workspace.target.clone()]).chain(plan.workspace.git.clone()).collect()
+    ["/tmp", "/var/tmp", "/run", HOME, "/dev", "/proc"]
+        .iter()
+        .map(PathBuf::from)
+        .chain([plan.workspace.target.clone()])
+        .chain(plan.workspace.git.clone())
+        .collect()
 }
 
 /// A sidecar's file system: its own directories, and nothing else.
@@ -86,15 +89,15 @@ fn read_only(source: &Path, target: &Path) -> Mount {
     Mount::Bind { source: Source::Path(source.to_owned()), target: target.to_owned(), writable: false }
 }
 
-fn scratch(target: &str, mode: u32) -> Mount {
-    Mount::Tmpfs { target: target.into(), size: SCRATCH, mode, executable: true }
+fn scratch(plan: &Plan, target: &str, mode: u32) -> Mount {
+    Mount::Tmpfs { target: target.into(), size: plan.limits.scratch, mode, executable: true }
 }
 
 fn workspace(plan: &Plan, views: &Views) -> Mount {
     let target = plan.workspace.target.clone();
     match (&views.tree, plan.workspace.mode) {
         (Some(view), _) => shown(view, &target),
-        (None, WorkspaceMode::None) => Mount::Tmpfs { target, size: SCRATCH, mode: 0o755, executable: true },
+        (None, WorkspaceMode::None) => Mount::Tmpfs { target, size: plan.limits.scratch, mode: 0o755, executable: true },
         (None, _) => Mount::Bind { source: Source::Path(plan.workspace.source.clone()), target, writable: true },
     }
 }
