@@ -16,7 +16,7 @@ SIDECARS := $(patsubst images/%/image.yaml,%,$(wildcard images/*/image.yaml))
 
 CI_TOOLS := nixfmt_rs@0.5.3 deadnix@1.3.1
 
-.PHONY: help ci ci-rest ci-programs ci-tools nix nix-programs build run test e2e engines lint cases fuzz bench images images-check images-digests install clean
+.PHONY: help lines ci ci-rest ci-programs ci-tools nix nix-programs build run test e2e engines lint cases fuzz bench images images-check images-digests install clean
 
 help: ## list what can be done
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /  make \1@/p' $(MAKEFILE_LIST) | column -t -s @
@@ -74,6 +74,9 @@ ci-tools: ## what the pipeline needs from crates.io
 
 cases: ## which faults and abuses the tests cover, and which are open
 	$(CARGO) run --locked -q --bin bottle-cases -p bottle-test-support -- tests/cases/catalogue.tsv .
+
+lines: ## count production lines by crate; `tests/lines COMMIT COMMIT` compares
+	@tests/lines
 
 SECONDS ?= 60
 FUZZ_TARGETS := request hello url decode scan body frames rules

@@ -188,9 +188,10 @@
             # programs.
             test = check "test" [ ] ''
               cargo test --offline --locked --workspace --lib
-              cargo test --offline --locked --workspace --test it -- \
-                image_recipe image_verify image_writer manifest plan \
+              cargo test --offline --locked --workspace --test builder -- \
+                recipe verify writer \
                 --skip modes_are_the_five_that_the_writer_knows --skip skopeo_and_umoci_read_the_archive
+              cargo test --offline --locked --workspace --test it -- manifest plan
             '';
           }
           // lib.optionalAttrs (pkgs ? cargo-deny) {

@@ -12,7 +12,7 @@ use crate::plan::agent::PATH;
 use crate::plan::program::Program;
 
 /// The kernel reads no more of a script's first line (`BINPRM_BUF_SIZE`).
-const MAX_SHEBANG_BYTES: usize = 256;
+const MAX_LINE_BYTES: usize = 256;
 
 /// Finds `name` on the operator's `PATH`.
 pub fn look_up(name: &str) -> Option<Program> {
@@ -25,12 +25,18 @@ pub fn look_up_inside(name: &str) -> Option<Program> {
 }
 
 fn look_up_in(name: &str, path: &OsStr) -> Option<Program> {
-    // Relative entries depend on where one stands; a repository must not choose the program.
-    let candidates = env::split_paths(path).filter(|directory| directory.is_absolute()).map(|directory| directory.join(name));
-    candidates.filter_map(|found| at(&found)).next().map(|mut program| {
-        program.interpreter = interpreter(&program.file, path).map(Box::new);
-        program
-    })
+    let program = on_path(OsStr::new(name), path)?;
+    let interpreter = interpreter(&program.file, path).map(Box::new);
+    Some(Program { interpreter, ..program })
+}
+
+/// The first executable file of this name on `path`.
+fn on_path(name: &OsStr, path: &OsStr) -> Option<Program> {
+    // Relative entries, and a name that is a path, depend on where one stands; a repository must not choose the program.
+    let is_path = name.as_bytes().contains(&b'/');
+    let absolute = env::join_paths(env::split_paths(path).filter(|directory| directory.is_absolute())).ok();
+    let absolute = absolute.filter(|directories| !directories.is_empty() && !is_path)?;
+    which::which_in_all(name, Some(absolute), "/").ok()?.find_map(|found| at(&found))
 }
 
 /// An executable file.
@@ -44,7 +50,7 @@ fn at(found: &Path) -> Option<Program> {
 /// Who executes a script: the program that its first line names, or the one that `env` would find.
 fn interpreter(file: &Path, path: &OsStr) -> Option<Program> {
     let mut head = Vec::new();
-    File::open(file).ok()?.take(MAX_SHEBANG_BYTES as u64).read_to_end(&mut head).ok()?;
+    File::open(file).ok()?.take(MAX_LINE_BYTES as u64).read_to_end(&mut head).ok()?;
     let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).map(OsStr::from_bytes);
     let program = Path::new(words.next()?);
@@ -53,7 +59,7 @@ fn interpreter(file: &Path, path: &OsStr) -> Option<Program> {
     }
     // `env -S` and assignments come before the name.
     let name = words.find(|word| !word.as_bytes().starts_with(b"-") && !word.as_bytes().contains(&b'='))?;
-    env::split_paths(path).filter(|directory| directory.is_absolute()).find_map(|directory| at(&directory.join(name)))
+    on_path(name, path)
 }
 
 #[cfg(test)]
@@ -79,5 +85,9 @@ mod tests {
         let tool = Program { found: root.join("bin/tool"), file: root.join("lib/cli.js"), interpreter: Some(Box::new(node)) };
         assert_eq!(look_up_in("tool", &path), Some(tool));
         assert_eq!(look_up_in("other", &path), None);
+        // Neither a path nor a relative directory is looked into.
+        assert_eq!(look_up_in("bin/tool", root.as_os_str()), None);
+        assert_eq!(look_up_in("sh", OsStr::new("")), None);
+        assert_eq!(look_up_in("sh", OsStr::new("bin:usr/bin:.")), None);
     }
 }

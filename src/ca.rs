@@ -10,7 +10,7 @@ use rcgen::{
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, OrFail, Result};
 
 /// Back-dated by this much, for clocks inside the bottle that are behind.
 const BACKDATED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -42,8 +42,7 @@ impl Authority {
             let cause = format!("it has {} characters, and X.509 takes 1 to {MAX_NAME_LENGTH}", common_name.chars().count());
             return Err(Error::failed("an authority's name has a wrong length", cause, "choose a shorter bottle name"));
         }
-        Self::signed(common_name, now)
-            .map_err(|e| Error::failed("cannot make a certificate authority", e, "this is a bug in bottle: please report it"))
+        Self::signed(common_name, now).or_bug("cannot make a certificate authority")
     }
 
     fn signed(common_name: &str, now: SystemTime) -> Result<Self, rcgen::Error> {

@@ -21,13 +21,13 @@ pub struct Values {
     /// The tokens, by the host's variable that holds them.
     pub tokens: BTreeMap<String, Zeroizing<String>>,
     /// By which the bottle's secrets are recognised, and from which they cannot be read.
-    pub fingerprints: serde_json::Value,
+    pub fingerprints: Option<bottle_contract::Fingerprints>,
 }
 
 impl Values {
     /// For a look at the host only, and for when the values were handed over.
     pub fn nothing() -> Self {
-        Self { env: Vec::new(), tokens: BTreeMap::new(), fingerprints: serde_json::Value::Null }
+        Self { env: Vec::new(), tokens: BTreeMap::new(), fingerprints: None }
     }
 }
 
@@ -64,8 +64,7 @@ pub fn resolve(plan: &Plan, host: &dyn Fn(&str) -> Option<String>, read: Read<'_
     rand::fill(&mut key)
         .map_err(|_| Error::failed("cannot make a random key", "the system gave no random bytes", "see if getrandom works here"))?;
     let secrets: Vec<&[u8]> = tokens.values().map(|v| v.as_bytes()).collect();
-    let fingerprints = serde_json::to_value(Fingerprints::of(key, &secrets))
-        .map_err(|e| Error::failed("cannot describe the bottle's secrets", e, "this is a bug in bottle: please report it"))?;
+    let fingerprints = Some(Fingerprints::of(key, &secrets).into());
     Ok(Values { env, tokens, fingerprints })
 }
 

@@ -25,6 +25,11 @@ pub struct Ids {
     pub foreign: bool,
 }
 
+/// User and group of whoever runs bottle.
+pub fn operator() -> (u32, u32) {
+    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
 /// The numbers of a component of a plan: the agent's come first, the sidecars' follow.
 pub fn in_plan(operator: (u32, u32), plan: &Plan, component: &str) -> Ids {
     let position = plan.sidecars.iter().position(|s| s.component == component);

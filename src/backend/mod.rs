@@ -1,4 +1,7 @@
 //! Backends: how a plan is performed. Each performs the same steps, and undoes them in reverse.
+//!
+//! `kind` knows every backend, each backend knows what lies below both (`kernel`, `provision`, `spec`, …), and nothing there knows a
+//! backend. `tests/it/tidy.rs` refuses a circle.
 
 pub mod compose;
 pub mod embedded;
@@ -6,16 +9,19 @@ mod etc;
 mod hidden;
 pub mod host_tree;
 pub mod ids;
+pub mod kernel;
+pub mod kind;
 mod mounts;
 pub mod prepared_workspace;
+mod products;
 mod provision;
 pub mod repository;
 pub mod sidecar_programs;
 mod spec;
 mod stdio;
-pub mod undo;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -23,28 +29,53 @@ use bottle_init::control::Channel;
 use rustix::process::Pid;
 
 use crate::error::{Error, Result};
-use crate::plan::Step;
-use crate::store::Claim;
+use crate::plan::{Plan, Step};
+use crate::store::{Claim, Object};
 use crate::values::Values;
+pub use products::{Listener, Products};
 pub use stdio::Stdio;
 
+/// One way to perform a plan.
+pub trait Backend {
+    /// Everything that can be known to fail before anything is made. Returns what the operator should know before saying yes.
+    fn check(&self, plan: &Plan) -> Result<Vec<String>>;
+
+    /// Performs a step. What it makes outside the state directory is recorded in the claim first.
+    fn apply(&mut self, step: &Step, start: &mut Start<'_>) -> Result<Effect>;
+
+    /// Removes an object that a step recorded, at once or after a crash. A missing object is success.
+    fn undo(&mut self, object: &Object, claim: &Claim, logs: Logs) -> Result<()>;
+}
+
+/// What a step works with.
+pub struct Start<'s> {
+    /// What is to be made.
+    pub plan: &'s Plan,
+    /// What the plan only names.
+    pub input: &'s Input,
+    /// What earlier steps made for later ones.
+    pub products: &'s mut Products,
+    /// Where an object is recorded before it is made.
+    pub claim: &'s mut Claim,
+}
+
 /// What a backend needs besides the plan.
-pub struct BackendInput {
+pub struct Input {
     /// The values that the plan names.
     pub values: Values,
     /// Rows and columns of the operator's terminal.
     pub window: (u16, u16),
-    /// The unpacked image that the agent's root is made of.
-    pub image: Option<PathBuf>,
-    /// The image of each component, for an engine.
-    pub archives: BTreeMap<String, Archive>,
+    /// What the roots are made of.
+    pub images: Images,
 }
 
-impl BackendInput {
-    /// For a look at the host only.
-    pub fn empty() -> Self {
-        Self { values: Values::nothing(), window: (0, 0), image: None, archives: BTreeMap::new() }
-    }
+/// What the components' roots are made of, where it is not the host's own tree.
+#[derive(Debug, Default)]
+pub struct Images {
+    /// The unpacked image that the agent's root is made of.
+    pub root: Option<PathBuf>,
+    /// The image of each component, for an engine.
+    pub archives: BTreeMap<String, Archive>,
 }
 
 /// An image that an engine can load.
@@ -56,75 +87,24 @@ pub struct Archive {
     pub path: PathBuf,
 }
 
-/// The backends that there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Kind {
-    /// Namespaces, without a daemon
-    Embedded,
-    /// Docker, by docker compose
-    Compose,
-}
-
-impl Kind {
-    /// Its name in metadata and messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Embedded => "embedded",
-            Self::Compose => "compose",
-        }
-    }
-}
-
-/// One way to perform a plan.
-pub trait Backend {
-    /// Its name in metadata and messages.
-    fn name(&self) -> &'static str;
-
-    /// Everything that can be known to fail before anything is made; what the operator should know besides.
-    fn check(&self) -> Result<Vec<String>>;
-
-    /// Performs a step. What it makes outside the state directory is recorded in `claim` first.
-    fn apply(&mut self, step: &Step, claim: &mut Claim) -> Result<Effect>;
-
-    /// Goes on with the step that waits, now that its descriptor is readable.
-    fn resume(&mut self, claim: &mut Claim) -> Result<Effect>;
-
-    /// What the step that waits waits for, in the words of an error.
-    fn pending_error(&mut self) -> Option<Error>;
-
-    /// Takes the sockets that a component opened for others, in the order of the plan.
-    fn listeners(&mut self, sockets: Vec<OwnedFd>) -> Result<()>;
-
-    /// What the last step could not take along, for the operator.
-    fn notes(&mut self) -> Vec<String>;
-
-    /// The agent runs: what only the start needed, secrets first of all, is forgotten.
-    fn released(&mut self);
-
-    /// Undoes what all steps made, last first. A missing object is success; every failure is reported, the first does
-    /// not stop the others.
-    fn undo(&mut self, claim: &mut Claim) -> Vec<Error>;
-}
-
-/// Removes a bottle's workspace, with the agent's changes. On an engine, root may have a part in it.
-pub fn remove_workspace(claim: &Claim) -> Result<()> {
-    match claim.metadata().backend == Kind::Compose.name() {
-        true => compose::emptier::workspace(claim),
-        false => claim.state().remove_tree("workspace"),
-    }
-}
-
-/// What a step has started.
+/// What a step has come to.
 #[derive(Debug)]
 pub enum Effect {
-    /// It is done.
-    Done,
+    /// It is done; sentences for the operator.
+    Done(Vec<String>),
     /// A component runs from here on.
     Spawned(Process),
-    /// A component runs, and the next step must wait until it has opened its sockets.
-    SpawnedThenListeners(Process),
-    /// It goes on, by [`Backend::resume`], when this descriptor is readable.
-    Pending(OwnedFd),
+    /// It goes on when this descriptor is readable.
+    Pending(OwnedFd, Box<dyn Resume>),
+}
+
+/// A step that waits. Dropped, what it waits for is called off.
+pub trait Resume: fmt::Debug {
+    /// Goes on, now that the descriptor is readable.
+    fn resume(self: Box<Self>, start: &mut Start<'_>) -> Result<Effect>;
+
+    /// The error if it takes too long.
+    fn overdue(&self) -> Error;
 }
 
 /// A running component, as the supervisor watches it.
@@ -142,4 +122,35 @@ pub struct Process {
     pub held: bool,
     /// What is read from it, and written to it.
     pub stdio: Stdio,
+    /// The sockets that it opens for sidecars and sends, in this order. The next step must wait for them.
+    pub opens: Vec<Listener>,
+}
+
+/// What becomes of the logs that a backend keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logs {
+    /// They go into the state directory.
+    Kept,
+    /// The state directory is removed next. Nothing is written: a full disk must not stand in the way.
+    Removed,
+}
+
+/// Undoes everything that is recorded of a bottle whose processes have ended, last first: the same after a run and after a crash. Every
+/// failure is returned, and the first does not stop the others.
+pub fn undo(backend: &mut dyn Backend, claim: &mut Claim, logs: Logs) -> Vec<Error> {
+    let mut errors = Vec::new();
+    for object in claim.metadata().objects.clone().iter().rev() {
+        let undone = match object {
+            // For `bottle diff` and `bottle apply`.
+            Object::WorkspaceDir(_) => continue,
+            Object::RuntimeDir(_) => claim.remove_runtime(),
+            other => backend.undo(other, claim, logs),
+        };
+        match undone {
+            Ok(()) if logs == Logs::Removed => {}
+            Ok(()) => errors.extend(claim.forget(object).err()),
+            Err(error) => errors.push(error),
+        }
+    }
+    errors
 }

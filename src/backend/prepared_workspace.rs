@@ -158,8 +158,8 @@ fn copied(source: &Path, copy: &Dir) -> Result<Vec<String>> {
 /// Takes a file out of the agent's view: an overlay's mark that it is deleted, or its removal from a copy.
 fn hide(source: &Path, view: &Path, path: &Path, is_overlay: bool) -> io::Result<()> {
     if !is_overlay {
-        let copy = Dir::open(&view.join(path.parent().unwrap_or(Path::new("")))).map_err(|e| io::Error::other(e.cause))?;
-        return copy.remove_tree(path.file_name().unwrap_or_default()).map_err(|e| io::Error::other(e.cause));
+        let copy = Dir::open(&view.join(path.parent().unwrap_or(Path::new("")))).map_err(|e| io::Error::other(e.cause.to_string()))?;
+        return copy.remove_tree(path.file_name().unwrap_or_default()).map_err(|e| io::Error::other(e.cause.to_string()));
     }
     let above: Vec<&Path> = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()).collect();
     for above in above.into_iter().rev() {

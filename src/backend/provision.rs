@@ -12,11 +12,13 @@ use bottle_contract::names;
 use rustix::fs::{AtFlags, Mode, chmodat, chownat};
 use rustix::process::{Gid, Uid};
 
-use super::ids::Ids;
+use super::Start;
+use super::ids::{self, Ids};
+use super::products::Listener;
 use crate::ca::Authority;
 use crate::error::{Error, Result};
 use crate::files::{Dir, PRIVATE, PUBLIC};
-use crate::plan::{Plan, SidecarPlan};
+use crate::plan::{Dialler, Plan, SidecarPlan, Step};
 use crate::store::Claim;
 use crate::values::Values;
 
@@ -41,8 +43,33 @@ pub(super) fn sidecar<'p>(plan: &'p Plan, component: &str) -> Result<&'p Sidecar
     })
 }
 
+/// Performs a step that is the same in every backend: files and sockets in the runtime directory. False for any other.
+pub(super) fn apply(step: &Step, start: &mut Start<'_>, operator: (u32, u32)) -> Result<bool> {
+    let (plan, claim) = (start.plan, &*start.claim);
+    let ids = |component: &str| ids::in_plan(operator, plan, component);
+    match step {
+        Step::RuntimeDirectory => drop(claim.runtime()?),
+        Step::Authority(component) => {
+            let certificate = authority(component, &plan.id, claim, ids(component))?;
+            if plan.agent.trusts == *component {
+                start.products.agent_ca = certificate;
+            }
+        }
+        Step::Configuration(component) => configuration(sidecar(plan, component)?, &start.input.values, claim, ids(component))?,
+        Step::Secrets(component, _) => secrets(sidecar(plan, component)?, &start.input.values, claim, ids(component))?,
+        Step::Listen(component, dialler @ Dialler::Siblings(socket)) => {
+            let sidecar = sidecar(plan, component)?;
+            let name = sidecar.listeners.iter().find(|planned| planned.dialled_by == *dialler).map_or("", |planned| planned.name.as_str());
+            let listener = unix_listener(&claim.runtime()?.subdir("link")?, socket, ids(component).foreign)?;
+            start.products.put(Listener::new(sidecar, name), listener);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
 /// Makes a component's certificate authority; returns its certificate.
-pub(super) fn authority(component: &str, id: &str, claim: &Claim, ids: Ids) -> Result<String> {
+fn authority(component: &str, id: &str, claim: &Claim, ids: Ids) -> Result<String> {
     let authority = Authority::generate(&format!("bottle {component} {id}"), SystemTime::now())?;
     let dir = claim.runtime()?.subdir(component)?.subdir("ca")?;
     dir.write_new(names::CA_CERT, authority.cert_pem.as_bytes(), PUBLIC)?;
@@ -52,9 +79,9 @@ pub(super) fn authority(component: &str, id: &str, claim: &Claim, ids: Ids) -> R
 }
 
 /// Writes a sidecar's configuration.
-pub(super) fn configuration(sidecar: &SidecarPlan, values: &Values, claim: &Claim, ids: Ids) -> Result<()> {
+fn configuration(sidecar: &SidecarPlan, values: &Values, claim: &Claim, ids: Ids) -> Result<()> {
     let dir = claim.runtime()?.subdir(&sidecar.component)?.subdir("config")?;
-    let (name, text) = sidecar.config.render(&values.fingerprints).map_err(|e| {
+    let (name, text) = sidecar.config.render(values.fingerprints.as_ref()).map_err(|e| {
         Error::failed(format!("cannot write the configuration of {}", sidecar.component), e, "this is a bug in bottle: please report it")
     })?;
     let mut files = vec![(name.to_owned(), text.into_bytes())];
@@ -71,7 +98,7 @@ pub(super) fn configuration(sidecar: &SidecarPlan, values: &Values, claim: &Clai
 }
 
 /// Writes a sidecar's secrets.
-pub(super) fn secrets(sidecar: &SidecarPlan, values: &Values, claim: &Claim, ids: Ids) -> Result<()> {
+fn secrets(sidecar: &SidecarPlan, values: &Values, claim: &Claim, ids: Ids) -> Result<()> {
     let dir = claim.runtime()?.subdir(&sidecar.component)?.subdir("secrets")?;
     for secret in &sidecar.secrets {
         let value = values.tokens.get(&secret.token_ref).ok_or_else(|| {
@@ -101,7 +128,7 @@ pub(super) fn give(dir: &Dir, files: &[&str], ids: Ids) -> Result<()> {
 
 /// A unix socket in the link directory. It is made through the directory's descriptor: a path may be longer than the
 /// 107 bytes that an address takes.
-pub(super) fn unix_listener(link: &Dir, name: &str, foreign: bool) -> Result<OwnedFd> {
+fn unix_listener(link: &Dir, name: &str, foreign: bool) -> Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}/{name}", link.fd().as_raw_fd());
     let failed =
         |e: io::Error| Error::failed(format!("cannot listen on {}", link.path().join(name).display()), e, "see if /proc is mounted");
@@ -121,14 +148,14 @@ pub(super) fn resolution() -> Vec<(PathBuf, String)> {
 
 /// The host's certificate roots: `SSL_CERT_FILE`, or the first file that a distribution keeps them in. None is no
 /// error here: an origin whose certificate nobody vouches for is then refused.
-pub(super) fn system_roots() -> Vec<u8> {
+fn system_roots() -> Vec<u8> {
     let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
     let paths = named.into_iter().chain(ROOT_FILES.iter().map(PathBuf::from));
     paths.filter_map(|path| read_bounded(&path).ok()).next().unwrap_or_default()
 }
 
 /// A PEM file that the manifest names.
-pub(super) fn read_certificates(path: &Path) -> Result<Vec<u8>> {
+fn read_certificates(path: &Path) -> Result<Vec<u8>> {
     let hint = "name a PEM file of certificates under `egress.trust`";
     let bytes = read_bounded(path).map_err(|e| Error::failed(format!("cannot read `{}`", path.display()), e, hint))?;
     let text = b"-----BEGIN CERTIFICATE-----";

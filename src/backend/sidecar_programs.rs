@@ -4,8 +4,9 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use bottle_builder::Programs;
+
 use crate::error::{Error, Result};
-use crate::image::Programs;
 
 /// Names another directory with the sidecars' programs.
 pub const DIRECTORY: &str = "BOTTLE_LIBEXEC";

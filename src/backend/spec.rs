@@ -1,12 +1,13 @@
-//! What a component is told in every backend; each adds how it reaches networks and files.
+//! The specification of a component, as far as it is the same in every backend; each adds how it reaches networks and files. Pure.
+
+use std::path::PathBuf;
 
 use bottle_contract::names;
 use bottle_init::spec::{Exec, Mode, SeccompProfile, Spec, Surroundings, UnixSockets};
 
-use super::embedded::root;
 use super::provision;
 use crate::manifest::model::WorkspaceMode;
-use crate::plan::agent::AGENT;
+use crate::plan::agent::{AGENT, HOME};
 use crate::plan::{Network, Plan, SidecarPlan};
 use crate::values::Values;
 
@@ -37,7 +38,7 @@ pub(super) fn agent(plan: &Plan, values: &Values, window: (u16, u16), surroundin
             (WorkspaceMode::Mount, Surroundings::Container { .. }) => UnixSockets::Pairs,
             (WorkspaceMode::Overlay | WorkspaceMode::Copy | WorkspaceMode::None, _) => UnixSockets::All,
         },
-        writable: root::agent_writable(plan),
+        writable: agent_writable(plan),
         ..blank(AGENT, &plan.id, Mode::Agent, surroundings)
     }
 }
@@ -53,6 +54,16 @@ pub(super) fn sidecar(sidecar: &SidecarPlan, program: String, handed: Vec<(Strin
         exec: Exec { program_fd: None, argv: vec![program], env, cwd: "/".into() },
         ..blank(&sidecar.component, &sidecar.component, Mode::Sidecar, surroundings)
     }
+}
+
+/// Where landlock lets the agent write.
+fn agent_writable(plan: &Plan) -> Vec<PathBuf> {
+    ["/tmp", "/var/tmp", "/run", HOME, "/dev", "/proc"]
+        .iter()
+        .map(PathBuf::from)
+        .chain([plan.workspace.target.clone()])
+        .chain(plan.workspace.git.clone())
+        .collect()
 }
 
 fn blank(component: &str, hostname: &str, mode: Mode, surroundings: Surroundings) -> Spec {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::error::{Error, Result};
+use crate::error::{OrFail, Result};
 
 /// Exit code: nobody reads the output any more. What a shell shows for a program that SIGPIPE ended.
 pub(super) const CLOSED: u8 = 128 + 13;
@@ -25,7 +25,7 @@ impl<W: Write> Stdout<W> {
             return Ok(CLOSED);
         }
         let code = result?;
-        flushed.map_err(|e| Error::failed("cannot write the output", e, "check the file or program that reads it"))?;
+        flushed.or_fail("cannot write the output", "check the file or program that reads it")?;
         Ok(code)
     }
 

@@ -1,4 +1,4 @@
-//! `bottle apply`: the agent's changes become the operator's.
+//! `bottle apply`: copies the agent's changes into the operator's directory.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ impl Args {
     }
 }
 
-/// Applies, and says of each path what became of it.
+/// Applies the changes, and reports the result for each path.
 pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let chosen = Chosen::read(layout, &args.what)?;
     let claim = ended(&chosen, layout)?;

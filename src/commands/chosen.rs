@@ -45,7 +45,7 @@ impl Chosen {
             (Some(metadata), _) => Ok(metadata),
             (None, Status::Unreadable(why)) => Err(Error::failed(
                 format!("bottle `{}` cannot be read", self.id()),
-                why,
+                why.as_str(),
                 "the agent's work is in `workspace` below its state directory",
             )),
             (None, _) => Err(Error::failed(format!("bottle `{}` cannot be read", self.id()), "it is just starting", "try again")),

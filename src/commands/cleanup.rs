@@ -1,4 +1,4 @@
-//! `bottle cleanup`: removes what bottles left whose supervisor was killed. What lives is not touched.
+//! `bottle cleanup`: removes the leftovers of bottles whose supervisor was killed. Running bottles are not touched.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -8,8 +8,8 @@ use bottle_contract::Untrusted;
 use bottle_contract::event::rfc3339;
 
 use crate::backend::compose::emptier;
-use crate::backend::undo::Directory;
-use crate::backend::{self, Kind};
+use crate::backend::kind::Kind;
+use crate::backend::{self, Logs};
 use crate::error::{Error, Result};
 use crate::files::Dir;
 use crate::store::{Bottles, Claim, Entry, Forgotten, Layout, Metadata, Phase, Status, Takeover, Workspace};
@@ -35,15 +35,15 @@ pub struct Args {
     pub backend: Option<Kind>,
 }
 
-/// Cleans up. Liveness is the lock that a supervisor holds, never a number in a file.
+/// Cleans up. A bottle is running if its lock is held; a recorded pid does not count.
 pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let mut first = None;
-    let mut tell = |error: Error| {
+    let mut report_error = |error: Error| {
         let _ = writeln!(std::io::stderr(), "{error}");
         first.get_or_insert(error);
     };
     if !args.dry_run {
-        unfinished(layout)?.into_iter().for_each(&mut tell);
+        unfinished(layout)?.into_iter().for_each(&mut report_error);
     }
     let mut count = 0;
     for entry in Bottles::list(layout)? {
@@ -58,10 +58,10 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
             continue;
         }
         count += 1;
-        let what = if crashed { "what is left of" } else { "the logs of" };
+        let what = if crashed { "the leftovers of" } else { "the logs of" };
         if args.dry_run {
-            let held = removes && !args.force && entry.metadata.as_ref().is_some_and(|m| unapplied(m).is_some());
-            let verb = if held { "would not remove" } else { "would remove" };
+            let is_protected = removes && !args.force && entry.metadata.as_ref().is_some_and(|m| unapplied(m).is_some());
+            let verb = if is_protected { "would not remove" } else { "would remove" };
             writeln!(out, "{verb} {what} {}", entry.id).map_err(super::cannot_write)?;
             continue;
         }
@@ -72,19 +72,19 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         };
         match entry.end_remains().and_then(|()| clean(layout, &entry.id, extent)) {
             Ok(None) => writeln!(out, "removed {what} {}", entry.id).map_err(super::cannot_write)?,
-            Ok(Some(kept)) => writeln!(out, "{kept}").map_err(super::cannot_write)?,
-            Err(error) => tell(error),
+            Ok(Some(note)) => writeln!(out, "{note}").map_err(super::cannot_write)?,
+            Err(error) => report_error(error),
         }
     }
     for forgotten in Forgotten::list(layout)? {
         count += 1;
         if args.dry_run {
-            writeln!(out, "would remove what is in memory of {}", forgotten.id).map_err(super::cannot_write)?;
+            writeln!(out, "would remove the runtime directory of {}", forgotten.id).map_err(super::cannot_write)?;
             continue;
         }
         match forgotten.remove() {
-            Ok(()) => writeln!(out, "removed what was in memory of {}", forgotten.id).map_err(super::cannot_write)?,
-            Err(error) => tell(error),
+            Ok(()) => writeln!(out, "removed the runtime directory of {}", forgotten.id).map_err(super::cannot_write)?,
+            Err(error) => report_error(error),
         }
     }
     if args.backend == Some(Kind::Compose) {
@@ -93,7 +93,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     if count == 0 && first.is_none() {
         writeln!(out, "nothing to do").map_err(super::cannot_write)?;
     }
-    // Each error was told above; the code says that there was one.
+    // Each error was reported above; the exit code says that there was one.
     Ok(first.map_or(0, |error| error.code))
 }
 
@@ -112,25 +112,24 @@ fn ended_before(entry: &Entry, age: Duration) -> bool {
     entry.metadata.as_ref().and_then(|metadata| metadata.exit.as_ref()).is_some_and(|exit| exit.ended < limit)
 }
 
-/// Removes half a bottle that a killed start or removal left. An engine empties what its root has made; what is left then is an error each,
-/// and nobody else's affair.
+/// Removes an incomplete bottle that a killed start or removal left. The engine removes files of its root. Whatever remains is an error.
 fn unfinished(layout: &Layout) -> Result<Vec<Error>> {
     let stuck = Claim::sweep_unfinished(layout)?;
     if stuck.is_empty() {
         return Ok(Vec::new());
     }
     let mut why: BTreeMap<_, _> = stuck.into_iter().filter_map(|(path, e)| Some((path.clone(), emptier::stray(&path, e).err()?))).collect();
-    // What is empty now goes.
+    // Removes directories that are empty now.
     let left = Claim::sweep_unfinished(layout)?;
     Ok(left.into_iter().map(|(path, error)| why.remove(&path).unwrap_or(error)).collect())
 }
 
-/// Projects that carry this state directory's label, and that no bottle in it accounts for: somebody has removed its directory.
+/// Projects with this state directory's label, but without a bottle: its directory was removed.
 fn strays(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<usize> {
     let owner = backend::compose::owner(&layout.state);
     let mut known = Vec::new();
     for entry in Bottles::list(layout)? {
-        // What cannot be read may be anybody's.
+        // An unreadable bottle may own any project.
         known.push(backend::compose::project(entry.id.as_str(), &owner));
     }
     let strays = backend::compose::undo::strays(&owner, &known)?;
@@ -145,10 +144,10 @@ fn strays(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<usize> {
     Ok(strays.len())
 }
 
-/// How much of a bottle that has ended is removed.
+/// How much of a stopped bottle is removed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Extent {
-    /// What its supervisor would have removed: its logs and the agent's work stay.
+    /// Only what its supervisor would have removed: its logs and the agent's work stay.
     Rest,
     /// Everything, if the agent's work is not in it.
     AllButWork,
@@ -167,7 +166,7 @@ pub(super) fn unapplied(metadata: &Metadata) -> Option<String> {
     };
     let (changes, has_commits) = match look() {
         Ok(found) => found,
-        Err(error) => return Some(error.cause),
+        Err(error) => return Some(error.cause.to_string()),
     };
     match changes {
         0 if has_commits => Some("the agent's commits are in no repository of yours".to_owned()),
@@ -196,20 +195,20 @@ fn refuse_work(claim: &Claim) -> Result<()> {
     let (cause, hint) = match (claim.damage(), claim.work()) {
         (Some(damage), Some(work)) => {
             let work = Untrusted::new(work.as_os_str().as_encoded_bytes());
-            (damage.cause.clone(), format!("look into {work}; `bottle rm --force {id}` removes it"))
+            (damage.cause.to_string(), format!("look into {work}; `bottle rm --force {id}` removes it"))
         }
         _ => match unapplied(claim.metadata()) {
             None => return Ok(()),
             Some(cause) => (cause, format!("`bottle apply {id}` takes them, `bottle rm --force {id}` removes them")),
         },
     };
-    Err(Error::failed(format!("bottle `{id}` is kept: it holds the agent's work"), cause, hint))
+    Err(Error::failed(format!("bottle `{id}` is not removed: it contains the agent's work"), cause, hint))
 }
 
-/// Undoes what a dead bottle made. What was kept for want of a record, as a sentence.
+/// Undoes a dead bottle. Returns a sentence if work was preserved because its record is unreadable.
 fn clean(layout: &Layout, id: &crate::store::Id, extent: Extent) -> Result<Option<String>> {
     let Takeover::Dead(mut claim) = Claim::take_over(layout, id)? else { return Ok(None) };
-    // Its supervisor may have been killed while it replaced a file. Nobody else writes here: the claim is ours.
+    // Its supervisor may have been killed while it replaced a file. No other process writes here: the claim is ours.
     claim.state().sweep_unfinished()?;
     let damage = claim.damage().map(|error| error.cause.clone());
     let refused = if extent == Extent::AllButWork { refuse_work(&claim) } else { Ok(()) };
@@ -218,19 +217,20 @@ fn clean(layout: &Layout, id: &crate::store::Id, extent: Extent) -> Result<Optio
         return refused.map(|()| None);
     }
     let keep_logs = extent == Extent::Rest || refused.is_err();
-    // What a broken record leads to is not known before it is undone.
-    let directory = if keep_logs { Directory::Kept } else { Directory::Removed };
-    let errors = backend::undo::objects(&mut claim, directory);
+    // Before the undo, it is unknown what a broken record refers to.
+    let logs = if keep_logs { Logs::Kept } else { Logs::Removed };
+    let kind = Kind::of(&claim);
+    let errors = backend::undo(&mut *kind.for_removal(), &mut claim, logs);
     if let Some(error) = errors.into_iter().next() {
         return Err(error);
     }
     if let (Some(damage), Some(work), true) = (&damage, claim.work(), keep_logs) {
         refused?;
         let work = Untrusted::new(work.as_os_str().as_encoded_bytes());
-        return Ok(Some(format!("kept the agent's work of {id} in {work}: its metadata cannot be read ({damage})")));
+        return Ok(Some(format!("preserved the agent's work of {id} in {work}: its metadata cannot be read ({damage})")));
     }
     if damage.is_some() || !keep_logs {
-        backend::remove_workspace(&claim)?;
+        kind.remove_workspace(&claim)?;
         return claim.remove().map(|()| None);
     }
     crate::timeline::seal(claim.state(), &Default::default())?;

@@ -1,7 +1,6 @@
-//! `bottle completions`: a script that lets a shell ask `bottle` itself, and the names that it then offers.
+//! `bottle completions`: a script with which a shell asks `bottle` for completions, and the names that bottle offers.
 //!
-//! Names come from the names of files alone, and only those that are names of bottles, agents or images by their grammar: nothing is run,
-//! no manifest decides what is printed, and no lock is waited for.
+//! Names come from file names that match the grammar of names. Nothing is executed, no manifest is read, and no lock is waited for.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -13,10 +12,10 @@ use super::output;
 use crate::error::{Error, Result};
 use crate::files::{Dir, entries};
 use crate::help::TOPICS;
+use crate::manifest;
 use crate::store::{Id, Layout};
-use crate::{image, manifest};
 
-/// Set by the script when a shell asks what fits.
+/// Set by the script when a shell requests completions.
 pub const VARIABLE: &str = "BOTTLE_COMPLETE";
 
 /// Print the completion script for a shell
@@ -27,7 +26,7 @@ pub struct Args {
     pub shell: clap_complete::Shell,
 }
 
-/// Zsh runs a file that it finds by itself only when the first completion is asked for, which must then be answered.
+/// Zsh loads a file only at the first completion, which must be answered then.
 const ZSH_FIRST: &str = "if [ \"$funcstack[1]\" = \"_bottle\" ]; then\n    _clap_dynamic_completer_bottle \"$@\"\nfi\n";
 
 /// Prints the script.
@@ -66,7 +65,7 @@ pub fn agents() -> Vec<CompletionCandidate> {
 
 /// Names of images.
 pub fn images() -> Vec<CompletionCandidate> {
-    let names = Layout::here().and_then(|layout| image::names(&layout.config));
+    let names = Layout::here().and_then(|layout| bottle_builder::names(&layout.config));
     candidates(names.unwrap_or_default())
 }
 
@@ -75,12 +74,12 @@ pub fn components() -> Vec<CompletionCandidate> {
     candidates(["agent", "egress", "pipelock", "git-gate"].map(str::to_owned).to_vec())
 }
 
-/// Topics of `bottle help`, beside the commands.
+/// Topics of `bottle help`, besides the commands.
 pub fn topics() -> Vec<CompletionCandidate> {
     TOPICS.iter().map(|topic| CompletionCandidate::new(topic.name).help(Some(topic.title().into()))).collect()
 }
 
-/// A second wall: whatever a name's grammar lets pass, a terminal must not obey it.
+/// Defence in depth: a name must never control the terminal.
 fn candidates(names: Vec<String>) -> Vec<CompletionCandidate> {
     names.into_iter().filter(|name| !name.chars().any(char::is_control)).map(CompletionCandidate::new).collect()
 }

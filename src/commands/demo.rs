@@ -1,4 +1,4 @@
-//! `bottle demo`: a bottle around a script that plays a taken-over agent, an origin of its own as the far end, and what each of them saw.
+//! `bottle demo`: runs a script that plays a compromised agent in a bottle, against a local origin, and reports what both sides saw.
 
 mod home;
 mod origin;
@@ -13,37 +13,37 @@ use self::home::Home;
 use self::origin::Origin;
 use super::{Format, NO, audit, cannot_write, start};
 use crate::agent_program;
-use crate::backend::Kind;
-use crate::error::{Error, Result};
+use crate::backend::kind::Kind;
+use crate::error::{Error, OrFail, Result};
 use crate::files::random_hex;
 use crate::lifecycle::outcome;
-use crate::manifest::library::{self, Library, Source};
 use crate::manifest::model::{self, Resolved};
+use crate::manifest::{self, Library, Source};
 use crate::signals::Signals;
 use crate::store::Layout;
 
 /// Watch a hostile agent in a bottle
 ///
-/// A script plays an agent that was taken over: it calls hosts that are not listed, leaks a key, looks for credentials and for the host. The
-/// other end is a server on this machine; nothing else is reached, and nothing is left. Exit code 0 if each step ended as a bottle promises.
+/// A script plays a compromised agent: it calls hosts that are not listed, leaks a key, and looks for credentials and for the host. The other
+/// end is a server on this machine. Nothing else is reached, and nothing is left behind. Exit code 0 if each step ended as bottle promises.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Args {}
 
 /// The agent and its bottle; also the bottle's id.
 const NAME: &str = "demo";
-/// The variable that the route names. It is in nobody's environment.
+/// The variable that the route names. It is not in the environment.
 const TOKEN: &str = "DEMO_TOKEN";
-/// What the agent executes.
+/// The agent's script.
 const SCRIPT: &str = include_str!("demo/agent.sh");
-/// What the script needs of the host, and the package that has it.
+/// The programs that the script needs, and their packages.
 const NEEDED: [(&str, &str); 5] = [("curl", "curl"), ("grep", "grep"), ("sed", "sed"), ("find", "findutils"), ("base64", "coreutils")];
-/// How many seconds the script may take to end after it was asked.
+/// The grace of the script, in seconds.
 const GRACE: u64 = 2;
 
-/// Runs the demonstration, and returns 0 if it showed what it promises.
+/// Runs the demonstration; returns 0 if it succeeded.
 pub fn run(_: Args, out: &mut dyn Write) -> Result<u8> {
     needs(&|name| agent_program::look_up_inside(name).is_some())?;
-    let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
+    let mut signals = Signals::listen().or_fail("cannot listen for signals", "raise `ulimit -n`")?;
     let home = Home::create()?;
     let result = show(&home, &mut signals, out);
     // The first failure is the one to report.
@@ -51,7 +51,7 @@ pub fn run(_: Args, out: &mut dyn Write) -> Result<u8> {
     result.and_then(|code| removed.map(|()| code))
 }
 
-/// Refuses where the script could not play its part.
+/// Refuses to run without the script's programs.
 fn needs(has: &dyn Fn(&str) -> bool) -> Result<()> {
     let Some((program, package)) = NEEDED.into_iter().find(|(program, _)| !has(program)) else { return Ok(()) };
     let what = format!("the demonstration needs `{program}`, which is not installed");
@@ -70,17 +70,17 @@ fn show(home: &Home, signals: &mut Signals, out: &mut dyn Write) -> Result<u8> {
         return Err(Error { code, ..Error::failed("not started", outcome::name(signal), "run `bottle demo` again") });
     }
     let host = |name: &str| (name == TOKEN).then(|| token.to_string());
-    let code = start::resolved(&wish(), &home.layout, resolved, home.work(), &host, out)?;
+    let code = start::resolved(&start_arguments(), &home.layout, resolved, home.work(), &host, out)?;
     let requests = origin.end()?;
     if code > NO {
-        // It did not come to its end, and has said why.
+        // It failed, and reported why.
         return Ok(code);
     }
-    let kept = report(&requests, &token, &home.layout, out)?;
-    Ok(if kept { code } else { NO })
+    let succeeded = report(&requests, &token, &home.layout, out)?;
+    Ok(if succeeded { code } else { NO })
 }
 
-/// Says what the far end saw and what the record is worth; false if either is not as promised.
+/// Reports the requests at the origin, and whether the timeline is intact; false if either is wrong.
 fn report(requests: &[Request], token: &str, layout: &Layout, out: &mut dyn Write) -> Result<bool> {
     let (seen, promised) = seen(requests, token);
     write!(out, "What the other side saw:\n   -> {seen}\n   -> the record of it: ").map_err(cannot_write)?;
@@ -88,31 +88,31 @@ fn report(requests: &[Request], token: &str, layout: &Layout, out: &mut dyn Writ
     Ok(audit::run(&verify, layout, out)? == 0 && promised)
 }
 
-/// What the far end saw, and whether it is the one allowed request with the real token.
+/// Describes the requests at the origin, and whether there is exactly the allowed one with the real token.
 fn seen(requests: &[Request], token: &str) -> (String, bool) {
     let real = |request: &&Request| request.authorization == [format!("Bearer {token}")];
     let allowed = |request: &&Request| request.method == "GET" && request.target == "/echo";
     if requests.len() == 1 && requests.iter().find(real).filter(allowed).is_some() {
-        // As much of it as tells one run from another.
+        // Enough of it to distinguish two runs.
         return (format!("the origin got the real token ({}…), and 1 request in all", &token[..9]), true);
     }
     let (all, with) = (requests.len(), requests.iter().filter(real).count());
     (format!("NOT AS PROMISED: the origin got {all} requests, {with} of them with the real token; one `GET /echo` was allowed"), false)
 }
 
-/// The agent in its bottle: these manifests are in no library.
+/// The agent and its bottle, which are not in any library.
 fn resolve(home: &Path, address: &str) -> Result<Resolved> {
     let bottle = include_str!("demo/bottle.md").replace("HOST", HOST).replace("ADDRESS", address);
     let source = |kind, file: &str, text: &str| {
         let origin = model::Origin::Home(home.join(file));
         Source { kind, name: NAME.to_owned(), origin, content: Ok(text.as_bytes().to_vec()) }
     };
-    let agent = source(library::Kind::Agent, "agent.md", include_str!("demo/agent.md"));
-    let bottle = source(library::Kind::Bottle, "bottle.md", &bottle);
+    let agent = source(manifest::Kind::Agent, "agent.md", include_str!("demo/agent.md"));
+    let bottle = source(manifest::Kind::Bottle, "bottle.md", &bottle);
     Library::new(None, vec![agent, bottle], Vec::new()).resolve(NAME)
 }
 
-fn wish() -> start::Args {
+fn start_arguments() -> start::Args {
     start::Args {
         agent: NAME.to_owned(),
         command: ["/bin/sh", "-c", SCRIPT, NAME].map(str::to_owned).to_vec(),
@@ -121,7 +121,7 @@ fn wish() -> start::Args {
         prompt: None,
         name: Some(NAME.to_owned()),
         grace: GRACE,
-        // An engine's sidecars could not reach this machine's loopback.
+        // A container could not reach this machine's loopback.
         backend: Some(Kind::Embedded),
         allow_private_directory: false,
         dry_run: false,
@@ -130,9 +130,9 @@ fn wish() -> start::Args {
     }
 }
 
-/// A token that nobody can guess, as real to the bottle as any.
+/// A random token.
 fn token() -> Result<Zeroizing<String>> {
-    let random = || random_hex().map_err(|e| Error::failed("cannot make a token", e, "this is a bug in bottle: please report it"));
+    let random = || random_hex().or_bug("cannot make a token");
     Ok(Zeroizing::new(format!("demo-{}{}", *Zeroizing::new(random()?), *Zeroizing::new(random()?))))
 }
 

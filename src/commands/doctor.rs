@@ -5,7 +5,7 @@ use std::io::Write;
 use super::{Format, cannot_write};
 use crate::agent_program;
 use crate::doctor::{self, agents, probe};
-use crate::error::{Error, Result};
+use crate::error::{OrFail, Result};
 use crate::help::Style;
 use crate::manifest::Library;
 use crate::store::Layout;
@@ -29,13 +29,13 @@ pub fn run(args: &Args, layout: &Layout, library: &dyn Fn() -> Result<Library>, 
     };
     match library() {
         Ok(library) => findings.extend(agents::agents(&library, &host)),
-        Err(error) => findings.push(agents::broken(error.what, error.cause, error.hint)),
+        Err(error) => findings.push(agents::broken(error.what, error.cause.into(), error.hint)),
     }
     let text = match args.format {
         Format::Text => doctor::text(&findings, style),
-        Format::Json => serde_json::to_string_pretty(&doctor::json(&findings))
-            .map(|text| text + "\n")
-            .map_err(|e| Error::failed("cannot print the findings", e, "this is a bug in bottle: please report it"))?,
+        Format::Json => {
+            serde_json::to_string_pretty(&doctor::json(&findings)).map(|text| text + "\n").or_bug("cannot print the findings")?
+        }
     };
     out.write_all(text.as_bytes()).map_err(cannot_write)?;
     Ok(doctor::code(&findings))

@@ -11,11 +11,12 @@ use bottle_contract::Untrusted;
 use serde::Deserialize;
 
 use super::cleanup::has_commits_elsewhere;
+use crate::backend::kind::Kind;
 use crate::error::{Error, Result};
 use crate::files::Dir;
 use crate::store::{Claim, Object};
 use crate::workspace::{self, Ignored, Report};
-use crate::{backend, clock, lifecycle, signals};
+use crate::{clock, lifecycle, signals};
 
 /// More refused hosts are a number.
 const MAX_HOSTS: usize = 8;
@@ -103,7 +104,7 @@ pub(super) fn changes(claim: &mut Claim) -> Result<String> {
     let report = Report::of(&changes, &mut Ignored::of(&source));
     let commits_elsewhere = has_commits_elsewhere(&place)?;
     if report.is_empty() && !commits_elsewhere {
-        backend::remove_workspace(claim)?;
+        Kind::of(claim).remove_workspace(claim)?;
         claim.update(|m| {
             m.workspace = None;
             m.objects.retain(|object| !matches!(object, Object::WorkspaceDir(_)));

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Format, NO, completions, named, output};
 use crate::error::{Error, Result};
-use crate::render::explain::{explain, refusal};
+use crate::render::explanation::{explain, refusal};
 use crate::store::{Bottles, Layout};
 use crate::timeline::{self, Record};
 
@@ -26,7 +26,7 @@ pub struct Args {
     pub format: Format,
 }
 
-/// What programs read.
+/// The report in JSON.
 #[derive(Serialize)]
 struct Shown<'a> {
     bottle: &'a str,
@@ -42,8 +42,8 @@ struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     fn new(bottle: &'a str, request_id: &'a str, records: &'a [Record]) -> Self {
-        let told: Vec<_> = records.iter().map(|record| (record.component.as_str(), &record.event)).collect();
-        let refused = refusal(&told);
+        let events: Vec<_> = records.iter().map(|record| (record.component.as_str(), &record.event)).collect();
+        let refused = refusal(&events);
         Self {
             bottle,
             request_id,
@@ -58,13 +58,13 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// Looks the request up in the timelines of all bottles, and tells what each says.
+/// Finds the request in the timelines of all bottles, and explains it.
 pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let id = args.request_id.as_str();
     let plain = !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     if !plain {
         let hint = "copy it from the refusal's `request_id`, or from `bottle logs --format json`";
-        return Err(Error::usage(format!("`{}` is no request's id", Untrusted::new(id)), "an id is letters, digits and hyphens", hint));
+        return Err(Error::usage(format!("`{}` is not a request id", Untrusted::new(id)), "an id is letters, digits and hyphens", hint));
     }
     let entries = match &args.bottle {
         Some(bottle) => vec![named(layout, bottle)?],
@@ -78,20 +78,22 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         }
     }
     if found.is_empty() {
-        let hint = "`bottle list` shows the bottles whose records are kept";
+        let hint = "`bottle list` shows the bottles that have records";
         let what = format!("there is no record of the request `{id}`");
         return Err(Error { code: NO, ..Error::usage(what, "no timeline names it", hint) });
     }
-    output(tell(args.format, id, &found, out))
+    output(write(args.format, id, &found, out))
 }
 
-fn tell(format: Format, id: &str, found: &[(String, Vec<Record>)], out: &mut dyn Write) -> io::Result<u8> {
+fn write(format: Format, id: &str, found: &[(String, Vec<Record>)], out: &mut dyn Write) -> io::Result<u8> {
     for (bottle, records) in found {
         match format {
-            Format::Json => writeln!(out, "{}", crate::logs::harmless(&serde_json::to_string(&Shown::new(bottle, id, records))?))?,
+            Format::Json => {
+                writeln!(out, "{}", crate::logs::escape_for_terminal(&serde_json::to_string(&Shown::new(bottle, id, records))?))?
+            }
             Format::Text => {
-                let told: Vec<_> = records.iter().map(|record| (record.component.as_str(), &record.event)).collect();
-                out.write_all(explain(bottle, id, &told).as_bytes())?;
+                let events: Vec<_> = records.iter().map(|record| (record.component.as_str(), &record.event)).collect();
+                out.write_all(explain(bottle, id, &events).as_bytes())?;
             }
         }
     }

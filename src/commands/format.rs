@@ -1,9 +1,9 @@
-//! How a command writes its answer: `--format text`, `--format json`, or `--json` for short.
+//! The output format of a command: `--format text`, `--format json`, or `--json` for short.
 
 use clap::builder::EnumValueParser;
 use clap::{Arg, ArgAction, ArgMatches, ValueEnum};
 
-/// How an answer is written; flattened into a command's arguments, it brings its options along.
+/// The output format. Flattened into a command's arguments, it adds its options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people

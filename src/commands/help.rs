@@ -19,9 +19,9 @@ pub struct Args {
     pub words: Vec<String>,
 }
 
-/// Shows it. A topic that has a command's name stands below that command's help.
+/// Shows help. A topic with a command's name follows that command's help.
 pub fn run(args: &Args, mut definition: Command, style: Style, out: &mut dyn Write) -> Result<u8> {
-    // Order matters: only a built definition knows what its commands are called as a whole.
+    // Order matters: only a built definition knows the full names of its commands.
     definition.build();
     let mut text = match args.words.as_slice() {
         [] => list(&mut definition, style),
@@ -71,9 +71,9 @@ fn rendered(command: &mut Command, style: Style) -> String {
 }
 
 fn unknown(definition: &Command, name: &str) -> Error {
-    let shown = bottle_contract::Untrusted::new(name).to_string();
+    let escaped = bottle_contract::Untrusted::new(name).to_string();
     let commands = definition.get_subcommands().filter(|command| !command.is_hide_set()).map(Command::get_name);
     let names: Vec<&str> = commands.chain(TOPICS.iter().map(|topic| topic.name)).collect();
     let hint = suggest::among(name, names.iter().copied(), "there is help on");
-    Error::usage(format!("there is no help on `{shown}`"), "it is neither a command nor a topic", hint)
+    Error::usage(format!("there is no help on `{escaped}`"), "it is neither a command nor a topic", hint)
 }

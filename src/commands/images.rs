@@ -5,15 +5,15 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use bottle_builder::{Archive, EPOCH_VARIABLE, Epoch, Recipe, Verdict};
 use bottle_contract::Untrusted;
 use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
 use super::{Format, NO, completions, output};
 use crate::backend::sidecar_programs::Installed;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Source};
 use crate::files::{Dir, PUBLIC};
-use crate::image::{self, Archive, EPOCH_VARIABLE, Epoch, Recipe, Verdict};
 use crate::store::Layout;
 
 /// Build, list, verify and export images: of the sidecars, and of agents
@@ -104,36 +104,36 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
 }
 
 fn built(name: &str, epoch: Epoch, layout: &Layout) -> Result<Archive> {
-    image::build(&image::find(name, &layout.config)?, &Installed, epoch, layout)
+    bottle_builder::build(&bottle_builder::find(name, &layout.config)?, &Installed, epoch, &layout.images)
 }
 
 fn build(names: &[String], epoch: Epoch, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
-    let names = if names.is_empty() { image::names(&layout.config)? } else { names.to_vec() };
+    let names = if names.is_empty() { bottle_builder::names(&layout.config)? } else { names.to_vec() };
     // All recipes are read before the first is built.
-    let recipes: Vec<Recipe> = names.iter().map(|name| image::find(name, &layout.config)).collect::<Result<_>>()?;
+    let recipes: Vec<Recipe> = names.iter().map(|name| bottle_builder::find(name, &layout.config)).collect::<Result<_>>()?;
     let width = names.iter().map(String::len).max().unwrap_or_default();
     for recipe in &recipes {
-        let archive = image::build(recipe, &Installed, epoch, layout)?;
+        let archive = bottle_builder::build(recipe, &Installed, epoch, &layout.images)?;
         output(writeln!(out, "{:width$}  {}  {}", archive.name, archive.digest, archive.size).map(|()| 0))?;
     }
     Ok(0)
 }
 
 fn verify(names: &[String], against: Option<&Path>, strict: bool, epoch: Epoch, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
-    let names = if names.is_empty() { image::names(&layout.config)? } else { names.to_vec() };
+    let names = if names.is_empty() { bottle_builder::names(&layout.config)? } else { names.to_vec() };
     let mut code = 0;
     for name in &names {
-        let verdict = image::verify(&image::find(name, &layout.config)?, &Installed, epoch, layout, against)?;
+        let verdict = bottle_builder::verify(&bottle_builder::find(name, &layout.config)?, &Installed, epoch, &layout.images, against)?;
         let same_as_published = verdict.published.as_ref().map(|digest| *digest == verdict.digest);
         if !verdict.differences.is_empty() || (strict && same_as_published != Some(true)) {
             code = NO;
         }
-        output(told(name, &verdict, same_as_published, out).map(|()| 0))?;
+        output(write_verdict(name, &verdict, same_as_published, out).map(|()| 0))?;
     }
     Ok(code)
 }
 
-fn told(name: &str, verdict: &Verdict, same_as_published: Option<bool>, out: &mut dyn Write) -> io::Result<()> {
+fn write_verdict(name: &str, verdict: &Verdict, same_as_published: Option<bool>, out: &mut dyn Write) -> io::Result<()> {
     let same = if verdict.differences.is_empty() { "the same to the last byte" } else { "not the same" };
     writeln!(out, "{name}: {same}: {}", verdict.digest)?;
     for line in &verdict.differences {
@@ -149,7 +149,7 @@ fn told(name: &str, verdict: &Verdict, same_as_published: Option<bool>, out: &mu
 }
 
 fn list(format: Format, epoch: Epoch, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
-    let rows: Vec<Row> = image::names(&layout.config)?.into_iter().map(|name| row(name, epoch, layout)).collect();
+    let rows: Vec<Row> = bottle_builder::names(&layout.config)?.into_iter().map(|name| row(name, epoch, layout)).collect();
     output(match format {
         Format::Json => json(&rows, out),
         Format::Text => text(&rows, out),
@@ -157,7 +157,8 @@ fn list(format: Format, epoch: Epoch, layout: &Layout, out: &mut dyn Write) -> R
 }
 
 fn row(name: String, epoch: Epoch, layout: &Layout) -> Row {
-    let found = image::find(&name, &layout.config).and_then(|recipe| image::existing(&recipe, &Installed, epoch, layout));
+    let found =
+        bottle_builder::find(&name, &layout.config).and_then(|recipe| bottle_builder::existing(&recipe, &Installed, epoch, &layout.images));
     match found {
         Err(error) => Row { name, archive: None, reason: Some(format!("{}: {}", error.what, error.cause)) },
         Ok(None) => Row { name, archive: None, reason: None },
@@ -208,6 +209,6 @@ fn export(name: &str, to: Option<&Path>, epoch: Epoch, layout: &Layout, out: &mu
     Ok(0)
 }
 
-fn cannot_export(name: &str, cause: impl std::fmt::Display) -> Error {
+fn cannot_export(name: &str, cause: impl Into<Source>) -> Error {
     Error::failed(format!("cannot export the image `{name}`"), cause, "check the space and the permissions, then try again")
 }

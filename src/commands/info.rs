@@ -1,4 +1,4 @@
-//! `bottle info`: what an agent may reach and hold, and where that is defined, before anything starts.
+//! `bottle info`: shows what an agent may reach, which secrets it uses, and where that is defined.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::{Format, cannot_write, completions};
 use crate::error::{Error, Result};
-use crate::manifest::library::shown;
 use crate::manifest::model::{EnvValue, Limits, Origin, Provider, Resolved, Rootfs, Route, Scan, TemplatePart, WorkspaceMode};
+use crate::manifest::source::describe;
 use crate::manifest::{Kind, Library};
 
 /// Show what an agent may reach, or list all agents
@@ -26,7 +26,7 @@ pub struct Args {
     pub format: Format,
 }
 
-/// Prints the view. `is_set` tells whether the host has a variable of this name; values are never asked for.
+/// Prints the view. `is_set` checks whether the host has a variable; values are never read.
 pub fn run(args: &Args, out: &mut dyn Write, library: &Library, is_set: &dyn Fn(&str) -> bool) -> Result<()> {
     let Some(name) = &args.agent else { return list(args.format, out, library) };
     let resolved = library.resolve(name)?;
@@ -38,13 +38,13 @@ pub fn run(args: &Args, out: &mut dyn Write, library: &Library, is_set: &dyn Fn(
     out.write_all(text.as_bytes()).map_err(cannot_write)
 }
 
-/// All names, then the first problem as the error: the exit code tells a script that something is broken.
+/// Prints all names, then returns the first problem as the error, so that a script sees it.
 fn list(format: Format, out: &mut dyn Write, library: &Library) -> Result<()> {
     let problems = library.problems();
     let list = List {
         agents: library.names(Kind::Agent).map(|name| Entry::new(library, Kind::Agent, name)).collect(),
         bottles: library.names(Kind::Bottle).map(|name| Entry::new(library, Kind::Bottle, name)).collect(),
-        problems: problems.iter().map(|p| Trouble { what: p.what.clone(), cause: p.cause.clone(), hint: p.hint.clone() }).collect(),
+        problems: problems.iter().map(|p| Trouble { what: p.what.clone(), cause: p.cause.to_string(), hint: p.hint.clone() }).collect(),
     };
     let text = match format {
         Format::Text => list.text(),
@@ -54,14 +54,16 @@ fn list(format: Format, out: &mut dyn Write, library: &Library) -> Result<()> {
     match problems.as_slice() {
         [] => Ok(()),
         [only] => Err(only.clone()),
-        [first, ..] => {
-            Err(Error::usage(format!("{} definitions cannot be used", problems.len()), &first.cause, "the list above names each of them"))
-        }
+        [first, ..] => Err(Error::usage(
+            format!("{} definitions cannot be used", problems.len()),
+            first.cause.clone(),
+            "the list above names each of them",
+        )),
     }
 }
 
 fn json(view: &impl Serialize) -> String {
-    // Only a map with keys that are no strings, or a failing `Serialize`, could fail; the views have neither.
+    // Serialising these views cannot fail.
     serde_json::to_string_pretty(view).unwrap_or_default() + "\n"
 }
 
@@ -90,7 +92,7 @@ struct Trouble {
 
 impl Entry {
     fn new(library: &Library, kind: Kind, name: &str) -> Self {
-        let mut origins = library.origins(kind, name).into_iter().map(shown);
+        let mut origins = library.origins(kind, name).into_iter().map(describe);
         let description = (kind == Kind::Agent).then(|| library.resolve(name).ok()).flatten();
         Self {
             name: name.to_owned(),
@@ -126,7 +128,7 @@ fn hides(others: &[String]) -> String {
     if others.is_empty() { String::new() } else { format!(" (hides: {})", others.join(", ")) }
 }
 
-/// One agent in its bottle. It holds names and places, no value that a secret could be in.
+/// One agent in its bottle: names and paths, but no value that could be a secret.
 #[derive(Serialize)]
 struct View<'a> {
     agent: String,
@@ -140,7 +142,7 @@ struct View<'a> {
     workspace: WorkspaceMode,
     routes: &'a [Route],
     trust: Vec<String>,
-    /// Scanning beyond what always is done.
+    /// Scanning beyond the default.
     scans: Vec<String>,
     proxy: Option<String>,
     tokens: Vec<Token<'a>>,
@@ -169,7 +171,7 @@ struct Variable<'a> {
 impl<'a> View<'a> {
     fn new(resolved: &'a Resolved, library: &Library, is_set: &dyn Fn(&str) -> bool) -> Self {
         let (agent, bottle) = (&resolved.agent, &resolved.bottle);
-        let others = |kind, name: &str| library.origins(kind, name).into_iter().skip(1).map(shown).collect();
+        let others = |kind, name: &str| library.origins(kind, name).into_iter().skip(1).map(describe).collect();
         let token = |name: &'a str| Token { name, set: is_set(name) };
         let tokens: BTreeSet<&str> =
             bottle.egress.routes.iter().filter_map(|route| Some(route.auth.as_ref()?.token_ref.as_str())).collect();
@@ -191,21 +193,21 @@ impl<'a> View<'a> {
             agent: agent.name.clone(),
             description: Untrusted::new(&agent.description).to_string(),
             provider: &agent.provider,
-            defined: shown(&agent.origin),
+            defined: describe(&agent.origin),
             hides: others(Kind::Agent, &agent.name),
             bottle: &bottle.name,
-            bottle_defined: shown(&bottle.origin),
+            bottle_defined: describe(&bottle.origin),
             bottle_hides: others(Kind::Bottle, &bottle.name),
             workspace: resolved.workspace(),
             routes: &bottle.egress.routes,
-            trust: bottle.egress.trust.iter().map(|path| shown_path(path)).collect(),
+            trust: bottle.egress.trust.iter().map(|path| path_text(path)).collect(),
             scans: scans(&bottle.scan),
             proxy: bottle.egress.parent.as_ref().map(|parent| parent.address.to_string()),
             tokens: tokens.into_iter().map(token).collect(),
             env: bottle.env.iter().map(variable).collect(),
             limits: Bounds::new(bottle.limits),
             rootfs: &bottle.rootfs,
-            tools: bottle.tools.iter().map(|path| shown_path(path)).collect(),
+            tools: bottle.tools.iter().map(|path| path_text(path)).collect(),
             notes: resolved.notes(),
         }
     }
@@ -249,7 +251,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// Limits; absent where the built-in default holds.
+/// Limits; absent where the default applies.
 #[derive(Serialize)]
 struct Bounds {
     memory_bytes: Option<u64>,
@@ -304,7 +306,7 @@ fn program(provider: &Provider) -> String {
     match provider {
         Provider::Claude => "Claude Code".to_owned(),
         Provider::Shell => "a shell".to_owned(),
-        Provider::Command(words) => words.iter().map(|word| Untrusted::new(word).to_string()).collect::<Vec<_>>().join(" "),
+        Provider::Command(arguments) => arguments.iter().map(|argument| Untrusted::new(argument).to_string()).collect::<Vec<_>>().join(" "),
     }
 }
 
@@ -320,7 +322,7 @@ fn workspace(mode: WorkspaceMode) -> &'static str {
 fn rootfs(rootfs: &Rootfs) -> String {
     match rootfs {
         Rootfs::Host => "the host's tools, read-only".to_owned(),
-        Rootfs::Image(path) => format!("image {}", shown_path(path)),
+        Rootfs::Image(path) => format!("image {}", path_text(path)),
     }
 }
 
@@ -362,9 +364,9 @@ fn rule(rule: &Match) -> String {
 
 fn scans(scan: &Scan) -> Vec<String> {
     let answers = scan.answers.then(|| "answers, for text that tries to instruct the agent".to_owned());
-    scan.rules.iter().map(|path| format!("by the rules of {} too", shown_path(path))).chain(answers).collect()
+    scan.rules.iter().map(|path| format!("by the rules of {} too", path_text(path))).chain(answers).collect()
 }
 
-fn shown_path(path: &std::path::Path) -> String {
-    shown(&Origin::Home(path.to_owned()))
+fn path_text(path: &std::path::Path) -> String {
+    describe(&Origin::Home(path.to_owned()))
 }

@@ -1,4 +1,4 @@
-//! `bottle init`: writes the starter library to the configuration, to be edited.
+//! `bottle init`: writes the built-in manifests to the configuration, for editing.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::cannot_write;
 use crate::error::{Error, Result};
-use crate::manifest::starter::{LIBRARY, Starter};
+use crate::manifest::built_in::{LIBRARY, Starter};
 
 /// Write the built-in agents and bottles to your configuration, to be edited
 ///
@@ -19,7 +19,7 @@ use crate::manifest::starter::{LIBRARY, Starter};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {}
 
-/// What became of one file.
+/// The result for one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Written,
@@ -27,15 +27,15 @@ enum Outcome {
     Kept,
 }
 
-/// Writes what is missing below `config`, and says what became of each file.
+/// Writes the missing files below `config`, and reports the result for each.
 pub fn run(_args: &Args, out: &mut dyn Write, config: &Path) -> Result<()> {
     for starter in &LIBRARY {
         let directory = config.join(starter.kind.directory());
         let file = directory.join(format!("{}.md", starter.name));
-        let shown = Untrusted::new(file.as_os_str().as_encoded_bytes()).to_string();
+        let escaped = Untrusted::new(file.as_os_str().as_encoded_bytes()).to_string();
         let outcome = place(starter, &directory, &file).map_err(|error| {
             Error::failed(
-                format!("cannot write {shown}"),
+                format!("cannot write {escaped}"),
                 error,
                 "check the directory's permissions and free space, then run `bottle init` again",
             )
@@ -46,24 +46,24 @@ pub fn run(_args: &Args, out: &mut dyn Write, config: &Path) -> Result<()> {
             Outcome::Kept => "kept     ",
         };
         let why = if outcome == Outcome::Kept { " (yours differs from the built-in one)" } else { "" };
-        writeln!(out, "{word} {shown}{why}").map_err(cannot_write)?;
+        writeln!(out, "{word} {escaped}{why}").map_err(cannot_write)?;
     }
     Ok(())
 }
 
-/// Whoever could write here could give an agent any credential: the modes hold under any umask.
+/// The modes are set under any umask: a writer here could give an agent any credential.
 fn place(starter: &Starter, directory: &Path, file: &Path) -> io::Result<Outcome> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let temporary = directory.join(format!(".{}.md.{}", starter.name, std::process::id()));
     let outcome = write(starter, &temporary, file);
     if !matches!(outcome, Ok(Outcome::Written)) {
-        // The first error is the one to tell.
+        // Reports the first error.
         let _ = fs::remove_file(&temporary);
     }
     outcome
 }
 
-/// Order matters: the whole content is on disk before the name appears, and the name never replaces another file.
+/// Order matters: the content is on disk before the name appears, and the name never replaces another file.
 fn write(starter: &Starter, temporary: &Path, file: &Path) -> io::Result<Outcome> {
     let mut target = OpenOptions::new().write(true).create_new(true).mode(0o644).open(temporary)?;
     target.write_all(starter.text.as_bytes())?;
@@ -76,7 +76,7 @@ fn write(starter: &Starter, temporary: &Path, file: &Path) -> io::Result<Outcome
     Ok(Outcome::Written)
 }
 
-/// Whatever stands at the name stays; it is only looked at if it is a plain file of the same length.
+/// An existing file stays. It is only compared if it is a regular file of the same length.
 fn compare(starter: &Starter, file: &Path) -> io::Result<Outcome> {
     let same_length = fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.len() == starter.text.len() as u64);
     Ok(if same_length && fs::read(file)? == starter.text.as_bytes() { Outcome::Unchanged } else { Outcome::Kept })

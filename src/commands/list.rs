@@ -1,4 +1,4 @@
-//! `bottle list`: which bottles there are, and whether they live.
+//! `bottle list`: lists bottles and their status.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use crate::files::Dir;
 use crate::store::{Bottles, Entry, Exit, Layout, Metadata, Phase, Status};
 use crate::{clock, workspace};
 
-/// List all bottles: running, ended with their logs kept, and left by a crash
+/// List all bottles: running, stopped with logs, and crashed
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How to write the list
@@ -100,14 +100,14 @@ fn row(entry: &Entry, changes: Option<Work>) -> Row<'_> {
     }
 }
 
-/// Who is left of a bottle whose supervisor is gone.
+/// The remaining processes of a bottle whose supervisor is gone.
 fn remains(entry: &Entry) -> Option<Cow<'static, str>> {
-    (!entry.remains().is_empty()).then(|| format!("{}: `bottle cleanup` ends what is left", left(entry)).into())
+    (!entry.remains().is_empty()).then(|| format!("{}: `bottle cleanup` kills it", left(entry)).into())
 }
 
-/// Who of a bottle that runs does not answer.
+/// The unresponsive sidecars of a running bottle.
 fn silent(metadata: &Metadata) -> Option<Cow<'_, str>> {
-    let not = if metadata.silent.len() > 1 { "do not answer" } else { "does not answer" };
+    let not = if metadata.silent.len() > 1 { "do not respond" } else { "does not respond" };
     (!metadata.silent.is_empty()).then(|| format!("{} {not}", metadata.silent.join(" and ")).into())
 }
 

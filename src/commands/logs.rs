@@ -1,4 +1,4 @@
-//! `bottle logs`: what the components wrote, in the order of their clocks.
+//! `bottle logs`: prints the components' logs, merged by time.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -16,9 +16,9 @@ use crate::files::{Dir, entries};
 use crate::logs::EXTENSION;
 use crate::store::{Entry, Layout, Status};
 
-/// The longest line that is shown: a record holds at most 256 KiB of output, six times as much when all of it is escaped.
+/// The longest line: a record has at most 256 KiB of output, and six times as much if all of it is escaped.
 const MAX_LINE_BYTES: u64 = 4 << 20;
-/// How often new lines are looked for.
+/// Between two checks for new lines.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Show the logs of a bottle: of all its components in one order, or of one
@@ -31,20 +31,20 @@ pub struct Args {
     #[arg(add = ArgValueCandidates::new(completions::components))]
     #[arg(value_name = "COMPONENT")]
     pub component: Option<String>,
-    /// Go on until the bottle ends
+    /// Follow the logs until the bottle stops
     #[arg(short, long)]
     pub follow: bool,
-    /// How to write the lines; JSON is what the files hold
+    /// How to write the lines; JSON is the format of the files
     #[command(flatten)]
     pub format: Format,
 }
 
-/// Writes the logs.
+/// Prints the logs.
 pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let entry = named(layout, &args.id)?;
     let mut logs = Logs { args, layout, entry, open: Vec::new() };
     loop {
-        // Order matters: the lock is looked at before the files, so that what was written before the end is shown.
+        // Order matters: the lock is checked before the files are read, so that the last lines are printed.
         let runs = logs.entry.status == Status::Running;
         logs.open_new()?;
         if let Err(e) = logs.drain(!(args.follow && runs), out) {
@@ -69,12 +69,12 @@ struct Logs<'a> {
 struct Log {
     component: String,
     lines: BufReader<File>,
-    /// The next line, perhaps not complete.
+    /// The next line, possibly incomplete.
     line: Vec<u8>,
 }
 
 impl Logs<'_> {
-    /// Opens the logs that were not there before.
+    /// Opens new logs.
     fn open_new(&mut self) -> Result<()> {
         let Some(store) = Dir::open_private(&self.layout.state)? else { return Ok(()) };
         let state = store.open_subdir(self.entry.id.as_str())?;
@@ -101,13 +101,13 @@ impl Logs<'_> {
         Ok(())
     }
 
-    /// Writes all complete lines that there are, merged by time; at the end also one that is torn.
+    /// Prints all complete lines, merged by time; at the end also an incomplete one.
     fn drain(&mut self, end: bool, out: &mut dyn Write) -> io::Result<u8> {
         let mut next: Vec<Option<String>> = Vec::new();
         for log in &mut self.open {
             next.push(log.fill(end)?);
         }
-        // Times have one width, so that their order is the order of the texts.
+        // Times have a fixed width, so they sort as text.
         while let Some(index) = (0..next.len()).filter(|&i| next[i].is_some()).min_by(|&a, &b| next[a].cmp(&next[b])) {
             let log = &mut self.open[index];
             match self.args.format {
@@ -128,7 +128,7 @@ impl Logs<'_> {
 }
 
 impl Log {
-    /// Reads the next line, if it is complete or the last, and returns its time.
+    /// Reads the next line if it is complete or the last, and returns its time.
     fn fill(&mut self, end: bool) -> io::Result<Option<String>> {
         let room = MAX_LINE_BYTES.saturating_sub(self.line.len() as u64);
         (&mut self.lines).take(room).read_until(b'\n', &mut self.line)?;
@@ -147,7 +147,7 @@ struct Timed {
     time: String,
 }
 
-/// What a line may hold, of an event or of wrapped bytes.
+/// The members of a line: of an event or of wrapped bytes.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Line {
@@ -166,15 +166,15 @@ struct Line {
     dropped: Option<u64>,
 }
 
-/// One line for people; everything in it may come from the agent.
+/// One line for people. All its text is untrusted.
 fn text(component: &str, line: &[u8]) -> String {
     let Ok(line) = serde_json::from_slice::<Line>(line) else {
         return format!("{:24}  {component:10}  {}", "-", Untrusted::new(line));
     };
-    let mut shown = format!("{:24}  {component:10} ", Untrusted::new(&line.time).to_string());
+    let mut out = format!("{:24}  {component:10} ", Untrusted::new(&line.time).to_string());
     let mut add = |word: &str| {
-        shown.push(' ');
-        shown.push_str(&Untrusted::new(word).to_string());
+        out.push(' ');
+        out.push_str(&Untrusted::new(word).to_string());
     };
     if let Some(dropped) = line.dropped {
         add(&format!("({dropped} bytes of output were dropped here)"));
@@ -183,11 +183,11 @@ fn text(component: &str, line: &[u8]) -> String {
         add(text);
     }
     if let Some(bytes) = line.base64.as_ref().and_then(|base64| STANDARD.decode(base64).ok()) {
-        shown.push_str(&format!(" {}", Untrusted::new(&bytes)));
-        return shown;
+        out.push_str(&format!(" {}", Untrusted::new(&bytes)));
+        return out;
     }
     let status = line.status.map(|status| status.to_string());
-    let words = [&line.level, &line.event, &line.method, &line.origin, &line.path, &status, &line.reason, &line.rule, &line.message];
-    words.into_iter().flatten().for_each(|word| add(word));
-    shown
+    let fields = [&line.level, &line.event, &line.method, &line.origin, &line.path, &status, &line.reason, &line.rule, &line.message];
+    fields.into_iter().flatten().for_each(|field| add(field));
+    out
 }

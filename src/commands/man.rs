@@ -1,4 +1,4 @@
-//! `bottle man`: the manual pages of the commands, from the definitions that parse the command line, and of the topics.
+//! `bottle man`: writes the manual pages of the commands, from the parser's definitions, and of the topics.
 
 use std::fs;
 use std::io::{self, Write};
@@ -23,7 +23,7 @@ pub struct Args {
     pub directory: PathBuf,
 }
 
-/// What the pages of commands say beside their options. `bottle` itself has all of it.
+/// Additional sections of the commands' pages. The page of `bottle` itself has all of them.
 const SECTIONS: [(&str, &str, &[&str]); 3] = [
     (
         "EXIT STATUS",
@@ -34,7 +34,7 @@ const SECTIONS: [(&str, &str, &[&str]); 3] = [
     ("FILES", "files", &["bottle", "bottle-start", "bottle-cleanup"]),
 ];
 
-/// Writes the pages of `definition` and of all topics, and names them.
+/// Writes the pages of `definition` and of all topics, and lists them.
 pub fn run(args: &Args, definition: Command, out: &mut dyn Write) -> Result<u8> {
     for (name, page) in pages(definition) {
         let directory = args.directory.join(section(&name));
@@ -52,15 +52,15 @@ fn section(name: &str) -> String {
 fn write(directory: &Path, name: &str, page: &[u8]) -> Result<()> {
     match fs::create_dir(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            let shown = Untrusted::new(directory.as_os_str().as_encoded_bytes()).to_string();
-            return Err(Error::failed(format!("cannot make the directory {shown}"), error, "name a directory that exists and is yours"));
+            let escaped = Untrusted::new(directory.as_os_str().as_encoded_bytes()).to_string();
+            return Err(Error::failed(format!("cannot make the directory {escaped}"), error, "name a directory that exists and is yours"));
         }
         _ => {}
     }
     Dir::open(directory)?.replace_unsynced(name, page, PUBLIC)
 }
 
-/// The pages by the names of their files: `bottle.1`, `bottle-images-build.1`, `bottle-manifest.5` …
+/// The pages by file name: `bottle.1`, `bottle-images-build.1`, `bottle-manifest.5` …
 pub fn pages(definition: Command) -> Vec<(String, Vec<u8>)> {
     let version = definition.get_version().unwrap_or_default().to_owned();
     let mut pages = Vec::new();
@@ -84,9 +84,9 @@ fn command(definition: Command, name: String, pages: &mut Vec<(String, Vec<u8>)>
 }
 
 fn page(definition: Command, name: &str, out: &mut Vec<u8>) -> io::Result<()> {
-    let words = name.replace('-', " ");
+    let full_name = name.replace('-', " ");
     let has_commands = definition.has_subcommands();
-    // A page is named as its file; without a date it is the same on every day.
+    // A page has the name of its file, and no date, so that it is reproducible.
     let man = clap_mangen::Man::new(definition.name(name.to_owned())).date("");
     man.render_title(out)?;
     man.render_name_section(out)?;
@@ -96,7 +96,7 @@ fn page(definition: Command, name: &str, out: &mut Vec<u8>) -> io::Result<()> {
     if has_commands {
         man.render_subcommands_section(out)?;
     }
-    if let Some(examples) = help::examples(&words) {
+    if let Some(examples) = help::examples(&full_name) {
         out.write_all(help::section("EXAMPLES", examples).as_bytes())?;
     }
     for (title, topic, _) in SECTIONS.iter().filter(|(_, _, pages)| pages.contains(&name)) {

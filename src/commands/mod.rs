@@ -1,4 +1,4 @@
-//! The commands, one file each: arguments in, text out, and the exit code.
+//! The commands, one file each: each takes arguments, and returns text and an exit code.
 
 pub mod apply;
 pub mod audit;
@@ -33,25 +33,25 @@ pub use format::Format;
 use crate::error::{Error, Result};
 use crate::store::{Bottles, Entry, Id, Layout};
 
-/// Exit code: the question was answered, and the answer is no.
+/// Exit code: the answer is no.
 pub const NO: u8 = 1;
 
 /// The bottle that the operator named.
 fn named(layout: &Layout, id: &str) -> Result<Entry> {
     let id: Id = id.parse()?;
     Bottles::find(layout, &id)?.ok_or_else(|| {
-        Error::usage(format!("there is no bottle `{id}`"), "its state directory does not exist", "`bottle list` shows what there is")
+        Error::usage(format!("there is no bottle `{id}`"), "its state directory does not exist", "`bottle list` shows all bottles")
     })
 }
 
-/// That the supervisor is gone and others are not, as a sentence.
+/// Reports processes that outlived the supervisor.
 fn left(entry: &Entry) -> String {
     let pids: Vec<String> = entry.remains().iter().map(u32::to_string).collect();
     let who = if pids.len() > 1 { format!("processes {} are", pids.join(", ")) } else { format!("process {} is", pids.join("")) };
-    format!("its supervisor has ended, and {who} left")
+    format!("its supervisor has exited, but {who} left")
 }
 
-/// An error of the output. Whether its reader has merely seen enough is for the command line to know.
+/// Converts an output error. The command line decides whether the reader has just closed the pipe.
 fn output(result: io::Result<u8>) -> Result<u8> {
     result.map_err(cannot_write)
 }

@@ -1,4 +1,4 @@
-//! The rule files that a bottle names: read once, before anything starts, and checked as a whole.
+//! Reads and validates the rule files that a bottle names, once and before anything starts.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -10,9 +10,9 @@ use bottle_contract::Untrusted;
 use bottle_scan::Rules;
 
 use crate::digest::sha256_hex;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Source};
 
-/// The size of a file at most: gitleaks' own has a tenth of it.
+/// The size limit of a file: gitleaks' own is a tenth of it.
 const MAX_RULES_BYTES: u64 = 1 << 20;
 
 /// Reads and checks each file.
@@ -21,16 +21,15 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<RuleFile>> {
 }
 
 fn one(path: &Path) -> Result<RuleFile> {
-    let shown = Untrusted::new(path.as_os_str().as_encoded_bytes()).to_string();
-    let wrong = |why: &dyn std::fmt::Display, hint: &str| Error::usage(format!("the rules in {shown} cannot be used"), why, hint);
-    let text = text(path).map_err(|e| wrong(&e, "name a file in gitleaks' format under `scan.rules`"))?;
-    Rules::from_toml(&text)
-        .map_err(|e| wrong(&e, "mend the rule, or take it out: a rule that cannot be honoured is not left out silently"))?;
+    let escaped = Untrusted::new(path.as_os_str().as_encoded_bytes()).to_string();
+    let wrong = |why: Source, hint: &str| Error::usage(format!("the rules in {escaped} cannot be used"), why, hint);
+    let text = text(path).map_err(|e| wrong(e.into(), "name a file in gitleaks' format under `scan.rules`"))?;
+    Rules::from_toml(&text).map_err(|e| wrong(e.into(), "fix or remove the rule: unsupported rules are never skipped silently"))?;
     Ok(RuleFile { path: path.to_string_lossy().into_owned(), sha256: sha256_hex(text.as_bytes()), text })
 }
 
 fn text(path: &Path) -> io::Result<String> {
-    // A pipe in its place must not make us wait.
+    // Opening a FIFO must not block.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));

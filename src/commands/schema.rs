@@ -22,9 +22,9 @@ pub struct Args {
 /// A kind of manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
-    /// Bottles: what is in the wall around an agent
+    /// Bottles: the isolation around an agent
     Bottle,
-    /// Agents: which program runs, in which bottle
+    /// Agents: the program, and its bottle
     Agent,
 }
 
@@ -43,7 +43,7 @@ pub fn schema<T: JsonSchema>() -> Value {
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
-/// A key is optional, but where it is written it has a value: schemars lets an `Option` be null.
+/// A key may be absent, but not null: schemars allows null for an `Option`.
 #[derive(Clone, Debug)]
 struct NoNull;
 
@@ -66,7 +66,7 @@ impl Transform for NoNull {
                 }
             }
         }
-        // `default: null` says nothing.
+        // `default: null` is redundant.
         if schema.get("default").is_some_and(Value::is_null) {
             schema.remove("default");
         }

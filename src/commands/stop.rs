@@ -1,4 +1,4 @@
-//! `bottle stop`: asks the supervisor of a bottle to end it, and waits until nothing of it is left.
+//! `bottle stop`: asks the supervisor of a bottle to stop it, and waits until nothing of it is left.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -11,15 +11,15 @@ use super::{completions, named};
 use crate::error::{Error, Result};
 use crate::store::{Entry, Layout, Phase, Status, start_time};
 
-/// Longer than an agent's grace and the sidecars' together.
+/// Longer than the grace of agent and sidecars together.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
-/// An interrupt hurries each stage of the end: the agent, its namespace, the sidecars. It is repeated until all is over, since a
-/// supervisor that is kept from running takes several as one (signal(7): standard signals do not queue).
+/// An interrupt shortens each stage of the teardown: agent, namespace, sidecars. It is repeated, because a delayed supervisor sees several
+/// as one (signal(7): standard signals do not queue).
 const KILL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long the kernel may take to end what dies with a supervisor.
+/// For the kernel to kill the processes that die with a supervisor.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often it is looked at: who ends is not our child, and the lock tells nobody when it is free.
+/// Between two checks: the process is not our child, and a lock does not report when it is free.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Stop a bottle, and wait until nothing of it is left
@@ -33,25 +33,25 @@ pub struct Args {
     pub now: bool,
 }
 
-/// Ends the bottle. One that has ended already is success.
+/// Stops the bottle. A stopped bottle is success.
 pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let entry = named(layout, &args.id)?;
     if entry.status != Status::Running {
         return finish(&args.id, &entry, out);
     }
     let supervisor = entry.metadata.as_ref().map(|m| m.supervisor).ok_or_else(|| {
-        Error::failed(format!("bottle `{}` cannot be stopped", args.id), "its metadata is unreadable", "end its `bottle start` by hand")
+        Error::failed(format!("bottle `{}` cannot be stopped", args.id), "its metadata is unreadable", "kill its `bottle start` by hand")
     })?;
     if entry.metadata.as_ref().is_some_and(|m| m.phase == Phase::Stopping) && !args.now {
-        writeln!(out, "{} is ending already", args.id).map_err(super::cannot_write)?;
+        writeln!(out, "{} is stopping already", args.id).map_err(super::cannot_write)?;
     }
-    // Its supervisor has ended: what is left of it is looked for again.
+    // Its supervisor has exited: check again for leftovers.
     let gone = |out: &mut dyn Write| finish(&args.id, &settled(layout, &args.id)?, out);
     let Some(pid) = i32::try_from(supervisor.pid).ok().filter(|pid| *pid > 1).and_then(Pid::from_raw) else {
         return Err(Error::failed(
             format!("bottle `{}` cannot be stopped", args.id),
             "no process is recorded",
-            "end its `bottle start` by hand",
+            "kill its `bottle start` by hand",
         ));
     };
     let cannot = |e: rustix::io::Errno| {
@@ -66,35 +66,35 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         Err(rustix::io::Errno::SRCH) => return gone(out),
         Err(e) => return Err(cannot(e)),
     };
-    // The descriptor names whoever has the number now; only then is it looked at.
+    // The descriptor refers to the current owner of the pid, and is checked afterwards.
     if start_time(supervisor.pid) != Some(supervisor.start_time) {
         return gone(out);
     }
     let deadline = Instant::now() + STOP_TIMEOUT;
-    let (signal, again) = if args.now { (Signal::INT, Some(KILL_INTERVAL)) } else { (Signal::TERM, None) };
+    let (signal, interval) = if args.now { (Signal::INT, Some(KILL_INTERVAL)) } else { (Signal::TERM, None) };
     let mut ended = false;
     while !ended && Instant::now() < deadline {
         match pidfd_send_signal(&pidfd, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
             Err(e) => return Err(cannot(e)),
         }
-        // One that is stopped, as by Ctrl-Z, must go on to end.
+        // A suspended supervisor must continue in order to exit.
         let _ = pidfd_send_signal(&pidfd, Signal::CONT);
         let left = deadline.saturating_duration_since(Instant::now());
-        ended = wait(&pidfd, again.unwrap_or(left).min(left));
+        ended = wait(&pidfd, interval.unwrap_or(left).min(left));
     }
     if ended {
         gone(out)
     } else {
         Err(Error::failed(
-            format!("bottle `{}` has not ended yet", args.id),
+            format!("bottle `{}` has not stopped yet", args.id),
             format!("{STOP_TIMEOUT:?} have passed"),
             "`bottle stop --now` does not wait for the agent",
         ))
     }
 }
 
-/// The bottle, once its lock is free or only others than its supervisor keep it: what it started ends a moment after it.
+/// The bottle, once its lock is free or only other processes hold it: its children exit a moment after the supervisor.
 fn settled(layout: &Layout, id: &str) -> Result<Entry> {
     let deadline = Instant::now() + EXIT_TIMEOUT;
     loop {
@@ -107,18 +107,18 @@ fn settled(layout: &Layout, id: &str) -> Result<Entry> {
     }
 }
 
-/// Ends what a supervisor left, and says so only when it has ended.
+/// Kills the processes that a supervisor left, and waits for them.
 fn finish(id: &str, entry: &Entry, out: &mut dyn Write) -> Result<u8> {
     if entry.status == Status::Running {
-        let cause = "a process that cannot be seen from here keeps its lock";
-        return Err(Error::failed(format!("bottle `{id}` has not ended"), cause, "run this as the user who started it, on that machine"));
+        let cause = "a process that is not visible from here holds its lock";
+        return Err(Error::failed(format!("bottle `{id}` has not stopped"), cause, "run this as the user who started it, on that machine"));
     }
     entry.end_remains()?;
-    writeln!(out, "{id} has ended").map_err(super::cannot_write)?;
+    writeln!(out, "{id} has stopped").map_err(super::cannot_write)?;
     Ok(0)
 }
 
-/// True when the process has ended in time.
+/// True if the process exits in time.
 fn wait(pidfd: &std::os::fd::OwnedFd, time: Duration) -> bool {
     let Ok(time) = Timespec::try_from(time) else { return false };
     matches!(poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&time)), Ok(1..))

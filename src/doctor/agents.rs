@@ -1,4 +1,4 @@
-//! What the operator's agents need of this host: their programs, and the variables that hold their tokens. Pure.
+//! What the operator's agents need on this host: their programs and the variables with their tokens. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,15 +7,15 @@ use crate::manifest::model::{EnvValue, Provider, Resolved, Rootfs, TemplatePart}
 use crate::manifest::{Kind, Library};
 use crate::plan::agent;
 
-/// What is asked of the host.
+/// Queries to the host.
 pub struct Host<'a> {
-    /// Where a program of this name is, if anywhere.
+    /// The path of a program, if it exists.
     pub program: &'a dyn Fn(&str) -> Option<String>,
-    /// Whether a variable has a value.
+    /// Whether a variable is set.
     pub is_set: &'a dyn Fn(&str) -> bool,
 }
 
-/// One finding for each program and each variable that an agent needs, and for each manifest that cannot be used.
+/// A finding for each program and variable that an agent needs, and for each unusable manifest.
 pub fn agents(library: &Library, host: &Host<'_>) -> Vec<Finding> {
     let mut programs: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let mut variables: BTreeMap<String, Vec<&str>> = BTreeMap::new();
@@ -29,7 +29,7 @@ pub fn agents(library: &Library, host: &Host<'_>) -> Vec<Finding> {
         }
     }
     let mut findings: Vec<Finding> =
-        library.problems().into_iter().map(|problem| broken(problem.what, problem.cause, problem.hint)).collect();
+        library.problems().into_iter().map(|problem| broken(problem.what, problem.cause.into(), problem.hint)).collect();
     findings.extend(programs.into_iter().map(|(program, users)| {
         let result = (host.program)(&program).ok_or_else(|| "no directory of PATH has it".to_owned());
         finding(&program, &users, result, install(&program))

@@ -1,4 +1,4 @@
-//! What a host gives to the embedded backend: each need, what is lost without it, and how to get it. Pure; [`probe`] asks the host.
+//! The needs of the embedded backend: each with what is lost without it, and how to get it. Pure; [`probe`] queries the host.
 
 pub mod agents;
 pub mod probe;
@@ -82,12 +82,12 @@ pub const SIDECARS: [(&str, Need); 3] = [
 /// How to get a sidecar.
 const INSTALL: &str = "install it beside bottle, or set BOTTLE_LIBEXEC to its directory";
 
-/// What the host said to one need: what it has, or why it has not.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The need.
     pub need: Need,
-    /// A word on it, or the system's own words.
+    /// A detail, or the system's error.
     pub result: Result<String, String>,
 }
 
@@ -96,7 +96,7 @@ const READY: u8 = 0;
 /// Exit code: they cannot.
 const NOT_READY: u8 = 1;
 
-/// The exit code. What is optional does not change it.
+/// The exit code. Optional needs do not change it.
 pub fn code(findings: &[Finding]) -> u8 {
     if missing(findings, true).next().is_some() { NOT_READY } else { READY }
 }
@@ -105,7 +105,7 @@ fn missing(findings: &[Finding], required: bool) -> impl Iterator<Item = &str> {
     findings.iter().filter(move |f| f.need.required == required && f.result.is_err()).map(|f| &*f.need.name)
 }
 
-/// The last line: whether bottles start, and what they lack.
+/// The last line: whether bottles can start, and what is missing.
 pub fn verdict(findings: &[Finding]) -> String {
     let [required, optional] = [true, false].map(|required| missing(findings, required).collect::<Vec<_>>().join(", "));
     match (required.is_empty(), optional.is_empty()) {
@@ -115,13 +115,13 @@ pub fn verdict(findings: &[Finding]) -> String {
     }
 }
 
-/// The column of what is found.
+/// The column of the details.
 const COLUMN: usize = 9;
 const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";
 const RED: &str = "\x1b[31m";
 
-/// A line for each finding, and for what is missing what is lost and how to get it; then the verdict.
+/// A line per finding, with loss and fix if it is missing; then the verdict.
 pub fn text(findings: &[Finding], style: Style) -> String {
     let width = findings.iter().map(|f| f.need.name.chars().count()).max().unwrap_or(0);
     let second = COLUMN + width + 2;

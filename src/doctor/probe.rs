@@ -1,5 +1,5 @@
-//! Asks the host by doing what a start does, in a child that ends: nothing is concluded from a version or a setting, which
-//! serve only to explain a refusal.
+//! Probes the host by doing what a start does, in a child process. Versions and settings only explain a failure; nothing is concluded from
+//! them.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -13,24 +13,24 @@ use rustix::mount::{
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::{CGROUP, CLONE, Finding, LANDLOCK, MOUNTS, NAMESPACES, NETWORK, Need, OVERLAY, PROC, RUNTIME, SECCOMP, SIDECARS};
-use crate::backend::embedded::cgroup::Hierarchy;
 use crate::backend::ids::{INSIDE, for_component};
+use crate::backend::kernel::cgroup::Hierarchy;
 use crate::backend::{embedded::spawn, sidecar_programs};
 use crate::store::Layout;
 use crate::sys::clone::{ALL, Cloned, become_user, exit, into_namespaces};
 use crate::sys::kernel;
 
-/// Settings that forbid user namespaces to ordinary users, and the value at which they do.
+/// Settings that forbid user namespaces to ordinary users, and the forbidding value.
 const SETTINGS: [(&str, &str); 3] =
     [("kernel/apparmor_restrict_unprivileged_userns", "1"), ("kernel/unprivileged_userns_clone", "0"), ("user/max_user_namespaces", "0")];
 
 /// Does one thing that a start does.
 type Probe = fn() -> io::Result<()>;
 
-/// What is asked in the child, in this order.
+/// The probes that run in the child, in this order.
 const INSIDE_PROBES: [(Need, Probe); 4] = [(NETWORK, network), (MOUNTS, mounts), (PROC, proc), (OVERLAY, overlay)];
 
-/// Asks for everything. The caller must have one thread.
+/// Runs all probes. The caller must have one thread.
 pub fn all(layout: &Layout) -> Vec<Finding> {
     let mut findings = vec![finding(CLONE, plain_clone(), "with a pidfd")];
     findings.extend(in_namespaces());
@@ -57,12 +57,12 @@ fn plain_clone() -> io::Result<()> {
     }
 }
 
-/// The namespaces themselves, and what must work in them.
+/// Probes the namespaces, and what must work inside them.
 fn in_namespaces() -> Vec<Finding> {
-    match asked_in_child() {
-        Ok(said) => {
+    match results_of_child() {
+        Ok(output) => {
             let mut findings = vec![finding(NAMESPACES, Ok(()), "user, mount, pid, net, ipc, uts")];
-            let mut numbers = said.lines().map(|line| line.parse::<i32>().unwrap_or(libc::EIO));
+            let mut numbers = output.lines().map(|line| line.parse::<i32>().unwrap_or(libc::EIO));
             for (need, _) in INSIDE_PROBES {
                 let result = match numbers.next() {
                     Some(0) => Ok(()),
@@ -79,14 +79,14 @@ fn in_namespaces() -> Vec<Finding> {
                 (value.trim() == *forbids).then(|| format!("{} is {forbids}", name.replace('/', ".")))
             };
             let causes: Vec<String> = [error.to_string()].into_iter().chain(SETTINGS.iter().filter_map(set)).collect();
-            let untold = INSIDE_PROBES.map(|(need, _)| Finding { need, result: Err("not asked without user namespaces".to_owned()) });
-            [Finding { need: NAMESPACES, result: Err(causes.join(", ")) }].into_iter().chain(untold).collect()
+            let unchecked = INSIDE_PROBES.map(|(need, _)| Finding { need, result: Err("not checked without user namespaces".to_owned()) });
+            [Finding { need: NAMESPACES, result: Err(causes.join(", ")) }].into_iter().chain(unchecked).collect()
         }
     }
 }
 
-/// Error numbers, one a line, 0 for what works.
-fn asked_in_child() -> io::Result<String> {
+/// Error numbers, one per line; 0 for success.
+fn results_of_child() -> io::Result<String> {
     let (mut answers, to_answers) = io::pipe()?;
     let (go_on, mut mapped) = io::pipe()?;
     let operator = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
@@ -99,13 +99,13 @@ fn asked_in_child() -> io::Result<String> {
         Cloned::Parent { pid, pidfd } => {
             drop((go_on, to_answers));
             let result = spawn::map(pid, ids).and_then(|()| mapped.write_all(b"m"));
-            // Without a mapping the child is nobody, sees the end of the pipe, and exits. With one it may look for that end only now.
+            // Without a mapping the child has no user, sees the end of the pipe and exits. With one it reads that end only now.
             let _lifeline = result.is_ok().then_some(mapped);
-            let mut said = String::new();
-            let read = answers.read_to_string(&mut said);
+            let mut output = String::new();
+            let read = answers.read_to_string(&mut output);
             waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)?;
             result.and(read)?;
-            Ok(said)
+            Ok(output)
         }
     }
 }
@@ -187,7 +187,7 @@ fn runtime(layout: &Layout) -> Result<String, String> {
     Ok(path.display().to_string())
 }
 
-/// Where the program of a sidecar is.
+/// The path of a sidecar's program.
 fn sidecar(component: &str) -> Result<String, String> {
     let file = File::from(sidecar_programs::find(component).map_err(|error| error.cause)?);
     let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().map_err(|e| e.to_string())?.permissions());

@@ -1,11 +1,11 @@
-//! Markdown as the source of a manual page.
+//! Renders Markdown as a manual page.
 
 use roff::{Inline, Roff, bold, roman};
 
 use super::markdown::{Block, Span, plain};
 use super::{Schemas, Topic, parse};
 
-/// The page of a topic. Without a date, so that it is the same on every day.
+/// The page of a topic. It has no date, so that it is reproducible.
 pub fn manual(topic: Topic, schemas: Schemas<'_>, version: &str) -> String {
     let name = format!("bottle-{}", topic.name);
     let mut page = Roff::new();
@@ -23,11 +23,11 @@ pub fn manual(topic: Topic, schemas: Schemas<'_>, version: &str) -> String {
     page.render()
 }
 
-/// A section of another page, with a heading of its own.
+/// A section of another page, with its own heading.
 pub fn section(title: &str, markdown: &str) -> String {
     let mut page = Roff::new();
     page.control("SH", [title]);
-    // The page has one level of headings for its own sections.
+    // The page uses one level of headings itself.
     let blocks: Vec<Block> = parse(markdown)
         .into_iter()
         .map(|block| match block {

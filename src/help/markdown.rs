@@ -1,8 +1,8 @@
-//! Markdown as blocks and spans: the part of it that topics use. Anything else is a fault of the topic, and a test finds it.
+//! Parses the subset of Markdown that topics use into blocks and spans. A test finds anything else.
 
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
-/// A stretch of text.
+/// A span of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Span {
     /// Prose.
@@ -13,14 +13,14 @@ pub enum Span {
     Code(String),
 }
 
-/// A part of a text, from margin to margin.
+/// A block of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Block {
     /// A heading; `##` is 2.
     Heading(u8, Vec<Span>),
     /// A paragraph.
     Paragraph(Vec<Span>),
-    /// Lines that stay as they are, and what language they are in.
+    /// Preformatted lines, and their language.
     Code(String, String),
     /// A list; each item is blocks.
     List(Vec<Vec<Block>>),
@@ -28,7 +28,7 @@ pub enum Block {
     Rows(Vec<(Vec<Span>, Vec<Span>)>),
 }
 
-/// Reads a text.
+/// Parses a text.
 pub fn parse(text: &str) -> Vec<Block> {
     let mut events = Parser::new_ext(text, Options::ENABLE_TABLES);
     blocks(&mut events, None)
@@ -36,7 +36,7 @@ pub fn parse(text: &str) -> Vec<Block> {
 
 fn blocks<'a>(events: &mut impl Iterator<Item = Event<'a>>, until: Option<TagEnd>) -> Vec<Block> {
     let mut found = Vec::new();
-    // An item of a tight list holds its text without a paragraph around it.
+    // An item of a tight list has no paragraph.
     let mut loose = Vec::new();
     let flush = |loose: &mut Vec<Span>, found: &mut Vec<Block>| {
         if !loose.is_empty() {
@@ -82,7 +82,7 @@ fn rows<'a>(events: &mut impl Iterator<Item = Event<'a>>) -> Vec<(Vec<Span>, Vec
     while let Some(event) = events.next() {
         match event {
             Event::Start(Tag::TableCell) => cells.push(spans(events, TagEnd::TableCell)),
-            // What a column is called shows in its text.
+            // Column headings are dropped.
             Event::End(TagEnd::TableHead) => cells.clear(),
             Event::End(TagEnd::TableRow) => {
                 let mut row = cells.drain(..);
@@ -118,7 +118,7 @@ fn strong<'a>(events: &mut impl Iterator<Item = Event<'a>>) -> Vec<Span> {
     found
 }
 
-/// A link is its text: where it leads is for those who read the file.
+/// A link is its text; the target is dropped.
 fn span(event: Event<'_>) -> Option<Span> {
     match event {
         Event::Text(text) => Some(Span::Plain(text.to_string())),

@@ -1,6 +1,6 @@
 //! Help topics: Markdown in this directory, shown on a terminal by `bottle help TOPIC`, and written as manual pages by `bottle man`. Pure.
 //!
-//! Add a topic: a file here, and a row in [`TOPICS`]. Its first line is `# name: title`; a table has two columns.
+//! To add a topic, add a file here and a row in [`TOPICS`]. Its first line is `# name: title`; tables have two columns.
 
 mod manual;
 mod markdown;
@@ -18,7 +18,7 @@ use serde_json::Value;
 pub struct Topic {
     /// Its name, as in `bottle help NAME` and `bottle-NAME(7)`.
     pub name: &'static str,
-    /// The section of the manual that its page is in: 5 for formats of files, 7 for everything else.
+    /// The manual section of its page: 5 for file formats, 7 for everything else.
     pub section: u8,
     text: &'static str,
 }
@@ -27,7 +27,7 @@ const fn topic(name: &'static str, section: u8, text: &'static str) -> Topic {
     Topic { name, section, text }
 }
 
-/// All topics, in the order in which somebody new would read them.
+/// All topics, in reading order for a newcomer.
 pub const TOPICS: [Topic; 13] = [
     topic("cookbook", 7, include_str!("cookbook.md")),
     topic("manifest", 5, include_str!("manifest.md")),
@@ -44,7 +44,7 @@ pub const TOPICS: [Topic; 13] = [
     topic("development", 7, include_str!("development.md")),
 ];
 
-/// The JSON Schemas that the reference of manifests is made from.
+/// The JSON Schemas from which the manifest reference is generated.
 #[derive(Clone, Copy, Debug)]
 pub struct Schemas<'a> {
     /// Of a bottle's front matter.
@@ -59,13 +59,13 @@ impl Topic {
         TOPICS.into_iter().find(|topic| topic.name == name)
     }
 
-    /// One line on it, without its name.
+    /// Its title.
     pub fn title(&self) -> &'static str {
         let line = self.text.lines().next().unwrap_or_default();
         line.split_once(": ").map_or(line, |(_, title)| title)
     }
 
-    /// All of it but its first line. Where the text says `<!-- keys: bottle -->`, the reference of those keys stands.
+    /// The text without its first line. `<!-- keys: bottle -->` is replaced by the reference of these keys.
     pub fn markdown(&self, schemas: Schemas<'_>) -> String {
         let (_, body) = self.text.split_once('\n').unwrap_or_default();
         let mut text = body.to_owned();
@@ -79,7 +79,7 @@ impl Topic {
     }
 }
 
-/// One section for each command that has examples: `## start`, then Markdown.
+/// One section per command with examples: `## start`, then Markdown.
 const EXAMPLES: &str = include_str!("examples.md");
 
 /// The examples of a command, `bottle` or `bottle audit verify`, as Markdown.

@@ -1,4 +1,4 @@
-//! The reference of a manifest's keys, from the JSON Schema that `bottle schema` prints: nothing here names a key.
+//! Generates the reference of a manifest's keys from the JSON Schema of `bottle schema`. No key is named here.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 type Object = Map<String, Value>;
 
-/// A heading and a table for each mapping, as Markdown.
+/// A heading and a table per mapping, as Markdown.
 pub(super) fn keys(schema: &Value) -> String {
     let mut out = String::new();
     let mut ahead = vec![(String::new(), schema)];
@@ -18,7 +18,7 @@ pub(super) fn keys(schema: &Value) -> String {
         out.push_str("| key | meaning |\n|---|---|\n");
         let required: Vec<&str> = at.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
         let mut inner = Vec::new();
-        // In one order, whatever the features of the JSON library are.
+        // Sorted, independent of the JSON library's features.
         let properties: std::collections::BTreeMap<_, _> = properties.iter().collect();
         for (name, written) in properties {
             let value = resolved(written, schema);
@@ -30,34 +30,34 @@ pub(super) fn keys(schema: &Value) -> String {
             }
         }
         out.push('\n');
-        // The last is taken next.
+        // The last one is popped next.
         ahead.extend(inner.into_iter().rev());
     }
     out
 }
 
-/// What a key means, whether it must be there, and what may be written.
+/// A key's meaning, whether it is required, and its values.
 fn cell(written: &Value, value: &Value, schema: &Value, required: bool) -> String {
-    let mut words = vec![text(written)];
-    if words[0].is_empty() {
-        words[0] = text(value);
+    let mut sentences = vec![text(written)];
+    if sentences[0].is_empty() {
+        sentences[0] = text(value);
     }
-    words.push(format!("{}.", kind(value, schema)));
+    sentences.push(format!("{}.", kind(value, schema)));
     let choices: Vec<String> = choices(value).iter().map(|(choice, meaning)| format!("`{choice}`: {meaning}")).collect();
     if !choices.is_empty() {
-        words.push(choices.join(" "));
+        sentences.push(choices.join(" "));
     }
     if required {
-        words.push("Required.".to_owned());
+        sentences.push("Required.".to_owned());
     }
     if let Some(default) = written.get("default") {
-        words.push(format!("Default: `{default}`."));
+        sentences.push(format!("Default: `{default}`."));
     }
     if let Some(least) = value.get("minimum") {
-        words.push(format!("At least {least}."));
+        sentences.push(format!("At least {least}."));
     }
-    words.retain(|word| !word.is_empty());
-    words.join(" ").replace('|', "\\|")
+    sentences.retain(|word| !word.is_empty());
+    sentences.join(" ").replace('|', "\\|")
 }
 
 /// The description, on one line.
@@ -65,13 +65,13 @@ fn text(value: &Value) -> String {
     value.get("description").and_then(Value::as_str).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What `$ref` refers to.
+/// Resolves `$ref`.
 fn resolved<'a>(value: &'a Value, schema: &'a Value) -> &'a Value {
     let pointer = value.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
     pointer.and_then(|pointer| schema.pointer(pointer)).unwrap_or(value)
 }
 
-/// What a list is of.
+/// The items of a list.
 fn item<'a>(value: &'a Value, schema: &'a Value) -> Option<&'a Value> {
     value.get("items").map(|items| resolved(items, schema))
 }
@@ -92,7 +92,7 @@ fn kind(value: &Value, schema: &Value) -> String {
     }
 }
 
-/// The words of an enumeration, and what each means.
+/// The values of an enumeration, and their meanings.
 fn choices(value: &Value) -> Vec<(String, String)> {
     let one = |choice: &Value| {
         let word = choice.get("const").and_then(Value::as_str).map(str::to_owned);

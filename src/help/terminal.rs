@@ -1,10 +1,10 @@
-//! Markdown on a terminal: wrapped at words, headings and names bold where colour is allowed.
+//! Renders Markdown for a terminal: wrapped at words, with bold headings and names if colour is allowed.
 
 use std::fmt::Write;
 
 use super::markdown::{Block, Span, plain};
 
-/// How wide a text may be, and whether escape sequences may be in it.
+/// The width of a text, and whether it may contain escape sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
     /// Columns.
@@ -14,7 +14,7 @@ pub struct Style {
 }
 
 impl Style {
-    /// The text in a colour, where colour is allowed.
+    /// The text in a colour, if colour is allowed.
     pub fn coloured(self, text: &str, colour: &str) -> String {
         styled(text, (colour, BOLD.1), self)
     }
@@ -22,10 +22,10 @@ impl Style {
 
 const BOLD: (&str, &str) = ("\x1b[1m", "\x1b[0m");
 const HEADING: (&str, &str) = ("\x1b[1m\x1b[4m", "\x1b[0m");
-/// The column that a table's second column begins in at most: a longer name has a line of its own.
+/// The maximum start of a table's second column. A longer name has its own line.
 const SECOND_COLUMN: usize = 24;
 
-/// The text, margin to margin.
+/// Renders blocks.
 pub fn show(blocks: &[Block], style: Style) -> String {
     let mut out = String::new();
     body(blocks, 0, style, &mut out);
@@ -81,14 +81,14 @@ fn styled(text: &str, (on, off): (&str, &str), style: Style) -> String {
     if style.colour { format!("{on}{text}{off}") } else { text.to_owned() }
 }
 
-/// Words, each with the span that it is of; what touches stays together.
+/// Splits spans into words that must not be broken, with their widths.
 fn words(spans: &[Span], style: Style) -> Vec<(usize, String)> {
     let mut words: Vec<(usize, String)> = Vec::new();
     let mut glued = false;
     for span in spans {
         let (text, bold) = match span {
             Span::Plain(text) => (text, false),
-            // Without colour, what is code is told by its marks.
+            // Without colour, code keeps its backticks.
             Span::Code(text) if !style.colour => (&format!("`{text}`"), false),
             Span::Bold(text) | Span::Code(text) => (text, true),
         };
@@ -113,12 +113,12 @@ fn words(spans: &[Span], style: Style) -> Vec<(usize, String)> {
     words
 }
 
-/// Writes a text behind what stands in the line already, up to column `indent`, where further lines begin too.
+/// Writes a text after the current line's content. Further lines begin at column `indent`.
 pub fn wrap(text: &str, indent: usize, style: Style, out: &mut String) {
     wrapped(&[Span::Plain(text.to_owned())], "", 0, indent, style, out);
 }
 
-/// Writes words behind `lead`, which stands at `first`; further lines begin at `indent`.
+/// Writes words after `lead`, which is at column `first`. Further lines begin at `indent`.
 fn wrapped(spans: &[Span], lead: &str, first: usize, indent: usize, style: Style, out: &mut String) {
     let _ = write!(out, "{:first$}{lead}", "");
     let mut column = indent;

@@ -1,14 +1,28 @@
 //! The life of a bottle: performing the steps, watching the components, and tearing everything down.
+//!
+//! A [`Run`] has four parts, each with fields of its own: the `starter` (the steps, and what they wait for), the `watch` (the processes, the
+//! signals, and the state), the `records` (what is kept on disk) and the `operator` (the terminal, or whatever stands in its place). What
+//! happens is an event, [`state_machine`] says what it leads to, and [`teardown`] is the end of every run.
 
+mod drain;
 mod health;
 pub mod operator;
 pub mod outcome;
-mod output;
-pub mod processes;
-pub mod records;
-pub mod relay;
+mod process;
+mod processes;
+mod readiness;
+mod records;
+mod relay;
+mod run;
+mod signal_queue;
+mod stage;
 mod starter;
 pub mod state_machine;
-pub mod watch;
+mod teardown;
+mod watch;
 
-pub use watch::run;
+pub use run::{Performer, Run, RunOptions};
+pub use teardown::Report;
+
+#[cfg(test)]
+mod testing;

@@ -7,11 +7,12 @@ use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::relay::Relay;
-use super::watch::CHUNK;
 use crate::terminal::filter::Filter;
-use crate::terminal::output::Output;
+use crate::terminal::writer::Output;
 use crate::terminal::{self, Raw};
 
+/// Bytes of input read at one time.
+const INPUT_CHUNK_BYTES: usize = 64 * 1024;
 /// Gives up a sequence that is not whole (CAN, ST): the next one counts.
 const GIVEN_UP: &[u8] = b"\x18\x1b\\";
 
@@ -84,7 +85,7 @@ impl Operator {
     /// Sets the modes that the agent had set before a pause.
     pub fn set_modes_again(&mut self) {
         for (filter, relay) in self.filters.iter().zip([&mut self.stdout, &mut self.stderr]) {
-            relay.push(&filter.as_ref().map(Filter::again).unwrap_or_default());
+            relay.push(&filter.as_ref().map(Filter::resume).unwrap_or_default());
         }
     }
 
@@ -105,7 +106,7 @@ impl Operator {
 
     /// Passes on what was typed.
     pub fn feed(&mut self) {
-        let mut buffer = [0; CHUNK];
+        let mut buffer = [0; INPUT_CHUNK_BYTES];
         match terminal::typed(&mut buffer) {
             Ok(0) | Err(Errno::IO) => {
                 self.stdin_open = false;

@@ -145,7 +145,7 @@ impl Outcome {
             ),
             AgentExit::Exited(_) => return None,
         };
-        Some(Error { what, cause, hint: hint.to_owned(), code: self.code() })
+        Some(Error { code: self.code(), ..Error::failed(what, cause, hint) })
     }
 }
 
@@ -181,7 +181,7 @@ mod tests {
             set(&mut outcome);
             assert_eq!(outcome.reason(), Some("its time was up (2h)"));
             let error = outcome.sentence("sh").unwrap();
-            (error.what, error.cause, error.code)
+            (error.what, error.cause.to_string(), error.code)
         };
         let what = "the agent was ended: its time was up (2h)".to_owned();
         assert_eq!(said(&|e| e.agent(AgentExit::Signaled(libc::SIGTERM))), (what.clone(), "SIGTERM".to_owned(), 143));

@@ -1,167 +1,104 @@
-//! The components that run: their descriptors as the loop polls them, and what each of them has to say.
+//! The components that run, all together: who is left, who serves, who does not answer, and how each is ended.
 
-use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use bottle_contract::handoff::HEARTBEAT_TIMEOUT;
-use bottle_init::control::{FromInit, ToInit};
-use rustix::io::Errno;
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use bottle_init::control::ToInit;
 
-use super::outcome::AgentExit;
+use super::health::Health;
+use super::process::WatchedProcess;
 use crate::backend::Process;
-use crate::plan::agent::AGENT;
 
-/// What is known of whether a sidecar answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// It does not tell.
-    Unknown,
-    /// It told so at this time.
-    Heard(Instant),
-    /// It has not told so in time.
-    Silent,
-}
+/// The components under watch, in the order of their start.
+#[derive(Debug, Default)]
+pub(super) struct Processes(Vec<WatchedProcess>);
 
-/// A component under watch.
-#[derive(Debug)]
-pub struct WatchedProcess {
-    /// The component; its descriptors close as they end.
-    pub handle: Process,
-    /// Its process has not been reaped.
-    pub alive: bool,
-    /// It talks to us.
-    pub talks: bool,
-    /// It serves, or, for the agent, it can start at once.
-    pub served: bool,
-    /// Whether it answers.
-    pub health: Health,
-    /// How its program ended, if its first process said so.
-    pub end: Option<AgentExit>,
-}
-
-impl WatchedProcess {
-    /// Watches a component.
-    pub fn new(handle: Process) -> Self {
-        Self { handle, alive: true, talks: true, served: false, health: Health::Unknown, end: None }
+impl Processes {
+    /// Watches one more.
+    pub(super) fn push(&mut self, process: Process) {
+        self.0.push(WatchedProcess::new(process));
     }
 
-    /// The agent is the only component that does not serve.
-    pub fn is_agent(&self) -> bool {
-        self.handle.component == AGENT
+    /// Forgets them.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
     }
 
-    /// When it must have told that it answers.
-    pub fn due(&self) -> Option<Instant> {
-        match self.health {
-            Health::Heard(at) => Some(at + HEARTBEAT_TIMEOUT),
-            Health::Unknown | Health::Silent => None,
-        }
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
-    /// What the first process says, if it says something.
-    pub fn receive(&mut self) -> Option<(FromInit, Vec<OwnedFd>)> {
-        let mut received = self.handle.control.receive::<FromInit>();
-        // It exited before it read all that it was sent: the kernel says so once, and only then gives what it had sent itself (unix(7)).
-        if received.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset) {
-            received = self.handle.control.receive();
-        }
-        match received {
-            Ok((message, fds)) => Some((message, fds.into_iter().flatten().collect())),
-            Err(_) => {
-                self.talks = false;
-                None
-            }
-        }
+    /// One of them.
+    pub(super) fn get(&mut self, index: usize) -> &mut WatchedProcess {
+        &mut self.0[index]
     }
 
-    /// Tells the first process something; one that is gone is told nothing.
-    pub fn send(&self, message: &ToInit) {
-        let _ = self.handle.control.send(message);
+    /// Each with its index.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &WatchedProcess)> {
+        self.0.iter().enumerate()
     }
 
-    /// Asks a sidecar to end.
-    pub fn stop(&self) {
-        if self.handle.held {
-            self.send(&ToInit::Signal(libc::SIGTERM));
-        } else {
-            self.signal(Signal::TERM);
-        }
+    fn agents(&self) -> impl Iterator<Item = &WatchedProcess> {
+        self.0.iter().filter(|process| process.is_agent())
     }
 
-    /// Ends everyone in its pid namespace.
-    pub fn kill(&self) {
-        self.signal(Signal::KILL);
-        if self.handle.held {
-            // Whoever may not signal it can still leave it: the end of the conversation is its end.
-            let _ = rustix::net::shutdown(&self.handle.control, rustix::net::Shutdown::Both);
-        }
+    fn sidecars(&self) -> impl Iterator<Item = &WatchedProcess> {
+        self.0.iter().filter(|process| !process.is_agent())
     }
 
-    /// Sends a signal to the first process, and to no other.
-    fn signal(&self, signal: Signal) {
-        if self.alive {
-            // The process may be gone already; its end is heard by its descriptor.
-            let _ = pidfd_send_signal(&self.handle.pidfd, signal);
-        }
+    /// No process is left.
+    pub(super) fn all_exited(&self) -> bool {
+        self.0.iter().all(|process| !process.alive)
     }
 
-    /// Reaps the process: how it ended, for a message.
-    pub fn reap(&mut self) -> String {
-        self.alive = false;
-        match self.end {
-            Some(AgentExit::Exited(code)) => return format!("it exited with code {code}"),
-            Some(AgentExit::Signaled(signal)) => return format!("it was ended by {}", super::outcome::name(signal)),
-            Some(AgentExit::NotExecuted(number)) => return std::io::Error::from_raw_os_error(number).to_string(),
-            Some(AgentExit::Lost) | None => {}
-        }
-        match waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(&self.handle.pidfd)), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
-            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => format!("it exited with code {code}"),
-                (_, Some(signal)) => format!("it was ended by {}", super::outcome::name(signal)),
-                _ => "it ended".to_owned(),
-            },
-            _ => "it ended".to_owned(),
-        }
+    /// Every sidecar serves, and the agent can start at once.
+    pub(super) fn all_ready(&self) -> bool {
+        self.0.iter().all(|process| process.served)
     }
 
-    /// Reads what is there of an output; `None` at its end.
-    pub fn read(&mut self, name: &str, buffer: &mut [u8]) -> Option<usize> {
-        let (_, fd) = self.handle.stdio.outputs.iter().find(|(other, _)| *other == name)?;
-        match rustix::io::read(fd, &mut *buffer) {
-            // The other side of a terminal whose last user is gone answers with EIO.
-            Ok(0) => None,
-            Ok(count) => Some(count),
-            Err(Errno::INTR | Errno::AGAIN) => Some(0),
-            Err(_) => None,
-        }
+    /// Who is not ready.
+    pub(super) fn not_ready(&self) -> Vec<&str> {
+        self.0.iter().filter(|process| !process.served).map(|process| process.handle.component.as_str()).collect()
     }
 
-    /// Reads an output no more.
-    pub fn close(&mut self, name: &str) {
-        self.handle.stdio.outputs.retain(|(other, _)| *other != name);
+    /// Tells the agent's first process something.
+    pub(super) fn send_to_agent(&self, message: &ToInit) {
+        self.agents().for_each(|agent| agent.send(message));
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use bottle_init::control;
+    /// Ends the agent's namespace at once.
+    pub(super) fn kill_agent(&self) {
+        self.agents().for_each(WatchedProcess::kill);
+    }
 
-    use super::*;
-    use crate::backend::Stdio;
+    /// Asks the sidecars to end.
+    pub(super) fn stop_sidecars(&self) {
+        self.sidecars().for_each(WatchedProcess::stop);
+    }
 
-    // covers: L01
-    #[test]
-    fn an_exit_is_received_though_the_last_signal_was_never_read() {
-        let (ours, theirs) = control::pair().unwrap();
-        let pid = rustix::process::getpid();
-        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
-        let handle = Process { component: AGENT.to_owned(), pid, pidfd, control: ours, held: false, stdio: Stdio::default() };
-        let mut watched = WatchedProcess::new(handle);
-        watched.send(&ToInit::Signal(libc::SIGWINCH));
-        theirs.send(&FromInit::Exited(6)).unwrap();
-        drop(theirs);
-        assert!(matches!(watched.receive(), Some((FromInit::Exited(6), _))));
-        assert!(watched.receive().is_none() && !watched.talks);
+    /// Ends the sidecars at once; who of them still lived.
+    pub(super) fn kill_sidecars(&self) -> Vec<String> {
+        self.sidecars().for_each(WatchedProcess::kill);
+        self.sidecars().filter(|sidecar| sidecar.alive).map(|sidecar| sidecar.handle.component.clone()).collect()
+    }
+
+    /// When the next sidecar must have said that it answers.
+    pub(super) fn next_silence(&self) -> Option<Instant> {
+        self.0.iter().filter_map(|process| process.health.due()).min()
+    }
+
+    /// Who has said nothing for too long, and did before. What came while this process itself stood still has not been read yet.
+    pub(super) fn fall_silent(&mut self, now: Instant) -> Vec<String> {
+        let overdue = self.0.iter_mut().filter(|process| process.health.due().is_some_and(|due| due <= now) && !process.has_spoken());
+        let silence = |process: &mut WatchedProcess| {
+            process.health = Health::Silent;
+            process.handle.component.clone()
+        };
+        overdue.map(silence).collect()
+    }
+
+    /// Who does not answer.
+    pub(super) fn silent(&self) -> Vec<String> {
+        self.0.iter().filter(|process| process.health == Health::Silent).map(|process| process.handle.component.clone()).collect()
     }
 }

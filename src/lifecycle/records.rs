@@ -1,33 +1,59 @@
-//! What is kept of a run: the log of each component, and the timeline of what crossed the wall.
+//! What is kept of a run: the bottle's record, the log of each component, and the timeline of what crossed the wall.
 
 use std::collections::BTreeMap;
 
 use bottle_contract::event::{Event, Level};
 
 use crate::clock;
+use crate::digest::sha256_hex;
 use crate::error::{Error, Result};
-use crate::files::Dir;
+use crate::files::{Dir, PRIVATE};
 use crate::logs::{ComponentLog, Source, Stream};
+use crate::plan::Plan;
 use crate::plan::agent::AGENT;
-use crate::timeline::Timeline;
+use crate::store::{Claim, Metadata};
+use crate::timeline::{Opening, Timeline};
 
-/// Logs and timeline of a run. What goes wrong is kept until somebody asks: without a timeline nothing may cross the wall.
+/// The records of a run. What goes wrong is kept until it is asked for: without a timeline nothing may cross the wall.
 #[derive(Debug)]
-pub struct Records<'r> {
-    timeline: &'r mut Timeline,
+pub(super) struct Records<'r> {
+    claim: &'r mut Claim,
+    timeline: Timeline,
     logs: Dir,
     components: BTreeMap<String, ComponentLog>,
     failure: Option<Error>,
 }
 
 impl<'r> Records<'r> {
-    /// Records of a run that begins.
-    pub fn new(timeline: &'r mut Timeline, logs: Dir) -> Self {
-        Self { timeline, logs, components: BTreeMap::new(), failure: None }
+    /// Records of a run that begins: what it is to do, and by whom.
+    pub(super) fn begin(plan: &Plan, backend: &str, claim: &'r mut Claim) -> Result<Self> {
+        let text = serde_json::to_vec(plan)
+            .map_err(|e| Error::failed("cannot record the plan", e, "this is a bug in bottle: please report it"))?;
+        claim.state().replace_unsynced("plan.json", &text, PRIVATE)?;
+        claim.update(|metadata| {
+            plan.bottle.clone_into(&mut metadata.bottle);
+            plan.agent.name.clone_into(&mut metadata.agent);
+            backend.clone_into(&mut metadata.backend);
+            metadata.directory = Some(plan.workspace.source.clone());
+        })?;
+        let opening = Opening { bottle: &plan.id, boot_id: &claim.metadata().boot_id, plan: &sha256_hex(&text) };
+        let timeline = Timeline::create(claim.state(), &opening)?;
+        let logs = claim.logs()?;
+        Ok(Self { claim, timeline, logs, components: BTreeMap::new(), failure: None })
+    }
+
+    /// The bottle's record of objects.
+    pub(super) fn claim(&mut self) -> &mut Claim {
+        self.claim
+    }
+
+    /// Changes what `bottle list` shows.
+    pub(super) fn update(&mut self, change: impl FnOnce(&mut Metadata)) -> Result<()> {
+        self.claim.update(change)
     }
 
     /// Opens the log of a component, unless it is open.
-    pub fn open(&mut self, component: &str) -> Result<()> {
+    pub(super) fn open(&mut self, component: &str) -> Result<()> {
         if !self.components.contains_key(component) {
             let source = if component == AGENT { Source::Agent } else { Source::Sidecar };
             self.components.insert(component.to_owned(), ComponentLog::create(&self.logs, component, source)?);
@@ -36,35 +62,35 @@ impl<'r> Records<'r> {
     }
 
     /// Takes what a component wrote.
-    pub fn take(&mut self, component: &str, output: &str, bytes: &[u8]) {
+    pub(super) fn take(&mut self, component: &str, output: &str, bytes: &[u8]) {
         let stream = match output {
             "stdout" => Stream::Stdout,
             "stderr" => Stream::Stderr,
             _ => Stream::Terminal,
         };
-        let (timeline, failure) = (&mut *self.timeline, &mut self.failure);
+        let (timeline, failure) = (&mut self.timeline, &mut self.failure);
         if let Some(log) = self.components.get_mut(component) {
             log.push(stream, bytes, &mut |event| keep(failure, timeline.copy(component, event)));
         }
     }
 
     /// Adds an event of the supervisor's own.
-    pub fn note(&mut self, what: &str, level: Level, message: Option<String>) {
+    pub(super) fn note(&mut self, what: &str, level: Level, message: Option<String>) {
         let mut event = Event::new(clock::now(), level, what);
         event.message = message;
         keep(&mut self.failure, self.timeline.append("bottle", &event));
     }
 
     /// Writes what is in memory; whatever failed since the last call is the error.
-    pub fn flush(&mut self) -> Result<()> {
+    pub(super) fn flush(&mut self) -> Result<()> {
         let flushed = self.timeline.flush();
         self.failure.take().map_or(flushed, Err)
     }
 
-    /// The last lines; how many bytes of each log are missing.
-    pub fn finish(&mut self) -> BTreeMap<String, u64> {
+    /// Writes the last lines; how many bytes each log is missing.
+    pub(super) fn finish(&mut self) -> BTreeMap<String, u64> {
         let mut dropped = BTreeMap::new();
-        let (timeline, failure) = (&mut *self.timeline, &mut self.failure);
+        let (timeline, failure) = (&mut self.timeline, &mut self.failure);
         for (component, log) in std::mem::take(&mut self.components) {
             let drops = log.finish(&mut |event| keep(failure, timeline.copy(&component, event)));
             if drops.bytes > 0 {
@@ -73,6 +99,11 @@ impl<'r> Records<'r> {
         }
         self.note("ended", Level::Info, None);
         dropped
+    }
+
+    /// Closes the timeline: its last hash, which stands for all of it.
+    pub(super) fn close(self, dropped: &BTreeMap<String, u64>) -> (&'r mut Claim, Result<String>) {
+        (self.claim, self.timeline.close(dropped))
     }
 }
 

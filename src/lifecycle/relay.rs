@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 
-use crate::terminal::output::Output;
+use crate::terminal::writer::Output;
 
 /// Bytes that may wait before the source is no longer read: the sender then feels the slow reader.
 const MAX_BUFFERED_BYTES: usize = 256 * 1024;

@@ -1,36 +1,36 @@
-//! The log of one component: raw bytes in, lines of JSON out, and the events among them to whoever keeps the timeline.
+//! The log of one component: takes raw bytes, writes JSON lines, and returns the events for the timeline.
 
 use serde::Serialize;
 
 use super::EXTENSION;
 use super::entry::Entry;
-use super::line::{Gap, Wrapped, harmless, lossless};
+use super::line::{Gap, Wrapped, escape_for_terminal, lossless};
 use super::sink::Sink;
 use super::split::{Part, Splitter, boundary};
 use crate::clock;
 use crate::error::Result;
 use crate::files::Dir;
 
-/// The most bytes of one log, unless another bound is set: an agent that prints without end must not fill the disk.
+/// The default size limit of a log: an agent that prints without end must not fill the disk.
 const MAX_LOG_BYTES: u64 = 1 << 30;
 
-/// Whose words are believed.
+/// Whether a component may write events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A sidecar: a line on its standard error that is an event is one.
+    /// A sidecar: events on its standard error are accepted.
     Sidecar,
-    /// The agent: whatever it writes is text, also what looks like an event.
+    /// The agent: all its output is text, even if it looks like an event.
     Agent,
 }
 
-/// Where bytes came from.
+/// The stream that bytes came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output, in lines.
     Stdout,
     /// Standard error, in lines.
     Stderr,
-    /// A terminal: chunks as they came, without lines.
+    /// A terminal, in chunks.
     Terminal,
 }
 
@@ -44,17 +44,17 @@ impl Stream {
     }
 }
 
-/// What is missing in a log.
+/// The gap in a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drops {
-    /// Bytes of the component's output.
+    /// Bytes of the component's output that were dropped.
     pub bytes: u64,
     /// Why.
     pub cause: Option<String>,
 }
 
-/// The log of one component. Writing it never fails: a full disk must not stop the proxies, so that what is lost is counted instead, marked
-/// in the log as soon as there is room, and told at the end.
+/// The log of one component. Writing never fails, because a full disk must not stop the proxies. Lost bytes are counted, marked in the log as
+/// soon as there is space, and reported at the end.
 #[derive(Debug)]
 pub struct ComponentLog {
     component: String,
@@ -62,24 +62,24 @@ pub struct ComponentLog {
     sink: Sink,
     stdout: Splitter,
     stderr: Splitter,
-    /// The first bytes of a character that is not complete.
+    /// The bytes of an incomplete character.
     terminal: Vec<u8>,
 }
 
 impl ComponentLog {
-    /// A new log `<component>.jsonl`, 0600, in the directory of logs.
+    /// Creates the log `<component>.jsonl`, 0600, in the directory of logs.
     pub fn create(logs: &Dir, component: &str, source: Source) -> Result<Self> {
         Self::bounded(logs, component, source, MAX_LOG_BYTES)
     }
 
-    /// The same with another bound, in bytes of the file.
+    /// The same with another size limit, in bytes.
     pub fn bounded(logs: &Dir, component: &str, source: Source, most: u64) -> Result<Self> {
         let file = logs.create_log(format!("{component}{EXTENSION}"))?;
         let (stdout, stderr) = Default::default();
         Ok(Self { component: component.to_owned(), source, sink: Sink::new(file, most), stdout, stderr, terminal: Vec::new() })
     }
 
-    /// Takes the next bytes of a stream, in any chunking. All lines that they complete are in the file when it returns, in one write.
+    /// Takes the next chunk of a stream. Writes all lines that it completes, in one call.
     pub fn push(&mut self, stream: Stream, bytes: &[u8], on_event: &mut dyn FnMut(&Entry<'_>)) {
         let mut writer =
             Writer { component: &self.component, source: self.source, sink: &mut self.sink, stream, time: String::new(), on_event };
@@ -89,7 +89,7 @@ impl ComponentLog {
             Stream::Terminal => {
                 self.terminal.extend_from_slice(bytes);
                 let cut = boundary(&self.terminal);
-                // A chunk of one incomplete character waits for the rest of it.
+                // Waits for the rest of an incomplete character.
                 let waits = cut == self.terminal.len() && cut < 4 && incomplete(&self.terminal);
                 if cut > 0 && !waits {
                     writer.chunk(&self.terminal[..cut]);
@@ -100,7 +100,7 @@ impl ComponentLog {
         self.sink.flush();
     }
 
-    /// The end of all streams: a last line without a newline is written too.
+    /// Ends all streams. A last line without a newline is written too.
     pub fn finish(mut self, on_event: &mut dyn FnMut(&Entry<'_>)) -> Drops {
         for stream in [Stream::Stdout, Stream::Stderr, Stream::Terminal] {
             let mut writer =
@@ -121,14 +121,14 @@ impl ComponentLog {
         self.drops()
     }
 
-    /// What is missing so far.
+    /// The gap so far.
     pub fn drops(&self) -> Drops {
         let (bytes, cause) = self.sink.dropped();
         Drops { bytes, cause: cause.filter(|_| bytes > 0).map(str::to_owned) }
     }
 }
 
-/// True for the beginning of one character.
+/// True for the start of an incomplete character.
 fn incomplete(bytes: &[u8]) -> bool {
     matches!(std::str::from_utf8(bytes), Err(e) if e.valid_up_to() == 0 && e.error_len().is_none())
 }
@@ -138,7 +138,7 @@ struct Writer<'l> {
     source: Source,
     sink: &'l mut Sink,
     stream: Stream,
-    /// Read from the clock once for all lines of a push, and only if a line needs it.
+    /// Read once for all lines of a chunk, and only if a line needs it.
     time: String,
     on_event: &'l mut dyn FnMut(&Entry<'_>),
 }
@@ -173,7 +173,7 @@ impl Writer<'_> {
         self.sink.line(&json(&record), covered);
     }
 
-    /// Says what is missing before anything is written behind it.
+    /// Marks the gap before the next line.
     fn gap(&mut self) {
         if !self.sink.has_gap() {
             return;
@@ -194,7 +194,7 @@ impl Writer<'_> {
 }
 
 fn json(record: &impl Serialize) -> String {
-    // A record has string keys and nothing that can fail to be serialised; an empty object would still be a valid line.
+    // Serialisation of a record cannot fail. An empty object would still be a valid line.
     let text = serde_json::to_string(record).unwrap_or_else(|_| "{}".to_owned());
-    harmless(&text).into_owned()
+    escape_for_terminal(&text).into_owned()
 }

@@ -1,4 +1,4 @@
-//! An event as the line that it is: checked, and copied as it stands to wherever it is kept.
+//! An event as its own line: checked once, and copied unchanged.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,14 +6,14 @@ use std::fmt;
 use bottle_contract::event::Event;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-use super::line::{harmless, is_plain};
+use super::line::{escape_for_terminal, is_plain};
 
-/// The JSON of one event: an object with the members of [`Event`] and no others, without a control character, harmless on a terminal.
+/// The JSON of one event: an object with members of [`Event`] only, without control characters, safe for a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'l>(Cow<'l, str>);
 
 impl<'l> Entry<'l> {
-    /// The event that a line is, if it is one and its text can stand in a file of lines as it is.
+    /// Parses a line. None if it is not an event, or cannot be copied unchanged.
     pub fn read(line: &'l [u8]) -> Option<Self> {
         if line.first() != Some(&b'{') || line.last() != Some(&b'}') {
             return None;
@@ -24,7 +24,7 @@ impl<'l> Entry<'l> {
         }
         let text = std::str::from_utf8(line).ok()?;
         serde_json::from_str::<Event<Skipped>>(text).ok()?;
-        Some(Self(if plain { Cow::Borrowed(text) } else { harmless(text) }))
+        Some(Self(if plain { Cow::Borrowed(text) } else { escape_for_terminal(text) }))
     }
 
     /// The line, without its newline.
@@ -33,7 +33,7 @@ impl<'l> Entry<'l> {
     }
 }
 
-/// A text that is checked to be one, and not kept.
+/// A string that is validated but not stored.
 #[derive(Default)]
 struct Skipped;
 

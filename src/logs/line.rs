@@ -1,4 +1,4 @@
-//! One record as one line of JSON that is harmless on a terminal too.
+//! Records as JSON lines that are safe for a terminal.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -8,10 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use bottle_contract::untrusted::is_hostile;
 use serde::Serialize;
 
-/// Bytes that are not an event, wrapped so that they can be had back exactly.
+/// Bytes that are not an event, encoded without loss.
 ///
-/// The bytes of a stream are the records' bytes in their order, with a newline behind each that has neither `more` nor `unterminated`,
-/// unless the stream is a terminal's, which has chunks and no lines.
+/// To restore a stream, concatenate the bytes of its records, with a newline after each that has neither `more` nor `unterminated`. A
+/// terminal's stream has chunks instead of lines, and no newlines are added.
 #[derive(Serialize)]
 pub(super) struct Wrapped<'a> {
     pub(super) time: &'a str,
@@ -20,13 +20,13 @@ pub(super) struct Wrapped<'a> {
     /// The bytes, if they are UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) text: Option<&'a str>,
-    /// The bytes, if they are not.
+    /// The bytes in base64, if they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) base64: Option<String>,
-    /// Counts the parts of a line that is too long for one record.
+    /// The number of this part of a line that is too long for one record.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) part: u64,
-    /// The line goes on in the next record of this stream.
+    /// The line continues in the next record of this stream.
     #[serde(skip_serializing_if = "is_false")]
     pub(super) more: bool,
     /// The stream ended without a newline.
@@ -34,13 +34,13 @@ pub(super) struct Wrapped<'a> {
     pub(super) unterminated: bool,
 }
 
-/// Stands where bytes are missing.
+/// Marks a gap.
 #[derive(Serialize)]
 pub(super) struct Gap<'a> {
     pub(super) time: &'a str,
     pub(super) component: &'a str,
     pub(super) stream: &'a str,
-    /// How many bytes were dropped here.
+    /// The number of bytes dropped.
     pub(super) dropped: u64,
     /// Why.
     pub(super) cause: &'a str,
@@ -64,13 +64,12 @@ pub(super) fn lossless(bytes: &[u8]) -> (Option<&str>, Option<String>) {
 
 /// True for printable ASCII only, as most lines are.
 pub(super) fn is_plain(bytes: &[u8]) -> bool {
-    // Without a way out in the middle, it is many bytes at a time.
+    // No early exit, so that it is vectorised.
     bytes.iter().fold(true, |plain, &byte| plain & (b' '..0x7f).contains(&byte))
 }
 
-/// The same JSON, with each character that a terminal would act on written as an escape. Beyond ASCII, JSON has characters in strings
-/// only, so this changes the text and never its meaning.
-pub fn harmless(json: &str) -> Cow<'_, str> {
+/// Escapes each character that a terminal would act on. JSON has characters beyond ASCII in strings only, so the meaning stays the same.
+pub fn escape_for_terminal(json: &str) -> Cow<'_, str> {
     if is_plain(json.as_bytes()) || !json.chars().any(|c| c >= '\u{7f}' && is_hostile(c)) {
         return Cow::Borrowed(json);
     }
@@ -96,8 +95,8 @@ mod tests {
     fn what_a_terminal_acts_on_is_escaped_without_a_change_of_meaning() {
         let text = "grün \u{9b}31m \u{202e}x \u{7f} \u{e0041} e\u{301}\n";
         let json = serde_json::to_string(text).unwrap();
-        assert_eq!(harmless(&json), r#""grün \u009b31m \u202ex \u007f \udb40\udc41 e\u0301\n""#);
-        assert_eq!(serde_json::from_str::<String>(&harmless(&json)).unwrap(), text);
-        assert!(matches!(harmless("{\"a\":\"日本\"}"), Cow::Borrowed(_)));
+        assert_eq!(escape_for_terminal(&json), r#""grün \u009b31m \u202ex \u007f \udb40\udc41 e\u0301\n""#);
+        assert_eq!(serde_json::from_str::<String>(&escape_for_terminal(&json)).unwrap(), text);
+        assert!(matches!(escape_for_terminal("{\"a\":\"日本\"}"), Cow::Borrowed(_)));
     }
 }

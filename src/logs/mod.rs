@@ -1,4 +1,5 @@
-//! Logs of the components: whatever a component writes becomes lines of valid JSON in `logs/<component>.jsonl`, with nothing lost and nothing forged.
+//! Logs of the components: all output becomes valid JSON lines in `logs/<component>.jsonl`. Nothing is lost, and no component can forge
+//! an event of another.
 
 mod component;
 mod entry;
@@ -8,7 +9,7 @@ mod split;
 
 pub use component::{ComponentLog, Drops, Source, Stream};
 pub use entry::Entry;
-pub use line::harmless;
+pub use line::escape_for_terminal;
 
 /// The extension of log files.
 pub const EXTENSION: &str = ".jsonl";

@@ -1,21 +1,21 @@
-//! A log file that only ever holds whole lines: what cannot be written is counted, and the count is written where it happened.
+//! A log file of complete lines. What cannot be written is counted, and the gap is marked at its place.
 
 use std::fs::File;
 use std::io::Write;
 
-/// An append-only file of lines with a bound.
+/// An append-only file of lines with a size limit.
 #[derive(Debug)]
 pub(super) struct Sink {
     file: File,
     out: Vec<u8>,
-    /// Bytes of the component that `out` stands for.
+    /// The component's bytes that `out` represents.
     covered: u64,
-    /// The gap that `out` tells of.
+    /// The gap that `out` marks.
     marked: u64,
-    /// The file's length: all of it whole lines.
+    /// The file's length; all its lines are complete.
     length: u64,
     most: u64,
-    /// The bound was reached: nothing more is written but the mark of the gap.
+    /// The limit was reached. Only the mark of the gap is still written.
     full: bool,
     gap: u64,
     dropped: u64,
@@ -27,11 +27,11 @@ impl Sink {
         Self { file, out: Vec::new(), covered: 0, marked: 0, length: 0, most, full: false, gap: 0, dropped: 0, cause: None }
     }
 
-    /// Adds a line that stands for `covered` bytes of the component.
+    /// Adds a line that represents `covered` bytes of the component.
     pub(super) fn line(&mut self, line: &str, covered: u64) {
         if self.full || self.length + (self.out.len() + line.len()) as u64 >= self.most {
             if !self.full {
-                self.cause = Some(format!("the log reached its bound of {} bytes", self.most));
+                self.cause = Some(format!("the log reached its limit of {} bytes", self.most));
             }
             self.full = true;
             self.gap += covered;
@@ -43,24 +43,24 @@ impl Sink {
         self.covered += covered;
     }
 
-    /// Bytes that are missing since the last line that was written, and why.
+    /// Bytes lost since the last line that was written, and why.
     pub(super) fn gap(&self) -> Option<(u64, &str)> {
         (self.gap > 0).then(|| (self.gap, self.cause.as_deref().unwrap_or_default()))
     }
 
-    /// True when there is a gap, and something may follow it.
+    /// True if there is a gap that can be marked now.
     pub(super) fn has_gap(&self) -> bool {
         self.gap > 0 && !self.full
     }
 
-    /// Adds the line that tells of the gap, which passes the bound.
+    /// Adds the line that marks the gap. The limit does not apply to it.
     pub(super) fn mark(&mut self, line: &str) {
         self.marked += std::mem::take(&mut self.gap);
         self.out.extend_from_slice(line.as_bytes());
         self.out.push(b'\n');
     }
 
-    /// Writes what was added. A write that fails half-way is cut off again, so that the file ends with a whole line.
+    /// Writes the added lines. After a partial write it truncates the file to the last complete line.
     pub(super) fn flush(&mut self) {
         if self.out.is_empty() {
             return;

@@ -1,21 +1,21 @@
-//! Bytes in any chunking become lines, or parts of lines that are too long for one record.
+//! Splits a stream into lines, or into parts of lines that are too long for one record.
 
-/// The most bytes of a line in one record; a longer line is kept in parts.
+/// A longer line is split into several records.
 pub(super) const MAX_LINE_BYTES: usize = 256 * 1024;
 
 /// A line without its newline, or a part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Part<'b> {
     pub(super) bytes: &'b [u8],
-    /// Counts from 0 within the line.
+    /// The number of the part, from 0.
     pub(super) part: u64,
-    /// The line goes on.
+    /// The line continues.
     pub(super) more: bool,
-    /// The stream ended here without a newline.
+    /// The stream ended without a newline.
     pub(super) unterminated: bool,
 }
 
-/// What is held back until a line is complete; never more than [`MAX_LINE_BYTES`] bytes.
+/// Buffers an incomplete line, at most [`MAX_LINE_BYTES`] bytes.
 #[derive(Debug, Default)]
 pub(super) struct Splitter {
     pending: Vec<u8>,
@@ -23,7 +23,7 @@ pub(super) struct Splitter {
 }
 
 impl Splitter {
-    /// Takes the next bytes and hands out the lines that they complete.
+    /// Takes the next chunk and emits the lines that it completes.
     pub(super) fn push(&mut self, mut bytes: &[u8], out: &mut dyn FnMut(Part<'_>)) {
         while !bytes.is_empty() {
             let room = MAX_LINE_BYTES - self.pending.len();
@@ -65,10 +65,10 @@ impl Splitter {
     }
 }
 
-/// Where to cut so that a character stays whole: the length, or up to three bytes less.
+/// Where to split without breaking a character: the length, or up to three bytes less.
 pub(super) fn boundary(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes) {
-        // Incomplete at the end, rather than invalid somewhere.
+        // Incomplete, not invalid.
         Err(e) if e.error_len().is_none() && e.valid_up_to() > 0 => e.valid_up_to(),
         _ => bytes.len(),
     }

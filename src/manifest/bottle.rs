@@ -1,17 +1,17 @@
-//! A bottle, from what the manifests on its way say: each key is checked where it is written, and laid over what the
-//! parents said.
+//! Builds a bottle from its manifest and the manifest's parents. Each key is validated where it is written, and overrides the
+//! parents' key.
 
 use std::collections::BTreeMap;
 
 use bottle_contract::Untrusted;
 
+use super::host_path::{self, Base};
 use super::model::{Author, Backend, Bottle, Egress, Limits, Origin, Rootfs, Scan, WorkspaceMode};
-use super::place::{self, Base};
-use super::{env, git, measure, raw, route};
+use super::{env, measure, raw, repo, route};
 use crate::yaml::{At, Problem};
 
 impl Bottle {
-    /// A bottle of which nobody said anything yet: each choice is the closed or the default one.
+    /// A bottle with only defaults: it allows nothing.
     pub fn closed(name: String, origin: Origin) -> Self {
         Self {
             name,
@@ -30,21 +30,21 @@ impl Bottle {
         }
     }
 
-    /// Takes over what one manifest says: variables, limits and the keys of `egress` and `scan` one by one, everything
-    /// else as a whole. `base` is where the manifest's paths start.
-    pub fn take(&mut self, raw: &raw::Bottle, base: Base<'_>) -> Result<(), Problem> {
-        let files = |list: &Vec<At<String>>| list.iter().map(|path| place::file(path, base)).collect::<Result<_, _>>();
+    /// Merges one manifest: variables, limits and the keys of `egress` and `scan` one by one, every other key as a whole. Paths are
+    /// relative to `base`.
+    pub fn merge(&mut self, raw: &raw::Bottle, base: Base<'_>) -> Result<(), Problem> {
+        let files = |list: &Vec<At<String>>| list.iter().map(|path| host_path::file(path, base)).collect::<Result<_, _>>();
         if let Some(variables) = &raw.env {
             self.env.extend(env::read(variables)?);
         }
         if let Some(egress) = &raw.egress {
-            set(&mut self.egress.routes, egress.routes.as_deref().map(route::table))?;
+            set(&mut self.egress.routes, egress.routes.as_deref().map(route::parse_routes))?;
             set(&mut self.egress.trust, egress.trust.as_ref().map(files))?;
             set(&mut self.egress.parent, egress.proxy.as_ref().map(|proxy| route::parent(proxy, base).map(Some)))?;
         }
         if let Some(repos) = &raw.git {
-            self.git = git::read(repos, base)?;
-            self.author = repos.author.as_ref().map_or(Ok(Author::default()), git::author)?;
+            self.git = repo::read(repos, base)?;
+            self.author = repos.author.as_ref().map_or(Ok(Author::default()), repo::author)?;
         }
         set(&mut self.supervise, raw.supervise.as_ref().map(supervise))?;
         if let Some(scan) = &raw.scan {
@@ -58,22 +58,21 @@ impl Bottle {
             set(&mut self.limits.time, limits.time.as_ref().map(|text| time(text).map(Some)))?;
         }
         set(&mut self.rootfs, raw.rootfs.as_ref().map(|rootfs| self::rootfs(rootfs, base)))?;
-        set(&mut self.tools, raw.tools.as_ref().map(|list| list.iter().map(|path| place::tool(path, base)).collect()))?;
+        set(&mut self.tools, raw.tools.as_ref().map(|list| list.iter().map(|path| host_path::tool(path, base)).collect()))?;
         set(&mut self.workspace, raw.workspace.as_ref().map(|mode| Ok(mode.value.into())))?;
         set(&mut self.backend, raw.backend.as_ref().map(|backend| Ok(backend.value.into())))
     }
 }
 
-/// What is said replaces what was said before.
-fn set<T>(value: &mut T, said: Option<Result<T, Problem>>) -> Result<(), Problem> {
-    if let Some(said) = said {
-        *value = said?;
+/// Sets a value if there is a new one.
+fn set<T>(value: &mut T, new: Option<Result<T, Problem>>) -> Result<(), Problem> {
+    if let Some(new) = new {
+        *value = new?;
     }
     Ok(())
 }
 
-/// Refuses the key whose sidecar is not part of this release: a bottle in which nobody could be asked would be believed
-/// to ask.
+/// Refuses a key whose sidecar is not part of this release: otherwise the operator would expect to be asked.
 fn supervise(on: &At<bool>) -> Result<bool, Problem> {
     match on.value {
         true => Err(on.problem("`supervise`: this version cannot ask a person yet", "remove the key")),
@@ -103,7 +102,7 @@ fn pids(count: &At<u64>) -> Result<u64, Problem> {
 fn rootfs(raw: &At<raw::Rootfs>, base: Base<'_>) -> Result<Rootfs, Problem> {
     match &raw.value {
         raw::Rootfs::Host => Ok(Rootfs::Host),
-        raw::Rootfs::Image(path) => Ok(Rootfs::Image(place::file(path, base)?)),
+        raw::Rootfs::Image(path) => Ok(Rootfs::Image(host_path::file(path, base)?)),
     }
 }
 

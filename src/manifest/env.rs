@@ -1,4 +1,4 @@
-//! Variables: their names, and the three forms of their values.
+//! Environment variables: their names, and the three forms of their values.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use crate::yaml::{At, Problem};
 /// A variable's name as a regular expression, for the JSON Schema (POSIX.1-2024, section 8.1, with lower case).
 pub const PATTERN: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 
-/// Variables that bottle itself sets, or that would lead a program around the proxy or away from the bottle's
-/// certificate authority. Compared without regard to case, as programs read the proxy variables in both.
+/// Variables that bottle itself sets, or that would make a program bypass the proxy or the bottle's certificate authority.
+/// Compared case-insensitively, because programs read the proxy variables in both cases.
 ///
 /// Absent on purpose: `PATH` and `HOME`, which weaken nothing.
 const RESERVED: [&str; 24] = [
@@ -42,7 +42,7 @@ const RESERVED: [&str; 24] = [
     "LISTEN_FDNAMES",
 ];
 
-/// Families of such variables: bottle's own, and what the dynamic linker reads (ld.so(8)).
+/// Prefixes of such variables: bottle's own, and the dynamic linker's (ld.so(8)).
 const RESERVED_PREFIXES: [&str; 2] = ["BOTTLE_", "LD_"];
 
 /// True when `name` may name a variable.
@@ -71,9 +71,9 @@ fn variable(name: &str, text: &At<String>) -> Result<EnvValue, Problem> {
         return Err(text.problem(what, "remove it: bottle sets what the agent needs to reach its proxy and to trust it"));
     }
     if text.value.contains('\0') {
-        return Err(text.problem(format!("the value of `{name}` has a NUL"), "no variable can hold one"));
+        return Err(text.problem(format!("the value of `{name}` has a NUL"), "variables cannot contain one"));
     }
-    if text.value.len() > measure::ARGUMENT {
+    if text.value.len() > measure::MAX_ARGUMENT_BYTES {
         return Err(text.problem(format!("the value of `{name}` is too long"), measure::ARGUMENT_HINT));
     }
     match text.value.strip_prefix('?') {
@@ -85,11 +85,11 @@ fn variable(name: &str, text: &At<String>) -> Result<EnvValue, Problem> {
     }
 }
 
-/// Splits at `${NAME}`. A lone dollar sign is an error: whether it was meant for the host, for a shell or for nobody is a guess.
+/// Splits at `${NAME}`. A lone dollar sign is an error, because its meaning is ambiguous.
 fn template(name: &str, text: &At<String>) -> Result<Vec<TemplatePart>, Problem> {
     let wrong = || {
         text.problem(
-            format!("the value of `{name}` has a `$` that starts no `${{NAME}}`"),
+            format!("the value of `{name}` has a `$` that is not part of a `${{NAME}}`"),
             "write `$$` for a dollar sign, `${NAME}` for the host's variable",
         )
     };
@@ -120,8 +120,8 @@ fn template(name: &str, text: &At<String>) -> Result<Vec<TemplatePart>, Problem>
     Ok(parts)
 }
 
-/// Reads the name of the variable that holds a credential. What looks like the credential itself is refused, unquoted:
-/// it would otherwise go through plans and messages as a name.
+/// Reads the name of the variable that contains a credential. A text that looks like the credential itself is refused without
+/// being quoted, because names appear in plans and messages.
 pub fn token_ref(text: &At<String>) -> Result<String, Problem> {
     let name = &text.value;
     if !is_name(name) || looks_like_a_secret(name) {
@@ -133,13 +133,13 @@ pub fn token_ref(text: &At<String>) -> Result<String, Problem> {
     Ok(name.clone())
 }
 
-/// Names that people choose are short words; tokens are long, and mix lower case with digits.
+/// Names are short; tokens are long, and mix lower case with digits.
 fn looks_like_a_secret(name: &str) -> bool {
     let digits = name.bytes().filter(u8::is_ascii_digit).count();
     name.len() > 64 || (name.len() >= 20 && digits >= 4 && name.bytes().any(|b| b.is_ascii_lowercase()))
 }
 
-/// True when a variable of this name usually holds a credential.
+/// True when a variable of this name usually contains a credential.
 pub fn names_a_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "API_KEY", "APIKEY", "PRIVATE_KEY", "ACCESS_KEY", "CREDENTIAL"]

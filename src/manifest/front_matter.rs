@@ -2,19 +2,19 @@
 
 use crate::yaml::Problem;
 
-/// A manifest's two parts.
+/// The two parts of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// The YAML with the opening `---` in front, so that the parser's line numbers are the file's.
+    /// The YAML after the opening `---`, so that line numbers match the file.
     pub yaml: String,
-    /// The Markdown behind it, trimmed.
+    /// The Markdown after it, trimmed.
     pub body: String,
 }
 
 const SHAPE: &str = "a manifest starts with a line `---`, then YAML, then a line `---`, then Markdown";
 
-/// Decodes and splits. UTF-8 with or without a byte order mark; lines end with LF or CRLF; no control characters but
-/// tabs, so that a terminal, a YAML parser and an editor all see the same lines.
+/// Decodes and splits a manifest: UTF-8 with or without a byte order mark, lines with LF or CRLF, and no control characters
+/// except tabs, so that a terminal, a YAML parser and an editor see the same lines.
 pub fn split(bytes: &[u8]) -> Result<Document, Problem> {
     let text = decode(bytes)?;
     let opening = text.split_inclusive('\n').next().unwrap_or_default();
@@ -30,17 +30,17 @@ pub fn split(bytes: &[u8]) -> Result<Document, Problem> {
                     body: text[at + line.len()..].trim().to_owned(),
                 });
             }
-            // A YAML parser may ignore what follows the end of a document.
-            "..." => return Err(Problem::at(number, 1, "the YAML ends before the front matter does", SHAPE)),
+            // A YAML parser may ignore text after the end of a document.
+            "..." => return Err(Problem::at(number, 1, "the YAML document ends before the front matter", SHAPE)),
             _ => at += line.len(),
         }
     }
-    Err(Problem::at(1, 1, "the front matter is never closed", SHAPE))
+    Err(Problem::at(1, 1, "the front matter is not closed", SHAPE))
 }
 
 fn decode(bytes: &[u8]) -> Result<String, Problem> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        // The bytes before the fault are valid.
+        // The bytes before the error are valid.
         let (line, column) = place(&String::from_utf8_lossy(&bytes[..error.valid_up_to()]));
         Problem::at(line, column, "not UTF-8", "save the file as UTF-8")
     })?;
@@ -52,7 +52,7 @@ fn decode(bytes: &[u8]) -> Result<String, Problem> {
     Ok(text)
 }
 
-/// Line and column of what follows `before`.
+/// The line and column after `before`.
 fn place(before: &str) -> (u64, u64) {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
@@ -85,9 +85,9 @@ mod tests {
             ("# Title\n---\n---\n", 1, 1, "no front matter"),
             ("\n---\na: 1\n---\n", 1, 1, "no front matter"),
             ("----\n----\n", 1, 1, "no front matter"),
-            ("---\na: 1\n", 1, 1, "the front matter is never closed"),
-            ("---\na: 1\n --- \n", 1, 1, "the front matter is never closed"),
-            ("---\na: 1\n...\nb: [\n---\n", 3, 1, "the YAML ends before the front matter does"),
+            ("---\na: 1\n", 1, 1, "the front matter is not closed"),
+            ("---\na: 1\n --- \n", 1, 1, "the front matter is not closed"),
+            ("---\na: 1\n...\nb: [\n---\n", 3, 1, "the YAML document ends before the front matter"),
             ("---\na: \0\n---\n", 2, 4, "a control character (U+0000)"),
             ("---\na: 1\n---\né\u{1b}[2J", 4, 2, "a control character (U+001B)"),
             ("---\na: 1\rb: 2\n---\n", 2, 5, "a control character (U+000D)"),

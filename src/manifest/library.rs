@@ -1,79 +1,37 @@
-//! All agents and bottles that there are, and how a name becomes an agent in a bottle.
+//! All agents and bottles, and the resolution of a name to an agent in a bottle.
 //!
-//! Of several definitions of one name the operator's own wins, then the repository's, then the built-in one. Bottles never
-//! come from a repository. A broken file is an error when it is used, and in [`Library::problems`].
+//! The operator's own definition of a name wins over the repository's, and that over the built-in one. Bottles never come
+//! from a repository. A broken file is an error when it is used, and in [`Library::problems`].
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use bottle_contract::Untrusted;
 
-use super::front_matter::{self, Document};
+use super::host_path::Base;
 use super::model::{Agent, Bottle, Origin, Provider, Resolved, WorkspaceMode};
-use super::place::Base;
-use super::{key, measure, raw, starter};
+use super::source::{Kind, Source};
+use super::{built_in, key, measure, raw};
 use crate::error::{Error, Result};
 use crate::suggest;
 use crate::yaml::{self, At, Problem};
-
-/// What a manifest defines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// An agent.
-    Agent,
-    /// A bottle.
-    Bottle,
-}
-
-impl Kind {
-    /// The directory that its manifests are in.
-    pub const fn directory(self) -> &'static str {
-        match self {
-            Self::Agent => "agents",
-            Self::Bottle => "bottles",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Agent => "agent",
-            Self::Bottle => "bottle",
-        })
-    }
-}
-
-/// A file that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// What it defines.
-    pub kind: Kind,
-    /// Its key.
-    pub name: String,
-    /// Where it is.
-    pub origin: Origin,
-    /// Its content, or why it cannot be read.
-    pub content: Result<Vec<u8>>,
-}
 
 /// All definitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Library {
     home: Option<PathBuf>,
-    /// Each name's definitions, the one that counts first.
+    /// The definitions of each name, the effective one first.
     sources: BTreeMap<(Kind, String), Vec<Source>>,
     strays: Vec<Error>,
 }
 
 impl Library {
-    /// The built-in definitions and `found`; `strays` are files that cannot be definitions at all.
+    /// The built-in definitions and `found`; `strays` are files with an invalid name.
     pub fn new(home: Option<&Path>, found: Vec<Source>, strays: Vec<Error>) -> Self {
         let mut sources: BTreeMap<_, Vec<Source>> = BTreeMap::new();
-        // A second wall behind `sources`, which never reads one.
+        // Defence in depth: `load` never reads one.
         let own = found.into_iter().filter(|s| !(s.kind == Kind::Bottle && matches!(s.origin, Origin::Repo(_))));
-        for source in own.chain(starter::sources()) {
+        for source in own.chain(built_in::sources()) {
             sources.entry((source.kind, source.name.clone())).or_default().push(source);
         }
         for definitions in sources.values_mut() {
@@ -82,26 +40,26 @@ impl Library {
         Self { home: home.map(Path::to_owned), sources, strays }
     }
 
-    /// The names of one kind, in order.
+    /// The names of one kind, sorted.
     pub fn names(&self, kind: Kind) -> impl Iterator<Item = &str> + Clone {
         self.sources.keys().filter(move |(k, _)| *k == kind).map(|(_, name)| name.as_str())
     }
 
-    /// Where a name is defined: the definition that counts, then those that it hides.
+    /// The origins of a name: the effective definition, then those that it hides.
     pub fn origins(&self, kind: Kind, name: &str) -> Vec<&Origin> {
         self.sources.get(&(kind, name.to_owned())).into_iter().flatten().map(|source| &source.origin).collect()
     }
 
     /// The agent and its bottle.
     pub fn resolve(&self, agent: &str) -> Result<Resolved> {
-        let shown = Untrusted::new(agent);
+        let escaped = Untrusted::new(agent);
         if !key::is_valid(agent) {
-            return Err(Error::usage(format!("`{shown}` is not an agent's name"), key::GRAMMAR, "`bottle info` lists the agents"));
+            return Err(Error::usage(format!("`{escaped}` is not an agent's name"), key::GRAMMAR, "`bottle info` lists the agents"));
         }
         let Some(source) = self.source(Kind::Agent, agent) else {
             let hint = suggest::among(agent, self.names(Kind::Agent), "the agents are");
             return Err(Error::usage(
-                format!("there is no agent `{shown}`"),
+                format!("there is no agent `{escaped}`"),
                 "neither your configuration, this repository nor bottle defines it",
                 hint,
             ));
@@ -109,7 +67,7 @@ impl Library {
         let document = source.document()?;
         let raw: raw::Agent = yaml::parse(&document.yaml).map_err(|p| source.error(hint_at_bottle(p)))?;
         let read = |problem: Problem| source.error(problem);
-        if document.body.len() > measure::ARGUMENT {
+        if document.body.len() > measure::MAX_ARGUMENT_BYTES {
             return Err(read(Problem::at(1, 1, "the prompt is too long", measure::ARGUMENT_HINT)));
         }
         let bottle = self.bottle(&raw.bottle, source)?;
@@ -124,7 +82,7 @@ impl Library {
         Ok(Resolved { agent, bottle })
     }
 
-    /// Every file that cannot be used, whoever needs it.
+    /// Every unusable file.
     pub fn problems(&self) -> Vec<Error> {
         let mut problems = self.strays.clone();
         let bottles = self.names(Kind::Bottle).filter_map(|name| self.resolve_bottle(name).err());
@@ -137,7 +95,7 @@ impl Library {
         problems
     }
 
-    /// A bottle by its name, whoever asks.
+    /// A bottle by its name.
     fn resolve_bottle(&self, name: &str) -> Result<Bottle> {
         let Some(source) = self.source(Kind::Bottle, name) else {
             let hint = suggest::among(name, self.names(Kind::Bottle), "the bottles are");
@@ -151,18 +109,17 @@ impl Library {
         self.bottle(&own, source)
     }
 
-    /// Follows `extends` from the bottle that `asked_by` names to the last parent, then takes over what each says, the
-    /// last parent first.
-    fn bottle(&self, asked: &At<String>, asked_by: &Source) -> Result<Bottle> {
+    /// Follows `extends` from the bottle that `referrer` names to the last parent, and merges the manifests from there back.
+    fn bottle(&self, name: &At<String>, referrer: &Source) -> Result<Bottle> {
         let mut manifests = Vec::new();
         let mut chain: Vec<String> = Vec::new();
         let mut origin = Origin::BuiltIn;
-        let (mut next, mut by) = (asked.clone(), asked_by);
+        let (mut next, mut by) = (name.clone(), referrer);
         loop {
             if chain.contains(&next.value) {
                 chain.push(next.value.clone());
                 let what = format!("`extends` goes in a circle: {}", chain.join(" → "));
-                return Err(by.error(next.problem(what, "remove one `extends` of them")));
+                return Err(by.error(next.problem(what, "remove one of these `extends`")));
             }
             let Some(source) = self.source(Kind::Bottle, &next.value) else {
                 let hint = suggest::among(&next.value, self.names(Kind::Bottle), "the bottles are");
@@ -180,47 +137,16 @@ impl Library {
                 None => break,
             }
         }
-        let mut bottle = Bottle::closed(asked.value.clone(), origin);
+        let mut bottle = Bottle::closed(name.value.clone(), origin);
         for (raw, source) in manifests.iter().rev() {
             let base = Base { home: self.home.as_deref(), directory: source.path().and_then(Path::parent) };
-            bottle.take(raw, base).map_err(|problem| source.error(problem))?;
+            bottle.merge(raw, base).map_err(|problem| source.error(problem))?;
         }
         Ok(bottle)
     }
 
     fn source(&self, kind: Kind, name: &str) -> Option<&Source> {
         self.sources.get(&(kind, name.to_owned()))?.first()
-    }
-}
-
-impl Source {
-    fn path(&self) -> Option<&Path> {
-        match &self.origin {
-            Origin::BuiltIn => None,
-            Origin::Home(path) | Origin::Repo(path) => Some(path),
-        }
-    }
-
-    fn document(&self) -> Result<Document> {
-        front_matter::split(self.content.as_ref().map_err(Clone::clone)?).map_err(|problem| self.error(problem))
-    }
-
-    /// The problem as an error that names the file.
-    fn error(&self, problem: Problem) -> Error {
-        let place = shown(&self.origin);
-        Error::usage(
-            format!("{} `{}` cannot be used", self.kind, Untrusted::new(&self.name)),
-            format_args!("{place}:{}:{}: {}", problem.line, problem.column, problem.what),
-            problem.hint,
-        )
-    }
-}
-
-/// An origin for a message.
-pub fn shown(origin: &Origin) -> String {
-    match origin {
-        Origin::BuiltIn => "built-in".to_owned(),
-        Origin::Home(path) | Origin::Repo(path) => Untrusted::new(path.as_os_str().as_encoded_bytes()).to_string(),
     }
 }
 
@@ -232,7 +158,7 @@ fn rank(origin: &Origin) -> u8 {
     }
 }
 
-/// A key that a bottle would have gets a better hint than the nearest agent's key.
+/// For a key of a bottle, replaces the hint at the nearest agent's key.
 fn hint_at_bottle(problem: Problem) -> Problem {
     const BOTTLE_KEYS: [&str; 9] = ["extends", "env", "egress", "git", "supervise", "limits", "rootfs", "tools", "routes"];
     match &problem.unknown_key {
@@ -254,7 +180,7 @@ fn description(text: &At<String>) -> std::result::Result<String, Problem> {
 
 const PROGRAM_HINT: &str = "write `provider: claude`, `provider: shell` or `command: [program, argument]`";
 
-/// Exactly one of the two keys names the program.
+/// Exactly one of the two keys must name the program.
 fn program(raw: &raw::Agent) -> std::result::Result<Provider, Problem> {
     match (&raw.provider, &raw.command) {
         (Some(provider), None) => match provider.value {
@@ -268,20 +194,20 @@ fn program(raw: &raw::Agent) -> std::result::Result<Provider, Problem> {
 }
 
 fn command(raw: &At<Vec<At<String>>>) -> std::result::Result<Provider, Problem> {
-    let words = &raw.value;
-    if words.first().is_none_or(|program| program.value.is_empty()) {
+    let arguments = &raw.value;
+    if arguments.first().is_none_or(|program| program.value.is_empty()) {
         return Err(raw.problem("`command` names no program", "write `command: [program, argument]`"));
     }
-    if let Some(word) = words.iter().find(|word| word.value.contains('\0')) {
-        return Err(word.problem("a NUL in an argument", "no program can be given one"));
+    if let Some(argument) = arguments.iter().find(|argument| argument.value.contains('\0')) {
+        return Err(argument.problem("a NUL in an argument", "arguments cannot contain one"));
     }
-    if let Some(word) = words.iter().find(|word| word.value.len() > measure::ARGUMENT) {
-        return Err(word.problem("an argument is too long", measure::ARGUMENT_HINT));
+    if let Some(argument) = arguments.iter().find(|argument| argument.value.len() > measure::MAX_ARGUMENT_BYTES) {
+        return Err(argument.problem("an argument is too long", measure::ARGUMENT_HINT));
     }
-    Ok(Provider::Command(words.iter().map(|word| word.value.clone()).collect()))
+    Ok(Provider::Command(arguments.iter().map(|argument| argument.value.clone()).collect()))
 }
 
-/// A repository's agent may see less of the working directory than the bottle shows, not more.
+/// A repository's agent may restrict the bottle's workspace mode, but not widen it.
 fn workspace(raw: &At<raw::Workspace>, origin: &Origin, bottle: &Bottle) -> std::result::Result<WorkspaceMode, Problem> {
     let mode = WorkspaceMode::from(raw.value);
     if matches!(origin, Origin::Repo(_)) && width(mode) > width(bottle.workspace) {

@@ -1,22 +1,22 @@
-//! Sizes and durations as manifests write them.
+//! Parses sizes and durations.
 
 use std::time::Duration;
 
-/// A size in a regular expression, for the JSON Schema.
+/// A size as a regular expression, for the JSON Schema.
 pub const SIZE: &str = "^[0-9]+(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)$";
-/// A duration in a regular expression, for the JSON Schema.
+/// A duration as a regular expression, for the JSON Schema.
 pub const DURATION: &str = "^([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
 
-/// What a size looks like, for hints.
+/// The hint for a wrong size.
 pub const SIZE_HINT: &str = "write digits and a unit: 512MiB, 4GiB, 100MB";
-/// What a duration looks like, for hints.
+/// The hint for a wrong duration.
 pub const DURATION_HINT: &str = "write digits and units, largest first: 2h, 30m, 90s, 1h30m";
 
-/// The longest text that can reach a program as an argument or a variable, in bytes: Linux allows 128 KiB for each
-/// (execve(2), `MAX_ARG_STRLEN`); the rest is for the name and for what a template adds.
-pub const ARGUMENT: usize = 120 * 1024;
-/// What to do about a longer one.
-pub const ARGUMENT_HINT: &str = "a program can be given at most 120 KiB in one piece; put the rest in a file";
+/// The longest argument or variable of a program: Linux allows 128 KiB each (execve(2), `MAX_ARG_STRLEN`), and the rest is for
+/// the name and for template values.
+pub const MAX_ARGUMENT_BYTES: usize = 120 * 1024;
+/// The hint for a longer one.
+pub const ARGUMENT_HINT: &str = "an argument or variable has at most 120 KiB; put the rest in a file";
 
 /// Units by their factor: powers of 1000 (SI) and of 1024 (IEC 80000-13).
 const UNITS: [(&str, u64); 9] = [
@@ -31,7 +31,7 @@ const UNITS: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
 ];
 
-/// Bytes; `None` for anything that is not digits and one unit, for zero, and for more than fits.
+/// Bytes; `None` for anything but digits and one unit, for zero, and for overflow.
 pub fn size(text: &str) -> Option<u64> {
     let (number, unit) = number(text)?;
     let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
@@ -53,7 +53,7 @@ pub fn duration(text: &str) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
-/// The digits in front and what is behind them.
+/// The leading digits and the rest.
 fn number(text: &str) -> Option<(u64, &str)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     Some((text[..digits].parse().ok()?, &text[digits..]))

@@ -1,22 +1,24 @@
 //! Manifests: Markdown files with YAML front matter that define agents and bottles.
 //!
-//! bytes → [`front_matter`] → [`raw`] (YAML, strict) → [`library`] (names, `extends`, who wins) → [`bottle`]
-//! (each value checked) → [`model`]. All of it is pure but [`sources`], which reads the files, once.
+//! bytes → [`front_matter`] → [`raw`] (YAML, strict) → [`library`] (names, `extends`, precedence) → [`bottle`]
+//! (values) → [`model`]. Everything is pure except [`load`], which reads the files once.
 
 pub mod bottle;
+pub mod built_in;
 pub mod env;
 pub mod front_matter;
-pub mod git;
-pub mod key;
+pub mod host_path;
 pub mod library;
+pub mod load;
 pub mod measure;
 pub mod model;
 pub mod notes;
-pub mod place;
 pub mod raw;
+pub mod repo;
 pub mod route;
-pub mod sources;
-pub mod starter;
+pub mod source;
 
-pub use library::{Kind, Library};
-pub use sources::load;
+pub use bottle_base::key;
+pub use library::Library;
+pub use load::load;
+pub use source::{Kind, Source};

@@ -1,4 +1,4 @@
-//! What a manifest says, after it was read, checked and resolved: the input of the plan.
+//! The resolved manifest: the input of the plan.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,45 +11,45 @@ use bottle_contract::remote::RemoteUrl;
 use bottle_contract::route::Match;
 use serde::{Deserialize, Serialize};
 
-/// An agent and the bottle it names, with `extends` resolved.
+/// An agent and its bottle, with `extends` resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Resolved {
-    /// Who runs.
+    /// The agent.
     pub agent: Agent,
-    /// In what.
+    /// Its bottle.
     pub bottle: Bottle,
 }
 
 /// The untrusted program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Agent {
-    /// Its key: the file's name.
+    /// Its name: the file's name without `.md`.
     pub name: String,
     /// One line for `bottle info`.
     pub description: String,
-    /// Which program it is.
+    /// Its program.
     pub provider: Provider,
-    /// How it sees the user's working directory; `None`: as the bottle says.
+    /// The workspace mode; `None` for the bottle's.
     pub workspace: Option<WorkspaceMode>,
     /// The system prompt: the manifest's body, trimmed.
     pub prompt: String,
-    /// Where it was defined, for messages.
+    /// Its origin, for messages.
     pub origin: Origin,
 }
 
-/// Where a definition came from.
+/// The origin of a definition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// The starter library inside the program.
+    /// Built in.
     BuiltIn,
     /// The operator's own configuration.
     Home(PathBuf),
-    /// The repository's `.bottle/agents`: data from whoever wrote the repository.
+    /// The repository's `.bottle/agents`: untrusted data.
     Repo(PathBuf),
 }
 
-/// Which program an agent is.
+/// The program of an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Provider {
@@ -61,11 +61,11 @@ pub enum Provider {
     Command(Vec<String>),
 }
 
-/// How the agent sees the user's working directory.
+/// The agent's view of the working directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkspaceMode {
-    /// Copy on write; the host's tree stays as it is.
+    /// Copy on write; the host's tree does not change.
     #[default]
     Overlay,
     /// A full copy.
@@ -76,55 +76,55 @@ pub enum WorkspaceMode {
     None,
 }
 
-/// What makes a bottle.
+/// The backend of a bottle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Backend {
     /// Namespaces, without a daemon.
     #[default]
     Embedded,
-    /// A container engine, by compose.
+    /// A container engine, through compose.
     Compose,
 }
 
-/// The wall around the agent.
+/// The isolation around an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Bottle {
-    /// Its key: the file's name.
+    /// Its name: the file's name without `.md`.
     pub name: String,
     /// The agent's variables, by name.
     pub env: BTreeMap<String, EnvValue>,
-    /// What it may reach.
+    /// Its network access.
     pub egress: Egress,
-    /// Repositories that the agent may fetch from and push to; empty: no `git-gate`.
+    /// Repositories that the agent may fetch from and push to. Without any, there is no `git-gate`.
     pub git: Vec<Repo>,
-    /// Whom the agent's commits name.
+    /// The identity of the agent's commits.
     pub author: Author,
-    /// The agent may ask, a person decides.
+    /// The agent may request grants, and a person decides.
     pub supervise: bool,
-    /// Scanning beyond what always is done.
+    /// Scanning beyond the default.
     pub scan: Scan,
-    /// Bounds.
+    /// Limits.
     pub limits: Limits,
-    /// What the agent's root file system is made of.
+    /// The source of the agent's root file system.
     pub rootfs: Rootfs,
-    /// Further directories of the host that the agent sees, read-only, at the same path.
+    /// Additional directories of the host that the agent sees, read-only, at the same path.
     pub tools: Vec<PathBuf>,
-    /// How it sees the user's working directory, unless the agent says otherwise.
+    /// The workspace mode, unless the agent sets one.
     pub workspace: WorkspaceMode,
-    /// What makes it, unless the command line says otherwise.
+    /// The backend, unless the command line sets one.
     pub backend: Backend,
-    /// Where it was defined.
+    /// Its origin.
     pub origin: Origin,
 }
 
-/// Where a variable's value comes from.
+/// The source of a variable's value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EnvValue {
-    /// Text with `${NAME}` pieces to fill in from the host.
+    /// Text with `${NAME}` placeholders for variables of the host.
     Template(Vec<TemplatePart>),
-    /// Asked for at start, without echo, with this prompt.
+    /// Read at start with this prompt, without echo.
     Ask(String),
 }
 
@@ -132,46 +132,46 @@ pub enum EnvValue {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TemplatePart {
-    /// As it stands.
+    /// Literal text.
     Text(String),
-    /// The value of the host's variable; unset is an error.
+    /// The value of a host variable, which must be set.
     Host(String),
 }
 
-/// What the agent may reach.
+/// The network access of an agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Egress {
-    /// The table.
+    /// The routes.
     pub routes: Vec<Route>,
-    /// PEM files with further roots for origins.
+    /// PEM files with additional roots for origins.
     pub trust: Vec<PathBuf>,
     /// A proxy behind pipelock.
     pub parent: Option<Parent>,
 }
 
-/// A row of the table.
+/// A route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Route {
     /// The hosts.
     pub host: HostPattern,
     /// The ports.
     pub ports: Vec<u16>,
-    /// What may be asked there. Empty: everything.
+    /// Allowed methods and paths. Empty: all.
     pub matches: Vec<Match>,
-    /// The credential to put in.
+    /// The credential to inject.
     pub auth: Option<Auth>,
     /// Dial this address for the host.
     pub connect: Option<SocketAddr>,
 }
 
-/// Which credential to put in.
+/// A credential, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Auth {
     /// Header name in lower case.
     pub header: String,
     /// `Bearer`, `token`, `Basic`, or none.
     pub scheme: Option<String>,
-    /// The host's environment variable that holds the value.
+    /// The host's environment variable with the value.
     pub token_ref: String,
 }
 
@@ -180,7 +180,7 @@ pub struct Auth {
 pub struct Parent {
     /// Its address.
     pub address: SocketAddr,
-    /// PEM file with the authority that it signs with.
+    /// PEM file with its signing authority.
     pub ca: Option<PathBuf>,
 }
 
@@ -201,11 +201,11 @@ pub struct Repo {
     pub connect: Option<SocketAddr>,
     /// What may be pushed.
     pub push: PushPolicy,
-    /// Commits and tags may name another than [`Bottle::author`] as the one who made them.
+    /// Allows commits and tags of other committers than [`Bottle::author`].
     pub other_committers: bool,
 }
 
-/// Whom commits name.
+/// The identity of commits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Author {
     /// A name.
@@ -215,29 +215,29 @@ pub struct Author {
 }
 
 impl Default for Author {
-    /// An address that nobody can have (RFC 2606, section 2).
+    /// A reserved address (RFC 2606, section 2).
     fn default() -> Self {
         Self { name: "agent".into(), email: "agent@bottle.invalid".into() }
     }
 }
 
 impl std::fmt::Display for Author {
-    /// As git writes it.
+    /// In git's format.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} <{}>", self.name, self.email)
     }
 }
 
-/// Scanning beyond what always is done.
+/// Scanning beyond the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Scan {
     /// Files of rules in gitleaks' format.
     pub rules: Vec<PathBuf>,
-    /// Answers are searched for text that tries to instruct the agent.
+    /// Scan responses for text that tries to instruct the agent.
     pub answers: bool,
 }
 
-/// Bounds; `None` is the built-in default.
+/// Limits; `None` for the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Limits {
     /// Bytes of memory.
@@ -246,11 +246,11 @@ pub struct Limits {
     pub scratch: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u64>,
-    /// Wall-clock time, after which the agent is ended.
+    /// Wall-clock time after which the agent is stopped.
     pub time: Option<Duration>,
 }
 
-/// What the agent's root file system is made of.
+/// The source of the agent's root file system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rootfs {

@@ -1,13 +1,13 @@
-//! What the operator should know before a bottle starts, in sentences.
+//! Warnings for the operator before a bottle starts.
 
 use bottle_contract::HostPattern;
 
 use super::env;
-use super::library::shown;
 use super::model::{EnvValue, Origin, Resolved, TemplatePart, WorkspaceMode};
+use super::source::describe;
 
 impl Resolved {
-    /// Sentences for the preflight, the most important first. Names only, never values.
+    /// Warnings for the preflight, the most important first. They contain names, never values.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         let egress = &self.bottle.egress;
@@ -19,7 +19,7 @@ impl Resolved {
             notes.push("the agent writes to your working directory itself".to_owned());
         }
         if let Origin::Repo(_) = &self.agent.origin {
-            notes.push(format!("the agent and its prompt come from this repository: {}", shown(&self.agent.origin)));
+            notes.push(format!("the agent and its prompt come from this repository: {}", describe(&self.agent.origin)));
         }
         if let Some(route) = egress.routes.iter().find(|route| route.host == HostPattern::Any) {
             let ports: Vec<String> = route.ports.iter().map(u16::to_string).collect();
@@ -47,7 +47,7 @@ impl Resolved {
         notes
     }
 
-    /// How the agent sees the working directory.
+    /// The workspace mode.
     pub fn workspace(&self) -> WorkspaceMode {
         self.agent.workspace.unwrap_or(self.bottle.workspace)
     }

@@ -1,7 +1,7 @@
-//! The keys of a manifest as they are written. The JSON Schemas are generated from these types.
+//! The keys of a manifest. The JSON Schemas are generated from these types.
 //!
-//! Nothing here is optional by accident: a key that is written needs a value, but for lists and mappings, where a key
-//! whose entries were all commented out means the empty collection. That is never more than the missing key would give.
+//! A key that is present needs a value. The exception are lists and mappings: without entries (all commented out) they are empty,
+//! which never allows more than the missing key.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::yaml::{At, written, written_list};
 #[serde(deny_unknown_fields)]
 #[schemars(title = "bottle: agent")]
 pub struct Agent {
-    /// The bottle that it runs in.
+    /// The bottle in which it runs.
     #[schemars(extend("pattern" = key::PATTERN))]
     pub bottle: At<String>,
-    /// Which program it is, one that bottle knows how to start: `claude` or `shell`.
+    /// A program that bottle knows: `claude` or `shell`.
     #[serde(default, deserialize_with = "written")]
     pub provider: Option<At<Provider>>,
     /// Any other program: its name or path, then its arguments.
@@ -28,12 +28,12 @@ pub struct Agent {
     /// One line for `bottle info`.
     #[serde(default, deserialize_with = "written")]
     pub description: Option<At<String>>,
-    /// How it sees the working directory, if not as the bottle says.
+    /// The workspace mode, instead of the bottle's.
     #[serde(default, deserialize_with = "written")]
     pub workspace: Option<At<Workspace>>,
 }
 
-/// Which program an agent is.
+/// The program of an agent.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Provider {
@@ -43,11 +43,11 @@ pub enum Provider {
     Shell,
 }
 
-/// How the agent sees the working directory.
+/// The agent's view of the working directory.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Workspace {
-    /// Copy on write; the host's tree stays as it is.
+    /// Copy on write; the host's tree does not change.
     Overlay,
     /// A full copy.
     Copy,
@@ -57,90 +57,89 @@ pub enum Workspace {
     None,
 }
 
-/// A bottle: the wall around an agent. Read only from the home configuration, never from a repository.
+/// A bottle: the isolation around an agent. It is only read from the home configuration, never from a repository.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "bottle: bottle")]
 pub struct Bottle {
-    /// A bottle to start from: `env`, `egress`, `scan` and `limits` merge key by key, every other key replaces the parent's. Lists
-    /// replace, as a whole.
+    /// The parent bottle. `env`, `egress`, `scan` and `limits` merge key by key; every other key replaces the parent's. Lists are
+    /// replaced as a whole.
     #[serde(default, deserialize_with = "written")]
     #[schemars(extend("pattern" = key::PATTERN))]
     pub extends: Option<At<String>>,
-    /// The agent's variables. A value is a text, may hold `${NAME}` to be filled in from the host (`$$` is a dollar sign),
-    /// or is `?prompt`: asked for at start, without echo. The agent sees every one of them; credentials that it need not
-    /// see belong in a route's `auth`.
+    /// The agent's variables. A value is text, in which `${NAME}` is replaced by a variable of the host (`$$` is a dollar sign), or
+    /// `?prompt`: read at start, without echo. The agent sees all of them, so put credentials in a route's `auth`.
     #[serde(default, deserialize_with = "written_list")]
     #[schemars(extend("propertyNames" = { "pattern": env::PATTERN }))]
     pub env: Option<BTreeMap<String, At<String>>>,
-    /// What the agent may reach. Without it: nothing.
+    /// The agent's network access. Without it: none.
     #[serde(default, deserialize_with = "written_egress")]
     pub egress: Option<Egress>,
     /// Repositories that the agent may fetch from and push to, through a gate that scans.
     #[serde(default, deserialize_with = "written_list")]
     pub git: Option<Git>,
-    /// True when the agent may ask, and a person decides.
+    /// True if the agent may request grants, and a person decides.
     #[serde(default, deserialize_with = "written")]
     pub supervise: Option<At<bool>>,
-    /// How what leaves and what comes back is scanned, beyond what always is.
+    /// Scanning beyond the default.
     #[serde(default, deserialize_with = "written_list")]
     pub scan: Option<Scan>,
-    /// Bounds.
+    /// Limits.
     #[serde(default, deserialize_with = "written_list")]
     pub limits: Option<Limits>,
-    /// What the root file system is made of: `host` (a read-only view of the host's tools) or `{ image: path }`.
+    /// The source of the root file system: `host` (a read-only view of the host's tools) or `{ image: path }`.
     #[serde(default, deserialize_with = "written")]
     pub rootfs: Option<At<Rootfs>>,
-    /// Further directories of the host that the agent sees, read-only, at the same path.
+    /// Additional directories of the host that the agent sees, read-only, at the same path.
     #[serde(default, deserialize_with = "written_list")]
     pub tools: Option<Vec<At<String>>>,
-    /// How the agent sees the working directory; `overlay` if nothing says otherwise.
+    /// The agent's view of the working directory; `overlay` by default.
     #[serde(default, deserialize_with = "written")]
     pub workspace: Option<At<Workspace>>,
-    /// What makes the bottle, unless `--backend` or `BOTTLE_BACKEND` says otherwise; `embedded` if nothing does.
+    /// The backend, unless `--backend` or `BOTTLE_BACKEND` is set; `embedded` by default.
     #[serde(default, deserialize_with = "written")]
     pub backend: Option<At<Backend>>,
 }
 
-/// What makes the bottle.
+/// The backend of a bottle.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Backend {
     /// Namespaces, without a daemon.
     Embedded,
-    /// Docker, by docker compose.
+    /// Docker, through docker compose.
     Compose,
 }
 
-/// What the agent may reach.
+/// The network access of an agent.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Egress {
-    /// The hosts. What no route names is refused.
+    /// The allowed hosts. All others are refused.
     #[serde(default, deserialize_with = "written_list")]
     pub routes: Option<Vec<At<Route>>>,
-    /// PEM files with further roots for origins.
+    /// PEM files with additional roots for origins.
     #[serde(default, deserialize_with = "written_list")]
     pub trust: Option<Vec<At<String>>>,
-    /// A proxy that everything goes through.
+    /// A proxy for all requests.
     #[serde(default, deserialize_with = "written")]
     pub proxy: Option<Proxy>,
 }
 
-/// A host and what may be asked there.
+/// A host, with its allowed methods and paths.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// `name`, `*.suffix` (quoted: YAML reads a star as an alias) or an address, with `:port`; ports 443 and 80 without one.
     pub host: At<String>,
-    /// What may be asked. Without it: everything.
+    /// Allowed methods and paths. Without it: all.
     #[serde(default, deserialize_with = "written_list")]
     #[schemars(length(min = 1))]
     pub matches: Option<Vec<At<Match>>>,
-    /// The credential that the proxy puts in; the agent never sees it.
+    /// The credential that the proxy injects. The agent never sees it.
     #[serde(default, deserialize_with = "written")]
     pub auth: Option<Auth>,
-    /// `address:port` to dial for this host, instead of what its name resolves to.
+    /// `address:port` to dial for this host, instead of resolving its name.
     #[serde(default, deserialize_with = "written")]
     pub connect: Option<At<String>>,
 }
@@ -153,7 +152,7 @@ pub struct Match {
     #[serde(default, deserialize_with = "written_list")]
     #[schemars(length(min = 1))]
     pub methods: Option<Vec<At<String>>>,
-    /// Paths. One that ends with `/` names all below it, any other only itself. Without it: every path.
+    /// Paths. One that ends with `/` includes all paths below it. Without it: every path.
     #[serde(default, deserialize_with = "written_list")]
     #[schemars(length(min = 1))]
     pub paths: Option<Vec<At<String>>>,
@@ -163,25 +162,25 @@ pub struct Match {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Auth {
-    /// The header; `authorization` if not given.
+    /// The header; `authorization` by default.
     #[serde(default, deserialize_with = "written")]
     pub header: Option<At<String>>,
-    /// The word before the value: `Bearer`, `token`, `Basic` (the value is `user:password`), or `none`. If not given:
-    /// `Bearer` for `authorization`, none for any other header.
+    /// The scheme before the value: `Bearer`, `token`, `Basic` (the value is `user:password`), or `none`. By default `Bearer` for
+    /// `authorization`, and none for any other header.
     #[serde(default, deserialize_with = "written")]
     pub scheme: Option<At<String>>,
-    /// The name of the host's environment variable that holds the value. Never the value itself.
+    /// The name of the host's environment variable with the value. Never the value itself.
     #[schemars(extend("pattern" = env::PATTERN))]
     pub token_ref: At<String>,
 }
 
-/// A proxy that everything goes through.
+/// A proxy for all requests.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Proxy {
     /// `address:port`.
     pub address: At<String>,
-    /// PEM file with the authority that it signs with, if it intercepts.
+    /// PEM file with its signing authority, if it intercepts.
     #[serde(default, deserialize_with = "written")]
     pub ca: Option<At<String>>,
 }
@@ -193,12 +192,12 @@ pub struct Git {
     /// The repositories.
     #[serde(default, deserialize_with = "written_list")]
     pub repos: Option<Vec<At<Repo>>>,
-    /// Whom the agent's commits name. Without it: `agent`.
+    /// The identity of the agent's commits; `agent` by default.
     #[serde(default, deserialize_with = "written")]
     pub author: Option<Author>,
 }
 
-/// Whom commits name.
+/// The identity of commits.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Author {
@@ -222,10 +221,10 @@ pub struct Repo {
     /// The upstream's SSH host key, `algorithm base64`. Required for SSH: nothing is trusted on first use.
     #[serde(default, deserialize_with = "written")]
     pub host_key: Option<At<String>>,
-    /// The credential for an upstream over HTTPS; the agent never sees it.
+    /// The credential for an upstream over HTTPS. The agent never sees it.
     #[serde(default, deserialize_with = "written")]
     pub auth: Option<Auth>,
-    /// `address:port` to dial for this upstream, instead of what its name resolves to.
+    /// `address:port` to dial for this upstream, instead of resolving its name.
     #[serde(default, deserialize_with = "written")]
     pub connect: Option<At<String>>,
     /// What may be pushed. Without it: nothing.
@@ -237,32 +236,32 @@ pub struct Repo {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Push {
-    /// Refs, in full; one star stands for any text: `refs/heads/agent/*`.
+    /// Full ref names; a star matches any text: `refs/heads/agent/*`.
     #[serde(default, deserialize_with = "written_list")]
     pub allow: Option<Vec<At<String>>>,
-    /// Refs that upstream does not have yet; true if not given.
+    /// Allow new refs; true by default.
     #[serde(default = "yes")]
     pub create: bool,
-    /// Fast-forwards of refs that upstream has; true if not given.
+    /// Allow fast-forwards; true by default.
     #[serde(default = "yes")]
     pub update: bool,
-    /// Updates that are no fast-forward, and of tags.
+    /// Allow other updates, and updates of tags.
     #[serde(default)]
     pub force: bool,
-    /// Deletions.
+    /// Allow deletions.
     #[serde(default)]
     pub delete: bool,
-    /// Push options, which some servers act on.
+    /// Allow push options, which some servers act on.
     #[serde(default)]
     pub options: bool,
-    /// Commits and tags that name another than `git.author` as the one who made them.
+    /// Allow commits and tags of other committers than `git.author`.
     #[serde(default)]
     pub other_committers: bool,
-    /// The largest pack of one push, as in `500MiB`; 2 GiB if not given.
+    /// The largest pack of one push, as in `500MiB`; 2 GiB by default.
     #[serde(default, deserialize_with = "written")]
     #[schemars(extend("pattern" = measure::SIZE))]
     pub size: Option<At<String>>,
-    /// The most objects of one push; a million if not given.
+    /// The most objects of one push; a million by default.
     #[serde(default, deserialize_with = "written")]
     #[schemars(range(min = 1))]
     pub objects: Option<At<u64>>,
@@ -273,7 +272,7 @@ fn yes() -> bool {
 }
 
 impl Default for Push {
-    /// `push:` with nothing below it allows nothing.
+    /// An empty `push:` allows nothing.
     fn default() -> Self {
         Self {
             allow: None,
@@ -289,19 +288,19 @@ impl Default for Push {
     }
 }
 
-/// Scanning beyond what always is done.
+/// Scanning beyond the default.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scan {
-    /// Files of rules in gitleaks' format, beside the built-in rules: what they find is refused too.
+    /// Files of rules in gitleaks' format, besides the built-in rules. Their findings are refused too.
     #[serde(default, deserialize_with = "written_list")]
     pub rules: Option<Vec<At<String>>>,
-    /// True when answers are searched for text that tries to instruct the agent. What is found is recorded, never refused.
+    /// True to scan responses for text that tries to instruct the agent. Findings are recorded, never refused.
     #[serde(default, deserialize_with = "written")]
     pub answers: Option<At<bool>>,
 }
 
-/// Bounds.
+/// Limits.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -317,13 +316,13 @@ pub struct Limits {
     #[serde(default, deserialize_with = "written")]
     #[schemars(range(min = 1))]
     pub pids: Option<At<u64>>,
-    /// Wall-clock time after which the agent is ended, as in `2h` or `1h30m`.
+    /// Wall-clock time after which the agent is stopped, as in `2h` or `1h30m`.
     #[serde(default, deserialize_with = "written")]
     #[schemars(extend("pattern" = measure::DURATION))]
     pub time: Option<At<String>>,
 }
 
-/// What the root file system is made of.
+/// The source of the root file system.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rootfs {
@@ -333,9 +332,9 @@ pub enum Rootfs {
     Image(At<String>),
 }
 
-/// `egress:` that says nothing denies everything, also where a parent allows something.
+/// An empty `egress:` denies everything, even if a parent allows something.
 fn written_egress<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Egress>, D::Error> {
     let written = Option::<Egress>::deserialize(deserializer)?;
-    let says_something = |egress: &Egress| egress.routes.is_some() || egress.trust.is_some() || egress.proxy.is_some();
-    Ok(Some(written.filter(says_something).unwrap_or(Egress { routes: Some(Vec::new()), trust: None, proxy: None })))
+    let has_keys = |egress: &Egress| egress.routes.is_some() || egress.trust.is_some() || egress.proxy.is_some();
+    Ok(Some(written.filter(has_keys).unwrap_or(Egress { routes: Some(Vec::new()), trust: None, proxy: None })))
 }

@@ -1,4 +1,4 @@
-//! Routes: from the text of a manifest to the table's rows.
+//! Parses the routes of a manifest.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,8 +8,8 @@ use bottle_contract::{HostPattern, path};
 use bottle_policy::credential_header::{self, Unfit};
 use bottle_policy::guard;
 
+use super::host_path::{self, Base};
 use super::model::{Auth, Parent, Route};
-use super::place::{self, Base};
 use super::{env, raw};
 use crate::suggest;
 use crate::yaml::{At, Problem};
@@ -17,10 +17,10 @@ use crate::yaml::{At, Problem};
 /// The methods of RFC 9110 and RFC 5789, for "did you mean"; `CONNECT` is judged by its host alone.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
 
-const NO_METADATA: &str = "no bottle reaches one; there is no exception";
+const NO_METADATA: &str = "metadata services are never reachable; there is no exception";
 
-/// Reads the table. Two rows of one host are an error: only one could decide.
-pub fn table(rows: &[At<raw::Route>]) -> Result<Vec<Route>, Problem> {
+/// Parses the routes. Two routes for one host are an error, because only one could decide.
+pub fn parse_routes(rows: &[At<raw::Route>]) -> Result<Vec<Route>, Problem> {
     let mut routes: Vec<Route> = Vec::new();
     for row in rows {
         let route = route(&row.value)?;
@@ -51,7 +51,7 @@ fn route(raw: &raw::Route) -> Result<Route, Problem> {
     })
 }
 
-/// True for `*` and `*.com`: names that belong to many owners.
+/// True for `*` and `*.com`: names of many owners.
 fn covers_strangers(host: &HostPattern) -> bool {
     match host {
         HostPattern::Any => true,
@@ -63,7 +63,7 @@ fn covers_strangers(host: &HostPattern) -> bool {
 fn host(text: &At<String>) -> Result<(HostPattern, Vec<u16>), Problem> {
     const HINT: &str = "write a name, \"*.suffix\" or an address, and `:port` if it is neither 443 nor 80; no scheme, no path";
     if text.value.contains("://") || text.value.contains('/') {
-        return Err(text.problem("a URL where a host is meant", HINT));
+        return Err(text.problem("a URL instead of a host", HINT));
     }
     let (name, port) = split_port(&text.value).ok_or_else(|| text.problem("the port is not a number from 1 to 65535", HINT))?;
     let pattern: HostPattern = name.parse().map_err(|error: bottle_contract::host::HostError| text.problem(error.to_string(), HINT))?;
@@ -73,7 +73,7 @@ fn host(text: &At<String>) -> Result<(HostPattern, Vec<u16>), Problem> {
     }
 }
 
-/// An empty list would read as "nothing" and mean "everything", so it is an error on each level.
+/// An empty list looks like "nothing" but would mean "everything", so it is an error at each level.
 fn matches(rows: &[At<raw::Match>], host: &At<String>) -> Result<Vec<Match>, Problem> {
     const HINT: &str = "remove the key to allow everything, or list what is allowed";
     if rows.is_empty() {
@@ -100,7 +100,7 @@ fn matches(rows: &[At<raw::Match>], host: &At<String>) -> Result<Vec<Match>, Pro
 fn method(text: &At<String>) -> Result<String, Problem> {
     let name = text.value.as_str();
     if name == "CONNECT" {
-        return Err(text.problem("CONNECT is no method of a match", "a tunnel is judged by its host; list the methods inside it"));
+        return Err(text.problem("CONNECT cannot be in a match", "tunnels are judged by host; list the methods inside the tunnel"));
     }
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') {
         let hint = match suggest::nearest(name, METHODS) {
@@ -124,7 +124,7 @@ fn path_rule(text: &At<String>) -> Result<PathRule, Problem> {
     Ok(if canonical.ends_with('/') { PathRule::Prefix(canonical) } else { PathRule::Exact(canonical) })
 }
 
-/// Reads a credential, by name.
+/// Parses a reference to a credential.
 pub(super) fn auth(raw: &raw::Auth) -> Result<Auth, Problem> {
     let header = match &raw.header {
         None => "authorization".to_owned(),
@@ -147,17 +147,17 @@ fn header(text: &At<String>) -> Result<String, Problem> {
     })
 }
 
-/// `Basic` and `Bearer` in their usual spelling, whatever the manifest's: the first changes how the value is encoded.
+/// Normalises `Basic` and `Bearer`, because `Basic` changes the encoding of the value.
 fn scheme(text: &At<String>) -> Result<Option<String>, Problem> {
-    let word = text.value.as_str();
-    if word == "none" {
+    let name = text.value.as_str();
+    if name == "none" {
         return Ok(None);
     }
-    if !is_token(word) {
+    if !is_token(name) {
         return Err(text.problem("not an authentication scheme", "write one word, as in Bearer, or none"));
     }
-    let usual = ["Bearer", "Basic"].into_iter().find(|known| known.eq_ignore_ascii_case(word));
-    Ok(Some(usual.unwrap_or(word).to_owned()))
+    let usual = ["Bearer", "Basic"].into_iter().find(|known| known.eq_ignore_ascii_case(name));
+    Ok(Some(usual.unwrap_or(name).to_owned()))
 }
 
 /// A token of RFC 9110, section 5.6.2.
@@ -165,18 +165,18 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
-/// Reads the proxy behind pipelock.
+/// Parses the proxy behind pipelock.
 pub fn parent(raw: &raw::Proxy, base: Base<'_>) -> Result<Parent, Problem> {
-    Ok(Parent { address: address(&raw.address)?, ca: raw.ca.as_ref().map(|path| place::file(path, base)).transpose()? })
+    Ok(Parent { address: address(&raw.address)?, ca: raw.ca.as_ref().map(|path| host_path::file(path, base)).transpose()? })
 }
 
-/// Reads an address that is dialled as given, past the guard: so never a metadata service, whoever asks.
+/// Parses an address that bypasses the guard, so metadata services are refused here.
 pub(super) fn address(text: &At<String>) -> Result<SocketAddr, Problem> {
     const HINT: &str = "write an address and a port, as in 192.0.2.7:3128 or [2001:db8::7]:3128";
     let address: SocketAddr = text.value.parse().map_err(|_| text.problem("not an address and a port", HINT))?;
     let ip = address.ip().to_canonical();
     if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::from([255, 255, 255, 255]) {
-        return Err(text.problem("an address that nothing can be dialled at", HINT));
+        return Err(text.problem("an address that cannot be dialled", HINT));
     }
     if guard::refuse_chosen(ip).is_err() {
         return Err(text.problem("the address of a metadata service", NO_METADATA));

@@ -7,32 +7,37 @@ use bottle_contract::names;
 use serde_json::json;
 
 use super::git;
-use super::sidecars::{self, Wish};
+use super::sidecars::{self, SidecarInput};
 use crate::manifest::model::{Agent, Author, Bottle, EnvValue, Provider, TemplatePart};
 
-/// The agent's name among the components.
+/// The agent's component name.
 pub const AGENT: &str = "agent";
-/// The agent's home inside.
+/// The agent's home in the bottle.
 pub const HOME: &str = "/home/agent";
 /// Where an agent finds its working directory, whatever its own path is.
 pub const WORKSPACE: &str = "/workspace";
-/// The authority that the agent trusts, inside: where Debian's and most other tools look by themselves.
+/// The file with the authority that the agent trusts: the default of Debian's and most other tools.
 pub const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// Where programs are looked up.
+/// The agent's `PATH`.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin:/home/agent/.local/bin";
 
-/// How the operator wants the agent to run.
+/// Bytes of each file system in memory that an agent may fill; pages count only once they are written.
+pub const SCRATCH_BYTES: u64 = 4 << 30;
+/// Bytes of the small ones.
+pub const SMALL_BYTES: u64 = 1 << 20;
+
+/// The operator's options for the agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Run {
     /// Runs instead of the agent's own program.
     pub command: Option<Vec<String>>,
     /// The task, for an agent that takes one.
     pub prompt: Option<String>,
-    /// Without a person at a terminal.
+    /// No person is at a terminal.
     pub headless: bool,
 }
 
-/// Variables that name a certificate file to a tool, each of which is set to the bottle's own authority.
+/// Variables that tell tools their certificate file. Each is set to the bottle's authority.
 pub const CA_VARIABLES: [&str; 11] = [
     "SSL_CERT_FILE",                    // OpenSSL, Go, Ruby, rustls-native-certs
     "NODE_EXTRA_CA_CERTS",              // Node.js
@@ -52,11 +57,11 @@ pub(super) fn argv(agent: &Agent, run: &Run) -> Vec<String> {
     if let Some(command) = &run.command {
         return command.clone();
     }
-    let words = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+    let owned = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
     let mut argv = match &agent.provider {
         Provider::Claude => {
-            // Inside a bottle its own questions protect nothing: the bottle is the wall.
-            let mut argv = words(&["claude", "--dangerously-skip-permissions"]);
+            // Its own permission prompts protect nothing inside a bottle.
+            let mut argv = owned(&["claude", "--dangerously-skip-permissions"]);
             if !agent.prompt.is_empty() {
                 argv.extend(["--append-system-prompt".into(), agent.prompt.clone()]);
             }
@@ -65,16 +70,16 @@ pub(super) fn argv(agent: &Agent, run: &Run) -> Vec<String> {
             }
             argv
         }
-        Provider::Shell if run.prompt.is_some() => words(&["/bin/sh", "-c"]),
-        Provider::Shell => words(&["/bin/bash", "-l"]),
+        Provider::Shell if run.prompt.is_some() => owned(&["/bin/sh", "-c"]),
+        Provider::Shell => owned(&["/bin/bash", "-l"]),
         Provider::Command(command) => command.clone(),
     };
     argv.extend(run.prompt.clone());
     argv
 }
 
-/// All of the agent's variables. Nothing of the operator's environment gets in but what the manifest names.
-pub(super) fn env(agent: &Agent, wish: &Wish<'_>, term: Option<&str>) -> BTreeMap<String, EnvValue> {
+/// All of the agent's variables. Of the operator's environment, only what the manifest names gets in.
+pub(super) fn env(agent: &Agent, input: &SidecarInput<'_>, term: Option<&str>) -> BTreeMap<String, EnvValue> {
     let mut env = BTreeMap::new();
     let mut set = |name: &str, value: &str| {
         env.insert(name.to_owned(), EnvValue::Template(vec![TemplatePart::Text(value.to_owned())]));
@@ -87,19 +92,19 @@ pub(super) fn env(agent: &Agent, wish: &Wish<'_>, term: Option<&str>) -> BTreeMa
     if let Some(term) = term {
         set("TERM", term);
     }
-    let (host, port) = sidecars::proxy(wish);
+    let (host, port) = sidecars::proxy(input);
     let proxy = format!("http://{host}:{port}");
     // libcurl reads HTTP_PROXY in lower case only, others in upper case only.
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
         set(name, &proxy);
     }
-    // Only what is inside the bottle; there is no other way for these names anyhow.
+    // Hosts inside the bottle, which are reachable without the proxy.
     let mut direct = vec!["localhost", "127.0.0.1", "::1"];
-    if !wish.bottle.git.is_empty() {
+    if !input.bottle.git.is_empty() {
         direct.push(names::GIT_GATE.0);
     }
-    // What a repository's own configuration says would else count more, and the gate takes this identity only.
-    let Author { name, email } = &wish.author;
+    // Otherwise a repository's configuration would win, and the gate accepts this identity only.
+    let Author { name, email } = &input.author;
     for (variable, value) in
         [("GIT_AUTHOR_NAME", name), ("GIT_AUTHOR_EMAIL", email), ("GIT_COMMITTER_NAME", name), ("GIT_COMMITTER_EMAIL", email)]
     {
@@ -108,7 +113,7 @@ pub(super) fn env(agent: &Agent, wish: &Wish<'_>, term: Option<&str>) -> BTreeMa
     for (variable, value) in git::settings() {
         set(&variable, &value);
     }
-    if wish.bottle.supervise {
+    if input.bottle.supervise {
         direct.push(names::SUPERVISE.0);
     }
     for name in ["NO_PROXY", "no_proxy"] {
@@ -117,19 +122,19 @@ pub(super) fn env(agent: &Agent, wish: &Wish<'_>, term: Option<&str>) -> BTreeMa
     for name in CA_VARIABLES {
         set(name, CA_BUNDLE);
     }
-    // Node's own fetch follows the proxy variables only when it is asked to.
+    // Node's own fetch ignores the proxy variables by default.
     set("NODE_USE_ENV_PROXY", "1");
-    set("BOTTLE_ID", wish.id);
+    set("BOTTLE_ID", input.id);
     if agent.provider == Provider::Claude {
         for (name, value) in CLAUDE {
             set(name, value);
         }
     }
-    env.extend(wish.bottle.env.clone());
+    env.extend(input.bottle.env.clone());
     env
 }
 
-/// The program of the agent that the host must have, where bottle knows it by name.
+/// The program that the host must have, if bottle knows the agent by name.
 pub fn program(agent: &Agent) -> Option<&'static str> {
     match agent.provider {
         Provider::Claude => Some("claude"),
@@ -145,21 +150,21 @@ pub(super) fn files(agent: &Agent, bottle: &Bottle, directory: &Path) -> BTreeMa
         Provider::Claude => claude_files(directory).into_iter().for_each(|(name, text)| put(name, text)),
         Provider::Shell | Provider::Command(_) => {}
     }
-    // Where git looks too; `~/.gitconfig` stays the agent's own.
+    // Git reads this file too; `~/.gitconfig` belongs to the agent.
     put(".config/git/config", git::config(&bottle.git, &git::author(agent, bottle)));
     files
 }
 
-/// What Claude Code would ask on its first start: a theme, whether the directory is trusted, whether it may go on without
-/// asking. The operator has answered all of it with `bottle start`.
+/// Answers to the questions of Claude Code's first start: the theme, trust in the directory, work without permission prompts. The
+/// operator has answered them with `bottle start`.
 fn claude_files(directory: &Path) -> [(&'static str, String); 2] {
     let mut answers = json!({"hasCompletedOnboarding": true, "bypassPermissionsModeAccepted": true});
     answers["projects"][&*directory.to_string_lossy()] = json!({"hasTrustDialogAccepted": true, "hasCompletedProjectOnboarding": true});
     [(".claude.json", format!("{answers}\n")), (".claude/settings.json", "{\"skipDangerousModePermissionPrompt\":true}\n".to_owned())]
 }
 
-/// What Claude Code needs to start without a person and without its vendor's telemetry. The credential is a
-/// placeholder: `egress` puts the real one in.
+/// Lets Claude Code start unattended and without its vendor's telemetry. The credential is a placeholder: `egress` injects the
+/// real one.
 const CLAUDE: &[(&str, &str)] = &[
     ("CLAUDE_CODE_OAUTH_TOKEN", "placeholder-the-bottle-puts-the-real-one-in"),
     ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),

@@ -1,4 +1,4 @@
-//! Repositories behind `git-gate`: what the gate, pipelock and the agent's git are each told of them. Pure.
+//! Repositories behind `git-gate`: the configurations of the gate, of pipelock and of the agent's git. Pure.
 
 use std::fmt::Write;
 
@@ -25,7 +25,7 @@ pub(super) fn secrets(repos: &[model::Repo]) -> Vec<SecretPlan> {
     secrets
 }
 
-/// A repository as the gate is told of it.
+/// A repository in the gate's configuration.
 pub(super) fn repo(repo: &model::Repo, author: &Author, secrets: &[SecretPlan]) -> Repo {
     let url = &repo.upstream;
     let slot = |name: &str| secrets.iter().find(|secret| secret.token_ref == name).map_or(String::new(), |secret| secret.slot.clone());
@@ -49,7 +49,7 @@ pub(super) fn repo(repo: &model::Repo, author: &Author, secrets: &[SecretPlan]) 
     Repo { name: repo.name.clone(), upstream, push: PushPolicy { committer, ..repo.push.clone() } }
 }
 
-/// The tunnels that pipelock opens for the gate, and no others.
+/// The only tunnels that pipelock opens for the gate.
 pub(super) fn tunnels(repos: &[model::Repo]) -> Vec<Tunnel> {
     let mut tunnels: Vec<Tunnel> = Vec::new();
     for repo in repos {
@@ -62,7 +62,7 @@ pub(super) fn tunnels(repos: &[model::Repo]) -> Vec<Tunnel> {
     tunnels
 }
 
-/// The agent's git configuration: every spelling of an upstream leads to the gate, whatever a clone calls its remotes.
+/// The agent's git configuration: it redirects every spelling of an upstream to the gate, whatever a clone calls its remotes.
 ///
 /// Git rewrites prefixes: `https://host/acme/app` is one of `https://host/acme/app-docs` too. So the gate gets what stands behind the prefix,
 /// and leads to that other repository where it is.
@@ -116,7 +116,7 @@ fn spellings_at(upstream: &RemoteUrl, host: &str) -> Vec<String> {
         Scheme::Https => (false, "git"),
     };
     let mut spellings = Vec::new();
-    // Of the scheme that was not named, only the usual port is known.
+    // For the other scheme, only the default port is known.
     let ports = |own: bool, usual: u16| -> Vec<String> {
         match port.filter(|port| own && *port != usual) {
             Some(port) => vec![format!(":{port}")],

@@ -1,15 +1,17 @@
-//! The plan: everything that a start will do, as data, before anything is done.
+//! The plan: everything that a start will do, as data.
 //!
-//! [`build::plan`] is pure. `bottle start --dry-run` prints a plan, a backend performs it, teardown undoes it. A plan
-//! names secrets and never holds one.
+//! [`build::plan`] is pure. `bottle start --dry-run` prints a plan, a backend applies it, teardown undoes it. A plan names
+//! secrets and contains none.
 
 pub mod agent;
 pub mod build;
-pub mod config;
 pub mod git;
 pub mod program;
+pub mod sidecar_config;
 pub mod sidecars;
 pub mod step;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod workspace;
 
 use std::collections::BTreeMap;
@@ -21,14 +23,14 @@ use serde::Serialize;
 use crate::manifest::model::{EnvValue, Rootfs};
 
 pub use build::plan;
-pub use config::{Config, SidecarConfig};
+pub use sidecar_config::{Config, SidecarConfig};
 pub use step::Step;
 pub use workspace::WorkspacePlan;
 
 /// Everything that a start will do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Plan {
-    /// Changes whenever the meaning of this structure does.
+    /// The version of this structure.
     pub version: u32,
     /// The bottle's id: the agent's name, or the next free one after it.
     pub id: String,
@@ -38,17 +40,17 @@ pub struct Plan {
     pub agent: AgentPlan,
     /// Its working directory.
     pub workspace: WorkspacePlan,
-    /// What its root file system is made of.
+    /// The source of its root file system.
     pub rootfs: Rootfs,
-    /// Further directories of the host that it sees, read-only.
+    /// Additional directories of the host that it sees, read-only.
     pub tools: Vec<PathBuf>,
-    /// The components around it, in the order of their start.
+    /// The sidecars, in the order of their start.
     pub sidecars: Vec<SidecarPlan>,
-    /// Bounds.
+    /// Limits.
     pub limits: LimitsPlan,
-    /// Sentences that the operator should read before saying yes.
+    /// Notes for the operator's confirmation.
     pub notes: Vec<String>,
-    /// What is done, in order; undone in reverse.
+    /// The steps, in order. They are undone in reverse.
     pub steps: Vec<Step>,
 }
 
@@ -66,19 +68,19 @@ pub struct AgentPlan {
     pub name: String,
     /// The program and its arguments.
     pub argv: Vec<String>,
-    /// All of its variables, but for the values that come from the host.
+    /// All of its variables, without the values that come from the host.
     pub env: BTreeMap<String, EnvValue>,
     /// It has a terminal of its own; otherwise plain pipes.
     pub terminal: bool,
-    /// Where it starts.
+    /// Its initial working directory.
     pub directory: PathBuf,
-    /// Names that it can look up, all of them on the loopback interface of its own network.
+    /// The names that it can resolve, all on its own loopback interface.
     pub hosts: Vec<String>,
-    /// The certificate authority that it trusts, and no other: the component's name.
+    /// The component whose certificate authority it trusts. It trusts no other.
     pub trusts: String,
-    /// Links in its home, to what they lead to: its own program, where no directory of its `PATH` has it.
+    /// Links in its home, and their targets: its program, unless a directory of its `PATH` has it.
     pub links: BTreeMap<PathBuf, PathBuf>,
-    /// Files in its home that its program would otherwise ask a person for, with their text.
+    /// Files in its home, with their text, so that its program starts without questions.
     pub files: BTreeMap<PathBuf, String>,
 }
 
@@ -87,7 +89,7 @@ pub struct AgentPlan {
 pub struct SidecarPlan {
     /// Its name.
     pub component: String,
-    /// What it can reach by itself.
+    /// Its own network access.
     pub network: Network,
     /// The sockets that it serves.
     pub listeners: Vec<ListenerPlan>,
@@ -95,34 +97,34 @@ pub struct SidecarPlan {
     pub config: SidecarConfig,
     /// It has a certificate authority of its own.
     pub authority: bool,
-    /// The secrets that it is given.
+    /// Its secrets.
     pub secrets: Vec<SecretPlan>,
-    /// PEM files of the host, by the name that they have in its configuration directory.
+    /// PEM files of the host, by their names in its configuration directory.
     pub trust: BTreeMap<String, PathBuf>,
     /// It connects to its siblings' unix sockets.
     pub dials_siblings: bool,
-    /// It needs to resolve names and to check certificates as the host does.
+    /// It resolves names and checks certificates as the host does.
     pub host_resolution: bool,
-    /// It learns to recognise the bottle's secrets, without holding them.
+    /// It gets fingerprints, to recognise the bottle's secrets.
     pub recognises_secrets: bool,
 }
 
-/// What a component can reach by itself.
+/// The network access of a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Network {
-    /// Nothing.
+    /// None.
     None,
-    /// What the host can.
+    /// The host's.
     Host,
 }
 
 /// A socket that a sidecar serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListenerPlan {
-    /// Its name in the hand-over.
+    /// Its name in `LISTEN_FDNAMES`.
     pub name: String,
-    /// Who may dial it: the socket is opened where only they can reach it.
+    /// Who may dial it. Nobody else can reach the socket.
     pub dialled_by: Dialler,
 }
 
@@ -148,14 +150,14 @@ pub struct SecretPlan {
     pub is_file: bool,
 }
 
-/// Bounds, with the built-in ones filled in.
+/// Limits, with the defaults filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LimitsPlan {
     /// Bytes of memory, all of the agent's processes together.
     pub memory: u64,
-    /// The manifest asks for it, so that a host that cannot give it must refuse.
+    /// The manifest sets it, so a host that cannot enforce it must refuse.
     pub memory_is_required: bool,
-    /// Bytes of each file system in memory that it may fill.
+    /// Bytes of each file system in memory that the agent may fill.
     pub scratch: u64,
     /// Processes and threads of the agent.
     pub pids: u64,

@@ -1,5 +1,5 @@
-//! The sidecars: which bottle has which, and what each is given. Add a sidecar: add a function to [`ROWS`], and a row in
-//! [`super::config`] for its configuration.
+//! The sidecars of a bottle, and the plan of each. To add a sidecar, add a function to [`SIDECARS`], and its configuration to
+//! [`super::sidecar_config`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,18 +13,18 @@ use bottle_contract::route;
 use super::{Dialler, ListenerPlan, Network, SecretPlan, SidecarPlan, git};
 use crate::manifest::model::{Author, Bottle, Route};
 
-/// What a row is made from.
-pub(super) struct Wish<'a> {
+/// The input of a sidecar's plan.
+pub(super) struct SidecarInput<'a> {
     pub(super) id: &'a str,
     pub(super) bottle: &'a Bottle,
     /// Whom commits name.
     pub(super) author: Author,
-    /// What is in the rule files that it names.
+    /// The rule files that it names.
     pub(super) rules: &'a [RuleFile],
 }
 
-impl Wish<'_> {
-    /// Without routes there is nothing to inject: the agent then dials the door itself.
+impl SidecarInput<'_> {
+    /// Without routes there is nothing to inject, and the agent dials pipelock directly.
     pub(super) fn has_egress(&self) -> bool {
         !self.bottle.egress.routes.is_empty()
     }
@@ -34,17 +34,17 @@ impl Wish<'_> {
     }
 }
 
-/// The table, in the order of start: who is needed comes first.
-const ROWS: &[fn(&Wish<'_>) -> Option<SidecarPlan>] = &[pipelock, egress, git_gate];
+/// In the order of start: a sidecar comes after those that it needs.
+const SIDECARS: &[fn(&SidecarInput<'_>) -> Option<SidecarPlan>] = &[pipelock, egress, git_gate];
 
 /// The sidecars of a bottle.
-pub(super) fn sidecars(wish: &Wish<'_>) -> Vec<SidecarPlan> {
-    ROWS.iter().filter_map(|row| row(wish)).collect()
+pub(super) fn sidecars(input: &SidecarInput<'_>) -> Vec<SidecarPlan> {
+    SIDECARS.iter().filter_map(|row| row(input)).collect()
 }
 
-/// Where the agent finds its proxy.
-pub(super) fn proxy(wish: &Wish<'_>) -> (&'static str, u16) {
-    if wish.has_egress() { names::EGRESS } else { names::PIPELOCK }
+/// The agent's proxy.
+pub(super) fn proxy(input: &SidecarInput<'_>) -> (&'static str, u16) {
+    if input.has_egress() { names::EGRESS } else { names::PIPELOCK }
 }
 
 /// The distinct secrets of the routes, numbered in the order of their first use.
@@ -57,18 +57,18 @@ pub(super) fn slots(routes: &[Route]) -> BTreeMap<String, String> {
     slots
 }
 
-fn pipelock(wish: &Wish<'_>) -> Option<SidecarPlan> {
+fn pipelock(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
     let (name, port) = names::PIPELOCK;
-    let faces_agent = !wish.has_egress();
-    let egress = &wish.bottle.egress;
+    let faces_agent = !input.has_egress();
+    let egress = &input.bottle.egress;
     let mut listeners = Vec::new();
     if faces_agent {
         listeners.push(ListenerPlan { name: listener::AGENT.into(), dialled_by: Dialler::Agent(port) });
     }
-    if !faces_agent || !wish.bottle.git.is_empty() {
+    if !faces_agent || !input.bottle.git.is_empty() {
         listeners.push(ListenerPlan { name: listener::LINK.into(), dialled_by: Dialler::Siblings(names::PIPELOCK_SOCKET.into()) });
     }
-    let mut trust: BTreeMap<_, _> = egress.trust.iter().enumerate().map(|(n, path)| (Wish::trust_file(n), path.clone())).collect();
+    let mut trust: BTreeMap<_, _> = egress.trust.iter().enumerate().map(|(n, path)| (SidecarInput::trust_file(n), path.clone())).collect();
     let in_config = |file: &str| format!("{}/{file}", names::CONFIG_DIR);
     let in_ca = |file: &str| format!("{}/{file}", names::CA_DIR);
     let trusted = trust.keys().map(|file| in_config(file)).collect();
@@ -80,17 +80,17 @@ fn pipelock(wish: &Wish<'_>) -> Option<SidecarPlan> {
         }),
     });
     let ports = egress.routes.iter().filter(|r| r.ports != route::DEFAULT_PORTS);
-    let closed = PipelockConfig::closed(wish.id);
+    let closed = PipelockConfig::closed(input.id);
     let config = PipelockConfig {
         api_allowlist: egress.routes.iter().map(|r| r.host.clone()).collect(),
         tls_interception: TlsInterception { enabled: faces_agent, ca_cert: in_ca(names::CA_CERT), ca_key: in_ca(names::CA_KEY) },
-        response_scanning: Switch { enabled: wish.bottle.scan.answers },
+        response_scanning: Switch { enabled: input.bottle.scan.answers },
         x_bottle: Extension {
-            rules: wish.rules.to_vec(),
+            rules: input.rules.to_vec(),
             ports: ports.map(|r| Ports { host: r.host.clone(), ports: r.ports.clone() }).collect(),
             connect: egress.routes.iter().filter_map(|r| r.connect.map(|address| Connect { host: r.host.clone(), address })).collect(),
             trust: trusted,
-            tunnels: git::tunnels(&wish.bottle.git),
+            tunnels: git::tunnels(&input.bottle.git),
             parent,
             ..closed.x_bottle
         },
@@ -110,12 +110,12 @@ fn pipelock(wish: &Wish<'_>) -> Option<SidecarPlan> {
     })
 }
 
-fn egress(wish: &Wish<'_>) -> Option<SidecarPlan> {
-    if !wish.has_egress() {
+fn egress(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
+    if !input.has_egress() {
         return None;
     }
     let (name, port) = names::EGRESS;
-    let routes = &wish.bottle.egress.routes;
+    let routes = &input.bottle.egress.routes;
     let slots = slots(routes);
     let row = |r: &Route| route::Route {
         host: r.host.clone(),
@@ -128,7 +128,7 @@ fn egress(wish: &Wish<'_>) -> Option<SidecarPlan> {
         }),
     };
     let config = EgressConfig {
-        bottle: wish.id.into(),
+        bottle: input.id.into(),
         generation: 1,
         routes: routes.iter().map(row).collect(),
         upstream: Upstream::Link { socket: format!("{}/{}", names::LINK_DIR, names::PIPELOCK_SOCKET) },
@@ -149,22 +149,23 @@ fn egress(wish: &Wish<'_>) -> Option<SidecarPlan> {
     })
 }
 
-fn git_gate(wish: &Wish<'_>) -> Option<SidecarPlan> {
-    let repos = &wish.bottle.git;
+fn git_gate(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
+    let repos = &input.bottle.git;
     if repos.is_empty() {
         return None;
     }
     let (name, port) = names::GIT_GATE;
     let secrets = git::secrets(repos);
-    let trust: BTreeMap<_, _> = wish.bottle.egress.trust.iter().enumerate().map(|(n, path)| (Wish::trust_file(n), path.clone())).collect();
+    let trust: BTreeMap<_, _> =
+        input.bottle.egress.trust.iter().enumerate().map(|(n, path)| (SidecarInput::trust_file(n), path.clone())).collect();
     let config = GateConfig {
-        bottle: wish.id.into(),
+        bottle: input.id.into(),
         generation: 1,
-        repos: repos.iter().map(|repo| git::repo(repo, &wish.author, &secrets)).collect(),
+        repos: repos.iter().map(|repo| git::repo(repo, &input.author, &secrets)).collect(),
         link: format!("{}/{}", names::LINK_DIR, names::PIPELOCK_SOCKET),
         trust: trust.keys().map(|file| format!("{}/{file}", names::CONFIG_DIR)).collect(),
-        fingerprints: serde_json::Value::Null,
-        rules: wish.rules.to_vec(),
+        fingerprints: None,
+        rules: input.rules.to_vec(),
         limits: Default::default(),
     };
     Some(SidecarPlan {

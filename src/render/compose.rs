@@ -1,7 +1,7 @@
-//! The compose project of a bottle: one pure function of the plan and of what the backend knows. JSON, which is YAML.
+//! Renders the compose project of a bottle from its plan and the backend's facts. JSON, which is YAML.
 //!
-//! A row of the plan's table of sidecars becomes a service; none is named here. No value of a variable or secret is in the text: what a
-//! component needs to know, its first process is told by the supervisor, over a socket that only it can reach.
+//! Each sidecar of the plan becomes a service; no sidecar is named here. The text contains no value of a variable or secret: the supervisor
+//! sends these to a component's first process, over a socket that only that component can reach.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -10,18 +10,18 @@ use std::path::{Path, PathBuf};
 use bottle_contract::names;
 use serde_json::{Value, json};
 
-use crate::plan::agent::{AGENT, HOME};
+use crate::plan::agent::{AGENT, HOME, SMALL_BYTES};
 use crate::plan::{Dialler, Network, Plan, SidecarPlan};
 
 /// The name of the file in the state directory.
 pub const FILE: &str = "docker-compose.yml";
-/// The network of the agent and of what it dials.
+/// The network of the agent and the sidecars that it dials.
 pub const INTERNAL: &str = "internal";
-/// The network of what may dial out.
+/// The network of sidecars that may dial out.
 pub const EGRESS: &str = "egress";
-/// Inside every component: the program that is its first process.
+/// Inside every component: the program of its first process.
 pub const INIT_DIR: &str = "/run/bottle/init";
-/// Inside every component: the socket on which the supervisor waits for it.
+/// Inside every component: the directory of the supervisor's socket.
 pub const JOIN_DIR: &str = "/run/bottle/join";
 /// The socket in [`JOIN_DIR`].
 pub const JOIN_SOCKET: &str = "socket";
@@ -35,29 +35,25 @@ pub const ID_LABEL: &str = "dev.bottle.id";
 /// The label of a container: its component.
 pub const COMPONENT_LABEL: &str = "dev.bottle.component";
 
-/// Bytes of memory of a sidecar: eight times what it takes at its busiest.
-const SIDECAR_MEMORY: u64 = 512 << 20;
-/// Threads and processes of a sidecar: its first process, and at most eight threads.
-const SIDECAR_PIDS: u64 = 64;
 /// The volume of the agent's working directory.
 const WORKSPACE: &str = "workspace";
 /// The volume of a git directory elsewhere.
 const GIT: &str = "git";
-/// Bytes of the small ones.
-const SMALL: u64 = 1 << 20;
-/// Bytes of `/dev/shm`.
-const SHARED: u64 = 256 << 20;
+/// Bytes of memory of a sidecar: eight times its peak use.
+const SIDECAR_MEMORY: u64 = 512 << 20;
+/// Threads and processes of a sidecar: its first process, and at most eight threads.
+const SIDECAR_PIDS: u64 = 64;
 
-/// How the engine can keep a bridge from leading to the host.
+/// How the engine isolates a bridge from the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// Engine 28 and later: the bridge has no address, and the host does not take part.
+    /// Engine 28 and later: the bridge has no address, and the host is not on it.
     Isolated,
-    /// Before: the bridge has no address.
+    /// Older engines: the bridge has no address.
     WithoutAddress,
 }
 
-/// Sixteen addresses of a network of our own.
+/// The sixteen addresses of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subnet(pub Ipv4Addr);
 
@@ -65,7 +61,7 @@ impl Subnet {
     /// The length of its prefix.
     pub const PREFIX: u8 = 28;
 
-    /// The address at this place; the first is left to the engine.
+    /// The address with this number; the first belongs to the engine.
     pub fn address(self, place: usize) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.0.to_bits() + 2 + u32::try_from(place).unwrap_or(0))
     }
@@ -84,49 +80,49 @@ pub struct Bind {
     pub source: PathBuf,
     /// In the component.
     pub target: PathBuf,
-    /// It may be written to.
+    /// It is writable.
     pub writable: bool,
 }
 
 impl Bind {
-    /// One that is only read.
+    /// A read-only bind.
     pub fn read_only(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
         Self { source: source.into(), target: target.into(), writable: false }
     }
 }
 
-/// A directory of the host that the agent sees through an overlay: a socket or FIFO of the host is in it by name only, as the kernel finds
-/// both by their inodes, and an overlay's are its own.
+/// A directory of the host that the agent sees through an overlay. Sockets and FIFOs of the host do not work there: the kernel finds them by
+/// their inodes, and an overlay has its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tree {
-    /// On the host; it can be an option of a mount.
+    /// On the host; valid in a mount option.
     pub source: PathBuf,
     /// In the component.
     pub target: PathBuf,
 }
 
-/// Where the agent's working directory comes from.
+/// The source of the agent's working directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Workplace {
     /// The operator's directory, or a copy.
     Directory(PathBuf),
-    /// Changes kept apart from the tree below.
+    /// An overlay: changes do not reach the tree below.
     Overlay {
         /// The operator's directory.
         lower: PathBuf,
         /// A directory with `upper` and `work`.
         changes: PathBuf,
     },
-    /// Memory.
+    /// A tmpfs.
     Empty,
 }
 
-/// What the backend knows besides the plan.
+/// The backend's facts, besides the plan.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The project's name.
     pub project: String,
-    /// Whose bottles these are: see [`STATE_LABEL`].
+    /// The value of [`STATE_LABEL`].
     pub owner: String,
     /// `runtime/<id>` on the host.
     pub runtime: PathBuf,
@@ -134,19 +130,17 @@ pub struct Facts {
     pub users: BTreeMap<String, (u32, u32)>,
     /// The image of each component: the digest of its configuration.
     pub images: BTreeMap<String, String>,
-    /// How a bridge is closed.
+    /// How bridges are isolated.
     pub closed: Closed,
     /// The networks: [`INTERNAL`], then [`EGRESS`].
     pub subnets: [Subnet; 2],
-    /// The runtime of the agent's container, if it is not the engine's own.
-    pub sandbox: Option<String>,
-    /// The directories that the agent sees of the host.
+    /// The host's directories that the agent sees.
     pub trees: Vec<Tree>,
     /// An empty directory: an overlay without changes needs two layers.
     pub empty: PathBuf,
-    /// The files that it sees of the host, and its own.
+    /// The host's files that the agent sees, and its own.
     pub agent: Vec<Bind>,
-    /// Files of the host that a sidecar needs to resolve names as the host does.
+    /// The host's files that a sidecar needs for name resolution.
     pub resolution: Vec<Bind>,
     /// The agent's working directory.
     pub workplace: Workplace,
@@ -154,7 +148,7 @@ pub struct Facts {
     pub git: Option<Workplace>,
 }
 
-/// Where a component is in the internal network: the agent first, then the sidecars in the order of the plan.
+/// The number of a component in the internal network: the agent first, then the sidecars in the order of the plan.
 pub fn address(plan: &Plan, component: &str, facts: &Facts) -> Ipv4Addr {
     facts.subnets[0].address(place(plan, component))
 }
@@ -223,7 +217,7 @@ fn labels(plan: &Plan, facts: &Facts, component: Option<&str>) -> Value {
     labels
 }
 
-/// What every service is, and no image may change: who it is, what it starts with, and that it can do nothing.
+/// The common part of every service, which no image can change: user, entry point, and no privileges.
 fn service(plan: &Plan, component: &str, facts: &Facts, memory: u64, pids: u64) -> Value {
     let (uid, gid) = facts.users.get(component).copied().unwrap_or((65534, 65534));
     json!({
@@ -243,9 +237,9 @@ fn service(plan: &Plan, component: &str, facts: &Facts, memory: u64, pids: u64) 
         "mem_limit": memory,
         "memswap_limit": memory,
         "pids_limit": pids,
-        // One byte: with none, a crash starts the host's program that takes dumps (core(5)).
+        // One byte: with zero, a crash would start the host's core dump handler (core(5)).
         "ulimits": {"core": 1},
-        // An address could be announced to it otherwise; and engines let everybody ping.
+        // Otherwise it could get an address by router advertisement, and engines allow everybody to ping.
         "sysctls": {"net.ipv4.ping_group_range": "1 0", "net.ipv6.conf.all.disable_ipv6": "1"},
         "logging": {"driver": "json-file"},
         "labels": labels(plan, facts, Some(component)),
@@ -262,7 +256,7 @@ fn agent(plan: &Plan, facts: &Facts) -> Value {
         memory("/var/tmp", plan.limits.scratch, "1777", &owned),
         memory("/run", plan.limits.scratch, "0755", &owned),
         memory(HOME, plan.limits.scratch, "0700", &owned),
-        memory("/var/lib", SMALL, "0755", &format!(",noexec,uid={uid},gid={gid}")),
+        memory("/var/lib", SMALL_BYTES, "0755", &format!(",noexec,uid={uid},gid={gid}")),
     ];
     let mut volumes: Vec<Value> = own(facts, AGENT).iter().chain(&facts.agent).map(bind).collect();
     volumes.extend(facts.trees.iter().enumerate().map(|(place, tree)| {
@@ -287,13 +281,10 @@ fn agent(plan: &Plan, facts: &Facts) -> Value {
     }
     service["tmpfs"] = json!(scratch);
     service["volumes"] = json!(volumes);
-    service["shm_size"] = json!(SHARED);
-    // The engine's own name server asks this one, which is not there: nothing is ever resolved for the agent.
+    service["shm_size"] = json!(bottle_init::SHM_BYTES);
+    // The engine's name server forwards to this address, where none listens: nothing is resolved for the agent.
     service["dns"] = json!(["127.0.0.1"]);
     service["networks"] = json!({INTERNAL: {"ipv4_address": address(plan, AGENT, facts)}});
-    if let Some(sandbox) = &facts.sandbox {
-        service["runtime"] = json!(sandbox);
-    }
     service
 }
 
@@ -334,7 +325,7 @@ fn sidecar(plan: &Plan, sidecar: &SidecarPlan, facts: &Facts) -> Value {
     service
 }
 
-/// What every component sees: its first process, and the socket on which it is awaited.
+/// The binds of every component: its first process, and the supervisor's socket.
 fn own(facts: &Facts, component: &str) -> Vec<Bind> {
     vec![Bind::read_only(facts.runtime.join("init"), INIT_DIR), Bind::read_only(facts.runtime.join(component).join("join"), JOIN_DIR)]
 }
@@ -344,7 +335,7 @@ fn bind(bind: &Bind) -> Value {
     json!({"type": "bind", "source": text(&bind.source), "target": text(&bind.target), "read_only": !bind.writable})
 }
 
-/// Compose fills in variables of its environment where a dollar stands; two of them stand for one.
+/// Compose expands variables after a dollar sign; two of them mean one.
 fn literal(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(text.replace('$', "$$")),

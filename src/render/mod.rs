@@ -1,5 +1,5 @@
-//! Text for people and for engines, from data. Pure.
+//! Renders text for people and for engines. Pure.
 
 pub mod compose;
-pub mod explain;
+pub mod explanation;
 pub mod preflight;

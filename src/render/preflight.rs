@@ -1,4 +1,4 @@
-//! What the operator reads before saying yes, and what `--dry-run` prints.
+//! Renders a plan: for the operator's confirmation, and for `--dry-run`.
 
 use std::fmt::Write;
 
@@ -11,14 +11,14 @@ use bottle_contract::route::{Match, PathRule};
 use crate::manifest::model::{Rootfs, WorkspaceMode};
 use crate::plan::Plan;
 
-/// The summary of a plan; `notes` are the backend's own.
+/// The summary of a plan; `notes` come from the backend.
 pub fn preflight(plan: &Plan, backend: &str, notes: &[String]) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "bottle {} (agent {}, bottle {}, {backend})", plan.id, plan.agent.name, plan.bottle);
     let mut row = |name: &str, text: &str| {
         let _ = writeln!(out, "  {name:<10} {text}");
     };
-    row("program", &shown(&plan.agent.argv));
+    row("program", &command_line(&plan.agent.argv));
     row("workspace", &workspace(plan));
     if let Some(git) = &plan.workspace.git {
         row("", &format!("{}, which its git needs, copy on write", Untrusted::new(git.as_os_str().as_encoded_bytes())));
@@ -53,19 +53,19 @@ pub fn preflight(plan: &Plan, backend: &str, notes: &[String]) -> String {
     out
 }
 
-/// The summary, and the script.
+/// The summary and the steps.
 pub fn dry_run(plan: &Plan, backend: &str, notes: &[String]) -> String {
     let mut out = preflight(plan, backend, notes);
     out.push_str("\nbottle would\n");
     for (number, step) in plan.steps.iter().enumerate() {
         let _ = writeln!(out, "  {:>2}. {step}", number + 1);
     }
-    out.push_str("and undo all of it, last first, when the agent ends\n");
+    out.push_str("and undo all of it, last first, when the agent exits\n");
     out
 }
 
-/// A command line, each argument in one piece and on one line; a long one is cut.
-fn shown(argv: &[String]) -> String {
+/// A command line, each argument quoted on one line; a long one is shortened.
+fn command_line(argv: &[String]) -> String {
     let word = |argument: &String| {
         let line = argument.lines().next().unwrap_or_default();
         let cut: String = line.chars().take(60).collect();
@@ -104,7 +104,7 @@ fn hidden(paths: &[std::path::PathBuf]) -> String {
     format!("{files} that look like credentials: {}{more}; not one that appears later", shown.join(", "))
 }
 
-/// A row for each route: host, what may be asked, and the credential by name.
+/// A row per route: host, methods and paths, and the credential's name.
 fn routes(plan: &Plan) -> Vec<String> {
     let Some((sidecar, EgressConfig { routes, .. })) = plan.sidecar() else { return Vec::new() };
     let hosts: Vec<String> = routes.iter().map(|r| r.host.to_string()).collect();
@@ -127,7 +127,7 @@ fn routes(plan: &Plan) -> Vec<String> {
         .collect()
 }
 
-/// What is scanned beyond what always is.
+/// Scanning beyond the default.
 fn scanning(plan: &Plan) -> Vec<String> {
     let Some((_, PipelockConfig { x_bottle, response_scanning, .. })) = plan.sidecar() else { return Vec::new() };
     let mut lines = Vec::new();
@@ -141,7 +141,7 @@ fn scanning(plan: &Plan) -> Vec<String> {
     lines
 }
 
-/// A row for each repository: where it is, the credential by name, and what may be pushed.
+/// A row per repository: URL, the credential's name, and what may be pushed.
 fn repos(plan: &Plan) -> Vec<String> {
     let Some((sidecar, GateConfig { repos, .. })) = plan.sidecar() else { return Vec::new() };
     let row = |repo: &Repo| {

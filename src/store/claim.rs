@@ -1,5 +1,6 @@
-//! A claim: the right to be the bottle with this id, held by a lock for as long as the process lives.
+//! A claim: the right to be the bottle with this id, held by a lock for as long as the process lives. It begins as a [`Reservation`].
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -11,12 +12,47 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::files::{Dir, entries, failed, random_hex};
 
-/// How the directory of a bottle is called before it is complete, and after it is given up.
+/// How the directory of a bottle is called after it is given up.
 const UNFINISHED: &str = ".new-";
+/// How it is called before it is complete: followed by the id, which is then taken.
+const RESERVED: &str = ".reserved-";
 /// More bottles of one name are a mistake.
 const MAX_CLAIMS: u64 = 10_000;
 /// Where the logs of the components are, in the state directory.
 const LOGS: &str = "logs";
+
+/// An id that is ours before there is a bottle of this name: nothing else of it exists yet, and nobody can look at it.
+///
+/// It is a hidden directory with the bottle's lock in it. Dropped, it is removed; one whose process was killed is removed by the next start.
+#[derive(Debug)]
+pub struct Reservation {
+    id: Id,
+    /// Order matters: the directory is removed before its lock is released, after which somebody else may reserve the id.
+    hidden: Hidden,
+    lock: File,
+    directory: Dir,
+    store: Dir,
+    memory: Dir,
+    runtimes: Vec<Dir>,
+}
+
+/// The name of a reservation, which goes unless the directory has become a bottle.
+#[derive(Debug)]
+struct Hidden {
+    store: Dir,
+    name: String,
+    is_claimed: bool,
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if !self.is_claimed {
+            // Whoever sweeps meanwhile would find half of it.
+            let _store_lock = lock::store(&self.store, Sharing::Alone);
+            let _ = self.store.remove_tree(&self.name);
+        }
+    }
+}
 
 /// A bottle that is ours. Dropping it releases the lock and removes nothing.
 ///
@@ -35,7 +71,7 @@ pub struct Claim {
 }
 
 /// Bytes of a file that bottles look at in each other's directories.
-const MAX_SHARED_FILE_BYTES: u64 = 1 << 20;
+const MAX_SHARED_BYTES: u64 = 1 << 20;
 
 /// What became of an attempt to take over a bottle.
 #[derive(Debug)]
@@ -48,32 +84,70 @@ pub enum Takeover {
     Dead(Box<Claim>),
 }
 
-impl Claim {
-    /// Takes the id `pinned`, or the first free one of `base`, `base-2`, `base-3`, …; makes `state/<id>` and `runtime/<id>`, both 0700.
+impl Reservation {
+    /// Takes the id `pinned`, or the first free one of `base`, `base-2`, `base-3`, …
     ///
-    /// An id is free when neither directory exists: a bottle that ended keeps its id as long as its logs are kept. Parallel starts wait
-    /// for each other here, for about a millisecond.
+    /// An id is free when neither of its directories exists: a bottle that ended keeps its id as long as its logs are kept. Parallel starts
+    /// wait for each other here, for about a millisecond.
     pub fn new(layout: &Layout, base: &str, pinned: Option<&str>) -> Result<Self> {
         let wanted: Id = pinned.unwrap_or(base).parse()?;
         let store = layout.open_state()?;
         let memory = layout.open_runtime()?;
-        let boot_id = boot_id()?;
-        let pid = std::process::id();
-        let supervisor = Supervisor { pid, start_time: start_time(pid).unwrap_or_default() };
-        let _store_lock = lock::store(&store, Sharing::Alone)?;
-        // A tree that cannot be removed is told by `bottle cleanup`, and keeps nobody from starting.
+        let store_lock = lock::store(&store, Sharing::Alone)?;
+        // A tree that cannot be removed is reported by `bottle cleanup`, and keeps nobody from starting.
         sweep(&store);
         let runtimes = layout.existing_runtimes();
         let id = free(&store, &runtimes, &wanted, pinned.is_some())?;
-        let objects = vec![Object::RuntimeDir(memory.path().join(id.as_str()))];
-        let metadata = Metadata::new(id.clone(), clock::now(), boot_id, supervisor, objects);
-        let hidden = hidden_name()?;
-        let made = appear(&store, &memory, &hidden, &metadata);
-        let (state, lock, runtime) = made.inspect_err(|_| {
-            // The first error is the one to report. What cannot be removed now is swept by the next claim.
-            let _ = store.remove_tree(&hidden);
+        let name = reserved_name(&id);
+        let guarded = store.again()?;
+        let directory = store.make(name.as_ref()).map_err(|e| failed("create", &store.path().join(id.as_str()), "mkdirat", e))?;
+        let lock = lock::fresh(&directory).inspect_err(|_| {
+            // The first error is the one to report. What cannot be removed now is swept by the next start.
+            let _ = store.remove_tree(&name);
         })?;
-        Ok(Self { id, state, runtime: Some(runtime), metadata, damage: None, store, runtimes, lock })
+        drop(store_lock);
+        Ok(Self { id, hidden: Hidden { store: guarded, name, is_claimed: false }, lock, directory, store, memory, runtimes })
+    }
+
+    /// The id.
+    pub fn id(&self) -> &Id {
+        &self.id
+    }
+
+    /// Makes the bottle: `state/<id>` and `runtime/<id>`, both 0700. It appears complete, locked and described before it has its name.
+    pub fn claim(self) -> Result<Claim> {
+        let pid = std::process::id();
+        let supervisor = Supervisor { pid, start_time: start_time(pid).unwrap_or_default() };
+        let objects = vec![Object::RuntimeDir(self.memory.path().join(self.id.as_str()))];
+        let metadata = Metadata::new(self.id.clone(), clock::now(), boot_id()?, supervisor, objects);
+        let runtime = {
+            let _store_lock = lock::store(&self.store, Sharing::Alone)?;
+            self.appear(&metadata)?
+        };
+        let Self { id, mut hidden, lock, directory, store, runtimes, .. } = self;
+        hidden.is_claimed = true;
+        let state = directory.moved_to(store.path().join(id.as_str()));
+        Ok(Claim { id, state, runtime: Some(runtime), metadata, damage: None, store, runtimes, lock })
+    }
+
+    /// Order matters: the record of the runtime directory is in place before that directory is made.
+    fn appear(&self, metadata: &Metadata) -> Result<Dir> {
+        let (hidden, id) = (self.hidden.name.as_str(), self.id.as_str());
+        metadata.write(&self.directory)?;
+        let rename = |from: &str, to: &str| rustix::fs::renameat(&self.store, from, &self.store, to);
+        rename(hidden, id).map_err(|e| failed("create", &self.store.path().join(id), "renameat", e))?;
+        self.memory.make(id.as_ref()).map_err(|e| {
+            // Hidden again, so that it is removed. Both names are ours under the store's lock.
+            let _ = rename(id, hidden);
+            failed("create", &self.memory.path().join(id), "mkdirat", e)
+        })
+    }
+}
+
+impl Claim {
+    /// Reserves an id and claims it at once.
+    pub fn new(layout: &Layout, base: &str, pinned: Option<&str>) -> Result<Self> {
+        Reservation::new(layout, base, pinned)?.claim()
     }
 
     /// Takes over a bottle whose supervisor ended, to undo what it left.
@@ -125,7 +199,7 @@ impl Claim {
                 continue;
             }
             // A bottle that goes meanwhile, and one without the file, has none.
-            found.extend(self.store.open_subdir(&entry).and_then(|dir| dir.read_bounded(name, MAX_SHARED_FILE_BYTES)).ok());
+            found.extend(self.store.open_subdir(&entry).and_then(|dir| dir.read_bounded(name, MAX_SHARED_BYTES)).ok());
         }
         Ok(found)
     }
@@ -236,7 +310,7 @@ fn elsewhere(metadata: &Metadata, layout: &Layout) -> Vec<Dir> {
 fn free(store: &Dir, runtimes: &[Dir], wanted: &Id, pinned: bool) -> Result<Id> {
     for n in 1..=MAX_CLAIMS {
         let id = wanted.numbered(n);
-        let mut taken = store.stat(id.as_str())?.is_some();
+        let mut taken = store.stat(id.as_str())?.is_some() || store.stat(reserved_name(&id))?.is_some();
         for dir in runtimes {
             taken |= dir.stat(id.as_str())?.is_some();
         }
@@ -247,7 +321,7 @@ fn free(store: &Dir, runtimes: &[Dir], wanted: &Id, pinned: bool) -> Result<Id> 
             let what = format!("cannot start bottle `{id}`: the name is taken");
             return Err(Error::failed(
                 what,
-                "a bottle of this name runs, or its logs are kept",
+                "a bottle of this name starts or runs, or its logs are kept",
                 format!("`bottle list` shows it, `bottle rm {id}` removes it once it has ended"),
             ));
         }
@@ -256,31 +330,24 @@ fn free(store: &Dir, runtimes: &[Dir], wanted: &Id, pinned: bool) -> Result<Id> 
     Err(Error::failed("there is no free name", cause, "`bottle cleanup --all` removes what has ended"))
 }
 
-/// Makes a bottle that appears complete: locked and described before it has its name.
-///
-/// Order matters: the record of the runtime directory is in place before that directory is made.
-fn appear(store: &Dir, memory: &Dir, hidden: &str, metadata: &Metadata) -> Result<(Dir, File, Dir)> {
-    let path = store.path().join(metadata.id.as_str());
-    let state = store.make(hidden.as_ref()).map_err(|e| failed("create", &path, "mkdirat", e))?;
-    let lock = lock::fresh(&state)?;
-    metadata.write(&state)?;
-    let id = metadata.id.as_str();
-    rustix::fs::renameat(store, hidden, store, id).map_err(|e| failed("create", &path, "renameat", e))?;
-    match memory.make(id.as_ref()) {
-        Ok(runtime) => Ok((state.moved_to(path), lock, runtime)),
-        Err(e) => {
-            let error = failed("create", &memory.path().join(id), "mkdirat", e);
-            // Hidden again, so that the caller removes it. Both names are ours under the store's lock.
-            let _ = rustix::fs::renameat(store, id, store, hidden);
-            Err(error)
-        }
-    }
-}
-
-/// Removes what claims and removals left unfinished. The store's lock is held alone, so none of them is under way.
+/// Removes what removals left unfinished, and reservations of processes that have ended. The store's lock is held alone, so that no removal
+/// is under way.
 fn sweep(store: &Dir) -> Vec<(PathBuf, Error)> {
     let left = [UNFINISHED, crate::files::TEMPORARY].map(|prefix| store.sweep(prefix));
-    left.into_iter().flatten().map(|(name, error)| (store.path().join(name), error)).collect()
+    let reserved = entries(store).unwrap_or_default();
+    let dead = reserved.into_iter().filter(|name| name.as_encoded_bytes().starts_with(RESERVED.as_bytes()) && !is_reserved(store, name));
+    let dead = dead.filter_map(|name| store.remove_tree(&name).err().map(|error| (name, error)));
+    left.into_iter().flatten().chain(dead).map(|(name, error)| (store.path().join(name), error)).collect()
+}
+
+/// True while the process that made a reservation lives.
+fn is_reserved(store: &Dir, name: &OsStr) -> bool {
+    store.open_subdir(name).and_then(|directory| lock::is_held(&directory)).unwrap_or(false)
+}
+
+/// How the directory of an id is called that is reserved.
+fn reserved_name(id: &Id) -> String {
+    format!("{RESERVED}{id}")
 }
 
 fn hidden_name() -> Result<String> {

@@ -1,40 +1,40 @@
-//! Who holds a lock whose taker has ended: a copy of the supervisor that is still there, or somebody who passed the lock on.
+//! Finds processes that hold a lock although its owner has exited: a copy of the supervisor, or a process that inherited the lock.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::process::{self, start_time};
+use super::process_identity::{self, start_time};
 use crate::error::{Error, Result};
 
-/// A process that keeps a lock which another one took.
+/// A process that holds a lock that another one took.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The process.
     pub pid: u32,
-    /// When it started, in clock ticks since boot.
+    /// Its start time, in clock ticks since boot.
     start_time: u64,
-    /// It runs this very program. The lock is closed on exec, so that it is a copy of the supervisor.
+    /// It runs this program. The lock is close-on-exec, so it is a copy of the supervisor.
     ours: bool,
 }
 
 impl Holder {
-    /// Ends the process and waits for its end, if it is certainly ours.
+    /// Kills the process and waits for it, if it is certainly ours.
     pub fn end(&self) -> Result<()> {
         let pid = self.pid;
         if !self.ours {
-            let what = format!("process {pid} keeps the lock of a bottle that has ended");
+            let what = format!("process {pid} holds the lock of a bottle that has exited");
             return Err(Error::failed(
                 what,
-                "it runs another program, so bottle does not end it",
-                format!("see what it is, then `kill {pid}`"),
+                "it runs another program, so bottle does not kill it",
+                format!("check what it is, then `kill {pid}`"),
             ));
         }
-        process::end(pid, self.start_time)
+        process_identity::end(pid, self.start_time)
     }
 }
 
-/// Who keeps `lock`, if all of them are certain not to be its taker. Nobody, if the taker is there, or if no holder can be seen.
+/// The holders of `lock`, if its owner is certainly not among them. None if the owner exists, or no holder is visible.
 pub(super) fn copies(lock: &File) -> Vec<Holder> {
     let Ok(lock) = lock.metadata() else { return Vec::new() };
     let own = program("self");
@@ -50,12 +50,12 @@ pub(super) fn copies(lock: &File) -> Vec<Holder> {
     copies
 }
 
-/// Who took the lock on this file that `pid` holds, if it does: the kernel tells of each descriptor (proc_pid_fdinfo(5)). 0 is a process
-/// that has ended, seen from a pid namespace of its own.
+/// The owner of the lock on this file, if `pid` holds it (proc_pid_fdinfo(5)). 0 is an owner that has exited, as seen from another pid
+/// namespace.
 fn taker(pid: u32, file: (u64, u64)) -> Option<u32> {
     let directory = Path::new("/proc").join(pid.to_string());
     fs::read_dir(directory.join("fd")).ok()?.filter_map(Result::ok).find_map(|entry| {
-        // Only what is called like the lock is looked at: a file on a server that hangs would be waited for.
+        // Only files with the lock's name: a file on a hanging server would block.
         let target = fs::read_link(entry.path()).ok()?;
         let meta = target.to_str()?.contains("/lock").then(|| fs::metadata(entry.path()))?.ok()?;
         if (meta.dev(), meta.ino()) != file {
@@ -72,7 +72,7 @@ fn taken_by(line: &str) -> Option<u32> {
     matches!(fields[..], [_, "FLOCK", _, "WRITE", ..]).then(|| fields.get(4)?.parse().ok()).flatten()
 }
 
-/// Which file a process runs.
+/// The executable of a process.
 fn program(pid: &str) -> Option<(u64, u64)> {
     let meta = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
     Some((meta.dev(), meta.ino()))

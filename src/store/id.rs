@@ -1,4 +1,4 @@
-//! The name of one bottle, which is also the name of its directories, containers and networks.
+//! The id of a bottle: also the name of its directories, containers and networks.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,11 +7,9 @@ use bottle_contract::Untrusted;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::manifest::key;
 
-/// The most characters of an id: a DNS label, less what backends put around it.
-const MAX_LENGTH: usize = 41;
-
-/// `[a-z][a-z0-9-]{0,40}`: nothing that a shell, a path, a container engine or a terminal could take for something else.
+/// A name in the grammar of [`key`], which no shell, path, container engine or terminal reads as anything else.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Id(String);
@@ -22,19 +20,14 @@ impl Id {
         &self.0
     }
 
-    /// The `n`-th id of this name: `web`, `web-2`, `web-3`; a long name is cut to leave room for the number.
+    /// The `n`-th id of this name: `web`, `web-2`, `web-3`. A long name is shortened to make room for the number.
     pub fn numbered(&self, n: u64) -> Self {
         if n < 2 {
             return self.clone();
         }
         let suffix = format!("-{n}");
-        let kept = self.0.len().min(MAX_LENGTH - suffix.len());
-        Self(format!("{}{suffix}", &self.0[..kept]))
-    }
-
-    fn fits(text: &str) -> bool {
-        let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        text.len() <= MAX_LENGTH && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(rest)
+        let length = self.0.len().min(key::MAX_LENGTH - suffix.len());
+        Self(format!("{}{suffix}", &self.0[..length]))
     }
 }
 
@@ -42,15 +35,11 @@ impl FromStr for Id {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        if Self::fits(text) {
+        if key::is_valid(text) {
             return Ok(Self(text.to_owned()));
         }
         let what = format!("`{}` is not a bottle's name", Untrusted::new(text));
-        Err(Error::usage(
-            what,
-            "a name is a letter, then up to 40 letters, digits and `-`, all lower case",
-            "choose a name like `web` or `review-2`",
-        ))
+        Err(Error::usage(what, key::GRAMMAR, "choose a name like `web` or `review-2`"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where everything lives, computed from the environment alone.
+//! The directories of an operator, computed from the environment alone.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ use crate::digest::sha256_hex;
 use crate::error::{Error, Result};
 use crate::files::Dir;
 
-/// TMPFS_MAGIC and RAMFS_MAGIC of linux/magic.h: file systems that no disk ever sees (tmpfs may swap).
+/// TMPFS_MAGIC and RAMFS_MAGIC of linux/magic.h: file systems that never reach a disk (tmpfs may swap).
 const MEMORY_FILE_SYSTEMS: [u64; 2] = [0x0102_1994, 0x8584_58f6];
-/// The longest path of a unix socket: `sun_path` of 108 bytes, less the NUL (unix(7)).
+/// The longest path of a unix socket: `sun_path` of 108 bytes, minus the NUL (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
-/// What the longest socket of a bottle adds to the runtime directory: slash, id, and its place inside.
+/// The longest suffix of a bottle's socket below the runtime directory: slash, id, path.
 const SOCKET_ROOM: usize = 1 + 41 + "/link/pipelock.sock".len();
 
-/// What the environment says.
+/// The environment.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// `BOTTLE_HOME`.
@@ -38,7 +38,7 @@ pub struct Facts {
 impl Facts {
     /// The facts of this process.
     pub fn here() -> Self {
-        // An empty variable is as good as none (XDG Base Directory Specification).
+        // An empty variable counts as unset (XDG Base Directory Specification).
         let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         Self {
             bottle_home: var("BOTTLE_HOME"),
@@ -52,27 +52,26 @@ impl Facts {
     }
 }
 
-/// The directories of one operator. Absolute, UTF-8, not necessarily there.
+/// The directories of one operator: absolute, UTF-8, and possibly missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Manifests.
     pub config: PathBuf,
-    /// One directory for each bottle.
+    /// One directory per bottle.
     pub state: PathBuf,
     /// Images.
     pub images: PathBuf,
-    /// Where secrets and keys may live, best first: the first that is in memory and safe is taken.
+    /// Candidates for secrets and keys, best first. The first one that is on tmpfs and safe is used.
     pub runtime: Vec<PathBuf>,
-    /// The last of these is below it, in a directory where anybody may take a name first. One of ours beside it, with a dot and random
-    /// digits behind, serves as well.
+    /// The last candidate is in this directory, where anybody may take a name. Then a name with random digits serves as well.
     pub shared: Option<PathBuf>,
 }
 
-/// Random digits behind a name that is taken: no more fit before the path of a socket, and making a directory is exclusive.
+/// The random digits after a name that is taken. The socket's path leaves no room for more, and creating a directory is exclusive.
 const DIGITS: usize = 6;
 
 impl Layout {
-    /// The layout that `facts` lead to.
+    /// The layout for these facts.
     pub fn compute(facts: &Facts) -> Result<Self> {
         let (config, state, images) = match &facts.bottle_home {
             Some(home) => {
@@ -102,8 +101,8 @@ impl Layout {
         let shared = PathBuf::from(format!("/dev/shm/bottle-{}", facts.uid));
         bases.push(shared.clone());
         bases.dedup();
-        // Two state directories never share a runtime directory: the same id in both is two bottles.
-        // Short, for the paths of sockets; with a dot, so that it is no id.
+        // Two state directories never share a runtime directory: the same id in both means two bottles.
+        // Short, for the paths of sockets; with a dot, so that it is not an id.
         let own = format!("s.{}", &sha256_hex(state.as_os_str().as_encoded_bytes())[..8]);
         let runtime = bases.into_iter().map(|base| base.join(&own)).collect();
         Ok(Self { config, state, images, runtime, shared: Some(shared) })
@@ -114,13 +113,13 @@ impl Layout {
         Self::compute(&Facts::here())
     }
 
-    /// The state directory, made if it is missing.
+    /// The state directory, created if missing.
     pub fn open_state(&self) -> Result<Dir> {
         Dir::create_private(&self.state)
     }
 
-    /// The runtime directory: the first candidate that is in memory, ours alone, and short enough for the sockets in it; made if it is
-    /// missing. Never a directory on a disk.
+    /// The runtime directory, created if missing: the first candidate that is on tmpfs, private, and short enough for socket paths. Never
+    /// a directory on a disk.
     pub fn open_runtime(&self) -> Result<Dir> {
         let mut refused = Vec::new();
         for path in self.runtime.iter().cloned().chain(self.places_of_ours()).chain(self.new_place()) {
@@ -130,18 +129,18 @@ impl Layout {
             }
         }
         Err(Error::failed(
-            "there is no directory in memory for keys and secrets",
+            "there is no usable tmpfs for keys and secrets",
             refused.join("; "),
             "set XDG_RUNTIME_DIR to a directory of yours on tmpfs, with mode 0700",
         ))
     }
 
-    /// Where the runtime directory of `id` may be, for whoever looks for what a crash left.
+    /// Possible runtime directories of `id`, to find leftovers of a crash.
     pub(super) fn existing_runtimes(&self) -> Vec<Dir> {
         self.runtime.iter().cloned().chain(self.places_of_ours()).filter_map(|path| Dir::open_private(&path).ok().flatten()).collect()
     }
 
-    /// The directories that an earlier start made because the shared name was taken.
+    /// Directories that an earlier start created because the shared name was taken.
     fn places_of_ours(&self) -> Vec<PathBuf> {
         let (Some(shared), Some(own)) = (&self.shared, self.runtime.last().and_then(|path| path.file_name())) else { return Vec::new() };
         let (Some(parent), Some(name)) = (shared.parent(), shared.file_name()) else { return Vec::new() };
@@ -157,7 +156,7 @@ impl Layout {
         places
     }
 
-    /// A name beside the shared one that nobody has taken yet.
+    /// A free name next to the shared one.
     fn new_place(&self) -> Option<PathBuf> {
         let own = self.runtime.last()?.file_name()?;
         let digits = crate::files::random_hex().ok()?;
@@ -165,13 +164,13 @@ impl Layout {
     }
 }
 
-/// Opens a candidate, or says in a few words why it will not do.
+/// Opens a candidate, or returns why it is unusable.
 fn usable(path: &Path) -> Result<Dir, String> {
     let length = path.as_os_str().len() + SOCKET_ROOM;
     if length > MAX_SOCKET_PATH {
         return Err(format!("too long, its sockets would have {length} bytes of at most {MAX_SOCKET_PATH}"));
     }
-    // The directory above the program's own decides, so that nothing is made on a disk.
+    // Checks the parent directory first, so that nothing is created on a disk.
     let base = path.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
     let kind = rustix::fs::open(base, rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())
         .and_then(rustix::fs::fstatfs)

@@ -1,4 +1,4 @@
-//! Locks: flock on an open file, which the kernel drops with the last descriptor, however its holder ended.
+//! Locks: flock on an open file. The kernel releases it with the last descriptor, however its holder exits.
 
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -9,25 +9,25 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::files::{Dir, PRIVATE, chmod_by_descriptor, failed};
 
-/// The lock of a bottle, in its state directory; held for its life.
+/// The lock of a bottle, in its state directory, for the lifetime of the supervisor.
 pub(super) const OF_BOTTLE: &str = "lock";
-/// The lock of the store; held for the milliseconds in which ids are given out or looked at.
+/// The lock of the store, for the milliseconds in which ids are assigned or listed.
 const OF_STORE: &str = ".lock";
-/// Whoever holds the store longer is stopped or stuck.
+/// A process that holds the store longer is stopped or stuck.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a busy lock is tried again; a claim takes about a millisecond.
+/// Between two attempts at a busy lock. A claim takes about a millisecond.
 const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Who may hold the store's lock beside us.
+/// The mode of the store's lock.
 #[derive(Clone, Copy)]
 pub(super) enum Sharing {
-    /// Ids are given out or taken back.
+    /// Exclusive: ids are assigned or released.
     Alone,
-    /// Locks of bottles are looked at, for a moment.
+    /// Shared: locks of bottles are inspected.
     WithReaders,
 }
 
-/// Locks the store for a look at it. Where nobody can write, nobody is about to change it.
+/// Locks the store for reading. A read-only store needs no lock.
 pub(super) fn readers(state: &Dir) -> Result<Option<File>> {
     let is_read_only = || rustix::fs::fstatvfs(state).is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::RDONLY));
     if is_read_only() { Ok(None) } else { store(state, Sharing::WithReaders).map(Some) }
@@ -55,7 +55,7 @@ pub(super) fn store(state: &Dir, sharing: Sharing) -> Result<File> {
     Ok(file)
 }
 
-/// Makes and takes the lock of a bottle that nobody else knows yet.
+/// Creates and takes the lock of a bottle that no other process knows yet.
 pub(super) fn fresh(bottle: &Dir) -> Result<File> {
     let file = open(bottle, OF_BOTTLE)?;
     match attempt(bottle, OF_BOTTLE, &file, FlockOperation::NonBlockingLockExclusive)? {
@@ -64,21 +64,21 @@ pub(super) fn fresh(bottle: &Dir) -> Result<File> {
     }
 }
 
-/// Takes the lock of a bottle, if nobody holds it. Hold the store's lock alone, or a reader may be taken for the holder.
+/// Takes the lock of a bottle if it is free. Requires the exclusive lock of the store: otherwise a reader could look like the holder.
 pub(super) fn take(bottle: &Dir) -> Result<Option<File>> {
     make_readable(bottle, OF_BOTTLE);
     let file = bottle.open_file(OF_BOTTLE)?;
     Ok(attempt(bottle, OF_BOTTLE, &file, FlockOperation::NonBlockingLockExclusive)?.then_some(file))
 }
 
-/// True when somebody holds the lock of a bottle. Hold the store's lock with the readers.
+/// True if the lock of a bottle is held. Requires the shared lock of the store.
 pub(super) fn is_held(bottle: &Dir) -> Result<bool> {
     make_readable(bottle, OF_BOTTLE);
     let file = bottle.open_file(OF_BOTTLE)?;
     Ok(!attempt(bottle, OF_BOTTLE, &file, FlockOperation::NonBlockingLockShared)?)
 }
 
-/// Opens the lock, and makes it if it is missing: with its mode under any umask.
+/// Opens the lock, created if missing, with its mode under any umask.
 fn open(dir: &Dir, name: &str) -> Result<File> {
     let failed = |e| failed("open", &dir.path().join(name), "openat2", e);
     let opened = |flags, mode| dir.beneath(name.as_ref(), flags | OFlags::RDWR | OFlags::NONBLOCK, Mode::from_raw_mode(mode));
@@ -100,14 +100,14 @@ fn open(dir: &Dir, name: &str) -> Result<File> {
     }
 }
 
-/// Gives a lock its mode that was made under a umask which takes the owner's own rights, or is being made so. What is no file of ours is
-/// left as it is: opening it tells why.
+/// Sets the mode of a lock that a umask without owner rights has restricted. A file of another user stays unchanged, and opening it
+/// reports the error.
 fn make_readable(dir: &Dir, name: &str) {
-    let Ok(held) = dir.beneath(name.as_ref(), OFlags::PATH, Mode::empty()) else { return };
-    let Ok(stat) = rustix::fs::fstat(&held) else { return };
+    let Ok(file) = dir.beneath(name.as_ref(), OFlags::PATH, Mode::empty()) else { return };
+    let Ok(stat) = rustix::fs::fstat(&file) else { return };
     let is_ours = stat.st_uid == rustix::process::geteuid().as_raw();
     if is_ours && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_mode & PRIVATE != PRIVATE {
-        let _ = chmod_by_descriptor(&held, PRIVATE);
+        let _ = chmod_by_descriptor(&file, PRIVATE);
     }
 }
 

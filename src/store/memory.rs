@@ -1,4 +1,4 @@
-//! What is in memory of bottles whose state directory is gone: keys and secrets that nothing on the disk leads to.
+//! Runtime directories of bottles whose state directory is gone: keys and secrets without any record on disk.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use super::{Id, Layout};
 use crate::error::{Error, Result};
 use crate::files::{Dir, entries};
 
-/// One bottle's directory in memory.
+/// The runtime directory of one such bottle.
 #[derive(Debug)]
 pub struct Forgotten {
     /// The bottle.
@@ -20,7 +20,7 @@ impl Forgotten {
     /// All of them.
     pub fn list(layout: &Layout) -> Result<Vec<Self>> {
         let mut found = Vec::new();
-        // Without the store's directory nobody is starting: a start makes that first.
+        // Without the store's directory no start is in progress: a start creates it first.
         let store = Dir::open_private(&layout.state)?;
         let _store_lock = store.as_ref().map(|store| lock::store(store, Sharing::Alone)).transpose()?;
         for parent in layout.existing_runtimes() {
@@ -35,21 +35,21 @@ impl Forgotten {
         Ok(found)
     }
 
-    /// Removes it, unless its supervisor lives.
+    /// Removes it, unless its supervisor is running.
     pub fn remove(&self) -> Result<()> {
         let path = self.parent.path().join(self.id.as_str());
         if let Some(pid) = user(&path) {
             return Err(Error::failed(
-                format!("bottle `{}` runs, though its state directory is gone", self.id),
+                format!("bottle `{}` is running, but its state directory is gone", self.id),
                 format!("process {pid} has {} open", path.display()),
-                format!("`kill {pid}` ends it, `bottle cleanup` removes what it leaves"),
+                format!("`kill {pid}` stops it, `bottle cleanup` removes its leftovers"),
             ));
         }
         self.parent.remove_tree(self.id.as_str())
     }
 }
 
-/// A process that has the directory open, as a supervisor has for its life.
+/// A process that has the directory open, as a supervisor has during its lifetime.
 fn user(directory: &Path) -> Option<u32> {
     let pids = fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let has_open = |pid: &u32| {

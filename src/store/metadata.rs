@@ -1,22 +1,22 @@
-//! `metadata.json`: what a bottle is, what was made for it, how far it came and how it ended.
+//! `metadata.json`: the description, objects, phase and exit of a bottle.
 
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::Id;
-use crate::error::{Error, Result};
+use crate::error::{Error, OrFail, Result};
 use crate::files::{Dir, PRIVATE};
 use crate::manifest::model::WorkspaceMode;
 
 /// The name of the file.
 const FILE: &str = "metadata.json";
-/// The version that this program writes, and the only one that it reads.
+/// The only version that this program reads and writes.
 const VERSION: u32 = 1;
-/// More was not written by bottle: a thousand objects take a tenth of it.
+/// A larger file is not from bottle: a thousand objects take a tenth of it.
 const MAX_METADATA_BYTES: u64 = 1 << 20;
 
-/// What is known about one bottle.
+/// The metadata of one bottle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metadata {
@@ -32,33 +32,33 @@ pub struct Metadata {
     pub backend: String,
     /// When it was claimed, RFC 3339.
     pub created: String,
-    /// The boot of the machine on which pids below mean something.
+    /// The boot of the machine in which the pids below are valid.
     pub boot_id: String,
     /// The process that holds the bottle.
     pub supervisor: Supervisor,
-    /// What was made, in this order; each is recorded before it is made, and so may not be there.
+    /// The objects in the order of their creation. Each is recorded before it is created, so it may not exist.
     pub objects: Vec<Object>,
     /// The operator's directory that it was started for.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "host_path_or_none")]
     pub directory: Option<PathBuf>,
-    /// What the agent works on.
+    /// The agent's workspace.
     pub workspace: Option<Workspace>,
-    /// How far it came.
+    /// Its phase.
     pub phase: Phase,
-    /// Sidecars that do not answer.
+    /// Unresponsive sidecars.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<String>,
-    /// How it ended.
+    /// Its exit.
     pub exit: Option<Exit>,
 }
 
-/// A process, told from others that get its pid later.
+/// A process, distinguishable from later ones with the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Supervisor {
     /// The process.
     pub pid: u32,
-    /// When it started, in clock ticks since boot.
+    /// Its start time, in clock ticks since boot.
     pub start_time: u64,
 }
 
@@ -72,15 +72,15 @@ pub enum Object {
     Cgroup(PathBuf),
     /// A process.
     Process {
-        /// Which component it is. Older records call it `piece`.
+        /// The component. Old records call it `piece`.
         #[serde(alias = "piece")]
         component: String,
         /// The process.
         pid: u32,
-        /// When it started, in clock ticks since boot.
+        /// Its start time, in clock ticks since boot.
         start_time: u64,
     },
-    /// A compose project, with all that carries its label.
+    /// A compose project, with all objects that carry its label.
     ComposeProject {
         /// Its name.
         project: String,
@@ -95,16 +95,16 @@ pub enum Object {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workspace {
-    /// How the agent sees it.
+    /// The workspace mode.
     pub mode: WorkspaceMode,
     /// The operator's directory.
     #[serde(with = "bottle_init::host_path")]
     pub source: PathBuf,
-    /// What the agent wrote: the upper directory of an overlay, or the copy.
+    /// The agent's changes: the upper directory of an overlay, or the copy.
     pub dir: PathBuf,
-    /// When the agent's view was made, by [`crate::clock::file_nanos`]: what the operator changed later is in conflict.
+    /// When the workspace was created, by [`crate::clock::file_nanos`]. Later changes of the operator are conflicts.
     pub since: u64,
-    /// When a copy was complete, by the same clock: what the agent never touched has older stamps. Zero for an overlay.
+    /// When the copy was complete, by the same clock: files that the agent never touched have older timestamps. Zero for an overlay.
     pub copied: u64,
     /// A git directory outside of the tree that the agent had a view of, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,29 +138,29 @@ mod host_path_or_none {
     }
 }
 
-/// How far a bottle came.
+/// The phase of a bottle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// It is being built.
+    /// It is starting.
     Starting,
-    /// The agent runs.
+    /// The agent is running.
     Running,
     /// It is being torn down.
     Stopping,
-    /// Nothing is left but this directory.
+    /// Only this directory is left.
     Ended,
 }
 
-/// How a bottle ended.
+/// The exit of a bottle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exit {
-    /// What `bottle start` returned.
+    /// The exit code of `bottle start`.
     pub code: u8,
-    /// The signal that ended the agent.
+    /// The signal that killed the agent.
     pub signal: Option<i32>,
-    /// Why, if it was not the agent's own doing.
+    /// The cause, if the agent did not exit by itself.
     pub message: Option<String>,
     /// When, RFC 3339.
     pub ended: String,
@@ -173,7 +173,7 @@ struct Versioned {
 }
 
 impl Metadata {
-    /// The metadata of a bottle that starts now.
+    /// The metadata of a bottle that is starting.
     pub(super) fn new(id: Id, created: String, boot_id: String, supervisor: Supervisor, objects: Vec<Object>) -> Self {
         let agent = id.as_str().to_owned();
         Self {
@@ -194,16 +194,16 @@ impl Metadata {
         }
     }
 
-    /// Reads the metadata of the bottle in `dir`. A symlink, a fifo or a huge file there is an error, like a broken one.
+    /// Reads the metadata of the bottle in `dir`. A symlink, a FIFO or a huge file is an error.
     pub(super) fn read(dir: &Dir, id: &Id) -> Result<Self> {
         Self::parse(&dir.read_bounded(FILE, MAX_METADATA_BYTES)?, id)
     }
 
-    /// Replaces the file. Not synced while the bottle starts: after a crash of the program the kernel still has it, and after a crash of
-    /// the machine nothing that it names exists. From then on it leads to the agent's work.
+    /// Replaces the file. It is not synced while the bottle starts: a crash of the program does not lose it, and after a crash of the machine
+    /// nothing that it names exists. Afterwards it is synced, because it leads to the agent's work.
     pub(super) fn write(&self, dir: &Dir) -> Result<()> {
-        let mut text = serde_json::to_vec_pretty(self)
-            .map_err(|e| Error::failed("cannot record what is made for this bottle", e, "use paths that are plain UTF-8 text"))?;
+        let mut text =
+            serde_json::to_vec_pretty(self).or_fail("cannot record an object of this bottle", "use paths that are plain UTF-8 text")?;
         text.push(b'\n');
         match self.phase {
             Phase::Starting => dir.replace_unsynced(FILE, &text, PRIVATE),
@@ -217,7 +217,7 @@ impl Metadata {
             Error::failed(
                 format!("the metadata of `{id}` is unreadable"),
                 cause,
-                "`bottle cleanup` removes what is left of it, and keeps the agent's work",
+                "`bottle cleanup` removes its leftovers, and preserves the agent's work",
             )
         };
         let versioned: Versioned = serde_json::from_slice(text).map_err(|e| broken(e.to_string()))?;
@@ -238,7 +238,7 @@ impl Metadata {
 }
 
 impl Object {
-    /// Where it is, if it is a place.
+    /// Its path, if it has one.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::RuntimeDir(path) | Self::Cgroup(path) | Self::WorkspaceDir(path) => Some(path),

@@ -1,4 +1,4 @@
-//! Bottle's own messages while it holds a bottle: on their way to standard error, they never keep it from ending.
+//! Bottle's own messages during a run. Writing them to standard error never keeps bottle from exiting.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::stdio::stderr;
 
-use super::output::Output;
+use super::writer::Output;
 use crate::signals::Signals;
 
-/// How long a reader that takes nothing may hold up the last messages, altogether.
+/// How long a blocked reader may delay all last messages together.
 pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Messages to standard error.
@@ -30,7 +30,7 @@ impl Messages {
         Self { output, left: MESSAGE_TIMEOUT }
     }
 
-    /// Writes; what nobody takes within [`MESSAGE_TIMEOUT`] is dropped. The exit code still tells.
+    /// Writes a message, or drops it after [`MESSAGE_TIMEOUT`]. The exit code still reports the result.
     pub fn write(&mut self, text: &str) {
         let mut bytes = text.as_bytes();
         while let Some(output) = self.output.as_ref().filter(|_| !bytes.is_empty()) {
@@ -49,7 +49,7 @@ impl Messages {
         }
     }
 
-    /// Writes, and waits for the reader as long as it takes; the error is a signal that asks for the end.
+    /// Writes a message and waits for the reader without a limit. The error is a signal to exit.
     pub fn ask(&mut self, text: &str, signals: &mut Signals) -> Result<(), i32> {
         let mut bytes = text.as_bytes();
         while let Some(output) = self.output.as_ref().filter(|_| !bytes.is_empty()) {
@@ -69,11 +69,11 @@ impl Messages {
     }
 }
 
-/// Waits until the output takes something, a signal has come, or the time is over.
+/// Waits until the output is writable, a signal arrived, or the time is up.
 fn wait(output: &Output, signals: Option<&Signals>, time: Option<&Timespec>) {
     let mut fds = vec![PollFd::new(output, PollFlags::OUT)];
     fds.extend(signals.map(|signals| PollFd::new(signals, PollFlags::IN)));
-    // One that is interrupted has ended.
+    // An interrupted wait is over.
     let _ = poll(&mut fds, time);
 }
 

@@ -1,4 +1,4 @@
-//! The operator's terminal: raw while an agent has it, and restored on every path.
+//! The operator's terminal: in raw mode while an agent uses it, and restored on every path.
 
 use bottle_contract::Untrusted;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -10,31 +10,31 @@ use rustix::termios::{
 };
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Source};
 use crate::help::Style;
 use crate::signals::{Signals, asks_for_end};
 
 pub mod filter;
 mod messages;
-pub mod output;
+pub mod writer;
 
 pub use messages::{MESSAGE_TIMEOUT, Messages};
 
-/// The rows and columns that an agent sees when the operator's terminal does not tell: the VT100's.
+/// The rows and columns if the operator's terminal does not report any: the VT100's.
 const FALLBACK: (u16, u16) = (24, 80);
 
-/// A terminal gives no longer line (N_TTY_BUF_SIZE).
+/// The longest line of a terminal (N_TTY_BUF_SIZE).
 const MAX_REPLY_BYTES: usize = 4096;
 
-/// A terminal in raw mode; dropping it restores what was there. Modes are set at once, not once the output is taken (`Drain`): a terminal
-/// may be stopped, or another process be about to write to it, and that wait has no end.
+/// A terminal in raw mode; dropping it restores the old modes. Modes are set immediately, not after pending output (`Drain`): a stopped
+/// terminal, or another writer, would block that forever.
 #[derive(Debug)]
 pub struct Raw {
     before: Termios,
 }
 
 impl Raw {
-    /// Passes every key to the agent; `None` if standard input is no terminal.
+    /// Passes every key to the agent; `None` if standard input is not a terminal.
     pub fn enter() -> Option<Self> {
         let before = tcgetattr(stdin()).ok()?;
         let mut raw = before.clone();
@@ -43,11 +43,11 @@ impl Raw {
         Some(Self { before })
     }
 
-    /// Ctrl-C and its like signal bottle again, no longer the agent.
+    /// Ctrl-C and similar keys signal bottle again, not the agent.
     pub fn let_signals_through(&self) {
         if let Ok(mut modes) = tcgetattr(stdin()) {
             modes.local_modes.insert(LocalModes::ISIG);
-            // A terminal that is gone types nothing.
+            // A closed terminal sends nothing.
             let _ = tcsetattr(stdin(), OptionalActions::Now, &modes);
         }
     }
@@ -59,27 +59,26 @@ impl Drop for Raw {
     }
 }
 
-/// Puts modes back. Whoever has the terminal now has modes of its own, and a process in the background that changes them is stopped. The
-/// terminal may be gone; then there is nothing to restore.
+/// Restores modes. The foreground process has its own modes, and the kernel stops a background process that changes them. A closed terminal
+/// needs no restoring.
 fn restore(before: &Termios) {
     let in_front = tcgetpgrp(stdin()).is_ok_and(|group| group == getpgrp());
-    // No session has a terminal in front that does not control it: nobody else's modes are in force.
+    // Not our controlling terminal: no other process has its modes in force.
     if in_front || tcgetsid(stdin()).is_err() {
         let _ = tcsetattr(stdin(), OptionalActions::Now, before);
     }
 }
 
-/// What came instead of silence.
+/// The result of waiting for input.
 #[derive(Debug)]
 pub enum Answer {
-    /// A line, or what there was of it at the end of the input.
+    /// A line, possibly incomplete at the end of the input.
     Line(Vec<u8>),
-    /// A signal that asks for the end.
+    /// A signal to exit.
     Signal(i32),
 }
 
-/// Waits for a line of standard input, or for a signal: a handler only records them, so that reading alone would not
-/// be interrupted.
+/// Waits for a line of standard input or a signal. Handlers only record signals, so a plain read would not be interrupted.
 pub fn answer(signals: &mut Signals) -> Answer {
     let mut line = Vec::new();
     loop {
@@ -92,7 +91,7 @@ pub fn answer(signals: &mut Signals) -> Answer {
             return Answer::Signal(signal);
         }
         let mut byte = [0];
-        match ready.then(|| output::read(stdin(), &mut byte)) {
+        match ready.then(|| writer::read(stdin(), &mut byte)) {
             None | Some(Err(Errno::AGAIN)) => {}
             Some(Ok(1)) if byte[0] != b'\n' && line.len() < MAX_REPLY_BYTES => line.push(byte[0]),
             Some(_) => return Answer::Line(line),
@@ -100,8 +99,7 @@ pub fn answer(signals: &mut Signals) -> Answer {
     }
 }
 
-/// The first of the signals that have come that asks for the end. One that asks to stop is obeyed: the terminal's modes, which belong to
-/// a question here, are set again afterwards.
+/// The first signal to exit among those that arrived. A stop signal is obeyed, and the modes of a prompt are set again afterwards.
 fn asks_to_end(signals: &mut Signals) -> Option<i32> {
     let came = signals.take();
     if came.contains(&libc::SIGTSTP) {
@@ -114,7 +112,7 @@ fn asks_to_end(signals: &mut Signals) -> Option<i32> {
     came.into_iter().chain(signals.take()).find(|signal| asks_for_end(*signal))
 }
 
-/// Drops what was typed before a question: it is no answer to it.
+/// Drops keys that were typed before a prompt: they are not its answer.
 pub fn drop_typed() {
     let _ = tcflush(stdin(), QueueSelector::IFlush);
 }
@@ -128,24 +126,24 @@ impl Drop for Silent {
     }
 }
 
-/// Asks for a secret, without echo; the terminal is restored whatever comes.
+/// Prompts for a secret without echo. The terminal is restored in any case.
 pub fn secret(prompt: &str, signals: &mut Signals) -> Result<Zeroizing<String>> {
-    let failed = |e: &dyn std::fmt::Display| Error::failed("cannot ask for a value", e, "start it at a terminal");
-    let before = tcgetattr(stdin()).map_err(|e| failed(&e))?;
+    let failed = |e: Source| Error::failed("cannot ask for a value", e, "start it at a terminal");
+    let before = tcgetattr(stdin()).map_err(|e| failed(e.into()))?;
     let mut without_echo = before.clone();
     without_echo.local_modes.remove(LocalModes::ECHO);
     let silent = Silent(before);
-    tcsetattr(stdin(), OptionalActions::Now, &without_echo).map_err(|e| failed(&e))?;
+    tcsetattr(stdin(), OptionalActions::Now, &without_echo).map_err(|e| failed(e.into()))?;
     drop_typed();
     let mut messages = Messages::default();
-    let asked = messages.ask(&format!("{}: ", Untrusted::new(prompt)), signals);
-    let answer = asked.map_or_else(Answer::Signal, |()| answer(signals));
+    let prompted = messages.ask(&format!("{}: ", Untrusted::new(prompt)), signals);
+    let answer = prompted.map_or_else(Answer::Signal, |()| answer(signals));
     drop(silent);
     messages.write("\n");
     match answer {
         Answer::Line(line) => {
             let line = Zeroizing::new(line);
-            let text = std::str::from_utf8(&line).map_err(|e| failed(&e))?;
+            let text = std::str::from_utf8(&line).map_err(|e| failed(e.into()))?;
             Ok(Zeroizing::new(text.trim_end_matches('\r').to_owned()))
         }
         Answer::Signal(signal) => {
@@ -155,14 +153,14 @@ pub fn secret(prompt: &str, signals: &mut Signals) -> Result<Zeroizing<String>> 
     }
 }
 
-/// Both ends of the conversation are terminals.
+/// Standard input and output are terminals.
 pub fn is_interactive() -> bool {
     isatty(stdin()) && isatty(stdout())
 }
 
-/// Reads what was typed, without waiting.
+/// Reads typed keys without waiting.
 pub fn typed(buffer: &mut [u8]) -> rustix::io::Result<usize> {
-    output::read(stdin(), buffer)
+    writer::read(stdin(), buffer)
 }
 
 /// The agent's output goes to a terminal.
@@ -183,10 +181,10 @@ pub fn window() -> (u16, u16) {
     }
 }
 
-/// The widest that text is set: longer lines are hard to read.
+/// The maximum width of text: longer lines are hard to read.
 const MAX_WIDTH: u16 = 100;
 
-/// How text for people is written: no wider than the terminal, and in colour where it takes colour and nobody objects (NO_COLOR).
+/// The style of text for people: at most as wide as the terminal, and in colour if the terminal supports it and NO_COLOR is unset.
 pub fn style() -> Style {
     let colour = anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never;
     Style { width: usize::from(window().1.min(MAX_WIDTH)), colour }

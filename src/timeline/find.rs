@@ -1,4 +1,4 @@
-//! What a timeline tells about one request.
+//! Finds the records of one request in a timeline.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::path::Path;
 use bottle_contract::event::Event;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{OrFail, Result};
 use crate::files::Dir;
 
-/// The longest line that is read, as of whoever verifies.
+/// The longest line that is read, as in `verify`.
 const MAX_LINE_BYTES: u64 = 1 << 20;
-/// Records of one request at most: each sidecar writes one or two, a WebSocket one more.
+/// Records of one request: each sidecar writes one or two, and one more for a WebSocket.
 const MAX_RECORDS: usize = 64;
 
 /// One record.
@@ -19,16 +19,16 @@ const MAX_RECORDS: usize = 64;
 pub struct Record {
     /// Its number.
     pub seq: u64,
-    /// Who wrote it. Older records call it `piece`.
+    /// The component that wrote it. Old records call it `piece`.
     #[serde(alias = "piece")]
     pub component: String,
-    /// What it says.
+    /// The event.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// The records that name the request `id`, in their order; none where there is no timeline. Whether the chain holds is
-/// [`super::verify`]'s affair: a line that is no record is passed over.
+/// The records of the request `id`, in order; none without a timeline. It skips lines that are not records: [`super::verify`] checks
+/// the chain.
 pub fn find(state: &Path, id: &str) -> Result<Vec<Record>> {
     let dir = Dir::open(state)?;
     if dir.stat(super::FILE)?.is_none() {
@@ -40,14 +40,14 @@ pub fn find(state: &Path, id: &str) -> Result<Vec<Record>> {
     loop {
         line.clear();
         let read = (&mut lines).take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
-        let read = read.map_err(|e| Error::failed("cannot read the timeline", e, "see what is wrong with the disk"))?;
+        let read = read.or_fail("cannot read the timeline", "check the disk")?;
         if read == 0 || found.len() == MAX_RECORDS {
             return Ok(found);
         }
         if !line.windows(named.len()).any(|window| window == named) {
             continue;
         }
-        // A text of somebody else's may hold the same characters.
+        // Another field may contain the same text.
         found.extend(serde_json::from_slice::<Record>(&line).ok().filter(|record| record.event.request_id.as_deref() == Some(id)));
     }
 }

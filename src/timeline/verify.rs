@@ -1,4 +1,4 @@
-//! Checking a timeline, from the file alone.
+//! Verifies a timeline from its file alone.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,35 +17,35 @@ const MAX_LINE_BYTES: u64 = 1 << 20;
 /// `,"hash":"` and 64 digits and `"}`.
 const SUFFIX: usize = HASH_MEMBER.len() + 64 + 2;
 
-/// A timeline whose chain holds.
+/// A timeline with an intact chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The bottle.
     pub bottle: String,
     /// The digest of its plan.
     pub plan: String,
-    /// How many records there are.
+    /// The number of records.
     pub records: u64,
     /// The last hash.
     pub head: String,
-    /// The last record is the end. If not, records may be missing: the bottle runs, or crashed, or somebody cut the file.
+    /// The last record is the end. If not, records may be missing: the bottle is running, it crashed, or the file was truncated.
     pub closed: bool,
     /// It was closed after a crash.
     pub crashed: bool,
-    /// Bytes that the logs of components are missing, as the end tells.
+    /// Bytes that the logs have lost, from the last record.
     pub dropped: BTreeMap<String, u64>,
-    /// Bytes of the file that are whole lines; what follows is half a line.
+    /// Bytes of complete lines. An incomplete one may follow.
     pub whole: u64,
-    /// Bytes of half a line at the end.
+    /// Bytes of an incomplete line at the end.
     pub torn: u64,
 }
 
 /// Where the chain breaks, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// The number of the first record that does not hold.
+    /// The number of the first wrong record.
     pub seq: u64,
-    /// What is wrong with it.
+    /// Why it is wrong.
     pub why: String,
 }
 
@@ -57,14 +57,14 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// What every record has, and what the first and the last have.
+/// The members of every record, and those of the first and the last.
 #[derive(Deserialize)]
 struct Record {
     seq: u64,
     mono_us: u64,
     prev: String,
     event: String,
-    /// Older records call it `piece`.
+    /// Old records call it `piece`.
     #[serde(alias = "piece")]
     component: String,
     bottle: Option<String>,
@@ -75,7 +75,7 @@ struct Record {
     crashed: bool,
 }
 
-/// Checks the timeline at `path`: a regular file, read once from its beginning to its end in bounded memory.
+/// Verifies the timeline at `path`: a regular file, read once in bounded memory.
 pub fn verify(path: &Path) -> Result<Report, Broken> {
     let unreadable = |e: crate::error::Error| Broken { seq: 0, why: format!("{}: {}", e.what, e.cause) };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -83,7 +83,7 @@ pub fn verify(path: &Path) -> Result<Report, Broken> {
     read(Dir::open(parent).and_then(|dir| dir.open_file(name)).map_err(unreadable)?)
 }
 
-/// Checks an open timeline.
+/// Verifies an open timeline.
 pub(super) fn read(file: File) -> Result<Report, Broken> {
     let mut lines = BufReader::with_capacity(64 * 1024, file);
     let mut line = Vec::new();
@@ -108,7 +108,7 @@ pub(super) fn read(file: File) -> Result<Report, Broken> {
             break;
         }
         if report.closed {
-            return Err(broken("it stands behind the end"));
+            return Err(broken("it follows the end"));
         }
         if line.last() != Some(&b'\n') {
             if read as u64 == MAX_LINE_BYTES {
@@ -119,7 +119,7 @@ pub(super) fn read(file: File) -> Result<Report, Broken> {
         }
         let (record, hash) = open(&line[..read - 1]).map_err(broken)?;
         if record.prev != report.head {
-            return Err(broken("it does not follow the record before it: something was removed, added or moved"));
+            return Err(broken("it does not follow the record before it: records were removed, added or moved"));
         }
         if record.seq != seq {
             return Err(broken("its number is wrong"));
@@ -136,7 +136,7 @@ pub(super) fn read(file: File) -> Result<Report, Broken> {
         }
         if record.event == END && record.component == super::COMPONENT {
             if record.records != Some(seq + 1) {
-                return Err(broken("the end counts another number of records"));
+                return Err(broken("the end has a different number of records"));
             }
             report.closed = true;
             report.crashed = record.crashed;
@@ -153,7 +153,7 @@ pub(super) fn read(file: File) -> Result<Report, Broken> {
     Ok(report)
 }
 
-/// A line's content and hash, if the hash is the line's.
+/// A line's content and hash, if the hash is correct.
 fn open(line: &[u8]) -> Result<(Record, String), &'static str> {
     let line = std::str::from_utf8(line).map_err(|_| "it is not text")?;
     let cut = line.len().checked_sub(SUFFIX).filter(|&cut| line.is_char_boundary(cut)).ok_or("it has no hash")?;

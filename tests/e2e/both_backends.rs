@@ -11,10 +11,10 @@ use bottle_test_support::run::Ended;
 use bottle_test_support::warden::Ending;
 use serde_json::Value;
 
-use crate::life_support::{TIMEOUT, program, send};
-use crate::net_world::{NAME, Place, TOKEN, World, is_gone, places, under, users};
+use crate::life::support::{TIMEOUT, program, send};
+use crate::net::world::{NAME, Place, TOKEN, World, is_gone, places, under, users};
 
-const ASK: &str = include_str!("net_ask.py");
+const ASK: &str = include_str!("net/ask.py");
 
 /// Somebody for whom nothing is an exception.
 fn ordinary() -> Option<u32> {
@@ -309,9 +309,9 @@ fn a_sidecar_that_is_killed_takes_the_agents_reach_with_it() {
 /// The process that is a sidecar's, on the host: the one below the container's first.
 fn sidecar(place: Place, bottle: &Bottle, supervisor: i32, component: &str) -> i32 {
     match place {
-        None => crate::life_support::component(supervisor, &format!("bottle-{component}")),
+        None => crate::life::support::component(supervisor, &format!("bottle-{component}")),
         Some(engine) => {
-            let owner = format!("label=dev.bottle.state={}", crate::net_world::owner(bottle));
+            let owner = format!("label=dev.bottle.state={}", crate::net::world::owner(bottle));
             let id =
                 engine.said(["ps", "-q", "--no-trunc", "--filter", &owner, "--filter", &format!("label=dev.bottle.component={component}")]);
             // The engine counts in its own pid namespace; its control group has ours.

@@ -12,7 +12,7 @@ use bottle_test_support::warden::Ending;
 use rstest::rstest;
 use tempfile::TempDir;
 
-use crate::life_support::{User, program, send};
+use crate::life::support::{User, program, send};
 
 /// Where `make install PREFIX=…` puts what the demonstration is made of; `origin` is a shell script instead of the origin's program, and
 /// finds that as `$ORIGIN`.

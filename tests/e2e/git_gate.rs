@@ -5,7 +5,7 @@ use std::fs;
 use bottle_test_support::warden::Ending;
 use serde_json::Value;
 
-use crate::net_world::{NAME, TOKEN, World, users};
+use crate::net::world::{NAME, TOKEN, World, users};
 
 /// The shape of a GitHub token, with a checksum that holds.
 fn stolen() -> String {

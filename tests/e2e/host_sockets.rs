@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bottle_test_support::warden::Ending;
 use nix::sys::socket::{AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept, bind, listen, recv, socket};
 
-use crate::net_world::{NAME, Place, World, places, users};
+use crate::net::world::{NAME, Place, World, places, users};
 
 const PROBE: &str = include_str!("host_sockets.py");
 

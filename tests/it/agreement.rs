@@ -6,7 +6,7 @@ use bottle_contract::pipelock::{Connect, Parent, PipelockConfig};
 use bottle_contract::remote::RemoteUrl;
 use bottle_policy::credential_header;
 use bottle_policy::guard::refuse_chosen;
-use bottle_policy::table::Table;
+use bottle_policy::pipelock_policy::PipelockPolicy;
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 
@@ -63,15 +63,15 @@ proptest! {
         let mut config = PipelockConfig::closed("test");
         config.api_allowlist = vec!["a.test".parse().unwrap()];
         config.x_bottle.connect = vec![Connect { host: "a.test".parse().unwrap(), address }];
-        let table = Table::new(config.clone()).unwrap();
-        let dialled = table.foresee(&Host::parse("a.test").unwrap(), 443, &[]).is_ok();
+        let policy = PipelockPolicy::new(config.clone()).unwrap();
+        let dialled = policy.foresee(&Host::parse("a.test").unwrap(), 443, &[]).is_ok();
         prop_assert!(!taken || dialled, "{address}");
         config.x_bottle.parent = Some(Parent { address, ca: None });
-        prop_assert_eq!(Table::new(config).is_ok(), dialled, "{} as a proxy", address);
+        prop_assert_eq!(PipelockPolicy::new(config).is_ok(), dialled, "{} as a proxy", address);
         // Whatever may be chosen is no metadata service, whatever is exempt.
         let mut config = PipelockConfig::closed("test");
         config.ssrf.ip_allowlist = ["0.0.0.0/0", "::/0"].map(str::to_owned).to_vec();
-        let exempt = Table::new(config).unwrap();
+        let exempt = PipelockPolicy::new(config).unwrap();
         prop_assert!(refuse_chosen(ip).is_err() || exempt.judge(&Host::Ip(ip), &[ip], &[]).is_ok(), "{ip}");
     }
 

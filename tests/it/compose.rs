@@ -26,7 +26,6 @@ fn facts(plan: &Plan, workspace: &str, closed: Closed) -> Facts {
         images: components().map(|component| (component.clone(), format!("sha256:{component}"))).collect(),
         closed,
         subnets: [Subnet(Ipv4Addr::new(10, 208, 0, 0)), Subnet(Ipv4Addr::new(10, 208, 0, 16))],
-        sandbox: None,
         trees: vec![Tree { source: "/usr".into(), target: "/usr".into() }],
         empty: "/run/user/1000/bottle/web/empty".into(),
         agent: vec![Bind::read_only("/run/user/1000/bottle/web/agent/etc/hosts", "/etc/hosts")],

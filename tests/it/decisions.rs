@@ -77,7 +77,7 @@ fn a_request_is_explained_from_whichever_bottle_has_it() {
     let (_, both) = ask("1-1", None, Format::Text).unwrap();
     assert_eq!(both.lines().filter(|line| line.starts_with("request 1-1, bottle ")).count(), 2);
     assert_eq!(ask("7-7", Some("other"), Format::Text), Err((1, "there is no record of the request `7-7`".into())));
-    assert_eq!(ask("../x", None, Format::Text), Err((2, "`../x` is no request's id".into())));
+    assert_eq!(ask("../x", None, Format::Text), Err((2, "`../x` is not a request id".into())));
 }
 
 /// An operator's configuration with one bottle, and a repository beside it.
@@ -128,7 +128,7 @@ fn a_request_is_judged_without_being_sent() {
     let scene = Scene::new();
     let allowed = scene.check(&["https://api.test/v1/%78", "--agent", "a"]);
     let expected = "  allowed    GET https://api.test/v1/x\n  route      api.test\n  with       API_TOKEN in `authorization`\n  listed as  api.test\n  \
-                    then       the name would be looked up, and each of its addresses judged\n";
+                    then       the name would be resolved, and each of its addresses judged\n";
     assert_eq!(allowed, Ok((0, expected.to_owned())));
     let reason = |args: &[&str]| {
         let (code, text) = scene.check(&[args, &["--agent", "a", "--format", "json"]].concat()).unwrap();

@@ -19,8 +19,12 @@ fn each_command_has_a_manual_page_that_is_the_same_on_every_day() {
         assert!(start.contains(&format!(".SH {section}\n")), "{section} is not in {start}");
     }
     let manifest = String::from_utf8(pages.iter().find(|(name, _)| name == "bottle-manifest.5").unwrap().1.clone()).unwrap();
-    for text in [".TH bottle-manifest 5 ", "bottle\\-manifest \\- bottles and agents", ".SS git.repos[].push\n", "\\fBother_committers\\fR"]
-    {
+    for text in [
+        ".TH bottle-manifest 5 ",
+        "bottle\\-manifest \\- the keys of bottles and agents",
+        ".SS git.repos[].push\n",
+        "\\fBother_committers\\fR",
+    ] {
         assert!(manifest.contains(text), "{text} is not in {manifest}");
     }
     assert_eq!(pages, man::pages(cli::definition()));

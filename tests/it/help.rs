@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use bottle::manifest::library::Source;
+use bottle::manifest::Source;
 use bottle::manifest::model::Origin;
 use bottle::manifest::{Kind, Library, raw};
 use bottle::{cli, help, yaml};
 
 /// What a help text may begin with. A new one is a verb in the imperative.
-const VERBS: &str = "Ask Bring Build Check Choose Compare End Explain Export Give Go Kill Let List Look Overwrite Print Read Remove Run Send Set Show Start Stop Take Use Watch Write";
+const VERBS: &str = "Ask Bring Build Check Choose Compare End Explain Export Follow Give Go Kill Let List Look Overwrite Print Read Remove Run Send Set Show Start Stop Take Use Watch Write";
 
 fn is_imperative(text: &str) -> bool {
     let first = text.split([' ', ',']).next().unwrap_or_default();
@@ -117,7 +117,7 @@ fn every_yaml_block_of_the_documentation_can_be_used() {
     for (file, text) in found {
         let head = text.lines().next().unwrap_or_default();
         if head == "# image" {
-            bottle::image::Recipe::read("x", &text, Some(Path::new("/"))).unwrap_or_else(|error| panic!("{file}: {error:?}\n{text}"));
+            bottle_builder::Recipe::read("x", &text, Some(Path::new("/"))).unwrap_or_else(|error| panic!("{file}: {error:?}\n{text}"));
             continue;
         }
         resolve(&text, head == "# agent" || head.contains("/agents/")).unwrap_or_else(|error| panic!("{file}: {error}\n{text}"));

@@ -169,7 +169,7 @@ fn past_its_bound_a_log_counts_what_it_drops() {
     let records = records(&path);
     let kept = bytes(&records, "stdout", true);
     assert_eq!(kept, input[..kept.len()]);
-    assert_eq!(drops, Drops { bytes: (input.len() - kept.len()) as u64, cause: Some("the log reached its bound of 10000 bytes".into()) });
+    assert_eq!(drops, Drops { bytes: (input.len() - kept.len()) as u64, cause: Some("the log reached its limit of 10000 bytes".into()) });
     let mark = records.last().unwrap();
     assert_eq!((&mark["dropped"], &mark["stream"]), (&drops.bytes.into(), &"log".into()));
     assert!(fs::metadata(&path).unwrap().len() < 10_300);

@@ -1,8 +1,11 @@
 //! What several tests need: children that run one test function elsewhere, small file systems, tools that may be missing.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
+use bottle_test_support::child::arguments;
+pub(crate) use bottle_test_support::child::{child, place, said};
+pub(crate) use bottle_test_support::tools::names;
 use tempfile::TempDir;
 
 /// A temporary directory on tmpfs.
@@ -21,22 +24,11 @@ pub(crate) fn layout(home: &Path, memory: &Path) -> bottle::store::Layout {
     bottle::store::Layout::compute(&facts).unwrap()
 }
 
-/// The command that runs one ignored test of this program, and no other, in a process of its own.
-pub(crate) fn child(test: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(child_args(test));
-    command
-}
-
-fn child_args(test: &str) -> [&str; 5] {
-    ["--exact", test, "--ignored", "--nocapture", "--test-threads=1"]
-}
-
 /// Runs an ignored test with a small tmpfs at `place`, in a mount namespace of its own.
 pub(crate) fn on_small_tmpfs(test: &str, options: &str, place: &Path) -> Output {
     in_mount_namespace(&format!("mount -t tmpfs -o mode=0700,{options} none \"$1\""), place)
         .arg(std::env::current_exe().unwrap())
-        .args(child_args(test))
+        .args(arguments(test))
         .env("BOTTLE_TEST_PLACE", place)
         .output()
         .unwrap()
@@ -53,20 +45,9 @@ pub(crate) fn in_mount_namespace(script: &str, place: &Path) -> Command {
     command
 }
 
-/// Where a child works.
-pub(crate) fn place() -> PathBuf {
-    PathBuf::from(std::env::var_os("BOTTLE_TEST_PLACE").expect("run by another test"))
-}
-
 /// Whether a tool is installed. In CI it must be.
-#[expect(clippy::print_stderr, reason = "a skip says what is missing")]
 pub(crate) fn has(tool: &str) -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(tool).exists()));
-    if !found {
-        assert!(std::env::var_os("CI").is_none(), "{tool} is not installed");
-        eprintln!("skipped: {tool} is not installed");
-    }
-    found
+    bottle_test_support::tools::tool(tool).is_some()
 }
 
 /// Whether this is root. In CI it must be.
@@ -79,21 +60,9 @@ pub(crate) fn is_root() -> bool {
     root
 }
 
-/// The names in a directory, sorted.
-pub(crate) fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
 /// Permission bits of a path, which is not followed.
 pub(crate) fn mode(path: &Path) -> u32 {
     std::os::unix::fs::MetadataExt::mode(&std::fs::symlink_metadata(path).unwrap()) & 0o7777
-}
-
-/// What a child said, for the message of a test that fails.
-pub(crate) fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// Ends a process that this test has started.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use anyhow::{Context, bail};
 use aws_lc_rs::digest::{SHA256, digest};
 use cargo_metadata::Package;
 use cyclonedx_bom::external_models::uri::Purl;
@@ -17,7 +18,7 @@ use cyclonedx_bom::validation::Validate;
 use crate::packages::{Resolved, reference};
 
 /// The bill of the program that the package `name` builds.
-pub(crate) fn bill(resolved: &Resolved, name: &str, program: &[u8], facts: &[(&str, &str)]) -> Result<Vec<u8>, String> {
+pub(crate) fn bill(resolved: &Resolved, name: &str, program: &[u8], facts: &[(&str, &str)]) -> anyhow::Result<Vec<u8>> {
     let root = resolved.root(name)?;
     let below = resolved.below(root);
     let own = reference(root);
@@ -34,27 +35,27 @@ pub(crate) fn bill(resolved: &Resolved, name: &str, program: &[u8], facts: &[(&s
     let bom = Bom {
         serial_number: None,
         metadata: Some(Metadata { component: Some(component), properties: Some(Properties(properties)), ..Metadata::default() }),
-        components: Some(Components(components.collect::<Result<_, _>>()?)),
+        components: Some(Components(components.collect::<anyhow::Result<_>>()?)),
         dependencies: Some(Dependencies(below.iter().map(depends).collect())),
         spec_version: SpecVersion::V1_5,
         ..Bom::default()
     };
     let verdict = bom.validate();
     if !verdict.passed() {
-        return Err(format!("the bill of {name} is not valid: {verdict:?}"));
+        bail!("the bill of {name} is not valid: {verdict:?}");
     }
     let mut text = Vec::new();
-    bom.output_as_json_v1_5(&mut text).map_err(|e| format!("the bill of {name}: {e}"))?;
+    bom.output_as_json_v1_5(&mut text).with_context(|| format!("the bill of {name}"))?;
     text.push(b'\n');
     Ok(text)
 }
 
-fn described(kind: Classification, package: &Package, sha256: Option<&str>) -> Result<Component, String> {
+fn described(kind: Classification, package: &Package, sha256: Option<&str>) -> anyhow::Result<Component> {
     let mut component = Component::new(kind, &package.name, &package.version.to_string(), Some(reference(package)));
     let hash = |content: &str| Hash { alg: HashAlgorithm::SHA_256, content: HashValue(content.to_owned()) };
     component.hashes = sha256.map(|content| Hashes(vec![hash(content)]));
     if package.source.is_some() {
-        component.purl = Some(Purl::new("cargo", &package.name, &package.version.to_string()).map_err(|e| e.to_string())?);
+        component.purl = Some(Purl::new("cargo", &package.name, &package.version.to_string())?);
     }
     // Before 2020 cargo let people write `MIT/Apache-2.0`.
     let license = package.license.as_ref().map(|license| license.replace('/', " OR "));

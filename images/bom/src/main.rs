@@ -11,12 +11,14 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context;
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.split_first() {
         Some((directory, packages)) if !packages.is_empty() => match run(Path::new(directory), packages) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(why) => complain(&why, 1),
+            Err(error) => complain(&format!("{error:#}"), 1),
         },
         _ => complain("usage: bottle-bom DIRECTORY PACKAGE…", 2),
     }
@@ -28,18 +30,18 @@ fn complain(why: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn run(directory: &Path, names: &[String]) -> Result<(), String> {
+fn run(directory: &Path, names: &[String]) -> anyhow::Result<()> {
     let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text).map_err(|e| format!("the facts: {e}"))?;
+    std::io::stdin().read_to_string(&mut text).context("the facts")?;
     let facts: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once(' ')).collect();
-    let target = facts.iter().find(|(name, _)| *name == "target").ok_or("the facts do not name the target")?.1;
+    let target = facts.iter().find(|(name, _)| *name == "target").context("the facts do not name the target")?.1;
     let resolved = packages::Resolved::read(target)?;
     for name in names {
         let file = directory.join(name);
-        let program = std::fs::read(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+        let program = std::fs::read(&file).with_context(|| file.display().to_string())?;
         let bill = bill::bill(&resolved, name, &program, &facts)?;
         let to = directory.join(format!("{name}.cdx.json"));
-        std::fs::write(&to, bill).map_err(|e| format!("{}: {e}", to.display()))?;
+        std::fs::write(&to, bill).with_context(|| to.display().to_string())?;
     }
     Ok(())
 }

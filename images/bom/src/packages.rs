@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::Context;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Node, Package, PackageId};
 use serde::Deserialize;
 
@@ -27,20 +28,20 @@ struct Locked {
 
 impl Resolved {
     /// Asks cargo, offline, for what Cargo.lock says of this target.
-    pub(crate) fn read(target: &str) -> Result<Self, String> {
+    pub(crate) fn read(target: &str) -> anyhow::Result<Self> {
         let options = ["--locked", "--offline", "--filter-platform", target].map(str::to_owned);
-        let metadata = MetadataCommand::new().other_options(options).exec().map_err(|e| e.to_string())?;
+        let metadata = MetadataCommand::new().other_options(options).exec()?;
         let file = metadata.workspace_root.join("Cargo.lock");
-        let text = std::fs::read_to_string(&file).map_err(|e| format!("{file}: {e}"))?;
-        let lock: Lock = toml::from_str(&text).map_err(|e| format!("{file}: {e}"))?;
+        let text = std::fs::read_to_string(&file).with_context(|| file.to_string())?;
+        let lock: Lock = toml::from_str(&text).with_context(|| file.to_string())?;
         let checksums = lock.package.into_iter().filter_map(|p| Some(((p.name, p.version), p.checksum?))).collect();
         Ok(Self { metadata, checksums, lock: super::bill::sha256(text.as_bytes()) })
     }
 
     /// The package of a program.
-    pub(crate) fn root(&self, name: &str) -> Result<&Package, String> {
+    pub(crate) fn root(&self, name: &str) -> anyhow::Result<&Package> {
         let members = self.metadata.workspace_packages();
-        members.into_iter().find(|package| package.name == name).ok_or_else(|| format!("no package is called {name}"))
+        members.into_iter().find(|package| package.name == name).with_context(|| format!("no package is called {name}"))
     }
 
     /// What a package is built from and with, itself included, by name and version; and for each, what it needs.

@@ -1,4 +1,4 @@
-//! What the demonstration's origin tells `bottle demo` on its standard output: [`Ready`] on the first line, then one [`Request`] a line.
+//! Messages of the demonstration's origin to `bottle demo`, on standard output: one line [`Ready`], then one [`Request`] per line.
 
 use std::net::SocketAddr;
 
@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 /// The host that the origin answers as.
 pub const HOST: &str = "api.demo.test";
 
-/// The origin serves.
+/// The origin is ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
-    /// Where it takes TLS connections.
+    /// Its TLS listener.
     pub address: SocketAddr,
     /// The certificate of its authority, as PEM.
     pub certificate: String,
 }
 
-/// A request that arrived. It holds a credential: no `Debug`.
+/// A request that arrived. It contains a credential, so it has no `Debug`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// The method.
     pub method: String,
     /// The path and the query.
     pub target: String,
-    /// `authorization`, once for each such header.
+    /// The values of all `authorization` headers.
     pub authorization: Vec<String>,
 }

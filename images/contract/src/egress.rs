@@ -7,15 +7,15 @@ use crate::route::Route;
 /// The name of the file.
 pub const FILE: &str = "egress.json";
 
-/// What `egress` enforces. It names secrets by slot and never holds one.
+/// The configuration of `egress`. It names secrets by slot and contains none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EgressConfig {
     /// The bottle's id, for events.
     pub bottle: String,
-    /// Grows with each change; events name the generation that judged them.
+    /// Increases with each change. Events carry the generation that judged them.
     pub generation: u64,
-    /// The table.
+    /// The routes.
     pub routes: Vec<Route>,
     /// Where allowed requests go.
     pub upstream: Upstream,
@@ -29,27 +29,27 @@ pub struct EgressConfig {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Upstream {
     /// Our own `pipelock`: plain HTTP/1.1 with absolute-form targets over this unix socket. TLS to the origin is
-    /// pipelock's. The request carries [`INJECTED`] when a credential was put in.
+    /// pipelock's. The request carries [`INJECTED`] if a credential was injected.
     Link {
         /// The socket's path.
         socket: String,
     },
     /// An ordinary proxy: `CONNECT`, then TLS to the origin through it.
     Parent {
-        /// Where it listens, `host:port`.
+        /// Its address, `host:port`.
         address: String,
-        /// PEM file with the authority that it signs with, trusted instead of the system's roots, if it intercepts.
+        /// A PEM file with its signing authority, if it intercepts. Trusted instead of the system's roots.
         #[serde(default)]
         ca: Option<String>,
     },
 }
 
-/// A header on the link only: the name of the header that `egress` put in, so that `pipelock` does not take the real
-/// credential for a leak. `egress` removes it from what the agent sends; `pipelock` removes it before the origin.
+/// A header on the link only: the name of the header with the injected credential, so that `pipelock` does not report the
+/// real credential as a leak. `egress` removes it from the agent's requests, and `pipelock` before the origin.
 pub const INJECTED: &str = "x-bottle-injected";
 
-/// A header on the link only, of any value: the agent asked over HTTP/2, so that the origin may be asked so too.
+/// A header on the link only, of any value: the agent used HTTP/2, so the origin may be asked over HTTP/2 too.
 pub const HTTP_2: &str = "x-bottle-http-2";
 
-/// A header on the link only: the request id that `egress` gave, so that both sidecars' events name the same request.
+/// A header on the link only: the request id of `egress`, so that the events of both sidecars share it.
 pub const REQUEST_ID: &str = "x-bottle-request-id";

@@ -1,4 +1,4 @@
-//! Events: one JSON object per line on a sidecar's standard error, the raw material of logs and timeline.
+//! Events: JSON lines on a sidecar's standard error, from which logs and the timeline are made.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,19 +10,19 @@ use crate::reason::Reason;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// For whoever debugs the sidecar.
+    /// For debugging the sidecar.
     Debug,
-    /// What happened.
+    /// A normal event.
     Info,
-    /// A refusal, or something that an operator should look at.
+    /// A refusal, or a problem that the operator should see.
     Warn,
-    /// The sidecar cannot do its work.
+    /// The sidecar cannot work.
     Error,
 }
 
-/// One line. Absent fields are left out. Texts that come from outside are stored as JSON strings, escaped by the
-/// writer; secrets and credential headers never enter one. `S` is what texts become for a reader; one that only asks whether
-/// a line is an event need not copy them. A line with a member that is not here is none.
+/// An event. Absent fields are omitted. Untrusted text is a JSON string; secrets and credential headers never appear. `S`
+/// is the string type: a reader that only checks whether a line is an event can borrow. A line with an unknown member is
+/// not an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Event<S = String> {
@@ -30,13 +30,13 @@ pub struct Event<S = String> {
     pub time: S,
     /// How much it matters.
     pub level: Level,
-    /// What happened, a stable slug: `ready`, `request`, `refused`, `tunnel`, `answer_suspicious`, `reload`,
+    /// The stable name of the event: `ready`, `request`, `refused`, `tunnel`, `answer_suspicious`, `reload`,
     /// `reload_failed`, `stopping`, `push`, `fetch`, `ask`, `decision`, `error`.
     pub event: S,
-    /// Names the request in both proxies' events.
+    /// The request, the same in both proxies' events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<S>,
-    /// The table's generation.
+    /// The policy's generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
     /// The request's method.
@@ -57,10 +57,10 @@ pub struct Event<S = String> {
     /// The rule that decided: a route's host pattern, or a scanner rule's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<S>,
-    /// Where in the message: `path`, `query`, `header:user-agent`, `body@1834`.
+    /// The place in the message: `path`, `query`, `header:user-agent`, `body@1834`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<S>,
-    /// The header that a credential was put in.
+    /// The header with the injected credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub injected: Option<S>,
     /// The address that was dialled.
@@ -72,10 +72,10 @@ pub struct Event<S = String> {
     /// Bytes of the response's body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received: Option<u64>,
-    /// From the request's head to the answer's last byte, in microseconds.
+    /// From the request's head to the response's last byte, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub micros: Option<u64>,
-    /// The repository, by its name at the gate.
+    /// The repository's name at the gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo: Option<S>,
     /// What a push would change.
@@ -87,7 +87,7 @@ pub struct Event<S = String> {
     /// SHA-256 of a push's pack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pack: Option<S>,
-    /// A sentence for people.
+    /// A message for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<S>,
 }
@@ -98,16 +98,16 @@ pub struct Event<S = String> {
 pub struct RefChange<S = String> {
     /// Its full name, escaped.
     pub name: S,
-    /// The id that it had, zeros for none.
+    /// Its old id; zeros for none.
     pub old: S,
-    /// The id that it would have, zeros for none.
+    /// Its new id; zeros for none.
     pub new: S,
-    /// What became of it: `ok`, or why not.
+    /// The result: `ok`, or why it failed.
     pub result: S,
 }
 
 impl Event {
-    /// An event with only the fields that each has.
+    /// An event with the mandatory fields.
     pub fn new(time: String, level: Level, event: &str) -> Self {
         Self {
             time,

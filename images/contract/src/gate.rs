@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fingerprints::Fingerprints;
 use crate::host::Host;
 use crate::remote::RemoteUrl;
 use crate::route::Auth;
@@ -10,25 +11,25 @@ use crate::rules::RuleFile;
 /// The name of the file.
 pub const FILE: &str = "git-gate.json";
 
-/// What `git-gate` enforces. It names secrets by slot and never holds one.
+/// The configuration of `git-gate`. It names secrets by slot and contains none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateConfig {
     /// The bottle's id, for events.
     pub bottle: String,
-    /// Grows with each change; events name the generation that judged them.
+    /// Increases with each change. Events carry the generation that judged them.
     pub generation: u64,
     /// The repositories.
     pub repos: Vec<Repo>,
-    /// The unix socket of `pipelock`, through which every upstream is reached.
+    /// The unix socket of `pipelock`, through which the gate reaches every upstream.
     pub link: String,
-    /// PEM files with further roots for upstreams over TLS.
+    /// PEM files with additional roots for upstreams over TLS.
     #[serde(default)]
     pub trust: Vec<String>,
-    /// The bottle's secrets as keyed fingerprints, by which they are recognised and from which they cannot be read.
+    /// The bottle's secrets as fingerprints.
     #[serde(default)]
-    pub fingerprints: serde_json::Value,
-    /// Further rules of the operator's, beside the built-in ones.
+    pub fingerprints: Option<Fingerprints>,
+    /// The operator's own rules, besides the built-in ones.
     #[serde(default)]
     pub rules: Vec<RuleFile>,
     /// Limits.
@@ -42,14 +43,14 @@ pub struct GateConfig {
 pub struct Repo {
     /// Its name at the gate: the agent's URL is `http://git-gate:9420/NAME.git`.
     pub name: String,
-    /// Where it really is.
+    /// Its server.
     pub upstream: Remote,
     /// What may be pushed.
     #[serde(default)]
     pub push: PushPolicy,
 }
 
-/// A repository at its own server.
+/// A repository on its server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Remote {
@@ -59,9 +60,9 @@ pub enum Remote {
         host: Host,
         /// Its port.
         port: u16,
-        /// The repository's path, from the first slash on.
+        /// The repository's path, with its leading slash.
         path: String,
-        /// The credential to put in.
+        /// The credential to inject.
         #[serde(default)]
         auth: Option<Auth>,
     },
@@ -73,9 +74,9 @@ pub enum Remote {
         port: u16,
         /// The user to log in as.
         user: String,
-        /// The repository's path, as the server is to read it.
+        /// The repository's path on the server.
         path: String,
-        /// The server's public key, `algorithm base64`. There is no first use.
+        /// The server's public key, `algorithm base64`. There is no trust on first use.
         host_key: String,
         /// The file in [`crate::names::SECRETS_DIR`] that holds the private key.
         identity: String,
@@ -102,33 +103,33 @@ impl Remote {
     }
 }
 
-/// What may be pushed to a repository. The default is: nothing.
+/// What may be pushed to a repository; by default, nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PushPolicy {
-    /// Full ref names, each with at most one star, which stands for any text that is not empty.
+    /// Full ref names, each with at most one star, which matches any text but the empty one.
     pub allow: Vec<String>,
-    /// Refs that upstream does not have.
+    /// Allows new refs.
     pub create: bool,
-    /// Fast-forwards of refs that upstream has.
+    /// Allows fast-forwards.
     pub update: bool,
-    /// Other updates, and every update of a tag.
+    /// Allows other updates, and updates of tags.
     pub force: bool,
-    /// Deletions.
+    /// Allows deletions.
     pub delete: bool,
-    /// Push options, which some servers act on.
+    /// Allows push options, which some servers act on.
     pub options: bool,
-    /// Whom every commit's committer and every tag's tagger must name, `Name <address>`; none: anybody.
+    /// The only committer and tagger, `Name <address>`; none allows anybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub committer: Option<String>,
-    /// Bytes of a pack.
+    /// The maximum size of a pack, in bytes.
     pub pack_bytes: u64,
-    /// Objects of a pack.
+    /// The maximum number of objects in a pack.
     pub objects: u64,
 }
 
 impl Default for PushPolicy {
-    /// 2 GiB is what GitHub takes in one push.
+    /// GitHub accepts 2 GiB in one push.
     fn default() -> Self {
         Self {
             allow: Vec::new(),
@@ -144,13 +145,13 @@ impl Default for PushPolicy {
     }
 }
 
-/// Bounds of the gate. Times in milliseconds, sizes in bytes.
+/// Limits of the gate. Times in milliseconds, sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GateLimits {
-    /// Connections from the agent at one time.
+    /// Concurrent connections from the agent.
     pub connections: usize,
-    /// Pushes at one time; more are told to come again.
+    /// Concurrent pushes; others are asked to retry.
     pub pushes: usize,
     /// Refs that one push may change.
     pub commands: usize,
@@ -158,28 +159,28 @@ pub struct GateLimits {
     pub quarantine_bytes: u64,
     /// All objects of one pack together, inflated.
     pub inflated_bytes: u64,
-    /// One object that a delta is made from, or that one makes.
+    /// The base or the result of a delta.
     pub delta_bytes: u64,
-    /// Objects that are held at one time while deltas are resolved.
+    /// Bases in memory at the same time while deltas are applied.
     pub held_bytes: u64,
     /// All commits, tags and trees of one pack together, inflated.
     pub history_bytes: u64,
-    /// Deltas upon deltas. Git itself makes at most 4095.
+    /// The length of a chain of deltas. Git produces at most 4095.
     pub delta_depth: u32,
-    /// What a client may say in one request to fetch.
+    /// The size of a fetch request.
     pub fetch_request_bytes: usize,
-    /// Without a byte of a push or from upstream.
+    /// Idle time of a push or of upstream.
     pub idle_ms: u64,
     /// From a pack's first byte to its verdict.
     pub inspect_ms: u64,
-    /// From a verdict to upstream's report: the transfer, and whatever upstream does before it answers.
+    /// From the verdict to upstream's report: the transfer, and upstream's own work.
     pub forward_ms: u64,
-    /// A connection to upstream: tunnel, handshake, login.
+    /// Connecting to upstream: tunnel, handshake and login.
     pub connect_ms: u64,
 }
 
 impl Default for GateLimits {
-    /// The quarantine is in memory; an honest repository's trees and commits are a small part of it.
+    /// The quarantine is in memory. The trees and commits of an honest repository are a small part of it.
     fn default() -> Self {
         Self {
             connections: 256,

@@ -1,24 +1,24 @@
-//! Descriptors that a sidecar is started with: listening sockets by systemd's convention, and one to say "ready" on.
+//! The descriptors that a sidecar starts with: listening sockets by systemd's convention, and a pipe to report readiness.
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// Descriptors from here on are listeners, in the order of `LISTEN_FDNAMES` (sd_listen_fds(3)).
 pub const FIRST_LISTENER: RawFd = 3;
-/// Where a sidecar that is started by itself, without a supervisor, opens its sockets: `agent=0.0.0.0:9099`, or `link=/path` for a unix
-/// socket, separated by spaces. Descriptors that were handed over go before it.
+/// The sockets of a sidecar that runs without a supervisor: `agent=0.0.0.0:9099`, or `link=/path` for a unix socket, separated by
+/// spaces. Ignored if descriptors are handed over.
 pub const LISTEN: &str = "BOTTLE_LISTEN";
-/// Names the descriptor on which the sidecar writes [`READY`] once it serves, and from then on [`HEARTBEAT`] for as long as it does. One that
-/// closes it instead is not asked again.
+/// The variable with the number of the descriptor on which the sidecar writes [`READY`] once it serves, and then [`HEARTBEAT`] as long as
+/// it does. A sidecar that closes it is not watched.
 pub const READY_FD: &str = "BOTTLE_READY_FD";
-/// What is written when the sidecar serves. The descriptor's end without it means that the start failed.
+/// Written once the sidecar serves. If the descriptor closes without it, the start failed.
 pub const READY: &[u8] = b"READY\n";
 
-/// What is written again and again by a sidecar whose requests make progress: one that is stopped, or stuck, writes nothing.
+/// Written repeatedly while requests make progress. A sidecar that is stopped or stuck writes nothing.
 pub const HEARTBEAT: &[u8] = b".";
-/// How often.
+/// Between two heartbeats.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
-/// After so long without one, a sidecar does not answer.
+/// Without a heartbeat for this time, a sidecar is unresponsive.
 pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A listening socket and its name.
@@ -26,16 +26,16 @@ pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Listener {
     /// One of [`crate::names::listener`].
     pub name: String,
-    /// The socket, close-on-exec as it came.
+    /// The socket, close-on-exec.
     pub socket: OwnedFd,
 }
 
-/// What was handed over.
+/// The descriptors that were handed over.
 #[derive(Debug)]
 pub struct Handoff {
     /// Listening sockets.
     pub listeners: Vec<Listener>,
-    /// Where to say "ready".
+    /// The descriptor for [`READY`].
     pub ready: Option<OwnedFd>,
 }
 

@@ -1,13 +1,14 @@
-//! What both sides of the wall agree on: the supervisor writes it, the sidecars read it.
+//! The contract between the supervisor and the sidecars: names, configurations, descriptors, events and reasons.
 //!
-//! Everything here is pure data and pure functions, but for [`handoff`], which takes over the descriptors that a
-//! sidecar is started with. Nothing here depends on an async runtime, so that the supervisor can use it.
+//! Data and pure functions only, except [`handoff`], which takes over the descriptors that a sidecar starts with. Nothing
+//! here depends on an async runtime, because the supervisor has none.
 
 #![deny(unsafe_code)]
 
 pub mod demo;
 pub mod egress;
 pub mod event;
+pub mod fingerprints;
 pub mod gate;
 #[expect(unsafe_code, reason = "descriptors come in as numbers")]
 pub mod handoff;
@@ -21,6 +22,7 @@ pub mod route;
 pub mod rules;
 pub mod untrusted;
 
+pub use fingerprints::Fingerprints;
 pub use host::HostPattern;
 pub use reason::Reason;
 pub use rules::RuleFile;

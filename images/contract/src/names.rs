@@ -1,24 +1,24 @@
 //! Stable names, ports and paths inside a bottle, the same in every backend.
 
-/// Where the agent finds its interception proxy.
+/// The agent's proxy, which intercepts TLS.
 pub const EGRESS: (&str, u16) = ("egress", 9099);
-/// Where the agent finds the network door when the bottle has no routes, and so no `egress`.
+/// The agent's proxy in a bottle without routes, and so without `egress`.
 pub const PIPELOCK: (&str, u16) = ("pipelock", 8888);
-/// Where the agent finds its git remotes.
+/// The agent's git remotes.
 pub const GIT_GATE: (&str, u16) = ("git-gate", 9420);
 /// Begins the path of a rewritten URL at the gate: the repository's name follows, a colon, and whatever the URL had behind the name of the
 /// upstream. Git rewrites by prefix, so that may belong to another repository; no name has a colon.
 pub const REWRITTEN: &str = "/-/";
-/// Where the agent finds the MCP server through which it may ask.
+/// The MCP server through which the agent may request a grant.
 pub const SUPERVISE: (&str, u16) = ("supervise", 9100);
 
-/// Inside a sidecar: its configuration, a directory so that a rename in it is seen.
+/// Inside a sidecar: its configuration. A directory, so that the sidecar sees a rename in it.
 pub const CONFIG_DIR: &str = "/run/bottle/config";
 /// Inside a sidecar: one file for each secret slot, 0600, on tmpfs.
 pub const SECRETS_DIR: &str = "/run/bottle/secrets";
 /// Inside a sidecar: `cert.pem` (0644) and `key.pem` (0600) of its own certificate authority.
 pub const CA_DIR: &str = "/run/bottle/ca";
-/// Inside a sidecar: the unix sockets by which sidecars reach each other.
+/// Inside a sidecar: the unix sockets between sidecars.
 pub const LINK_DIR: &str = "/run/bottle/link";
 /// The socket in [`LINK_DIR`] on which `pipelock` serves its siblings.
 pub const PIPELOCK_SOCKET: &str = "pipelock.sock";
@@ -27,7 +27,7 @@ pub const CA_CERT: &str = "cert.pem";
 /// File names in [`CA_DIR`].
 pub const CA_KEY: &str = "key.pem";
 
-/// Names that listeners carry in `LISTEN_FDNAMES`.
+/// Names of listeners in `LISTEN_FDNAMES`.
 pub mod listener {
     /// TCP, dialled by the agent.
     pub const AGENT: &str = "agent";

@@ -1,4 +1,4 @@
-//! The canonical form of a request path: what is judged is what is sent.
+//! The canonical form of a request path. The form that is judged is the form that is sent.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ pub enum PathError {
     NotAbsolute,
     /// A control character, a space, a backslash, a fragment or a byte outside ASCII.
     BadCharacter,
-    /// A `%` that two hexadecimal digits do not follow, or that hides a control character or a backslash.
+    /// A `%` without two hexadecimal digits, or one that encodes a control character or a backslash.
     BadEscape,
     /// A `.` or `..` segment, plain or hidden by escapes, parameters or slashes that an origin may decode.
     DotSegment,
@@ -29,13 +29,13 @@ impl fmt::Display for PathError {
 
 impl std::error::Error for PathError {}
 
-/// How often an escape may itself be escaped before nobody can mean it.
+/// Levels of nested escapes that are checked; nobody means more.
 const MAX_DECODINGS: usize = 8;
 
-/// Rewrites a path (without its query) to the one form that is judged and sent: unreserved characters decoded, other
-/// escapes in upper case (RFC 3986, section 6.2.2). Anything that some origin might resolve to another path is an
-/// error rather than resolved. `%2F` stays an escape, as npm's scoped names need it; since no dot segment survives,
-/// an origin that decodes it still cannot leave the prefix that was matched.
+/// Rewrites a path (without its query) to its canonical form: unreserved characters decoded, other escapes in upper case
+/// (RFC 3986, section 6.2.2). A path that some origin might resolve to another one is an error. `%2F` stays escaped,
+/// because npm's scoped names need it: without dot segments, even an origin that decodes it cannot leave the matched
+/// prefix.
 pub fn canonical(path: &str) -> Result<String, PathError> {
     if !path.starts_with('/') || path.starts_with("//") {
         return Err(PathError::NotAbsolute);
@@ -65,7 +65,7 @@ pub fn canonical(path: &str) -> Result<String, PathError> {
     Ok(out)
 }
 
-/// Decodes again and again, as careless origins do, and refuses what comes to light on any level.
+/// Decodes repeatedly, as careless origins do, and refuses dot segments at every level.
 fn refuse_hidden_dots(path: &str) -> Result<(), PathError> {
     let mut level = Cow::Borrowed(path.as_bytes());
     for _ in 0..MAX_DECODINGS {
@@ -121,7 +121,7 @@ fn is_unreserved(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~')
 }
 
-/// Checks a query: it is sent as it came, so it must hold no character that could end the request line.
+/// Checks a query, which is sent unchanged: no character in it may end the request line.
 pub fn query_is_sendable(query: &str) -> bool {
     query.bytes().all(|b| b > b' ' && b < 0x7f && b != b'#')
 }

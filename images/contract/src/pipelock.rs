@@ -1,25 +1,25 @@
 //! The configuration of `pipelock`: `pipelock.yaml` in [`crate::names::CONFIG_DIR`], written as JSON, which is YAML.
 //!
-//! The top-level keys are a subset of the schema of the upstream program of this name; what only we have is under
-//! `x_bottle`.
+//! The top-level keys are a subset of the schema of the upstream program of this name. Our own keys are under `x_bottle`.
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fingerprints::Fingerprints;
 use crate::host::{Host, HostPattern};
 use crate::rules::RuleFile;
 
 /// The name of the file.
 pub const FILE: &str = "pipelock.yaml";
 
-/// What `pipelock` enforces.
+/// The configuration of `pipelock`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PipelockConfig {
     /// Always 1.
     pub version: u32,
-    /// Always `strict`: what is not listed is refused.
+    /// Always `strict`: unlisted hosts are refused.
     pub mode: String,
     /// Always true: there is no warn mode.
     pub enforce: bool,
@@ -27,13 +27,13 @@ pub struct PipelockConfig {
     pub api_allowlist: Vec<HostPattern>,
     /// The proxy itself.
     pub forward_proxy: Switch,
-    /// Where it listens for the agent; the socket itself is passed in.
+    /// Where it listens for the agent. The socket itself is passed in.
     pub fetch_proxy: FetchProxy,
     /// Interception for an agent that dials pipelock directly; off behind `egress`.
     pub tls_interception: TlsInterception,
     /// Scanning of request bodies.
     pub request_body_scanning: BodyScanning,
-    /// Answers are searched for text that tries to instruct the agent. What is found is recorded, never refused.
+    /// Scans responses for text that tries to instruct the agent. Findings are recorded, never refused.
     pub response_scanning: Switch,
     /// The built-in rules.
     pub dlp: Dlp,
@@ -41,13 +41,13 @@ pub struct PipelockConfig {
     pub ssrf: Ssrf,
     /// Always off: nothing is reported anywhere.
     pub sentry: Switch,
-    /// Ours alone; a file of upstream's has none of it.
+    /// Our own keys; upstream's schema has none of them.
     #[serde(default)]
     pub x_bottle: Extension,
 }
 
 impl PipelockConfig {
-    /// A door that lets nothing pass: what every configuration starts from.
+    /// A configuration that allows nothing: the base of every other.
     pub fn closed(bottle: &str) -> Self {
         Self {
             version: 1,
@@ -109,7 +109,7 @@ pub struct BodyScanning {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dlp {
-    /// The built-in rules count.
+    /// The built-in rules apply.
     pub include_defaults: bool,
 }
 
@@ -117,11 +117,11 @@ pub struct Dlp {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ssrf {
-    /// Addresses that may be dialled though they are not public; empty, but for tests of a whole network.
+    /// Non-public addresses that may be dialled; empty except in tests of a whole network.
     pub ip_allowlist: Vec<String>,
 }
 
-/// What upstream's schema has no place for.
+/// Keys that upstream's schema does not have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Extension {
@@ -132,10 +132,10 @@ pub struct Extension {
     /// Ports that may be dialled at a host of the allowlist; hosts without a row have [`crate::route::DEFAULT_PORTS`].
     #[serde(default)]
     pub ports: Vec<Ports>,
-    /// Hosts that are dialled at a fixed address, which alone is exempt from the guard for that host.
+    /// Hosts with a fixed address. For that host, only this address is exempt from the guard.
     #[serde(default)]
     pub connect: Vec<Connect>,
-    /// PEM files with further roots for origins.
+    /// PEM files with additional roots for origins.
     #[serde(default)]
     pub trust: Vec<String>,
     /// The only targets for which a sibling may open an opaque `CONNECT` tunnel.
@@ -144,10 +144,10 @@ pub struct Extension {
     /// An ordinary proxy behind pipelock.
     #[serde(default)]
     pub parent: Option<Parent>,
-    /// The bottle's secrets as keyed fingerprints, by which they are recognised and from which they cannot be read.
+    /// The bottle's secrets as fingerprints.
     #[serde(default)]
-    pub fingerprints: serde_json::Value,
-    /// Further rules of the operator's, beside the built-in ones.
+    pub fingerprints: Option<Fingerprints>,
+    /// The operator's own rules, besides the built-in ones.
     #[serde(default)]
     pub rules: Vec<RuleFile>,
     /// Limits.
@@ -171,7 +171,7 @@ pub struct Ports {
 pub struct Connect {
     /// The host or hosts.
     pub host: HostPattern,
-    /// What is dialled for it, whatever port the URL names.
+    /// The address to dial, whatever port the URL names.
     pub address: SocketAddr,
 }
 
@@ -183,7 +183,7 @@ pub struct Tunnel {
     pub host: Host,
     /// The port.
     pub port: u16,
-    /// What is dialled for it, instead of what the name resolves to.
+    /// The address to dial instead of resolving the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<SocketAddr>,
 }
@@ -192,37 +192,37 @@ pub struct Tunnel {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parent {
-    /// Its address, `ADDR:PORT`; it is dialled as given, exempt from the guard.
+    /// Its address, `ADDR:PORT`, which is exempt from the guard.
     pub address: SocketAddr,
-    /// PEM file with the authority that it signs with, if it intercepts.
+    /// A PEM file with its signing authority, if it intercepts.
     #[serde(default)]
     pub ca: Option<String>,
 }
 
-/// Bounds of both proxies. Times in milliseconds, sizes in bytes.
+/// Limits of both proxies. Times in milliseconds, sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections from the agent at one time.
+    /// Concurrent connections from the agent.
     pub connections: usize,
-    /// All of a request's head.
+    /// A request's head.
     pub head_bytes: usize,
     /// Header fields of a request.
     pub headers: usize,
     /// A request's body.
     pub body_bytes: u64,
-    /// From a connection's start, or the end of the last answer, to the end of a request's head.
+    /// From the start of a connection or the end of the last response to the end of a request's head.
     pub head_ms: u64,
     /// A TLS handshake, on either side.
     pub handshake_ms: u64,
     /// Name resolution and connection to the origin.
     pub connect_ms: u64,
-    /// Without a byte in either direction while a message is under way.
+    /// Idle time in both directions while a message is in transit.
     pub idle_ms: u64,
 }
 
 impl Default for Limits {
-    /// Ten minutes of idling is what a model that thinks before its first byte may take.
+    /// A model may think for ten minutes before its first byte.
     fn default() -> Self {
         Self {
             connections: 1024,

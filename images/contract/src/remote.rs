@@ -1,4 +1,4 @@
-//! Where a repository really is: the one reading of its URL.
+//! The URL of a repository.
 
 use std::fmt;
 
@@ -7,19 +7,19 @@ use crate::host::Host;
 /// A repository's URL, `https://host/path` or `ssh://user@host/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteUrl {
-    /// How it is spoken to.
+    /// The protocol.
     pub scheme: Scheme,
     /// The server.
     pub host: Host,
-    /// The server as it was written.
+    /// The server as the manifest spells it.
     pub written_host: String,
     /// The port, if the URL names one.
     pub named_port: Option<u16>,
-    /// The repository's path, from the first slash on, without a slash at its end.
+    /// The repository's path, with its leading slash and without a trailing one.
     pub path: String,
 }
 
-/// How a repository is spoken to.
+/// The protocol of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// Smart HTTP over TLS.
@@ -34,8 +34,7 @@ impl RemoteUrl {
     /// The usual port of SSH.
     pub const SSH_PORT: u16 = 22;
 
-    /// Reads a URL, or says what is wrong with it. What this takes can be sent in a request's target, given to `git` as
-    /// a value of its configuration, and dialled.
+    /// Parses a URL. A parsed URL is safe in a request's target and in git's configuration, and can be dialled.
     pub fn parse(url: &str) -> Result<Self, &'static str> {
         let (is_ssh, rest) = match (url.strip_prefix("ssh://"), url.strip_prefix("https://")) {
             (Some(rest), _) => (true, rest),
@@ -79,7 +78,7 @@ fn is_user(user: &str) -> bool {
     !user.is_empty() && !user.starts_with('-') && user.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'+'))
 }
 
-/// What a path has in a URL (RFC 3986, section 3.3), but for the semicolon, at which git's configuration ends a value.
+/// The characters of a URL path (RFC 3986, section 3.3), except the semicolon, which ends a value in git's configuration.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,=:@%".contains(&byte)
 }

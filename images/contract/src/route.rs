@@ -4,21 +4,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::HostPattern;
 
-/// The ports of a route that names none: HTTPS and HTTP.
+/// The ports of a route without a port: HTTPS and HTTP.
 pub const DEFAULT_PORTS: [u16; 2] = [443, 80];
 
-/// One row of the table that `egress` enforces.
+/// A route that `egress` enforces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
-    /// The hosts it names.
+    /// The hosts.
     pub host: HostPattern,
-    /// The ports it names.
+    /// The ports.
     pub ports: Vec<u16>,
-    /// What may be asked there. Empty: every method and path.
+    /// The allowed methods and paths. Empty: all.
     #[serde(default)]
     pub matches: Vec<Match>,
-    /// The credential to put in.
+    /// The credential to inject.
     #[serde(default)]
     pub auth: Option<Auth>,
 }
@@ -35,13 +35,13 @@ pub struct Match {
     pub paths: Vec<PathRule>,
 }
 
-/// A path, or all that starts with it.
+/// A path, or a prefix of paths.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PathRule {
-    /// This path and no other.
+    /// This path only.
     Exact(String),
-    /// This path, which ends with a slash, and all below it.
+    /// This path, which ends with a slash, and all paths below it.
     Prefix(String),
 }
 
@@ -51,7 +51,7 @@ pub enum PathRule {
 pub struct Auth {
     /// The header's name in lower case, `authorization` unless the manifest names another.
     pub header: String,
-    /// The word before the value, as in `Bearer`; none for headers like `x-api-key`. `Basic` takes a token of the
+    /// The scheme before the value, such as `Bearer`; none for headers like `x-api-key`. `Basic` takes a token of the
     /// form `user:password` and encodes it (RFC 7617).
     #[serde(default)]
     pub scheme: Option<String>,

@@ -1,13 +1,13 @@
-//! Rules of the operator's, which pipelock and git-gate enforce beside the built-in ones.
+//! The operator's own scanner rules, which pipelock and git-gate enforce besides the built-in ones.
 
 use serde::{Deserialize, Serialize};
 
-/// A file of rules in gitleaks' format. Its text travels in the configuration, so that what was shown and agreed to is
-/// what is enforced.
+/// A rule file in gitleaks' format. Its text is part of the configuration, so that the sidecars enforce exactly the rules
+/// that the operator confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleFile {
-    /// Where it was read.
+    /// Its path.
     pub path: String,
     /// SHA-256 of the text, in hexadecimal.
     pub sha256: String,

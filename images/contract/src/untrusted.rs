@@ -1,8 +1,8 @@
-//! Text from an agent, an origin or a repository, made harmless for a terminal and for a line of a log.
+//! Escapes text of an agent, an origin or a repository for terminals and logs.
 
 use std::fmt::{self, Write};
 
-/// The most characters that [`Untrusted`] shows before it says how many it left out.
+/// [`Untrusted`] prints at most this many characters, and then the number of omitted bytes.
 pub const MAX_CHARS: usize = 256;
 
 /// Hostile text. Its `Display` is one line of bounded width without control, bidirectional, zero-width or
@@ -27,7 +27,7 @@ pub fn is_hostile(c: char) -> bool {
         || is_combining(c)
 }
 
-/// Combining marks pile up over neighbouring cells; shown escaped, they cannot.
+/// Combining marks pile up over neighbouring cells, so they are escaped.
 fn is_combining(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}'
         | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}')
@@ -35,11 +35,11 @@ fn is_combining(c: char) -> bool {
 
 impl fmt::Display for Untrusted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = 0;
+        let mut printed = 0;
         let mut consumed = 0;
         for chunk in self.0.utf8_chunks() {
             for c in chunk.valid().chars() {
-                if shown == MAX_CHARS {
+                if printed == MAX_CHARS {
                     return write!(f, "… ({} more bytes)", self.0.len() - consumed);
                 }
                 if is_hostile(c) {
@@ -47,15 +47,15 @@ impl fmt::Display for Untrusted<'_> {
                 } else {
                     f.write_char(c)?
                 }
-                shown += 1;
+                printed += 1;
                 consumed += c.len_utf8();
             }
             for byte in chunk.invalid() {
-                if shown == MAX_CHARS {
+                if printed == MAX_CHARS {
                     return write!(f, "… ({} more bytes)", self.0.len() - consumed);
                 }
                 write!(f, "\\x{byte:02x}")?;
-                shown += 1;
+                printed += 1;
                 consumed += 1;
             }
         }

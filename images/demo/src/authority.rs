@@ -1,7 +1,5 @@
 //! A certificate for the demonstration's host, and the authority that signed it. Their keys are in this process alone.
 
-use std::error::Error;
-
 use bottle_contract::demo::HOST;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use time::{Duration, OffsetDateTime};
@@ -10,7 +8,7 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
 /// The authority's certificate, as PEM, and a server that has a leaf of it.
-pub(crate) fn server() -> Result<(String, ServerConfig), Box<dyn Error + Send + Sync>> {
+pub(crate) fn server() -> anyhow::Result<(String, ServerConfig)> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name.push(DnType::CommonName, "bottle demonstration");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));

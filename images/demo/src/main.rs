@@ -5,7 +5,6 @@
 mod answer;
 mod authority;
 
-use std::error::Error;
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
@@ -30,13 +29,13 @@ fn main() -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "bottle-demo-origin: {error}");
+            let _ = writeln!(std::io::stderr(), "bottle-demo-origin: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn serve() -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn serve() -> anyhow::Result<()> {
     let (certificate, config) = authority::server()?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     say(&to_string(&Ready { address: listener.local_addr()?, certificate })?)?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context;
 use bottle_contract::egress::{EgressConfig, FILE};
 use bottle_contract::route::Route;
 use bottle_wire::reload::Generation;
@@ -21,10 +22,10 @@ pub(crate) struct EgressPolicy {
 impl EgressPolicy {
     /// Reads the configuration and every secret that it names. `before` lends its connections, if they lead to the
     /// same next hop.
-    pub(crate) fn read(config: &Path, secrets: &Path, before: Option<&Self>) -> Result<Self, String> {
-        let text = std::fs::read(config.join(FILE)).map_err(|error| format!("cannot read {FILE}: {error}"))?;
-        let config: EgressConfig = serde_json::from_slice(&text).map_err(|error| format!("{FILE} is not valid: {error}"))?;
-        let credentials = config.routes.iter().map(|route| credential(route, secrets)).collect::<Result<_, _>>()?;
+    pub(crate) fn read(config: &Path, secrets: &Path, before: Option<&Self>) -> anyhow::Result<Self> {
+        let text = std::fs::read(config.join(FILE)).with_context(|| format!("cannot read {FILE}"))?;
+        let config: EgressConfig = serde_json::from_slice(&text).with_context(|| format!("{FILE} is not valid"))?;
+        let credentials = config.routes.iter().map(|route| credential(route, secrets)).collect::<anyhow::Result<_>>()?;
         let next_hop = match before {
             Some(before) if before.config.upstream == config.upstream => before.next_hop.clone(),
             _ => Arc::new(NextHop::new(&config.upstream, &config.limits)?),
@@ -38,10 +39,10 @@ impl EgressPolicy {
     }
 }
 
-fn credential(route: &Route, secrets: &Path) -> Result<Option<Credential>, String> {
+fn credential(route: &Route, secrets: &Path) -> anyhow::Result<Option<Credential>> {
     let Some(auth) = &route.auth else { return Ok(None) };
     let secret = secret::read(secrets, &auth.slot)?;
-    secret::credential(auth, &secret).map(Some).map_err(|error| format!("route {}: {error}", route.host))
+    secret::credential(auth, &secret).map(Some).with_context(|| format!("route {}", route.host))
 }
 
 impl Generation for EgressPolicy {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
-use bottle_policy::routes;
+use bottle_policy::{Place, routes};
 use bottle_wire::reload::Reloadable;
 use bottle_wire::secret::Redactor;
 use bottle_wire::{AccessLog, Admission, Body, Handled, Handler, Peer, Refused, RequestContext};
@@ -99,5 +99,5 @@ fn hide(mut response: Response<Body>, redactor: Arc<Redactor>, log: &AccessLog, 
 }
 
 fn unrequested(what: &str) -> Refused {
-    Refused::new(Reason::UpstreamProtocol, format!("the origin sent {what} that was not asked for")).place("upstream")
+    Refused::new(Reason::UpstreamProtocol, format!("the origin sent {what} that was not asked for")).place(Place::Upstream)
 }

@@ -13,7 +13,7 @@
 //! 5. The answer streams back. If a credential was put in, it is blanked wherever the origin echoes it, in headers, body
 //!    and WebSocket ([`scrub`]), so that it never enters the bottle. For this the origin is asked for plain bodies.
 //!
-//! `SIGHUP` reads configuration and secrets again. A table that cannot be used, or is older, leaves the old one in
+//! `SIGHUP` reads configuration and secrets again. A policy that cannot be used, or is older, leaves the old one in
 //! force, visibly: event `reload_failed`, and `http://egress:9099/_bottle/health`.
 //!
 //! Absent on purpose: redirects are the agent's to follow, each one judged anew; no direct way to the network.
@@ -30,6 +30,7 @@ mod scrub;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context;
 use bottle_contract::names::{self, listener};
 use bottle_wire::reload::Reloadable;
 use bottle_wire::run::{Sidecar, run, serve_reloadable};
@@ -42,8 +43,8 @@ fn main() -> ExitCode {
     run(egress)
 }
 
-async fn egress(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
-    let socket = sidecar.listener(listener::AGENT).ok_or("no listener for the agent was handed over")?;
+async fn egress(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
+    let socket = sidecar.listener(listener::AGENT).context("no listener for the agent was handed over")?;
     let policy = EgressPolicy::read(&sidecar.config, &sidecar.secrets, None)?;
     let authority = LeafAuthority::read(&sidecar.ca)?;
     let limits = policy.config.limits;

@@ -5,15 +5,15 @@ use bottle_contract::HostPattern;
 use bottle_contract::host::Host;
 use bottle_contract::path::canonical;
 use bottle_contract::pipelock::PipelockConfig;
-use bottle_policy::dry::{Policies, Wish};
-use bottle_policy::table::Table;
+use bottle_policy::evaluate::{Policies, Query};
+use bottle_policy::pipelock_policy::PipelockPolicy;
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 
-static TABLE: LazyLock<Table> = LazyLock::new(|| {
+static POLICY: LazyLock<PipelockPolicy> = LazyLock::new(|| {
     let mut config = PipelockConfig::closed("fuzz");
     config.api_allowlist = vec![HostPattern::Any];
-    Table::new(config).expect("a good configuration")
+    PipelockPolicy::new(config).expect("a good configuration")
 });
 
 fuzz_target!(|text: &str| {
@@ -29,10 +29,10 @@ fuzz_target!(|text: &str| {
     if let Ok(host) = Host::parse(text) {
         assert_eq!(Host::parse(&host.to_string()).as_ref(), Ok(&host));
     }
-    let policies = Policies { routes: None, table: &TABLE, local: &[] };
-    if let Ok(allowed) = policies.ask(Wish { method: "GET", url: text, body: None }) {
+    let policies = Policies { routes: None, pipelock: &POLICY, local: &[] };
+    if let Ok(allowed) = policies.evaluate(Query { method: "GET", url: text, body: None }) {
         let again = allowed.target.url();
-        let second = policies.ask(Wish { method: "GET", url: &again, body: None }).expect("the canonical form is allowed too");
+        let second = policies.evaluate(Query { method: "GET", url: &again, body: None }).expect("the canonical form is allowed too");
         assert_eq!(second.target, allowed.target);
     }
 });

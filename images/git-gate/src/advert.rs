@@ -1,4 +1,4 @@
-//! What upstream advertises, and what the gate makes of it for the agent. Pure.
+//! Filters upstream's advertisements for the agent, and parses them for a push. Pure.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,10 @@ use bottle_contract::untrusted::is_hostile;
 use bytes::Bytes;
 use gix_hash::ObjectId;
 
-use crate::commands::{Command, Wanted};
+use crate::commands::{Capabilities, Command};
 use crate::pkt::{self, trimmed};
 
-/// The gate's name in both directions: what clients and servers are is nobody's business.
+/// The gate's name towards both sides: it does not disclose which client or server the other side uses.
 pub const AGENT: &str = concat!("agent=bottle-git-gate/", env!("CARGO_PKG_VERSION"));
 
 /// One of the two services.
@@ -22,7 +22,7 @@ pub enum Service {
 }
 
 impl Service {
-    /// As it stands in URLs and command lines.
+    /// Its name in URLs and on command lines.
     pub const fn name(self) -> &'static str {
         match self {
             Self::UploadPack => "git-upload-pack",
@@ -31,11 +31,11 @@ impl Service {
     }
 }
 
-/// What the gate keeps of upstream's capabilities for push. `no-thin` is added: a pack must resolve by itself to be read.
+/// Upstream's capabilities for push that the gate passes on. It adds `no-thin`: it can only read a self-contained pack.
 /// Absent on purpose: `push-cert` (a signature over a nonce that is upstream's), `session-id`.
 const PUSH: [&str; 6] = ["report-status", "report-status-v2", "delete-refs", "side-band-64k", "quiet", "atomic"];
 
-/// What the gate keeps of upstream's capabilities for fetch in protocol v0 and v1.
+/// Upstream's capabilities for fetch in protocol v0 and v1 that the gate passes on.
 const FETCH: [&str; 16] = [
     "multi_ack",
     "multi_ack_detailed",
@@ -55,19 +55,18 @@ const FETCH: [&str; 16] = [
     "filter",
 ];
 
-/// What the gate keeps of upstream's abilities in protocol v2, and of what they take. Absent on purpose: `bundle-uri`
-/// and `packfile-uris`, which send the client elsewhere; `session-id`; `promisor-remote`, which names URLs.
+/// Upstream's capabilities in protocol v2 that the gate passes on, with their values. Absent on purpose: `bundle-uri` and
+/// `packfile-uris`, which send the client elsewhere; `session-id`; `promisor-remote`, which names URLs.
 const COMMANDS: [(&str, &[&str]); 3] = [
     ("ls-refs", &["unborn"]),
     ("fetch", &["shallow", "wait-for-done", "filter", "ref-in-want", "sideband-all"]),
     ("object-info", &["size"]),
 ];
 
-/// The capabilities of a first line that pass, as the gate advertises them.
+/// Filters the capabilities of a first line.
 pub fn capabilities(service: Service, theirs: &[u8], options: bool) -> String {
-    let words = || theirs.split(|b| *b == b' ').filter_map(|word| std::str::from_utf8(word).ok());
     let mut ours: Vec<String> = Vec::new();
-    for word in words() {
+    for word in theirs.split(|b| *b == b' ').filter_map(|word| std::str::from_utf8(word).ok()) {
         let known = match service {
             Service::ReceivePack => PUSH.contains(&word) || (word == "ofs-delta") || (options && word == "push-options"),
             Service::UploadPack => FETCH.contains(&word) || is_symref(word),
@@ -87,34 +86,34 @@ fn is_symref(word: &str) -> bool {
     word.strip_prefix("symref=").is_some_and(|names| !names.chars().any(is_hostile))
 }
 
-/// Changes the lines of an advertisement in protocol v0 and v1, one by one.
+/// Filters an advertisement in protocol v0 and v1 line by line.
 #[derive(Debug)]
 pub struct Lines {
     service: Service,
     options: bool,
-    begun: bool,
+    started: bool,
 }
 
 impl Lines {
     /// For one advertisement.
     pub fn new(service: Service, options: bool) -> Self {
-        Self { service, options, begun: false }
+        Self { service, options, started: false }
     }
 
-    /// The line to send on, if any.
+    /// The line to forward, if any.
     pub fn line(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let line = trimmed(line);
-        if !self.begun && line == b"version 1" {
+        if !self.started && line == b"version 1" {
             return Some(b"version 1\n".to_vec());
         }
-        let first = !std::mem::replace(&mut self.begun, true);
+        let first = !std::mem::replace(&mut self.started, true);
         let (named, capabilities) = match line.iter().position(|b| *b == 0) {
             Some(at) => (&line[..at], Some(&line[at + 1..])),
             None => (line, None),
         };
-        let mut out = match (named.get(..41), harmless_name(named.get(41..).unwrap_or_default())) {
+        let mut out = match (named.get(..41), is_printable(named.get(41..).unwrap_or_default())) {
             (Some(id), true) if id.ends_with(b" ") => named.to_vec(),
-            _ if named.starts_with(b"shallow ") && harmless_name(named) => named.to_vec(),
+            _ if named.starts_with(b"shallow ") && is_printable(named) => named.to_vec(),
             // Without its first line an advertisement has no capabilities.
             _ if first => [ObjectId::null(gix_hash::Kind::Sha1).to_string().as_bytes(), b" capabilities^{}"].concat(),
             _ => return None,
@@ -128,12 +127,12 @@ impl Lines {
     }
 }
 
-fn harmless_name(name: &[u8]) -> bool {
+fn is_printable(name: &[u8]) -> bool {
     std::str::from_utf8(name).is_ok_and(|name| !name.chars().any(is_hostile))
 }
 
-/// A line of the advertisement of protocol v2 (gitprotocol-v2(5)), as the gate makes it; none: it is left out.
-pub fn ability(line: &[u8]) -> Option<String> {
+/// Filters a line of a protocol v2 advertisement (gitprotocol-v2(5)); none to drop it.
+pub fn capability_v2(line: &[u8]) -> Option<String> {
     let line = std::str::from_utf8(trimmed(line)).ok()?;
     if line == "version 2" || line == "object-format=sha1" || line == "object-format=sha256" {
         return Some(format!("{line}\n"));
@@ -143,33 +142,33 @@ pub fn ability(line: &[u8]) -> Option<String> {
     }
     let (name, values) = line.split_once('=').unwrap_or((line, ""));
     let (_, known) = COMMANDS.iter().find(|(command, _)| *command == name)?;
-    let kept: Vec<&str> = values.split(' ').filter(|value| known.contains(value)).collect();
-    Some(if kept.is_empty() { format!("{name}\n") } else { format!("{name}={}\n", kept.join(" ")) })
+    let values: Vec<&str> = values.split(' ').filter(|value| known.contains(value)).collect();
+    Some(if values.is_empty() { format!("{name}\n") } else { format!("{name}={}\n", values.join(" ")) })
 }
 
-/// What upstream's advertisement says of the refs that a push names, and what it can.
+/// Upstream's refs that a push names, and its capabilities, from its advertisement.
 #[derive(Clone, Debug, Default)]
-pub struct Told {
-    /// By name: the value, of exactly the refs that are named.
+pub struct UpstreamRefs {
+    /// The values of exactly the refs that the push names.
     pub values: HashMap<Bytes, ObjectId>,
-    /// Refs that are not named, but differ from one that is in nothing but case; in lower case.
+    /// In lower case: other refs whose names differ from a named one only in case.
     pub twins: Vec<Vec<u8>>,
     capabilities: Vec<String>,
-    begun: bool,
+    started: bool,
 }
 
-impl Told {
-    /// The next line of the advertisement.
+impl UpstreamRefs {
+    /// Parses the next line.
     pub fn line(&mut self, line: &[u8], commands: &[Command]) {
         let line = trimmed(line);
-        if !self.begun && line == b"version 1" {
+        if !self.started && line == b"version 1" {
             return;
         }
         let (named, capabilities) = match line.iter().position(|b| *b == 0) {
             Some(at) => (&line[..at], &line[at + 1..]),
             None => (line, &[][..]),
         };
-        if !std::mem::replace(&mut self.begun, true) {
+        if !std::mem::replace(&mut self.started, true) {
             self.capabilities = String::from_utf8_lossy(capabilities).split(' ').map(str::to_owned).collect();
         }
         let (Some(id), Some(name)) = (named.get(..40).and_then(|hex| ObjectId::from_hex(hex).ok()), named.get(41..)) else { return };
@@ -182,31 +181,35 @@ impl Told {
         }
     }
 
-    /// True when upstream can this.
+    /// True when upstream has this capability.
     pub fn can(&self, capability: &str) -> bool {
         self.capabilities.iter().any(|word| word == capability)
     }
 
-    /// True when another ref has this name in another case.
+    /// True when another ref's name differs from this one only in case.
     pub fn has_twin(&self, name: &[u8]) -> bool {
         self.twins.contains(&name.to_ascii_lowercase())
     }
 
-    /// What the gate says to upstream before the pack: the commands that were judged, and no word of the client's own.
-    pub fn request(&self, commands: &[Command], wanted: &Wanted, options: &[Vec<u8>]) -> Result<Vec<u8>, &'static str> {
+    /// Encodes the push request up to its pack: the judged commands, and nothing that the client wrote itself.
+    pub fn request(&self, commands: &[Command], requested: &Capabilities, options: &[Vec<u8>]) -> Result<Vec<u8>, &'static str> {
         let report = ["report-status-v2", "report-status"].into_iter().find(|word| self.can(word));
-        let mut words = vec![report.ok_or("upstream does not report what became of a push")?];
-        words.extend(["side-band-64k", "object-format=sha1"].into_iter().filter(|word| self.can(word)));
-        if wanted.atomic {
-            words.push(if self.can("atomic") { "atomic" } else { return Err("upstream cannot take all refs or none") });
+        let mut capabilities = vec![report.ok_or("upstream does not report the result of a push")?];
+        capabilities.extend(["side-band-64k", "object-format=sha1"].into_iter().filter(|word| self.can(word)));
+        if requested.atomic {
+            capabilities.push(if self.can("atomic") { "atomic" } else { return Err("upstream does not support atomic pushes") });
         }
-        if wanted.quiet && self.can("quiet") {
-            words.push("quiet");
+        if requested.quiet && self.can("quiet") {
+            capabilities.push("quiet");
         }
         if !options.is_empty() {
-            words.push(if self.can("push-options") { "push-options" } else { return Err("upstream takes no push options") });
+            capabilities.push(if self.can("push-options") {
+                "push-options"
+            } else {
+                return Err("upstream does not support push options");
+            });
         }
-        words.push(AGENT);
+        capabilities.push(AGENT);
         let null = ObjectId::null(gix_hash::Kind::Sha1);
         let mut out = Vec::new();
         for (n, command) in commands.iter().enumerate() {
@@ -214,7 +217,7 @@ impl Told {
             line.extend_from_slice(&command.name);
             if n == 0 {
                 line.push(0);
-                line.extend_from_slice(words.join(" ").as_bytes());
+                line.extend_from_slice(capabilities.join(" ").as_bytes());
             }
             pkt::line(&mut out, &line);
         }
@@ -268,7 +271,7 @@ mod tests {
 
     #[test]
     fn of_protocol_v2_only_known_abilities_pass() {
-        let pass = |line: &str| ability(line.as_bytes());
+        let pass = |line: &str| capability_v2(line.as_bytes());
         assert_eq!(pass("version 2\n"), Some("version 2\n".into()));
         assert_eq!(pass("agent=git/\u{1b}[2J\n"), Some(format!("{AGENT}\n")));
         assert_eq!(pass("fetch=shallow wait-for-done filter packfile-uris\n"), Some("fetch=shallow wait-for-done filter\n".into()));
@@ -287,18 +290,18 @@ mod tests {
             Command { old: None, new: Some(id), name: Bytes::from_static(b"refs/heads/agent/x") },
             Command { old: Some(id), new: None, name: Bytes::from_static(b"refs/heads/agent/y") },
         ];
-        let mut told = Told::default();
-        told.line(format!("{A} refs/heads/Agent/x\0report-status side-band-64k atomic object-format=sha1").as_bytes(), &commands);
-        told.line(format!("{A} refs/heads/agent/y").as_bytes(), &commands);
-        assert!(told.has_twin(b"refs/heads/agent/x"));
-        assert!(!told.has_twin(b"refs/heads/agent/y"));
-        assert_eq!(told.values, HashMap::from([(Bytes::from_static(b"refs/heads/agent/y"), id)]));
-        let wanted = Wanted { atomic: true, quiet: true, ..Wanted::default() };
-        let sent = String::from_utf8(told.request(&commands, &wanted, &[]).unwrap()).unwrap();
+        let mut refs = UpstreamRefs::default();
+        refs.line(format!("{A} refs/heads/Agent/x\0report-status side-band-64k atomic object-format=sha1").as_bytes(), &commands);
+        refs.line(format!("{A} refs/heads/agent/y").as_bytes(), &commands);
+        assert!(refs.has_twin(b"refs/heads/agent/x"));
+        assert!(!refs.has_twin(b"refs/heads/agent/y"));
+        assert_eq!(refs.values, HashMap::from([(Bytes::from_static(b"refs/heads/agent/y"), id)]));
+        let requested = Capabilities { atomic: true, quiet: true, ..Capabilities::default() };
+        let sent = String::from_utf8(refs.request(&commands, &requested, &[]).unwrap()).unwrap();
         let zero = "0".repeat(40);
         let first = format!("{zero} {A} refs/heads/agent/x\0report-status side-band-64k object-format=sha1 atomic {AGENT}");
         assert_eq!(sent, format!("{:04x}{first}0068{A} {zero} refs/heads/agent/y0000", first.len() + 4));
-        assert!(told.request(&commands, &wanted, &[b"ci.skip".to_vec()]).is_err());
-        assert!(Told::default().request(&commands, &wanted, &[]).is_err());
+        assert!(refs.request(&commands, &requested, &[b"ci.skip".to_vec()]).is_err());
+        assert!(UpstreamRefs::default().request(&commands, &requested, &[]).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! What a client asks of receive-pack, before the pack (gitprotocol-pack(5), "Reference Update Request"). Pure.
+//! Parses a push request up to its pack (gitprotocol-pack(5), "Reference Update Request"). Pure.
 
 use bytes::Bytes;
 use gix_hash::ObjectId;
@@ -8,51 +8,51 @@ use crate::pkt::trimmed;
 /// One change of one ref.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// The id that the client believes it has; none: it is to be created.
+    /// The id that the client expects upstream to have; none to create the ref.
     pub old: Option<ObjectId>,
-    /// The id that it is to have; none: it is to be deleted.
+    /// The new id; none to delete the ref.
     pub new: Option<ObjectId>,
-    /// Its full name, as it came.
+    /// The ref's full name, unescaped.
     pub name: Bytes,
 }
 
-/// What a client can and wants.
+/// The capabilities that a client requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct Capabilities {
     /// It reads a report.
     pub report: bool,
-    /// It reads a report of the second form, with what upstream made of a ref.
+    /// It reads a report of version 2.
     pub report_v2: bool,
-    /// It reads several streams in one.
+    /// It reads multiplexed streams.
     pub side_band: bool,
     /// All refs or none.
     pub atomic: bool,
-    /// It wants no progress.
+    /// Send no progress.
     pub quiet: bool,
     /// It sends push options.
     pub options: bool,
 }
 
-/// The lines before the pack, one by one.
+/// The part of a push before its pack.
 #[derive(Debug, Default)]
 pub struct Request {
     /// In the order in which they came.
     pub commands: Vec<Command>,
-    /// What the first line says beside its command.
-    pub wanted: Wanted,
-    begun: bool,
+    /// The capabilities on the first line.
+    pub capabilities: Capabilities,
+    started: bool,
 }
 
-/// The longest ref name; Linux takes no longer file name than 255 bytes, and paths of 4096.
+/// A longer ref name is refused: file systems take 255 bytes in a name and 4096 in a path.
 const MAX_REF_NAME_BYTES: usize = 1024;
 
 impl Request {
-    /// The next line of the list of commands.
-    pub fn line(&mut self, line: &[u8], most: usize) -> Result<(), String> {
-        let first = !std::mem::replace(&mut self.begun, true);
+    /// Parses the next line.
+    pub fn line(&mut self, line: &[u8], max: usize) -> Result<(), String> {
+        let first = !std::mem::replace(&mut self.started, true);
         if line.starts_with(b"shallow ") {
-            // A shallow clone names where its history is cut. Upstream has what lies behind, or refuses by itself.
-            self.begun = !first;
+            // A shallow clone names where its history ends. Upstream has the rest, or refuses by itself.
+            self.started = !first;
             return Ok(());
         }
         if line.starts_with(b"push-cert") {
@@ -60,21 +60,21 @@ impl Request {
         }
         let mut parts = line.splitn(2, |b| *b == 0);
         let command = trimmed(parts.next().unwrap_or_default());
-        if let Some(capabilities) = parts.next() {
+        if let Some(text) = parts.next() {
             if !first {
                 return Err("capabilities on a line that is not the first".into());
             }
-            self.wanted = wanted(trimmed(capabilities))?;
+            self.capabilities = capabilities(trimmed(text))?;
         }
-        if self.commands.len() == most {
-            return Err(format!("a push may change at most {most} refs"));
+        if self.commands.len() == max {
+            return Err(format!("a push may change at max {max} refs"));
         }
         let command = self::command(command).ok_or("a command is not `old new ref`")?;
         self.commands.push(command);
         Ok(())
     }
 
-    /// True when a pack follows: something is to be created or changed.
+    /// True when a pack follows: some command creates or updates a ref.
     pub fn has_pack(&self) -> bool {
         self.commands.iter().any(|command| command.new.is_some())
     }
@@ -88,24 +88,24 @@ fn command(line: &[u8]) -> Option<Command> {
     (spaced && (command.old.is_some() || command.new.is_some())).then_some(command)
 }
 
-fn wanted(capabilities: &[u8]) -> Result<Wanted, String> {
-    let mut wanted = Wanted::default();
-    for word in capabilities.split(|b| *b == b' ') {
+fn capabilities(text: &[u8]) -> Result<Capabilities, String> {
+    let mut capabilities = Capabilities::default();
+    for word in text.split(|b| *b == b' ') {
         match word {
-            b"report-status" => wanted.report = true,
-            b"report-status-v2" => (wanted.report, wanted.report_v2) = (true, true),
-            b"side-band-64k" => wanted.side_band = true,
-            b"atomic" => wanted.atomic = true,
-            b"quiet" => wanted.quiet = true,
-            b"push-options" => wanted.options = true,
+            b"report-status" => capabilities.report = true,
+            b"report-status-v2" => (capabilities.report, capabilities.report_v2) = (true, true),
+            b"side-band-64k" => capabilities.side_band = true,
+            b"atomic" => capabilities.atomic = true,
+            b"quiet" => capabilities.quiet = true,
+            b"push-options" => capabilities.options = true,
             word if word.starts_with(b"object-format=") && word != b"object-format=sha1" => {
                 return Err("repositories with SHA-256 ids are not supported".into());
             }
-            // Who the client says it is goes no further than here.
+            // The client's `agent` is not forwarded.
             _ => {}
         }
     }
-    Ok(wanted)
+    Ok(capabilities)
 }
 
 #[cfg(test)]
@@ -141,7 +141,7 @@ mod tests {
                 command(id(B), None, "refs/heads/agent/old")
             ]
         );
-        assert_eq!(request.wanted, Wanted { report: true, report_v2: true, side_band: true, ..Wanted::default() });
+        assert_eq!(request.capabilities, Capabilities { report: true, report_v2: true, side_band: true, ..Capabilities::default() });
         assert!(request.has_pack());
         assert!(!read(&[format!("{B} {ZERO} refs/heads/x\0report-status")]).unwrap().has_pack());
     }
@@ -168,7 +168,7 @@ mod tests {
                     fine.replace("\0report-status", ""),
                     fine.replace("\0report-status", ""),
                 ],
-                "at most 3",
+                "at max 3",
             ),
         ] {
             let error = read(&lines).unwrap_err();

@@ -1,4 +1,4 @@
-//! Commits, trees and tags of a pack: what is reached from where, by which name. Pure.
+//! The commits, trees and tags of a pack: ancestry, and the paths of files. Pure.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,24 +8,24 @@ use crate::pack::{Kind, Unsound};
 
 /// The longest path of a file. Linux takes 4096 bytes.
 const MAX_PATH_BYTES: usize = 4096;
-/// Bytes of trees that are read again because another path leads to them: some hundred thousand names.
+/// Bytes of trees that are walked again under another path: some hundred thousand names.
 const MAX_REPEATED: usize = 64 << 20;
 
-/// What of a pack's objects has structure.
+/// A pack's objects but its blobs.
 #[derive(Debug, Default)]
 pub struct History {
-    /// All of them, one after the other.
+    /// The trees, concatenated.
     bytes: Vec<u8>,
     commits: HashMap<ObjectId, Commit>,
-    /// In the order in which they came.
+    /// The commits in the pack's order.
     order: Vec<ObjectId>,
     trees: HashMap<ObjectId, (usize, usize)>,
     tree_order: Vec<ObjectId>,
-    /// Whom its commits name as committers and its tags as taggers, each with the first object that does.
-    makers: BTreeMap<Vec<u8>, ObjectId>,
+    /// The committers of its commits and taggers of its tags, each with the first object that names them.
+    committers: BTreeMap<Vec<u8>, ObjectId>,
 }
 
-/// Whether a tree is read when it is reached by this path; told with its length.
+/// Decides whether to walk a tree at this path. Gets the tree's length too.
 trait Enter: FnMut(ObjectId, &[u8], usize) -> Result<bool, Unsound> {}
 impl<F: FnMut(ObjectId, &[u8], usize) -> Result<bool, Unsound>> Enter for F {}
 
@@ -35,30 +35,30 @@ struct Commit {
     parents: Vec<ObjectId>,
 }
 
-/// A name on the way: which commit brings it, if one does, its path, and what it names.
+/// A named object: its path, and the commit that adds it, if one does.
 #[derive(Clone, Copy, Debug)]
 pub struct Named<'a> {
-    /// The first commit that has it.
+    /// The first commit that contains it.
     pub commit: Option<ObjectId>,
-    /// From the top of the tree.
+    /// From the root of the tree.
     pub path: &'a [u8],
-    /// What has this name.
+    /// The object.
     pub id: ObjectId,
 }
 
 impl History {
-    /// Keeps an object. Its structure must be what its kind says, or the names in it could not be read.
-    pub fn keep(&mut self, kind: Kind, id: ObjectId, object: &[u8]) -> Result<(), Unsound> {
+    /// Adds an object. A malformed one is refused: its names could not be read.
+    pub fn add(&mut self, kind: Kind, id: ObjectId, object: &[u8]) -> Result<(), Unsound> {
         let malformed = |why| Unsound::Object(id, why);
         match kind {
             Kind::Blob => {}
             Kind::Tag => {
-                let tag = tag(object).ok_or_else(|| malformed("it is no tag"))?;
-                self.made_by(tag, id);
+                let tag = tag(object).ok_or_else(|| malformed("it is not a tag"))?;
+                self.add_committer(tag, id);
             }
             Kind::Commit => {
-                let (commit, committer) = commit(object).ok_or_else(|| malformed("it is no commit"))?;
-                self.made_by(committer, id);
+                let (commit, committer) = commit(object).ok_or_else(|| malformed("it is not a commit"))?;
+                self.add_committer(committer, id);
                 if self.commits.insert(id, commit).is_none() {
                     self.order.push(id);
                 }
@@ -66,9 +66,9 @@ impl History {
             Kind::Tree => {
                 let mut rest = object;
                 while !rest.is_empty() {
-                    let (entry, after) = entry(rest).ok_or_else(|| malformed("it is no tree"))?;
+                    let (entry, after) = entry(rest).ok_or_else(|| malformed("it is not a tree"))?;
                     if entry.name.is_empty() || entry.name.contains(&b'/') || matches!(entry.name, b"." | b"..") {
-                        return Err(malformed("a name in it is no file name"));
+                        return Err(malformed("it has an invalid file name"));
                     }
                     rest = after;
                 }
@@ -88,7 +88,7 @@ impl History {
         self.order.len()
     }
 
-    /// True when `new` has `old` among its ancestors, as far as these commits show.
+    /// True when these commits prove that `new` descends from `old`.
     pub fn shows_descent(&self, new: ObjectId, old: ObjectId) -> bool {
         let mut seen = HashSet::from([new]);
         let mut ahead = vec![new];
@@ -102,7 +102,7 @@ impl History {
         false
     }
 
-    /// Commits that these name as parents and that are not among them: what upstream has already.
+    /// Parents that are not in this history: upstream has them already.
     pub fn boundary(&self, new: ObjectId) -> Vec<ObjectId> {
         let mut seen = HashSet::from([new]);
         let mut ahead = vec![new];
@@ -116,14 +116,14 @@ impl History {
         boundary
     }
 
-    /// Calls `each` with every name in every tree, each tree once, the oldest commit that has it first; then those of
-    /// trees that no commit has.
+    /// Calls `each` with every name in every tree. It walks each tree once, for the oldest commit that contains it, and then
+    /// the trees that no commit contains.
     pub fn names(&self, each: impl FnMut(Named<'_>) -> Result<(), Unsound>) -> Result<(), Unsound> {
         let mut seen = HashSet::new();
         self.walk_all(|tree: ObjectId, _: &[u8], _: usize| Ok(seen.insert(tree)), each)
     }
 
-    /// The same, but each tree once at each path that leads to it.
+    /// The same, but walks each tree once at each of its paths.
     pub fn paths(&self, each: impl FnMut(Named<'_>) -> Result<(), Unsound>) -> Result<(), Unsound> {
         let mut seen: HashMap<ObjectId, HashSet<Vec<u8>>> = HashMap::new();
         let mut repeated = 0;
@@ -165,7 +165,7 @@ impl History {
             if !seen.insert(*start) {
                 continue;
             }
-            // Each with how many of its parents were looked at.
+            // Each with the number of its parents visited.
             let mut stack = vec![(*start, 0)];
             while let Some((id, next)) = stack.last_mut() {
                 let commit = &self.commits[id];
@@ -186,15 +186,15 @@ impl History {
         order
     }
 
-    /// The first object that names another maker than `allowed`, `Name <address>`; and whom it names.
-    pub fn made_by_another(&self, allowed: &[u8]) -> Option<(ObjectId, &[u8])> {
-        self.makers.iter().find(|(maker, _)| *maker != allowed).map(|(maker, id)| (*id, maker.as_slice()))
+    /// The first object whose committer is not `allowed`, `Name <address>`; and its committer.
+    pub fn other_committer(&self, allowed: &[u8]) -> Option<(ObjectId, &[u8])> {
+        self.committers.iter().find(|(committer, _)| *committer != allowed).map(|(committer, id)| (*id, committer.as_slice()))
     }
 
-    fn made_by(&mut self, maker: &[u8], id: ObjectId) {
-        let maker = identity(maker);
-        if !self.makers.contains_key(maker) {
-            self.makers.insert(maker.to_vec(), id);
+    fn add_committer(&mut self, line: &[u8], id: ObjectId) {
+        let committer = identity(line);
+        if !self.committers.contains_key(committer) {
+            self.committers.insert(committer.to_vec(), id);
         }
     }
 
@@ -207,7 +207,7 @@ impl History {
         path: &mut Vec<u8>,
         each: &mut impl FnMut(Named<'_>) -> Result<(), Unsound>,
     ) -> Result<(), Unsound> {
-        // Each tree under way: what of it is left, and the length of the path that leads to it.
+        // The trees being walked: the rest of each, and the length of its path.
         let mut stack: Vec<(&[u8], usize)> = Vec::new();
         let mut open = |id: &ObjectId, path: &[u8]| -> Result<Option<&[u8]>, Unsound> {
             let Some((start, end)) = self.trees.get(id) else { return Ok(None) };
@@ -256,7 +256,7 @@ fn entry(tree: &[u8]) -> Option<(TreeEntry<'_>, &[u8])> {
     Some((TreeEntry { name: &rest[..zero], id: ObjectId::from(*id) }, after))
 }
 
-/// A commit, and whom it names as its committer.
+/// Parses a commit; returns its committer line too.
 fn commit(object: &[u8]) -> Option<(Commit, &[u8])> {
     let mut lines = object.split(|b| *b == b'\n');
     let tree = ObjectId::from_hex(lines.next()?.strip_prefix(b"tree ")?).ok()?;
@@ -272,7 +272,7 @@ fn commit(object: &[u8]) -> Option<(Commit, &[u8])> {
     None
 }
 
-/// Whom a tag names as its maker; nobody, as in tags of the first years of git, is nobody in particular.
+/// Parses a tag; returns its tagger line. Tags of git's first years have none.
 fn tag(object: &[u8]) -> Option<&[u8]> {
     let mut lines = object.split(|b| *b == b'\n');
     ObjectId::from_hex(lines.next()?.strip_prefix(b"object ")?).ok()?;
@@ -280,12 +280,12 @@ fn tag(object: &[u8]) -> Option<&[u8]> {
     Some(head.filter_map(|line| line.strip_prefix(b"tagger ")).next().unwrap_or_default())
 }
 
-/// `Name <address>`, of that and a time. What is not written so is left whole: it is nobody's name.
-fn identity(maker: &[u8]) -> &[u8] {
-    let Some(end) = maker.iter().position(|b| *b == b'>') else { return maker };
-    let (identity, time) = maker.split_at(end + 1);
+/// The `Name <address>` of a committer line. A line of another form is returned whole, so that it matches nobody.
+fn identity(line: &[u8]) -> &[u8] {
+    let Some(end) = line.iter().position(|b| *b == b'>') else { return line };
+    let (identity, time) = line.split_at(end + 1);
     let is_time = |b: &u8| b.is_ascii_digit() || matches!(b, b' ' | b'+' | b'-');
-    if time.first() == Some(&b' ') && time.iter().all(is_time) { identity } else { maker }
+    if time.first() == Some(&b' ') && time.iter().all(is_time) { identity } else { line }
 }
 
 #[cfg(test)]
@@ -311,28 +311,28 @@ mod tests {
     fn history(commits: &[(u8, u8, &[u8])], trees: &[(u8, &[(&str, u8)])]) -> History {
         let mut history = History::default();
         for (n, top, parents) in commits {
-            history.keep(Kind::Commit, id(*n), &commit_of(*top, parents)).unwrap();
+            history.add(Kind::Commit, id(*n), &commit_of(*top, parents)).unwrap();
         }
         for (n, entries) in trees {
-            history.keep(Kind::Tree, id(*n), &tree(entries)).unwrap();
+            history.add(Kind::Tree, id(*n), &tree(entries)).unwrap();
         }
         history
     }
 
     #[test]
-    fn each_name_is_told_with_the_oldest_commit_that_has_it() {
+    fn each_name_is_visited_with_the_oldest_commit_that_has_it() {
         let history = history(
             &[(2, 11, &[1]), (1, 10, &[])],
             &[(10, &[("src", 20)]), (11, &[("new", 31), ("src", 20)]), (20, &[("a", 30)]), (40, &[("stray", 1)])],
         );
-        let mut told = Vec::new();
+        let mut visited = Vec::new();
         let each = |named: Named<'_>| {
-            told.push((named.commit.map(|c| c.as_slice()[0]), String::from_utf8(named.path.to_vec()).unwrap(), named.id.as_slice()[0]));
+            visited.push((named.commit.map(|c| c.as_slice()[0]), String::from_utf8(named.path.to_vec()).unwrap(), named.id.as_slice()[0]));
             Ok(())
         };
         history.names(each).unwrap();
         let expected = [(Some(1), "src", 20), (Some(1), "src/a", 30), (Some(2), "new", 31), (Some(2), "src", 20), (None, "stray", 1)];
-        assert_eq!(told, expected.map(|(c, path, n)| (c, path.to_owned(), n)));
+        assert_eq!(visited, expected.map(|(c, path, n)| (c, path.to_owned(), n)));
     }
 
     #[test]
@@ -353,18 +353,18 @@ mod tests {
         // Ten names for one tree, ten levels deep: ten to the tenth paths.
         let names = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
         let mut history = History::default();
-        history.keep(Kind::Commit, id(1), &commit_of(100, &[])).unwrap();
+        history.add(Kind::Commit, id(1), &commit_of(100, &[])).unwrap();
         for level in 100..110 {
-            history.keep(Kind::Tree, id(level), &tree(&names.map(|name| (name, level + 1)))).unwrap();
+            history.add(Kind::Tree, id(level), &tree(&names.map(|name| (name, level + 1)))).unwrap();
         }
-        let mut told = 0;
+        let mut visited = 0;
         history
             .names(|_| {
-                told += 1;
+                visited += 1;
                 Ok(())
             })
             .unwrap();
-        assert_eq!(told, 100);
+        assert_eq!(visited, 100);
     }
 
     #[test]
@@ -388,12 +388,12 @@ mod tests {
 
     // covers: G20
     #[test]
-    fn a_maker_is_read_in_one_way_only() {
+    fn a_committer_is_read_in_one_way_only() {
         let of = |line: &str| {
             let mut history = History::default();
             let text = format!("tree {}\nauthor a <a@b> 0 +0000\ncommitter {line}\n\nwords\n", id(1));
-            history.keep(Kind::Commit, id(2), text.as_bytes()).unwrap();
-            history.made_by_another(b"Ada <ada@b>").map(|(_, maker)| String::from_utf8(maker.to_vec()).unwrap())
+            history.add(Kind::Commit, id(2), text.as_bytes()).unwrap();
+            history.other_committer(b"Ada <ada@b>").map(|(_, committer)| String::from_utf8(committer.to_vec()).unwrap())
         };
         assert_eq!(of("Ada <ada@b> 1700000000 +0100"), None);
         for line in [
@@ -405,17 +405,17 @@ mod tests {
             " Ada <ada@b> 1 +0000",
             "",
         ] {
-            let said = of(line).unwrap_or_else(|| panic!("{line:?} passes as Ada"));
-            assert!(line.starts_with(&said), "{line:?} is told as {said:?}");
+            let found = of(line).unwrap_or_else(|| panic!("{line:?} passes as Ada"));
+            assert!(line.starts_with(&found), "{line:?} is read as {found:?}");
         }
         let mut history = History::default();
         let commit = format!("tree {}\nauthor Ada <ada@b> 0 +0000\n\nwords\n", id(1));
-        assert!(history.keep(Kind::Commit, id(2), commit.as_bytes()).is_err(), "a commit without a committer");
+        assert!(history.add(Kind::Commit, id(2), commit.as_bytes()).is_err(), "a commit without a committer");
         for (tagger, named) in [("tagger Ada <ada@b> 1 +0000\n", None), ("tagger Eve <e@b> 1 +0000\n", Some("Eve <e@b>")), ("", Some(""))] {
             let mut history = History::default();
             let text = format!("object {}\ntype commit\ntag v1\n{tagger}\ntagger Ada <ada@b> 1 +0000\n", id(1));
-            history.keep(Kind::Tag, id(3), text.as_bytes()).unwrap();
-            assert_eq!(history.made_by_another(b"Ada <ada@b>"), named.map(|named| (id(3), named.as_bytes())), "{tagger:?}");
+            history.add(Kind::Tag, id(3), text.as_bytes()).unwrap();
+            assert_eq!(history.other_committer(b"Ada <ada@b>"), named.map(|named| (id(3), named.as_bytes())), "{tagger:?}");
         }
     }
 
@@ -433,7 +433,7 @@ mod tests {
             (Kind::Commit, b"tree 1111111111111111111111111111111111111111\n"),
             (Kind::Tag, b"x"),
         ] {
-            assert!(matches!(history.keep(kind, id(1), object), Err(Unsound::Object(..))), "{object:?}");
+            assert!(matches!(history.add(kind, id(1), object), Err(Unsound::Object(..))), "{object:?}");
         }
     }
 }

@@ -6,7 +6,7 @@ use bottle_wire::Body;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
 
-/// The longest line with its length in front.
+/// The longest packet, its length field included.
 pub const MAX_PACKET_BYTES: usize = 65_520;
 
 /// One line, or one of the marks between them.
@@ -18,16 +18,16 @@ pub enum Packet {
     Flush,
     /// `0001`: between the parts of a message of protocol v2.
     Delimiter,
-    /// `0002`: the end of an answer over a connection without ends.
+    /// `0002`: the end of a response on a stateless connection.
     ResponseEnd,
 }
 
-/// Why bytes are not packets.
+/// Why the stream has no next packet.
 #[derive(Debug)]
 pub enum Broken {
-    /// The framing: what a length says is none.
+    /// Its framing is invalid.
     Malformed(&'static str),
-    /// The stream ended in the middle.
+    /// The stream ended inside a packet.
     CutOff,
     /// The stream itself failed.
     Stream(bottle_wire::BodyError),
@@ -43,7 +43,7 @@ impl fmt::Display for Broken {
     }
 }
 
-/// The packet at the beginning of `bytes`, taken out; none if more bytes are needed.
+/// Removes the packet at the start of `bytes`; none if more bytes are needed.
 pub fn take(bytes: &mut BytesMut) -> Result<Option<Packet>, Broken> {
     let Some(head) = bytes.first_chunk::<4>() else { return Ok(None) };
     let mut length = 0;
@@ -90,22 +90,22 @@ pub fn put(out: &mut Vec<u8>, packet: &Packet) {
     }
 }
 
-/// A line without the newline that may end it.
+/// A line without its newline, if it has one.
 pub fn trimmed(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\n").unwrap_or(line)
 }
 
-/// Packets of a body, one by one.
+/// Reads a body packet by packet.
 pub struct Packets {
     body: Body,
-    held: BytesMut,
+    buffer: BytesMut,
     next: Option<Packet>,
 }
 
 impl Packets {
     /// From the beginning of a body.
     pub fn new(body: Body) -> Self {
-        Self { body, held: BytesMut::new(), next: None }
+        Self { body, buffer: BytesMut::new(), next: None }
     }
 
     /// The next packet; none at the end of the body.
@@ -114,43 +114,43 @@ impl Packets {
             return Ok(Some(packet));
         }
         loop {
-            if let Some(packet) = take(&mut self.held)? {
+            if let Some(packet) = take(&mut self.buffer)? {
                 return Ok(Some(packet));
             }
-            match self.piece().await? {
-                Some(piece) => self.held.extend_from_slice(&piece),
-                None if self.held.is_empty() => return Ok(None),
+            match self.chunk().await? {
+                Some(chunk) => self.buffer.extend_from_slice(&chunk),
+                None if self.buffer.is_empty() => return Ok(None),
                 None => return Err(Broken::CutOff),
             }
         }
     }
 
-    /// The next packet, which stays the next one.
+    /// The next packet, without consuming it.
     pub async fn peek(&mut self) -> Result<Option<Packet>, Broken> {
         self.next = self.next().await?;
         Ok(self.next.clone())
     }
 
-    /// True when what follows is a pack, and no packet.
+    /// True when a pack follows instead of a packet.
     pub async fn is_at_pack(&mut self) -> Result<bool, Broken> {
-        while self.next.is_none() && self.held.len() < 4 {
-            match self.piece().await? {
-                Some(piece) => self.held.extend_from_slice(&piece),
+        while self.next.is_none() && self.buffer.len() < 4 {
+            match self.chunk().await? {
+                Some(chunk) => self.buffer.extend_from_slice(&chunk),
                 None => break,
             }
         }
-        Ok(self.next.is_none() && self.held.starts_with(b"PACK"))
+        Ok(self.next.is_none() && self.buffer.starts_with(b"PACK"))
     }
 
-    /// The next bytes as they come, for what follows the packets.
+    /// The next raw chunk, for what follows the packets.
     pub async fn raw(&mut self) -> Result<Option<Bytes>, Broken> {
-        if !self.held.is_empty() {
-            return Ok(Some(self.held.split().freeze()));
+        if !self.buffer.is_empty() {
+            return Ok(Some(self.buffer.split().freeze()));
         }
-        self.piece().await
+        self.chunk().await
     }
 
-    async fn piece(&mut self) -> Result<Option<Bytes>, Broken> {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Broken> {
         while let Some(frame) = self.body.frame().await {
             if let Ok(data) = frame.map_err(Broken::Stream)?.into_data()
                 && !data.is_empty()
@@ -169,12 +169,12 @@ mod tests {
     use super::*;
 
     fn all(bytes: &[u8]) -> Result<Vec<Packet>, String> {
-        let mut held = BytesMut::from(bytes);
+        let mut buffer = BytesMut::from(bytes);
         let mut packets = Vec::new();
         loop {
-            match take(&mut held) {
+            match take(&mut buffer) {
                 Ok(Some(packet)) => packets.push(packet),
-                Ok(None) if held.is_empty() => return Ok(packets),
+                Ok(None) if buffer.is_empty() => return Ok(packets),
                 Ok(None) => return Err("cut off".into()),
                 Err(broken) => return Err(broken.to_string()),
             }

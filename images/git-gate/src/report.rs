@@ -1,23 +1,23 @@
-//! What became of a push: upstream's report read, the gate's own written (gitprotocol-pack(5), "Report Status"). Pure.
+//! Status reports of a push: parses upstream's, writes the gate's own (gitprotocol-pack(5), "Report Status"). Pure.
 
 use bottle_wire::secret::Redactor;
 use bytes::Bytes;
 
-use crate::commands::{Command, Wanted};
-use crate::harmless::one_line;
+use crate::commands::{Capabilities, Command};
+use crate::escape::escape_for_terminal;
 use crate::pkt::{self, trimmed};
 
-/// What became of each command, in their order.
+/// The result of each command, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Why the pack was not taken, if so.
+    /// Why upstream did not accept the pack; none if it did.
     pub unpack: Option<String>,
-    /// For each command: done, or why not.
+    /// For each command: success, or why it failed.
     pub results: Vec<Result<(), String>>,
 }
 
 impl Report {
-    /// Nothing was done, for a reason each.
+    /// Nothing was done; each command has its own reason.
     pub fn refused(results: Vec<Result<(), String>>) -> Self {
         let results = results.into_iter().map(|result| result.and(Err("not attempted: another part of this push was refused".into())));
         Self { unpack: None, results: results.collect() }
@@ -28,15 +28,15 @@ impl Report {
         Self { unpack: None, results: commands.iter().map(|_| Err(why.to_owned())).collect() }
     }
 
-    /// True when upstream has taken all of it.
+    /// True when upstream accepted all of it.
     pub fn is_done(&self) -> bool {
         self.unpack.is_none() && self.results.iter().all(Result::is_ok)
     }
 
-    /// In packets, for a client that reads `wanted`.
-    pub fn packets(&self, commands: &[Command], wanted: &Wanted) -> Vec<u8> {
+    /// Encodes the report for a client with these capabilities.
+    pub fn packets(&self, commands: &[Command], capabilities: &Capabilities) -> Vec<u8> {
         let mut report = Vec::new();
-        if wanted.report {
+        if capabilities.report {
             pkt::line(&mut report, format!("unpack {}\n", self.unpack.as_deref().unwrap_or("ok")).as_bytes());
             for (command, result) in commands.iter().zip(&self.results) {
                 let line = match result {
@@ -47,12 +47,12 @@ impl Report {
             }
             pkt::flush(&mut report);
         }
-        if !wanted.side_band {
+        if !capabilities.side_band {
             return report;
         }
         let mut out = Vec::new();
-        for piece in report.chunks(pkt::MAX_PACKET_BYTES - 5) {
-            band(&mut out, 1, piece);
+        for chunk in report.chunks(pkt::MAX_PACKET_BYTES - 5) {
+            band(&mut out, 1, chunk);
         }
         pkt::flush(&mut out);
         out
@@ -69,29 +69,29 @@ pub fn band(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
 
 /// Reads upstream's report line by line.
 #[derive(Debug)]
-pub struct Reading {
+pub struct ReportParser {
     unpack: Option<Result<(), String>>,
     results: Vec<Option<Result<(), String>>>,
 }
 
-impl Reading {
-    /// For so many commands.
+impl ReportParser {
+    /// For these commands.
     pub fn new(commands: &[Command]) -> Self {
         Self { unpack: None, results: vec![None; commands.len()] }
     }
 
     /// The next line.
-    pub fn line(&mut self, line: &Bytes, commands: &[Command], hidden: &Redactor) {
+    pub fn line(&mut self, line: &Bytes, commands: &[Command], redactor: &Redactor) {
         let line = trimmed(line);
-        let said = |why: &[u8]| Err(one_line(why, hidden));
+        let failure = |why: &[u8]| Err(escape_for_terminal(why, redactor));
         if let Some(state) = line.strip_prefix(b"unpack ") {
-            self.unpack = Some(if state == b"ok" { Ok(()) } else { said(state) });
+            self.unpack = Some(if state == b"ok" { Ok(()) } else { failure(state) });
             return;
         }
         let (name, result) = match (line.strip_prefix(b"ok "), line.strip_prefix(b"ng ")) {
             (Some(name), _) => (name, Ok(())),
             (_, Some(rest)) => match rest.iter().position(|b| *b == b' ') {
-                Some(at) => (&rest[..at], said(&rest[at + 1..])),
+                Some(at) => (&rest[..at], failure(&rest[at + 1..])),
                 None => (rest, Err("upstream gave no reason".into())),
             },
             // `option` lines say under which other name upstream stored a ref: nothing that the gate relies on.
@@ -102,9 +102,9 @@ impl Reading {
         }
     }
 
-    /// All that was said. What upstream does not say happened did not.
+    /// The whole report. A command that upstream does not confirm has failed.
     pub fn finish(self) -> Report {
-        let silent = || Err("upstream did not say what became of it: fetch to see".to_owned());
+        let silent = || Err("upstream did not report the result: fetch to see".to_owned());
         let unpack = match &self.unpack {
             Some(Ok(())) => None,
             Some(Err(why)) => Some(why.clone()),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn read(lines: &[&str]) -> Report {
-        let mut reading = Reading::new(&commands());
+        let mut reading = ReportParser::new(&commands());
         lines.iter().for_each(|line| reading.line(&Bytes::copy_from_slice(line.as_bytes()), &commands(), &Redactor::default()));
         reading.finish()
     }
@@ -136,7 +136,7 @@ mod tests {
             read(&["unpack ok", "ng refs/heads/a \u{1b}[2Jhook declined", "ok refs/heads/c"]),
             Report {
                 unpack: None,
-                results: vec![Err("\\u{1b}[2Jhook declined".into()), Err("upstream did not say what became of it: fetch to see".into())]
+                results: vec![Err("\\u{1b}[2Jhook declined".into()), Err("upstream did not report the result: fetch to see".into())]
             }
         );
         assert_eq!(read(&["unpack index-pack abnormal exit"]).unpack.as_deref(), Some("index-pack abnormal exit"));
@@ -147,11 +147,11 @@ mod tests {
     fn a_report_is_written_as_the_client_reads_it() {
         let report = Report::refused(vec![Ok(()), Err("no".into())]);
         let plain = "000eunpack ok\n0049ng refs/heads/a not attempted: another part of this push was refused\n0017ng refs/heads/b no\n0000";
-        let wanted = |report, side_band| Wanted { report, side_band, ..Wanted::default() };
-        let written = |wanted| String::from_utf8(report.packets(&commands(), &wanted)).unwrap();
-        assert_eq!(written(wanted(true, false)), plain);
-        assert_eq!(written(wanted(true, true)), format!("{:04x}\u{1}{plain}0000", plain.len() + 5));
-        assert_eq!(written(wanted(false, true)), "0000");
-        assert_eq!(written(wanted(false, false)), "");
+        let capabilities = |report, side_band| Capabilities { report, side_band, ..Capabilities::default() };
+        let written = |capabilities| String::from_utf8(report.packets(&commands(), &capabilities)).unwrap();
+        assert_eq!(written(capabilities(true, false)), plain);
+        assert_eq!(written(capabilities(true, true)), format!("{:04x}\u{1}{plain}0000", plain.len() + 5));
+        assert_eq!(written(capabilities(false, true)), "0000");
+        assert_eq!(written(capabilities(false, false)), "");
     }
 }

@@ -1,4 +1,4 @@
-//! Which repository and service a request is for: the whole table of URLs. Pure.
+//! The URLs that the gate serves: maps a request to its repository and endpoint. Pure.
 
 use bottle_contract::names;
 use bottle_contract::reason::Reason;
@@ -7,13 +7,13 @@ use bottle_wire::Refused;
 
 use crate::advert::Service;
 
-/// What is asked for.
+/// An endpoint of smart HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// What there is, for a service.
+pub enum Endpoint {
+    /// Lists the refs and capabilities of a service.
     Advertisement(Service),
-    /// The service itself.
-    Answer(Service),
+    /// Runs the service.
+    Run(Service),
 }
 
 /// What a rewritten URL is for: the repository's own path at the gate, or what its prefix is no more than a prefix of.
@@ -40,33 +40,33 @@ pub fn rewritten(path: &str) -> Option<Rewritten<'_>> {
     })
 }
 
-/// The repository's name and the wish.
-pub fn wish<'p>(method: &str, path: &'p str, query: Option<&str>) -> Result<(&'p str, Wish), Refused> {
+/// Parses a request's line into the repository's name and the endpoint.
+pub fn endpoint<'p>(method: &str, path: &'p str, query: Option<&str>) -> Result<(&'p str, Endpoint), Refused> {
     let unknown = |why: &str| Refused::new(Reason::RepoNotListed, why).place(Place::Path);
     let (name, rest) = path
         .strip_prefix('/')
         .and_then(|path| path.split_once(".git/"))
         .filter(|(name, _)| !name.is_empty() && !name.contains('/'))
         .ok_or_else(|| unknown("git-gate serves http://git-gate:9420/NAME.git and nothing else"))?;
-    let wish = match (method, rest, query) {
-        ("GET", "info/refs", Some("service=git-upload-pack")) => Wish::Advertisement(Service::UploadPack),
-        ("GET", "info/refs", Some("service=git-receive-pack")) => Wish::Advertisement(Service::ReceivePack),
-        ("POST", "git-upload-pack", None) => Wish::Answer(Service::UploadPack),
-        ("POST", "git-receive-pack", None) => Wish::Answer(Service::ReceivePack),
+    let endpoint = match (method, rest, query) {
+        ("GET", "info/refs", Some("service=git-upload-pack")) => Endpoint::Advertisement(Service::UploadPack),
+        ("GET", "info/refs", Some("service=git-receive-pack")) => Endpoint::Advertisement(Service::ReceivePack),
+        ("POST", "git-upload-pack", None) => Endpoint::Run(Service::UploadPack),
+        ("POST", "git-receive-pack", None) => Endpoint::Run(Service::ReceivePack),
         _ => return Err(unknown("git-gate speaks smart HTTP for fetch and push, and nothing else")),
     };
-    Ok((name, wish))
+    Ok((name, endpoint))
 }
 
-/// The protocol version that a client asks for, of those that there are (gitprotocol-http(5), "Git-Protocol").
+/// The newest protocol version that both sides know (gitprotocol-http(5), "Git-Protocol").
 pub fn version(header: Option<&[u8]>) -> u8 {
-    let asked = header.into_iter().flat_map(|text| text.split(|b| *b == b':'));
-    let version = |word: &[u8]| match word {
+    let entries = header.into_iter().flat_map(|text| text.split(|b| *b == b':'));
+    let version = |entry: &[u8]| match entry {
         b"version=2" => 2,
         b"version=1" => 1,
         _ => 0,
     };
-    asked.map(version).max().unwrap_or(0)
+    entries.map(version).max().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -76,12 +76,12 @@ mod tests {
     // covers: G13
     #[test]
     fn only_the_two_services_of_a_named_repository_are_served() {
-        let asked = |method, path, query| wish(method, path, query).map_err(|refused| refused.reason);
+        let parse = |method, path, query| endpoint(method, path, query).map_err(|refused| refused.reason);
         let (upload, receive) = (Service::UploadPack, Service::ReceivePack);
-        assert_eq!(asked("GET", "/app.git/info/refs", Some("service=git-upload-pack")), Ok(("app", Wish::Advertisement(upload))));
-        assert_eq!(asked("GET", "/a.b.git/info/refs", Some("service=git-receive-pack")), Ok(("a.b", Wish::Advertisement(receive))));
-        assert_eq!(asked("POST", "/app.git/git-upload-pack", None), Ok(("app", Wish::Answer(upload))));
-        assert_eq!(asked("POST", "/app.git/git-receive-pack", None), Ok(("app", Wish::Answer(receive))));
+        assert_eq!(parse("GET", "/app.git/info/refs", Some("service=git-upload-pack")), Ok(("app", Endpoint::Advertisement(upload))));
+        assert_eq!(parse("GET", "/a.b.git/info/refs", Some("service=git-receive-pack")), Ok(("a.b", Endpoint::Advertisement(receive))));
+        assert_eq!(parse("POST", "/app.git/git-upload-pack", None), Ok(("app", Endpoint::Run(upload))));
+        assert_eq!(parse("POST", "/app.git/git-receive-pack", None), Ok(("app", Endpoint::Run(receive))));
         for (method, path, query) in [
             ("GET", "/app.git/info/refs", None),
             ("GET", "/app.git/info/refs", Some("service=git-upload-archive")),
@@ -106,7 +106,7 @@ mod tests {
             ("POST", "/app.git/info/lfs/objects/batch", None),
             ("GET", "/", None),
         ] {
-            assert_eq!(asked(method, path, query), Err(Reason::RepoNotListed), "{method} {path} {query:?}");
+            assert_eq!(parse(method, path, query), Err(Reason::RepoNotListed), "{method} {path} {query:?}");
         }
     }
 
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_version_that_both_know_is_taken() {
+    fn the_newest_version_that_both_know_wins() {
         for (header, expected) in
             [(None, 0), (Some("version=2"), 2), (Some("version=1:version=2"), 2), (Some("version=3"), 0), (Some(""), 0)]
         {

@@ -54,6 +54,8 @@ pub const JOIN: &str = "join";
 
 /// What an agent's files are not open to, as on most systems.
 const UMASK: u32 = 0o022;
+/// Bytes of an agent's `/dev/shm`, in every backend.
+pub const SHM_BYTES: u64 = 256 << 20;
 
 /// Runs the inside half on a control socket; returns only the exit code of this process.
 pub fn main(control: OwnedFd) -> u8 {

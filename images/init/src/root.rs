@@ -25,8 +25,6 @@ const MASKED: [&str; 9] = ["kcore", "keys", "key-users", "sysrq-trigger", "timer
 const READ_ONLY: [&str; 4] = ["sys", "bus", "irq", "fs"];
 /// Device files that a program expects.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
-/// Bytes of `/dev/shm`.
-const SHM_SIZE: u64 = 256 << 20;
 
 /// Builds the root and makes it `/`. True if a tree of the host is in it in which sockets of the host can be found.
 pub(crate) fn build(spec: &Spec, fds: &[Option<OwnedFd>]) -> Result<bool, Failure> {
@@ -328,7 +326,7 @@ fn dev(root: impl AsFd + Copy, devices: &[OwnedFd]) -> std::io::Result<()> {
     fsconfig_create(pts.as_fd())?;
     let pts = fsmount(pts.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
     attach_to(pts.as_fd(), directory(root, Path::new("/dev/pts"), 0o755)?)?;
-    let shm = tmpfs(&format!("size={SHM_SIZE},mode=1777"), attributes | MountAttrFlags::MOUNT_ATTR_NODEV)?;
+    let shm = tmpfs(&format!("size={},mode=1777", crate::SHM_BYTES), attributes | MountAttrFlags::MOUNT_ATTR_NODEV)?;
     attach_to(shm.as_fd(), directory(root, Path::new("/dev/shm"), 0o755)?)?;
     let at = directory(root, Path::new("/dev"), 0o755)?;
     for (name, to) in [

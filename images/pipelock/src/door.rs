@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::ensure;
 use bottle_contract::Reason;
 use bottle_contract::event::Level;
 use bottle_contract::host::Host;
@@ -30,25 +31,25 @@ use crate::origin::Origins;
 use crate::origin::connector::plain;
 use crate::origin::dial::Dialer;
 use crate::read_config;
-use bottle_policy::table::Table;
-use bottle_policy::{head, push};
+use bottle_policy::pipelock_policy::PipelockPolicy;
+use bottle_policy::{Place, head, push};
 
-/// What is in force: a table and the connections that were made under it.
+/// What is in force: a policy and the connections that were made under it.
 struct InForce {
-    table: Arc<Table>,
+    policy: Arc<PipelockPolicy>,
     origins: Origins,
 }
 
 impl InForce {
-    fn new(table: Table, dialer: &Dialer) -> Result<Self, String> {
-        let table = Arc::new(table);
-        Ok(Self { origins: Origins::new(&table, dialer)?, table })
+    fn new(policy: PipelockPolicy, dialer: &Dialer) -> anyhow::Result<Self> {
+        let policy = Arc::new(policy);
+        Ok(Self { origins: Origins::new(&policy, dialer)?, policy })
     }
 }
 
 impl Generation for InForce {
     fn generation(&self) -> u64 {
-        self.table.generation
+        self.policy.generation
     }
 }
 
@@ -67,21 +68,19 @@ struct Shared {
 }
 
 impl Door {
-    /// A door under `table`.
-    pub fn new(table: Table, dialer: Dialer, events: Events) -> Result<Self, String> {
-        let in_force = Reloadable::new(InForce::new(table, &dialer)?);
+    /// A door under `policy`.
+    pub fn new(policy: PipelockPolicy, dialer: Dialer, events: Events) -> anyhow::Result<Self> {
+        let in_force = Reloadable::new(InForce::new(policy, &dialer)?);
         let (budget, trails) = (Budget::default(), Trails::default());
         Ok(Self { shared: Arc::new(Shared { in_force, dialer, budget, trails, events }) })
     }
 
-    /// Reads the table again. A file that is not a whole and newer table changes nothing; requests under way end under
-    /// the table that judged them.
+    /// Reads the policy again. A file that is not a whole and newer policy changes nothing; requests under way end under
+    /// the policy that judged them.
     pub fn reload(&self, directory: &Path) {
         let read_again = |current: &InForce| {
             let next = read_config::read(directory)?;
-            if next.bottle != current.table.bottle {
-                return Err("the file is of another bottle".into());
-            }
+            ensure!(next.bottle == current.policy.bottle, "the file is of another bottle");
             InForce::new(next, &self.shared.dialer)
         };
         self.shared.in_force.reload(read_again, &self.shared.events);
@@ -93,9 +92,9 @@ impl Door {
 
     async fn exchange(&self, context: RequestContext, request: Request<Body>) -> Result<Handled, Refused> {
         let in_force = self.in_force();
-        let InForce { table, origins } = &*in_force;
-        context.log.update(|entry| entry.generation = Some(table.generation));
-        let rule = table.listed(&context.host, context.port)?;
+        let InForce { policy, origins } = &*in_force;
+        context.log.update(|entry| entry.generation = Some(policy.generation));
+        let rule = policy.listed(&context.host, context.port)?;
         context.log.update(|entry| entry.rule = Some(rule));
         let (parts, body) = request.into_parts();
         if !context.peer.is_sibling() {
@@ -105,19 +104,19 @@ impl Door {
         let injected = take_injected(&mut headers)?;
         headers.remove(&REQUEST_ID);
         headers.remove(&HTTP_2);
-        head::scan(&table.scanner, &parts.method, &parts.uri, &headers, injected.as_ref())?;
+        head::scan(&policy.scanner, &parts.method, &parts.uri, &headers, injected.as_ref())?;
 
         let encodings = headers.get_all(header::CONTENT_ENCODING);
         // Of two types the receiver may believe either.
         let kinds: Vec<&str> = headers.get_all(header::CONTENT_TYPE).iter().filter_map(|kind| kind.to_str().ok()).collect();
         let kind = (!kinds.is_empty()).then(|| kinds.join(","));
-        let inspector = Inspector::new(&table.scanner, kind.as_deref(), encodings.iter().map(HeaderValue::as_bytes))?;
-        let memory_timeout = Duration::from_millis(table.limits.head_ms);
+        let inspector = Inspector::new(&policy.scanner, kind.as_deref(), encodings.iter().map(HeaderValue::as_bytes))?;
+        let memory_timeout = Duration::from_millis(policy.limits.head_ms);
         let upload = Upload::start(body, inspector, &self.shared.budget, memory_timeout).await?;
         let values = Scanner::said(kind.as_deref(), upload.small());
-        self.shared.trails.follow(&table.scanner, &fragments::fragments(&parts.uri, &headers, injected.as_ref(), &values))?;
+        self.shared.trails.follow(&policy.scanner, &fragments::fragments(&parts.uri, &headers, injected.as_ref(), &values))?;
         let verdict = upload.verdict();
-        if table.reads_answers {
+        if policy.reads_answers {
             response::ask_for_readable(&mut headers);
         }
 
@@ -137,15 +136,15 @@ impl Door {
                 *outgoing.headers_mut() = headers;
                 let response = origins.send(&context, outgoing).await?;
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                    return self.websocket(&context, table, key, response).await;
+                    return self.websocket(&context, policy, key, response).await;
                 }
                 response
             }
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Refused::new(Reason::UpstreamProtocol, "the origin switched protocols unasked").place("upstream"));
+            return Err(Refused::new(Reason::UpstreamProtocol, "the origin switched protocols unasked").place(Place::Upstream));
         }
-        let along = table.reads_answers.then(|| response::reader(response.headers())).flatten();
+        let along = policy.reads_answers.then(|| response::reader(response.headers())).flatten();
         let response = response.map(|answer| match verdict {
             None => answer,
             Some(verdict) => WithVerdict { answer, verdict }.boxed(),
@@ -153,7 +152,7 @@ impl Door {
         let response = match along {
             None => response,
             Some(along) => {
-                let record = self.suspicion_of(&context, table.generation);
+                let record = self.suspicion_of(&context, policy.generation);
                 response.map(|answer| Watched::new(answer, along, record).boxed())
             }
         };
@@ -163,20 +162,20 @@ impl Door {
     async fn websocket(
         &self,
         context: &RequestContext,
-        table: &Table,
+        policy: &PipelockPolicy,
         key: Option<HeaderValue>,
         response: Response<Body>,
     ) -> Result<Handled, Refused> {
         if !key.is_some_and(|key| agrees(&response, key.as_bytes())) {
             let message = "the origin's answer to the WebSocket handshake does not agree to it";
-            return Err(Refused::new(Reason::UpstreamProtocol, message).place("upstream"));
+            return Err(Refused::new(Reason::UpstreamProtocol, message).place(Place::Upstream));
         }
         let mut response = response.map(drop);
         let upgraded = hyper::upgrade::on(&mut response)
             .await
-            .map_err(|error| Refused::new(Reason::UpstreamUnreachable, format!("the origin broke off: {error}")).place("upstream"))?;
-        let frames = Frames::new(table.scanner.clone(), table.limits.body_bytes, self.shared.trails.clone());
-        let scanned = Scanned::new(TokioIo::new(upgraded), frames, self.record_of(context, table.generation));
+            .map_err(|error| Refused::new(Reason::UpstreamUnreachable, format!("the origin broke off: {error}")).place(Place::Upstream))?;
+        let frames = Frames::new(policy.scanner.clone(), policy.limits.body_bytes, self.shared.trails.clone());
+        let scanned = Scanned::new(TokioIo::new(upgraded), frames, self.record_of(context, policy.generation));
         Ok(Handled::Upgraded(response, Box::new(scanned)))
     }
 
@@ -215,12 +214,12 @@ impl Door {
 
 impl Handler for Door {
     async fn admit(&self, peer: &Peer, host: &Host, port: u16) -> Result<Admission, Refused> {
-        let table = self.in_force().table.clone();
-        if peer.is_sibling() && table.is_tunnel(host, port) {
-            let (stream, _) = plain(&table, &self.shared.dialer, host, port).await?;
+        let policy = self.in_force().policy.clone();
+        if peer.is_sibling() && policy.is_tunnel(host, port) {
+            let (stream, _) = plain(&policy, &self.shared.dialer, host, port).await?;
             return Ok(Admission::Tunnel(Box::new(stream)));
         }
-        table.listed(host, port)?;
+        policy.listed(host, port)?;
         Ok(Admission::Intercept)
     }
 
@@ -233,10 +232,10 @@ impl Handler for Door {
 fn take_injected(headers: &mut HeaderMap) -> Result<Option<HeaderName>, Refused> {
     let Some(value) = headers.remove(&INJECTED) else { return Ok(None) };
     let name = HeaderName::from_bytes(value.as_bytes())
-        .map_err(|_| Refused::new(Reason::MalformedRequest, format!("{INJECTED} names no header")).place("head"))?;
+        .map_err(|_| Refused::new(Reason::MalformedRequest, format!("{INJECTED} names no header")).place(Place::Head))?;
     let values = headers.get_all(&name).iter().count();
     if values > 1 {
-        return Err(Refused::new(Reason::MalformedRequest, format!("{name} was sent beside the injected one")).place("head"));
+        return Err(Refused::new(Reason::MalformedRequest, format!("{name} was sent beside the injected one")).place(Place::Head));
     }
     Ok((values == 1).then_some(name))
 }

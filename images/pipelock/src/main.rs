@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::{Context, bail};
 use bottle_contract::event::Level;
 use bottle_contract::names;
 use bottle_pipelock::door::Door;
@@ -21,15 +22,15 @@ fn main() -> ExitCode {
     run(pipelock)
 }
 
-async fn pipelock(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
-    let table = read_config::read(&sidecar.config)?;
+async fn pipelock(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
+    let policy = read_config::read(&sidecar.config)?;
     let link = sidecar.listener(names::listener::LINK);
     let agent = sidecar.listener(names::listener::AGENT);
     if link.is_none() && agent.is_none() {
-        return Err("no listening socket was handed over: `link`, `agent` or both".into());
+        bail!("no listening socket was handed over: `link`, `agent` or both");
     }
     // Only pipelock's own authority can sign for hosts that the agent asks for; without one, CONNECT is refused.
-    let authority = match agent.is_some() && table.intercepts {
+    let authority = match agent.is_some() && policy.intercepts {
         true => Some(Arc::new(LeafAuthority::read(&sidecar.ca)?)),
         false => None,
     };
@@ -41,8 +42,8 @@ async fn pipelock(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
         interfaces: Arc::new(interfaces::System::default()),
         own: own.into_iter().collect(),
     };
-    let (limits, generation) = (table.limits, table.generation);
-    let door = Door::new(table, dialer, events.clone())?;
+    let (limits, generation) = (policy.limits, policy.generation);
+    let door = Door::new(policy, dialer, events.clone())?;
     let serving = |peer, authority| Serving {
         component: names::PIPELOCK.0,
         peer,
@@ -70,13 +71,13 @@ async fn pipelock(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
     });
     let link = async {
         match link {
-            Some(link) => link.await.map_err(|e| format!("the `link` listener failed: {e}")),
+            Some(link) => link.await.context("the `link` listener failed"),
             None => Ok(()),
         }
     };
     let agent = async {
         match agent {
-            Some(agent) => agent.await.map_err(|e| format!("the `agent` listener failed: {e}")),
+            Some(agent) => agent.await.context("the `agent` listener failed"),
             None => Ok(()),
         }
     };
@@ -84,7 +85,7 @@ async fn pipelock(mut sidecar: Sidecar, events: Events) -> Result<(), String> {
 }
 
 /// Where a TCP listener listens.
-fn own_address(socket: &OwnedFd) -> Result<SocketAddr, String> {
-    let socket = socket.try_clone().map_err(|e| e.to_string())?;
-    std::net::TcpListener::from(socket).local_addr().map_err(|e| format!("the `agent` listener is no TCP socket: {e}"))
+fn own_address(socket: &OwnedFd) -> anyhow::Result<SocketAddr> {
+    let socket = socket.try_clone()?;
+    std::net::TcpListener::from(socket).local_addr().context("the `agent` listener is not a TCP socket")
 }

@@ -4,31 +4,32 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use anyhow::{Context, ensure};
 use bottle_contract::pipelock::{FILE, PipelockConfig};
 
-use bottle_policy::table::Table;
+use bottle_policy::pipelock_policy::PipelockPolicy;
 
 /// More than any list of hosts needs, and little enough to read a hostile file without harm.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
 /// Reads and understands `pipelock.yaml` in `directory`.
-pub fn read(directory: &Path) -> Result<Table, String> {
+pub fn read(directory: &Path) -> anyhow::Result<PipelockPolicy> {
     let path = directory.join(FILE);
-    let wrong = |why: String| format!("{}: {why}", path.display());
-    bounded(&path).and_then(|text| parse(&text)).map_err(wrong)
+    bounded(&path).and_then(|text| parse(&text)).with_context(|| path.display().to_string())
 }
 
-fn bounded(path: &Path) -> Result<Vec<u8>, String> {
+fn bounded(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut text = Vec::new();
-    let file = File::open(path).map_err(|e| e.to_string())?;
-    file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut text).map_err(|e| e.to_string())?;
-    if text.len() as u64 > MAX_CONFIG_BYTES { Err("larger than 16 MiB".to_owned()) } else { Ok(text) }
+    let file = File::open(path)?;
+    file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut text)?;
+    ensure!(text.len() as u64 <= MAX_CONFIG_BYTES, "larger than 16 MiB");
+    Ok(text)
 }
 
-/// The table that `text` describes. An unknown, duplicate or missing key is an error.
-pub fn parse(text: &[u8]) -> Result<Table, String> {
-    let config: PipelockConfig = serde_json::from_slice(text).map_err(|e| e.to_string())?;
-    Table::new(config)
+/// The policy that `text` describes. An unknown, duplicate or missing key is an error.
+pub fn parse(text: &[u8]) -> anyhow::Result<PipelockPolicy> {
+    let config: PipelockConfig = serde_json::from_slice(text)?;
+    PipelockPolicy::new(config).map_err(anyhow::Error::msg)
 }
 
 #[cfg(test)]
@@ -52,7 +53,7 @@ mod tests {
             (format!("\u{feff}{good}"), "expected value"),
             ("[".repeat(1_000_000), ""),
         ] {
-            let error = parse(bad.as_bytes()).unwrap_err();
+            let error = format!("{:#}", parse(bad.as_bytes()).unwrap_err());
             assert!(error.contains(why), "{error}");
         }
     }

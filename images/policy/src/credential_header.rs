@@ -1,9 +1,9 @@
-//! Headers that may carry a credential: the manifest asks when it is read, the sidecars when they put one in.
+//! The headers that may carry a credential: checked when a manifest is read, and when a sidecar injects one.
 
 use http::HeaderName;
 
-/// Fields that frame a message or name its parties, that a proxy takes out or answers itself, or that it sets to find a
-/// credential's echo: a credential there would be lost, or change what the message means.
+/// Headers that frame a message or name its parties, that a proxy removes or answers itself, or that it sets to detect an
+/// echoed credential. A credential there would get lost or change the meaning of the message.
 const RESERVED: [&str; 25] = [
     // RFC 9110, section 7.6.1, and RFC 9112.
     "connection",
@@ -18,11 +18,11 @@ const RESERVED: [&str; 25] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
-    // Set, or taken out, beside a credential.
+    // Set or removed when a credential is injected.
     "accept-encoding",
     "if-range",
     "range",
-    // Read by some frameworks instead of the method and the target that were judged, and so taken out.
+    // Removed: some frameworks use them instead of the method and target that were judged.
     "forwarded",
     "x-forwarded-host",
     "x-host",
@@ -36,22 +36,22 @@ const RESERVED: [&str; 25] = [
     "git-protocol",
 ];
 
-/// Beginnings of names that belong to a proxy, to the handshake of a WebSocket, or to this side of the wall.
-const RESERVED_BEGINNINGS: [&str; 3] = ["proxy-", "sec-websocket-", "x-bottle-"];
+/// Prefixes of headers of a proxy, of a WebSocket handshake, or of the sidecars.
+const RESERVED_PREFIXES: [&str; 3] = ["proxy-", "sec-websocket-", "x-bottle-"];
 
-/// Why a header carries no credential.
+/// Why a header may not carry a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// It is not a header's name.
+    /// The text is not a header name.
     NotAName,
-    /// It has another meaning.
+    /// The header has another purpose.
     Reserved,
 }
 
-/// The name of a header that may carry a credential, in lower case.
+/// Parses the name of a header that may carry a credential.
 pub fn parse(text: &str) -> Result<HeaderName, Unfit> {
     let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| Unfit::NotAName)?;
-    let reserved = RESERVED.contains(&name.as_str()) || RESERVED_BEGINNINGS.iter().any(|beginning| name.as_str().starts_with(beginning));
+    let reserved = RESERVED.contains(&name.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix));
     if reserved { Err(Unfit::Reserved) } else { Ok(name) }
 }
 

@@ -1,4 +1,4 @@
-//! Everything of a request that comes before its body, as one text to scan, with the place of each part.
+//! Scans a request's head as one text, and maps each finding to its place.
 
 use http::{HeaderMap, HeaderName, Method, Uri};
 use percent_encoding::percent_decode_str;
@@ -7,7 +7,7 @@ use bottle_scan::Scanner;
 
 use crate::{Leak, Place};
 
-/// Parts stand on lines of their own, so that the end of one and the start of the next never read as one value.
+/// Each part is on a line of its own, so that the scanner does not join the end of one and the start of the next.
 #[derive(Debug, Default)]
 struct Lines {
     text: Vec<u8>,
@@ -31,7 +31,7 @@ impl Lines {
         }
     }
 
-    /// A secret that is cut into labels, segments or values.
+    /// Joins parts, to find a secret that is split over labels, segments or values.
     fn add_joined<'a>(&mut self, place: Place, parts: impl Iterator<Item = &'a str> + Clone) {
         if parts.clone().filter(|part| !part.is_empty()).nth(1).is_some() {
             self.add(place, parts.collect::<String>().as_bytes());
@@ -46,11 +46,11 @@ impl Lines {
     }
 }
 
-/// Scans method, host, path, query and headers. `injected` names the header whose value the sibling put in: the real
-/// credential is no leak there, and nowhere else. Trailers never come here: `bottle_wire` does not pass them on.
+/// Scans method, host, path, query and headers. `injected` is the header into which the sibling injected the real
+/// credential: the only place where it is not a leak. There are no trailers here: `bottle_wire` drops them.
 pub fn scan(scanner: &Scanner, method: &Method, uri: &Uri, headers: &HeaderMap, injected: Option<&HeaderName>) -> Result<(), Leak> {
     let mut lines = Lines { text: Vec::with_capacity(1024), places: Vec::with_capacity(24) };
-    // What every client sends cannot be a secret; a method of one's own may.
+    // A standard method is not a secret; a custom one may be.
     if !is_ordinary(method) {
         lines.add(Place::Method, method.as_str().as_bytes());
     }
@@ -71,7 +71,7 @@ pub fn scan(scanner: &Scanner, method: &Method, uri: &Uri, headers: &HeaderMap, 
             lines.add(Place::Header(name.clone()), value.as_bytes());
         }
     }
-    // Fields of one's own making can carry the pieces of one value.
+    // Custom headers may carry parts of one value.
     let own = headers.iter().filter(|(name, _)| name.as_str().starts_with("x-") && Some(*name) != injected);
     let own: Vec<(&HeaderName, &str)> = own.filter_map(|(name, value)| Some((name, value.to_str().ok()?))).collect();
     if let Some((first, _)) = own.first() {
@@ -84,7 +84,7 @@ fn is_ordinary(method: &Method) -> bool {
     [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::PATCH, Method::OPTIONS].contains(method)
 }
 
-/// `%41` is `A`, `+` is a space; a `%` that is no escape stays.
+/// `%41` is `A`, `+` is a space; any other `%` stays.
 fn percent_decoded(text: &str) -> Vec<u8> {
     percent_decode_str(&text.replace('+', " ")).collect()
 }

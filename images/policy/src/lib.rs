@@ -1,31 +1,30 @@
-//! The verdicts of `egress` and `pipelock`, without their input and output.
+//! The policies of `egress` and `pipelock`, without I/O.
 //!
-//! Both proxies ask this code about each request, and so does `bottle check`, which sends nothing:
+//! Both proxies judge each request with this code. So does `bottle check`, which sends nothing:
 //!
-//! 1. [`target`] reads what a request names in the one way there is, or refuses.
-//! 2. [`routes`] is `egress`'s verdict: route, method, canonical path. [`push`] keeps pushes to git-gate.
-//! 3. [`table`] is `pipelock`'s: allowlist, ports, and the way to a host. [`guard`] judges the addresses it leads to.
-//! 4. [`head`] scans everything before the body; bodies are scanned by `bottle_scan` itself.
+//! 1. [`target`] parses the target of a request, or refuses it if parsers could disagree.
+//! 2. [`routes`] judges for `egress`: route, method, canonical path. [`push`] refuses pushes that bypass git-gate.
+//! 3. [`pipelock_policy`] judges for `pipelock`: allowlist, ports, and how to reach a host. [`guard`] judges the addresses.
+//! 4. [`head`] scans everything before the body. `bottle_scan` scans bodies.
 //!
-//! [`dry`] puts the steps together for a request that is not sent, as the proxies put them together for one that is.
+//! [`evaluate`] combines the steps for a request that is not sent, in the order of the proxies.
 //!
-//! Invariants: no clock, no sockets, no files, but for [`guard::interfaces`], which asks the kernel for the machine's own
-//! addresses; nothing asynchronous, so that the supervisor can use it.
+//! Invariants: no clock, sockets or files, except that [`guard::interfaces`] asks the kernel for the machine's addresses.
+//! Nothing is asynchronous, because the supervisor has no async runtime.
 
 #![forbid(unsafe_code)]
 
-pub mod authority;
 pub mod credential_header;
-pub mod dry;
+pub mod evaluate;
 pub mod guard;
 pub mod head;
 pub mod own;
+pub mod pipelock_policy;
 pub mod place;
 pub mod push;
 pub mod refused;
 pub mod routes;
 pub mod scanner;
-pub mod table;
 pub mod target;
 
 pub use place::Place;
@@ -34,7 +33,7 @@ pub use target::Target;
 
 use bottle_contract::Reason;
 
-/// What was found, and where in the message. It never holds the value.
+/// A finding of the scanner and its place. It never contains the secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leak {
     /// The scanner's rule.
@@ -44,7 +43,7 @@ pub struct Leak {
 }
 
 impl Leak {
-    /// A finding in a body, `form` being `body`, `body.decoded` or the like: at a byte, or in what its values say together.
+    /// A finding in a body. `form` is `body`, `body.decoded` or the like. The place is a byte, or a view of joined values.
     pub fn in_body(form: &str, found: bottle_scan::Finding) -> Self {
         let place = match found.view() {
             Some(view) => Place::BodyView(form.to_owned(), view),
@@ -55,11 +54,11 @@ impl Leak {
 }
 
 impl From<Leak> for Refused {
-    /// Reads like a verdict, never like a login that failed.
+    /// The message reads like a verdict, never like a failed login.
     fn from(leak: Leak) -> Self {
         let (reason, why) = match leak.rule == bottle_scan::NOT_SCANNABLE {
-            true => (Reason::BodyNotScannable, "cannot be checked to its end"),
-            false => (Reason::SecretDetected, "holds something that looks like a credential"),
+            true => (Reason::BodyNotScannable, "cannot be checked completely"),
+            false => (Reason::SecretDetected, "contains something that looks like a credential"),
         };
         let message = format!("bottle refused to send this: {} {why}", leak.place);
         Self::new(reason, message).rule(leak.rule).place(leak.place)

@@ -1,4 +1,4 @@
-//! The names of the bottle itself, which no origin has.
+//! Recognises requests to the bottle's own sidecars.
 
 use bottle_contract::Untrusted;
 use bottle_contract::host::Host;
@@ -10,7 +10,8 @@ use crate::refused::Refused;
 
 const SIDECARS: [(&str, u16); 4] = [names::EGRESS, names::PIPELOCK, names::GIT_GATE, names::SUPERVISE];
 
-/// True when `host` is the bottle itself: a sidecar's name, the loopback's, or a loopback address with a sidecar's port.
+/// True when `host` is the bottle itself: the name of a sidecar or of the loopback interface, or a loopback address with a
+/// sidecar's port.
 pub fn is_own(host: &Host, port: u16) -> bool {
     match host {
         Host::Name(name) => SIDECARS.iter().any(|(sidecar, _)| sidecar == name) || name == "localhost" || name.ends_with(".localhost"),

@@ -1,13 +1,13 @@
-//! Where in a message something was found or refused.
+//! Places in a message.
 
 use std::fmt;
 
 use http::HeaderName;
 
-/// A place in a message, as events and answers name it.
+/// A place in a message, as events and refusals name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The request line or the head as a whole.
+    /// The request line, or the whole head.
     Head,
     /// The request's method.
     Method,
@@ -17,13 +17,13 @@ pub enum Place {
     Path,
     /// The query.
     Query,
-    /// A header field.
+    /// A header.
     Header(HeaderName),
-    /// The body as a whole.
+    /// The whole body.
     Body,
     /// A byte of the body, in one of its forms: `body`, `body.decoded` and the like.
     BodyAt(String, u64),
-    /// What the values of the body say together, in one of its views: `json values` and the like.
+    /// The joined values of the body, in one of its views: `json values` and the like.
     BodyView(String, &'static str),
     /// A message of a WebSocket.
     WebSocket,
@@ -31,8 +31,8 @@ pub enum Place {
     Tls,
     /// Beyond the proxy: the next hop or the origin.
     Upstream,
-    /// Another place, by its name.
-    Named(String),
+    /// A short value that completes a secret with values of earlier requests: `path:1`, `query:q`, `query names`.
+    Fragment(String),
 }
 
 impl fmt::Display for Place {
@@ -50,35 +50,8 @@ impl fmt::Display for Place {
             Self::WebSocket => f.write_str("websocket"),
             Self::Tls => f.write_str("tls"),
             Self::Upstream => f.write_str("upstream"),
-            Self::Named(name) => f.write_str(name),
+            Self::Fragment(name) => f.write_str(name),
         }
-    }
-}
-
-impl From<&str> for Place {
-    /// The place of this name.
-    fn from(name: &str) -> Self {
-        match name {
-            "head" => Self::Head,
-            "method" => Self::Method,
-            "host" => Self::Host,
-            "path" => Self::Path,
-            "query" => Self::Query,
-            "body" => Self::Body,
-            "websocket" => Self::WebSocket,
-            "tls" => Self::Tls,
-            "upstream" => Self::Upstream,
-            _ => match name.strip_prefix("header:").and_then(|name| name.parse().ok()) {
-                Some(name) => Self::Header(name),
-                None => Self::Named(name.to_owned()),
-            },
-        }
-    }
-}
-
-impl From<String> for Place {
-    fn from(name: String) -> Self {
-        name.as_str().into()
     }
 }
 
@@ -87,12 +60,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_named_as_it_is_read() {
-        for name in ["head", "method", "host", "path", "query", "header:user-agent", "body", "websocket", "tls", "upstream", "path:1"] {
-            assert_eq!(Place::from(name).to_string(), name);
+    fn a_place_has_the_name_that_events_and_responses_show() {
+        let user_agent = Place::Header(HeaderName::from_static("user-agent"));
+        let names = [
+            (Place::Head, "head"),
+            (Place::Method, "method"),
+            (Place::Host, "host"),
+            (Place::Path, "path"),
+            (Place::Query, "query"),
+            (user_agent, "header:user-agent"),
+            (Place::Body, "body"),
+            (Place::BodyAt("body.decoded".into(), 40), "body.decoded@40"),
+            (Place::BodyView("body".into(), "json values"), "body:json values"),
+            (Place::WebSocket, "websocket"),
+            (Place::Tls, "tls"),
+            (Place::Upstream, "upstream"),
+            (Place::Fragment("query:q".into()), "query:q"),
+        ];
+        for (place, name) in names {
+            assert_eq!(place.to_string(), name);
         }
-        assert_eq!(Place::from("upstream"), Place::Upstream);
-        assert_eq!(Place::BodyAt("body.decoded".into(), 40).to_string(), "body.decoded@40");
-        assert_eq!(Place::BodyView("body".into(), "json values").to_string(), "body:json values");
     }
 }

@@ -1,8 +1,8 @@
-//! A git push over HTTPS would go around git-gate. It is refused in every spelling that some server may read as one.
+//! Refuses a git push over HTTPS, which would bypass git-gate, in every spelling that some server accepts.
 //!
-//! A push is two requests (gitprotocol-http(5)): `GET …/info/refs?service=git-receive-pack`, then `POST …/git-receive-pack` with a media
-//! type of its own. Servers strip path parameters, merge slashes, ignore case and decode more than once; none of them reads a push in a
-//! request that has the service's name nowhere.
+//! A push is two requests (gitprotocol-http(5)): `GET …/info/refs?service=git-receive-pack`, then `POST …/git-receive-pack` with its own
+//! media type. Servers strip path parameters, merge slashes, ignore case and decode repeatedly. But none of them accepts a push without
+//! the service's name in the request.
 
 use std::borrow::Cow;
 
@@ -13,21 +13,21 @@ use percent_encoding::percent_decode_str;
 use crate::place::Place;
 use crate::refused::Refused;
 
-/// The service that takes a push.
+/// The service that receives a push.
 const SERVICE: &str = "git-receive-pack";
 
-/// What the media types of a push's request and of its response have in common.
+/// The common part of the media types of request and response.
 const MEDIA_TYPE: &str = "x-git-receive-pack-re";
 
 /// Refuses both requests of a push.
 pub fn refuse(method: &str, path: &str, query: &str, headers: &HeaderMap) -> Result<(), Refused> {
     match place(method, path, query, headers) {
         None => Ok(()),
-        Some(place) => Err(Refused::new(Reason::GitPushBypass, "a git push over HTTPS goes around git-gate").place(place)),
+        Some(place) => Err(Refused::new(Reason::GitPushBypass, "a git push over HTTPS bypasses git-gate").place(place)),
     }
 }
 
-/// Where the request says that it is part of a push.
+/// The place that identifies the request as part of a push.
 fn place(method: &str, path: &str, query: &str, headers: &HeaderMap) -> Option<Place> {
     let media_type = |value: &[u8]| value.to_ascii_lowercase().windows(MEDIA_TYPE.len()).any(|part| part == MEDIA_TYPE.as_bytes());
     if let Some((name, _)) = headers.iter().find(|(_, value)| media_type(value.as_bytes())) {
@@ -35,7 +35,7 @@ fn place(method: &str, path: &str, query: &str, headers: &HeaderMap) -> Option<P
     }
     let (path, query) = (decoded(path), decoded(query));
     let reads_only = matches!(method, "GET" | "HEAD") && !headers.keys().any(overrides_method) && !query.contains("_method");
-    // Pages about the service may be read: no server takes a push in a GET.
+    // Pages about the service are allowed: no server accepts a push in a GET.
     let names_service = |segment: &str| segment.contains(SERVICE) && (!reads_only || name_of(segment) == SERVICE);
     if path.split(['/', '\\']).any(names_service) {
         return Some(Place::Path);
@@ -45,21 +45,21 @@ fn place(method: &str, path: &str, query: &str, headers: &HeaderMap) -> Option<P
     query.split(['&', ';', '?']).any(asks_for_service).then_some(Place::Query)
 }
 
-/// A segment without its parameters, and without what some file systems ignore at the end of a name.
+/// A segment without its parameters, and without the trailing dots that some file systems ignore.
 fn name_of(segment: &str) -> &str {
     let name = segment.split(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c)).next().unwrap_or_default();
     name.trim_end_matches('.')
 }
 
-/// `x-http-method-override` and its kin, however they are spelled.
+/// `x-http-method-override` and its variants.
 fn overrides_method(name: &HeaderName) -> bool {
     name.as_str().contains("method") && !name.as_str().starts_with("access-control-")
 }
 
-/// How often an escape may itself be escaped; no server decodes as often.
+/// Levels of nested escapes; no server decodes that often.
 const MAX_ROUNDS: usize = 8;
 
-/// Decodes percent escapes until none is left, in lower case. What is no UTF-8 after that matches nothing here.
+/// Decodes percent escapes until none is left, in lower case. A result that is not UTF-8 matches nothing.
 pub(crate) fn decoded(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     for _ in 0..MAX_ROUNDS {

@@ -1,4 +1,4 @@
-//! A verdict against a request.
+//! A refusal.
 
 use std::fmt;
 
@@ -8,16 +8,16 @@ use http::StatusCode;
 
 use crate::place::Place;
 
-/// A verdict against a request.
+/// The verdict against a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// The stable slug.
+    /// The stable reason.
     pub reason: Reason,
-    /// One sentence: what was refused. Text from outside in it is escaped when it is shown.
+    /// One sentence: what was refused. Untrusted text in it is escaped on display.
     pub message: String,
     /// The rule that decided. The operator sees it, the agent does not.
     pub rule: Option<String>,
-    /// Where in the message.
+    /// The place in the message.
     pub place: Option<Place>,
 }
 
@@ -27,19 +27,19 @@ impl Refused {
         Self { reason, message: message.into(), rule: None, place: None }
     }
 
-    /// Names the rule.
+    /// Sets the rule.
     pub fn rule(mut self, rule: impl Into<String>) -> Self {
         self.rule = Some(rule.into());
         self
     }
 
-    /// Names the place.
-    pub fn place(mut self, place: impl Into<Place>) -> Self {
-        self.place = Some(place.into());
+    /// Sets the place.
+    pub fn place(mut self, place: Place) -> Self {
+        self.place = Some(place);
         self
     }
 
-    /// The status that goes with the reason. Never 401 or 407: an agent would ask for a login.
+    /// The status for the reason. Never 401 or 407: an agent would ask for a login.
     pub fn status(&self) -> StatusCode {
         match self.reason {
             Reason::AmbiguousTarget | Reason::MalformedRequest => StatusCode::BAD_REQUEST,
@@ -69,7 +69,7 @@ impl Refused {
             | Reason::AddressNotPublic
             | Reason::MetadataAddress
             | Reason::SelfRequest => StatusCode::FORBIDDEN,
-            // Agents take a 401 or 403 from a model's provider for a lost login; this one they show as it is.
+            // Agents treat a 401 or 403 from a model provider as a lost login; they show this one unchanged.
             Reason::SecretDetected | Reason::BodyNotScannable | Reason::PackNotSound => StatusCode::UNPROCESSABLE_ENTITY,
         }
     }

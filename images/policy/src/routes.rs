@@ -1,4 +1,4 @@
-//! The verdict of `egress` on one request.
+//! Judges a request for `egress`.
 
 use std::borrow::Cow;
 
@@ -18,7 +18,7 @@ pub fn admit(routes: &[Route], host: &Host, port: u16) -> Result<(), Refused> {
     for_host(routes, host, port).map(drop).map_err(|reason| refused(reason, host, port, "", ""))
 }
 
-/// The index of the route that allows the request. The most specific pattern that names the host decides, alone.
+/// The index of the route that allows the request. Only the route with the most specific pattern for the host decides.
 pub fn judge(routes: &[Route], target: &Target, method: &str, headers: &HeaderMap) -> Result<usize, Refused> {
     let (host, port, path) = (&target.host, target.port, target.path.as_str());
     let index = for_host(routes, host, port).map_err(|reason| refused(reason, host, port, method, path))?;
@@ -30,14 +30,14 @@ pub fn judge(routes: &[Route], target: &Target, method: &str, headers: &HeaderMa
     judge_method(method)?;
     let query = target.query.as_deref().unwrap_or_default();
     push::refuse(method, path, query, headers)?;
-    // Some frameworks take the method from the query: both must be allowed.
+    // Some frameworks take the method from the query, so both must be allowed.
     for other in values(query, "_method") {
         judge_method(&other.to_ascii_uppercase()).map_err(|refused| refused.place(Place::Query))?;
     }
     Ok(index)
 }
 
-/// The credential for a request that this route allows: never over plain HTTP.
+/// The credential of an allowed request. Never sent over plain HTTP.
 pub fn credential(route: &Route, https: bool) -> Option<&Auth> {
     route.auth.as_ref().filter(|_| https)
 }

@@ -1,17 +1,13 @@
-//! The scanner that a configuration asks for: the built-in rules, the operator's, and the bottle's own secrets.
+//! Builds the scanner of a configuration from the built-in rules, the operator's rules and the bottle's fingerprints.
 
-use bottle_contract::RuleFile;
-use bottle_scan::{Fingerprints, Rules, Scanner};
+use bottle_contract::{Fingerprints, RuleFile};
+use bottle_scan::{Rules, Scanner};
 
-/// Builds the scanner. An error names the rule file and what is wrong with it.
-pub fn build(files: &[RuleFile], fingerprints: serde_json::Value) -> Result<Scanner, String> {
-    let fingerprints = match fingerprints {
-        serde_json::Value::Null => Fingerprints::default(),
-        value => serde_json::from_value(value).map_err(|_| "`fingerprints` cannot be read".to_owned())?,
-    };
+/// Builds the scanner. An error names the rule file and its problem.
+pub fn build(files: &[RuleFile], fingerprints: Option<Fingerprints>) -> Result<Scanner, String> {
     let mut rules = Rules::built_in()?;
     for file in files {
         rules = rules.beside(Rules::from_toml(&file.text).map_err(|why| format!("`rules`: {}: {why}", file.path))?);
     }
-    Scanner::with_rules(rules, fingerprints)
+    Scanner::with_rules(rules, fingerprints.unwrap_or_default().into())
 }

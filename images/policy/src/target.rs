@@ -1,4 +1,4 @@
-//! Reads what a request asks for, in the one way there is, or refuses.
+//! Parses the target of a request, and refuses what parsers could read differently.
 
 use bottle_contract::Untrusted;
 use bottle_contract::host::{Host, HostPort};
@@ -11,7 +11,7 @@ use crate::own::is_own;
 use crate::place::Place;
 use crate::refused::Refused;
 
-/// What was asked for, each part in canonical form.
+/// The target of a request in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The scheme is `https`.
@@ -22,12 +22,12 @@ pub struct Target {
     pub port: u16,
     /// The canonical path.
     pub path: String,
-    /// The query as it came.
+    /// The query, unchanged.
     pub query: Option<String>,
 }
 
 impl Target {
-    /// `https://api.github.com`, with the port when it is not the scheme's own.
+    /// `https://api.github.com`, with the port unless it is the scheme's default.
     pub fn origin(&self) -> String {
         origin(self.https, &self.host, self.port)
     }
@@ -73,14 +73,14 @@ fn default_port(https: bool) -> u16 {
     if https { 443 } else { 80 }
 }
 
-/// Who is at the other end of a connection.
+/// The other end of a connection.
 #[derive(Clone, Debug)]
 pub enum Peer {
-    /// The agent: nothing that it says about itself is believed.
+    /// The agent. None of its claims is trusted.
     Agent,
-    /// A sibling sidecar: it may name `https` targets in absolute form, and its `x-bottle-` fields are kept.
+    /// A sibling sidecar: it may name `https` targets in absolute form, and its `x-bottle-` headers are trusted.
     Sibling,
-    /// The agent inside of TLS that was intercepted. `mismatch` is set when the TLS server name was another.
+    /// The agent, inside intercepted TLS. `mismatch` is set if the TLS server name was another host.
     Intercepted {
         /// The host of the `CONNECT`.
         host: Host,
@@ -103,7 +103,7 @@ impl Peer {
     }
 }
 
-/// What a request's head names.
+/// The target of a request's head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {
     /// An origin.
@@ -120,14 +120,14 @@ fn refused(reason: Reason, message: impl Into<String>) -> Refused {
 pub fn split_authority(text: &str) -> Result<(Host, Option<u16>), Refused> {
     let ambiguous = |why: &str| refused(Reason::AmbiguousTarget, format!("{why}: {}", Untrusted::new(text))).place(Place::Head);
     if text.contains('@') {
-        // It may be a password: it is not repeated.
-        return Err(refused(Reason::AmbiguousTarget, "an authority must not hold user information").place(Place::Head));
+        // It may be a password, so it is not repeated.
+        return Err(refused(Reason::AmbiguousTarget, "an authority must not contain user information").place(Place::Head));
     }
     let HostPort { host, port } = HostPort::parse(text).map_err(|error| ambiguous(&error.to_string()))?;
     Ok((host, port))
 }
 
-/// Reads a `CONNECT` target, which names its port, and checks that `Host`, if there is one, agrees.
+/// Parses a `CONNECT` target, which must have a port, and checks `Host` against it.
 pub fn connect_target(parts: &Parts) -> Result<(Host, u16), Refused> {
     let text = parts.uri.authority().map(|a| a.as_str()).unwrap_or_default();
     if parts.uri.scheme().is_some() || parts.uri.path_and_query().is_some() {
@@ -143,7 +143,7 @@ pub fn connect_target(parts: &Parts) -> Result<(Host, u16), Refused> {
     Ok((host, port))
 }
 
-/// The text of the one `Host` field, if there is one.
+/// The text of the `Host` header, if there is one.
 fn host_header(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
     let mut values = headers.get_all(header::HOST).iter();
     match (values.next(), values.next()) {
@@ -157,7 +157,7 @@ fn host_header(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
 
 /// Whether an authority names this origin.
 fn agrees(https: bool, host: &Host, port: u16, text: &str) -> Result<bool, Refused> {
-    // What reads as the canonical name needs no reading.
+    // The canonical name needs no parsing.
     if port == default_port(https) && matches!(host, Host::Name(name) if name == text) {
         return Ok(true);
     }
@@ -165,7 +165,7 @@ fn agrees(https: bool, host: &Host, port: u16, text: &str) -> Result<bool, Refus
     Ok(other == *host && other_port.unwrap_or(default_port(https)) == port)
 }
 
-/// Refuses methods that have no business at a proxy, or that parsers may read as another.
+/// Refuses methods that a proxy does not forward, or that parsers may read differently.
 pub fn check_method(method: &Method) -> Result<(), Refused> {
     let name = method.as_str();
     let plain =
@@ -181,14 +181,14 @@ pub fn check_method(method: &Method) -> Result<(), Refused> {
     }
 }
 
-/// Reads the target of anything but `CONNECT`.
+/// Parses the target of any request but `CONNECT`.
 pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
     check_method(&parts.method)?;
     if let Peer::Intercepted { mismatch: Some(mismatch), .. } = peer {
         return Err(mismatch.clone());
     }
     let uri = &parts.uri;
-    let said = host_header(&parts.headers)?;
+    let host_field = host_header(&parts.headers)?;
     let mismatch = || refused(Reason::OriginMismatch, "the target and the Host field name different origins").place(Place::Head);
     let (https, host, port) = match (peer, uri.scheme_str(), uri.authority()) {
         (Peer::Intercepted { host, port, .. }, scheme, authority) => {
@@ -196,10 +196,10 @@ pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
                 return Err(refused(Reason::OriginMismatch, "the target's scheme is not the connection's").place(Place::Head));
             }
             let target = authority.map(|authority| authority.as_str());
-            if said.is_none() && target.is_none() {
+            if host_field.is_none() && target.is_none() {
                 return Err(refused(Reason::MalformedRequest, "the request names no host").place(Place::Head));
             }
-            for other in [said, target].into_iter().flatten() {
+            for other in [host_field, target].into_iter().flatten() {
                 if !agrees(true, host, *port, other)? {
                     return Err(mismatch());
                 }
@@ -213,7 +213,7 @@ pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
             }
             let (host, port) = split_authority(authority.as_str())?;
             let port = port.unwrap_or(default_port(https));
-            if let Some(other) = said
+            if let Some(other) = host_field
                 && !agrees(https, &host, port, other)?
             {
                 return Err(mismatch());
@@ -222,8 +222,8 @@ pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
         }
         (_, Some(_), _) => return Err(refused(Reason::AmbiguousTarget, "only http and https targets are known").place(Place::Head)),
         (_, None, _) => {
-            let said = said.map(split_authority).transpose()?;
-            let own = said.map(|(host, port)| (host, port.unwrap_or(80))).filter(|(host, port)| is_own(host, *port));
+            let host_field = host_field.map(split_authority).transpose()?;
+            let own = host_field.map(|(host, port)| (host, port.unwrap_or(80))).filter(|(host, port)| is_own(host, *port));
             let Some((host, port)) = own else {
                 return Err(
                     refused(Reason::SelfRequest, "this is a proxy; name the origin in absolute form, or use CONNECT").place(Place::Head)
@@ -253,13 +253,13 @@ fn path(uri: &Uri) -> Result<String, Refused> {
     canonical(uri.path()).map_err(|error| refused(Reason::AmbiguousTarget, error.to_string()).place(Place::Path))
 }
 
-/// True for a WebSocket, false for no upgrade; anything else is refused. `bodyless` says that the request has no body.
+/// True for a WebSocket handshake, false for no upgrade; anything else is refused. `bodyless`: the request has no body.
 pub fn websocket(parts: &Parts, bodyless: bool) -> Result<bool, Refused> {
     let mut upgrades = parts.headers.get_all(header::UPGRADE).iter();
     let Some(upgrade) = upgrades.next() else { return Ok(false) };
     let not = |why: &str| Err(refused(Reason::UpgradeNotAllowed, why).place(Place::Header(header::UPGRADE)));
     if upgrades.next().is_some() || !upgrade.as_bytes().eq_ignore_ascii_case(b"websocket") {
-        return not("the upgrade is not one to WebSocket");
+        return not("only upgrades to WebSocket are supported");
     }
     let one = |name: header::HeaderName| {
         let mut values = parts.headers.get_all(name).iter();
@@ -272,5 +272,5 @@ pub fn websocket(parts: &Parts, bodyless: bool) -> Result<bool, Refused> {
         && nominated.into_iter().any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
         && one(header::SEC_WEBSOCKET_VERSION).is_some_and(|v| v == "13")
         && one(header::SEC_WEBSOCKET_KEY).is_some_and(|key| key.len() == 24);
-    if shaped { Ok(true) } else { not("the WebSocket handshake is not as RFC 6455, section 4.1 has it") }
+    if shaped { Ok(true) } else { not("the WebSocket handshake does not follow RFC 6455, section 4.1") }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, MatchKind};
+use anyhow::{Context, anyhow, bail};
 use base64::Engine as _;
 use bottle_contract::route::Auth;
 use bottle_policy::credential_header::{self, Unfit};
@@ -52,7 +53,7 @@ impl Redactor {
     pub const PREFIX_BYTES: usize = 4;
 
     /// For what is worth blanking: each string in every form in which an upstream may say it back.
-    pub fn new(strings: impl IntoIterator<Item = Vec<u8>>) -> Result<Self, String> {
+    pub fn new(strings: impl IntoIterator<Item = Vec<u8>>) -> anyhow::Result<Self> {
         let mut all: Vec<Zeroizing<Vec<u8>>> = Vec::new();
         for string in strings.into_iter().map(Zeroizing::new).filter(|string| !string.is_empty()) {
             lock_in_memory(&string);
@@ -65,7 +66,7 @@ impl Redactor {
             }
         }
         let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(all.iter().map(|string| string.as_slice()));
-        let finder = finder.map_err(|_| "a secret cannot be looked for in answers")?;
+        let finder = finder.ok().context("a secret cannot be looked for in answers")?;
         let prefixes = all.iter().enumerate().filter_map(|(index, string)| Some((*string.first_chunk()?, index)));
         let mut prefixes: Vec<_> = prefixes.collect();
         prefixes.sort_unstable();
@@ -142,34 +143,35 @@ fn lock_in_memory(secret: &[u8]) {
 }
 
 /// Reads the secret of a slot, without the newline that editors and `echo` leave at its end.
-pub fn read(directory: &Path, slot: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+pub fn read(directory: &Path, slot: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let fail = |why: &str| format!("the secret in slot {slot:?} {why}");
+    let unreadable = || fail("cannot be read");
     let plain = !slot.is_empty() && !slot.starts_with('.') && slot.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     if !plain {
-        return Err(fail("has no plain file name"));
+        bail!(fail("has no plain file name"));
     }
-    let file = std::fs::File::open(directory.join(slot)).map_err(|error| fail(&format!("cannot be read: {error}")))?;
-    let size = file.metadata().map_err(|error| fail(&format!("cannot be read: {error}")))?.len();
+    let file = std::fs::File::open(directory.join(slot)).with_context(unreadable)?;
+    let size = file.metadata().with_context(unreadable)?.len();
     if size > MAX_SECRET_BYTES {
-        return Err(fail("is too large"));
+        bail!(fail("is too large"));
     }
     // Room for all of it at once: a buffer that grows would leave copies behind.
     let mut secret = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES as usize + 1));
-    file.take(MAX_SECRET_BYTES + 1).read_to_end(&mut secret).map_err(|error| fail(&format!("cannot be read: {error}")))?;
+    file.take(MAX_SECRET_BYTES + 1).read_to_end(&mut secret).with_context(unreadable)?;
     while matches!(secret.last(), Some(b'\n' | b'\r')) {
         secret.pop();
     }
     if secret.is_empty() {
-        return Err(fail("is empty"));
+        bail!(fail("is empty"));
     }
     Ok(Zeroizing::new(secret.to_vec()))
 }
 
 /// Makes the header of a route's credential.
-pub fn credential(auth: &Auth, secret: &[u8]) -> Result<Credential, String> {
+pub fn credential(auth: &Auth, secret: &[u8]) -> anyhow::Result<Credential> {
     let header = credential_header::parse(&auth.header).map_err(|unfit| match unfit {
-        Unfit::NotAName => format!("{:?} is not a header's name", auth.header),
-        Unfit::Reserved => format!("no credential can go into the header {}", auth.header),
+        Unfit::NotAName => anyhow!("{:?} is not a header's name", auth.header),
+        Unfit::Reserved => anyhow!("no credential can go into the header {}", auth.header),
     })?;
     let basic = auth.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"));
     let sent = if basic {
@@ -184,9 +186,10 @@ pub fn credential(auth: &Auth, secret: &[u8]) -> Result<Credential, String> {
     }
     text.extend_from_slice(&sent);
     if !text.iter().all(|b| (b' '..=b'~').contains(b)) {
-        return Err(format!("the secret in slot {:?} holds characters that no header can carry", auth.slot));
+        bail!("the secret in slot {:?} holds characters that no header can carry", auth.slot);
     }
-    let mut value = HeaderValue::from_bytes(&text).map_err(|_| format!("the secret in slot {:?} cannot be a header's value", auth.slot))?;
+    let mut value =
+        HeaderValue::from_bytes(&text).ok().with_context(|| format!("the secret in slot {:?} cannot be a header's value", auth.slot))?;
     value.set_sensitive(true);
     lock_in_memory(value.as_bytes());
     let password = secret.iter().position(|&b| b == b':').map(|at| &secret[at + 1..]).filter(|part| basic && part.len() >= MIN_PART_BYTES);
@@ -227,7 +230,8 @@ mod tests {
             [("host", "hunter2"), ("a b", "hunter2"), ("authorization", "hunter2\r\nx: y"), ("x-bottle-injected", "hunter2")]
         {
             let error = credential(&auth(header, None), secret.as_bytes()).err().unwrap();
-            assert!(!error.contains("hunter2"), "{error}");
+            let shown = format!("{error:#} {error:?}");
+            assert!(!shown.contains("hunter2"), "{shown}");
         }
     }
 
@@ -236,14 +240,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let of = |bytes: &[u8]| {
             std::fs::write(directory.path().join("SLOT"), bytes).unwrap();
-            read(directory.path(), "SLOT").map(|secret| secret.to_vec())
+            read(directory.path(), "SLOT").map(|secret| secret.to_vec()).map_err(|error| format!("{error:#}"))
         };
         assert_eq!(of(b"abc\n"), Ok(b"abc".to_vec()));
         assert_eq!(of(b"abc\r\n"), Ok(b"abc".to_vec()));
         assert_eq!(of(b" a\nbc"), Ok(b" a\nbc".to_vec()));
         assert_eq!(of(b"\n"), Err("the secret in slot \"SLOT\" is empty".into()));
         for slot in ["", "../SLOT", "/etc/passwd", ".", "a/b"] {
-            assert_eq!(read(directory.path(), slot).map(|_| ()), Err(format!("the secret in slot {slot:?} has no plain file name")));
+            let error = read(directory.path(), slot).unwrap_err();
+            assert_eq!(format!("{error:#}"), format!("the secret in slot {slot:?} has no plain file name"));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::engine::Engine;
+use super::names;
 use crate::error::{Error, Result};
 use crate::files::{Dir, entries};
 use crate::plan::agent::AGENT;
@@ -16,9 +17,9 @@ pub const EMPTY: &str = "empty";
 /// The directory in the container.
 const DIRECTORY: &str = "/run/bottle/emptied";
 /// How long the container may take: a tree of a million files takes half of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const EMPTY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Nobody writes a longer project.
-const LARGEST: u64 = 1 << 20;
+const MAX_PROJECT_BYTES: u64 = 1 << 20;
 
 /// In the container: removes all that is in `directory`. The exit code of the container's only process.
 pub fn inside(directory: &Path) -> u8 {
@@ -52,7 +53,7 @@ pub(super) fn work_directory(engine: &Engine, project: &str, claim: &Claim) -> R
     let git = if workspace.stat("git")?.is_some() { Some(workspace.open_subdir("git")?) } else { None };
     [Some(workspace), git].into_iter().flatten().try_for_each(|place| {
         let Err(error) = place.remove_tree("work") else { return Ok(()) };
-        let labels = Labels { project, owner: &super::owner(state.path().parent().unwrap_or(Path::new("/"))) };
+        let labels = Labels { project, owner: &names::owner(state.path().parent().unwrap_or(Path::new("/"))) };
         empty(engine, &labels, image(engine, Some(state)), program(Some(claim)), &place.path().join("work"), error)?;
         place.remove_tree("work")
     })
@@ -62,8 +63,8 @@ pub(super) fn work_directory(engine: &Engine, project: &str, claim: &Claim) -> R
 pub fn workspace(claim: &Claim) -> Result<()> {
     let state = claim.state();
     let Err(error) = state.remove_tree("workspace") else { return Ok(()) };
-    let owner = super::owner(state.path().parent().unwrap_or(Path::new("/")));
-    let labels = Labels { project: &super::project(claim.id().as_str(), &owner), owner: &owner };
+    let owner = names::owner(state.path().parent().unwrap_or(Path::new("/")));
+    let labels = Labels { project: &names::project(claim.id().as_str(), &owner), owner: &owner };
     let engine = today();
     empty(&engine, &labels, image(&engine, Some(state)), program(Some(claim)), &state.path().join("workspace"), error)?;
     state.remove_tree("workspace")
@@ -71,9 +72,9 @@ pub fn workspace(claim: &Claim) -> Result<()> {
 
 /// Empties a tree of which nothing but its place below the state directory is known.
 pub fn stray(directory: &Path, why: Error) -> Result<()> {
-    let owner = super::owner(directory.parent().unwrap_or(Path::new("/")));
+    let owner = names::owner(directory.parent().unwrap_or(Path::new("/")));
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
-    let labels = Labels { project: &super::project(name.trim_start_matches('.'), &owner), owner: &owner };
+    let labels = Labels { project: &names::project(name.trim_start_matches('.'), &owner), owner: &owner };
     let engine = today();
     empty(&engine, &labels, image(&engine, None), program(None), directory, why)
 }
@@ -96,7 +97,7 @@ fn empty(
         Err(Error::failed(why.what.clone(), format!("{}; the engine cannot do it either: {cause}", why.cause), hint))
     };
     let (Some(image), Some(program)) = (image, program) else { return failed("it has no image of bottle's".to_owned()) };
-    if !super::is_plain_option(directory) || !super::is_plain_option(&program) {
+    if !names::is_plain_option(directory) || !names::is_plain_option(&program) {
         return failed("the path has signs that separate its options".to_owned());
     }
     let name = format!("{INIT_DIR}/{}", bottle_init::ARGV0);
@@ -109,13 +110,13 @@ fn empty(
     let privileges = ["--cap-drop", "ALL", "--cap-add", "DAC_OVERRIDE", "--cap-add", "FOWNER"];
     let work = ["--mount", &own, "--mount", &emptied, "--entrypoint", &name, &image, EMPTY, DIRECTORY];
     let arguments = [&identity[..], &closed, &privileges, &work].concat();
-    engine.ask_for(&arguments, PATIENCE).map(drop).or_else(|e| failed(e.to_string()))
+    engine.ask_for(&arguments, EMPTY_TIMEOUT).map(drop).or_else(|e| failed(e.to_string()))
 }
 
 /// Any image will do: the program is brought along. The agent's own is there, unless somebody has removed it.
 fn image(engine: &Engine, state: Option<&Dir>) -> Option<String> {
     let planned = || {
-        let text = state?.read_bounded(render::FILE, LARGEST).ok()?;
+        let text = state?.read_bounded(render::FILE, MAX_PROJECT_BYTES).ok()?;
         let project: serde_json::Value = serde_json::from_slice(&text).ok()?;
         let image = project["services"][AGENT]["image"].as_str()?.to_owned();
         engine.ask(&["image", "inspect", "--format", "{{.Id}}", &image]).is_ok().then_some(image)

@@ -13,7 +13,7 @@ use crate::render::compose::Closed;
 /// An engine that has not answered after this time hangs.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// `docker-compose` asks no engine for its version, but is a large Python program.
-const OWN_VERSION: Duration = Duration::from_secs(20);
+const COMPOSE_VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 /// The first version whose bridges can be closed to the host (moby 28.0, `gateway_mode_ipv4=isolated`).
 const MIN_ISOLATING_MAJOR: u32 = 28;
 /// The first version that was tried.
@@ -105,7 +105,7 @@ pub fn read(info: &Info) -> Result<Abilities, String> {
 }
 
 impl Engine {
-    /// Looks for an engine and a compose: `docker compose`, else `docker-compose`, else `podman compose`.
+    /// Looks for an engine and a compose: `docker compose`, else `docker-compose`. Podman is looked for only to say why it is not used.
     pub fn find() -> Result<Self> {
         let mut tried = Vec::new();
         match docker() {
@@ -183,7 +183,7 @@ fn docker() -> Result<Engine, String> {
         None => {
             let found = crate::agent_program::look_up("docker-compose");
             let program = found.ok_or("docker: neither a compose plugin nor `docker-compose` on PATH")?.found.into_os_string();
-            let asked = command::start(&program, &["version", "--short"], None).and_then(|running| running.finish(OWN_VERSION));
+            let asked = command::start(&program, &["version", "--short"], None).and_then(|running| running.finish(COMPOSE_VERSION_TIMEOUT));
             let version = asked.and_then(command::Finished::output).map_err(|e| format!("docker-compose: {e}"))?;
             notes.push("`docker compose` is not there, `docker-compose` is used".to_owned());
             (format!("docker-compose {}", version.trim()), program)

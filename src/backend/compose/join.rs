@@ -7,8 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use bottle_init::control::{Channel, ToInit};
-use bottle_init::spec::Spec;
+use bottle_init::control::Channel;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept4, getsockopt, sockopt};
 use rustix::fs::{AtFlags, Mode, chmodat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -84,13 +83,4 @@ impl Awaited {
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| failed(e.to_string()))?;
         Ok(Joined { pid, pidfd, control: Channel::new(control) })
     }
-}
-
-/// Sends the specification and the descriptors that it names by number (0 is the specification itself).
-pub(super) fn set_up(joined: &Joined, spec: &Spec, fds: &[OwnedFd]) -> io::Result<()> {
-    let memory = rustix::fs::memfd_create("specification", rustix::fs::MemfdFlags::CLOEXEC)?;
-    let mut file = std::fs::File::from(memory);
-    io::Write::write_all(&mut file, &serde_json::to_vec(spec)?)?;
-    let all: Vec<BorrowedFd<'_>> = [file.as_fd()].into_iter().chain(fds.iter().map(AsFd::as_fd)).collect();
-    joined.control.send_with(&ToInit::Setup, &all)
 }

@@ -17,10 +17,13 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long `up` may take once it has ended its work: nothing more is waited for.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What to do about an engine that does not do as it should.
+pub(super) const ENGINE_HINT: &str = "`docker info` shows how the engine is; `--backend embedded` needs none";
+
 /// An error of the engine, or on the way to it.
 pub(super) fn failed_at(what: &str) -> impl Fn(std::io::Error) -> Error + use<> {
     let what = what.to_owned();
-    move |e| Error::failed(&what, e, "`docker info` shows how the engine is; `--backend embedded` needs none")
+    move |e| Error::failed(&what, e, ENGINE_HINT)
 }
 
 /// Whatever carries this name is not ours: nothing of this bottle has been made.

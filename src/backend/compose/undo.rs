@@ -13,11 +13,11 @@ use serde::Deserialize;
 
 use super::emptier;
 use super::engine::Engine;
-use crate::backend::undo::Directory;
+use crate::backend::Logs;
 use crate::error::{Error, Result};
 use crate::files::{Dir, PRIVATE};
 use crate::render::compose::{COMPONENT_LABEL, PROJECT_LABEL, STATE_LABEL};
-use crate::store::{Claim, Phase};
+use crate::store::Claim;
 
 /// The name of the merged log in the state directory.
 pub const LOG: &str = "compose.log";
@@ -37,13 +37,12 @@ const KINDS: [(&str, &[&str], &[&str]); 3] = [
     ("volume", &["volume", "ls", "--quiet"], &["volume", "rm", "--force"]),
 ];
 
-/// Removes a project, once its logs are kept where they are to stay.
-pub fn project(project: &str, host: Option<&str>, claim: &mut Claim, directory: Directory) -> Result<()> {
+/// Removes a project, once its logs are kept where they are to stay. What was `cut_short` an engine may still be making.
+pub(super) fn project(project: &str, host: Option<&str>, claim: &Claim, cut_short: bool, logs: Logs) -> Result<()> {
     let engine = Engine::of(host);
-    let failed = |e: std::io::Error| unreachable(project, &e);
+    let failed = |e: std::io::Error| unreachable(project, e);
     let label = format!("label={PROJECT_LABEL}={project}");
-    let cut_short = claim.metadata().phase == Phase::Starting;
-    if directory == Directory::Kept {
+    if logs == Logs::Kept {
         keep_logs(&engine, &label, claim.state())?;
     }
     let deadline = Instant::now() + LATE_OBJECT_TIMEOUT;
@@ -75,7 +74,7 @@ pub fn strays(owner: &str, known: &[String]) -> Result<Vec<String>> {
             "container" => vec!["ps", "--all", "--filter", &label, "--format", &format],
             kind => vec![kind, "ls", "--filter", &label, "--format", &format],
         };
-        let said = engine.ask(&list).map_err(|e| unreachable("*", &e))?;
+        let said = engine.ask(&list).map_err(|e| unreachable("*", e))?;
         found.extend(said.lines().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned));
     }
     Ok(found.into_iter().filter(|project| !known.contains(project)).collect())
@@ -84,11 +83,11 @@ pub fn strays(owner: &str, known: &[String]) -> Result<Vec<String>> {
 /// Removes a project that no bottle accounts for.
 pub fn stray(project: &str) -> Result<()> {
     let engine = Engine::of(std::env::var("DOCKER_HOST").ok().as_deref());
-    while remove(&engine, &format!("label={PROJECT_LABEL}={project}")).map_err(|e| unreachable(project, &e))? > 0 {}
+    while remove(&engine, &format!("label={PROJECT_LABEL}={project}")).map_err(|e| unreachable(project, e))? > 0 {}
     Ok(())
 }
 
-fn unreachable(project: &str, error: &std::io::Error) -> Error {
+fn unreachable(project: &str, error: std::io::Error) -> Error {
     let hint = "`bottle cleanup` removes the rest once the engine answers";
     Error::failed(format!("cannot remove the containers and networks of `{project}`"), error, hint)
 }

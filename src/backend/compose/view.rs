@@ -4,7 +4,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use super::is_plain_option;
+use super::names::is_plain_option;
 use crate::backend::etc;
 use crate::backend::host_tree::Entry;
 use crate::backend::ids::Ids;

@@ -4,233 +4,146 @@
 //! before it gives up its privileges, and handed to the sidecars that serve them: so `egress:9099` answers inside,
 //! though no packet can leave.
 
-pub mod cgroup;
 pub mod process;
 pub mod root;
 mod sources;
 pub mod spawn;
 
-use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use bottle_init::spec::{Mount, Source, Surroundings};
 
 use super::ids::{self, Ids};
+use super::kernel::cgroup::{self, Hierarchy};
 use super::prepared_workspace::{Overlays, Views};
-use super::{Backend, BackendInput, Effect, host_tree, prepared_workspace, provision, sidecar_programs, spec};
+use super::{Backend, Effect, Listener, Logs, Process, Start, host_tree, kernel, prepared_workspace, provision, sidecar_programs, spec};
 use crate::error::{Error, Result};
 use crate::manifest::model::WorkspaceMode;
+use crate::plan::agent::AGENT;
 use crate::plan::{Dialler, Plan, SidecarPlan, Step};
 use crate::store::{Claim, Object};
-use crate::values;
-use cgroup::Hierarchy;
 
 /// One bottle under this backend.
-pub struct Embedded<'p> {
-    plan: &'p Plan,
-    values: values::Values,
-    window: (u16, u16),
+#[derive(Debug)]
+pub struct Embedded {
     operator: (u32, u32),
     hierarchy: Hierarchy,
     groups: Vec<PathBuf>,
-    own_executable: OwnedFd,
-    agent_ca: String,
+    /// Where the agent's changes go, or its copies.
     views: Views,
-    left_out: Vec<String>,
-    image: Option<PathBuf>,
-    listeners: BTreeMap<(String, String), OwnedFd>,
-    awaited: Vec<(String, String)>,
 }
 
-impl<'p> Embedded<'p> {
-    /// For one start.
-    pub fn new(plan: &'p Plan, values: BackendInput) -> Result<Self> {
-        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-        let own_executable = rustix::fs::open("/proc/self/exe", flags, rustix::fs::Mode::empty())
-            .map_err(|e| Error::failed("cannot find bottle's own program", format!("open /proc/self/exe: {e}"), "mount /proc"))?;
-        let operator = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        let awaited = plan
-            .sidecars
-            .iter()
-            .flat_map(|s| s.listeners.iter().map(move |l| (s, l)))
-            .filter(|(_, l)| matches!(l.dialled_by, Dialler::Agent(_)))
-            .map(|(s, l)| (s.component.clone(), l.name.clone()))
-            .collect();
-        Ok(Self {
-            plan,
-            values: values.values,
-            window: values.window,
-            operator,
-            hierarchy: Hierarchy::find(),
-            groups: Vec::new(),
-            own_executable,
-            agent_ca: String::new(),
-            views: Views::default(),
-            left_out: Vec::new(),
-            image: values.image,
-            listeners: BTreeMap::new(),
-            awaited,
-        })
+impl Embedded {
+    /// Looks at what the host lets this process limit.
+    pub fn new() -> Self {
+        Self { operator: ids::operator(), hierarchy: Hierarchy::find(), groups: Vec::new(), views: Views::default() }
     }
 
-    fn ids(&self, component: &str) -> Ids {
-        ids::in_plan(self.operator, self.plan, component)
+    fn ids(&self, plan: &Plan, component: &str) -> Ids {
+        ids::in_plan(self.operator, plan, component)
     }
 
-    fn sidecar(&self, component: &str) -> Result<&'p SidecarPlan> {
-        provision::sidecar(self.plan, component)
-    }
-
-    fn cage(&mut self, claim: &mut Claim) -> Result<Effect> {
-        let ports = self.plan.sidecars.iter().flat_map(|s| &s.listeners).filter_map(|l| match l.dialled_by {
-            Dialler::Agent(port) => Some(port),
-            Dialler::Siblings(_) => None,
-        });
-        let host = host_tree::read();
-        let facts = root::AgentFacts { host: &host, ca_pem: &self.agent_ca, views: &self.views };
-        let mut spec = spec::agent(self.plan, &self.values, self.window, Surroundings::Fresh);
-        spec.listen = ports.collect();
-        spec.image = self.image.clone().map(Source::Path);
-        spec.mounts = root::agent(self.plan, &facts);
-        spec.renames_directories = spec.mounts.iter().any(|mount| matches!(mount, Mount::Overlay { .. }));
-        spec.rlimits.push((libc::RLIMIT_NPROC, self.plan.limits.pids));
-        let ids = self.ids("agent");
-        let mut fds = sources::detach(&mut spec, ids)?;
-        let process = process::start_agent(&mut spec, &mut fds, ids, self.own_executable.as_fd(), &self.groups, claim)?;
-        Ok(if spec.listen.is_empty() { Effect::Spawned(process) } else { Effect::SpawnedThenListeners(process) })
-    }
-
-    fn start_sidecar(&mut self, sidecar: &SidecarPlan, claim: &mut Claim) -> Result<Effect> {
-        let names: Vec<&str> = sidecar.listeners.iter().map(|l| l.name.as_str()).collect();
-        let mut listeners = Vec::new();
-        for name in &names {
-            let key = (sidecar.component.clone(), (*name).to_owned());
-            let socket = self.listeners.remove(&key).ok_or_else(|| {
-                Error::failed(
-                    format!("`{}` has no socket `{name}`", sidecar.component),
-                    "it was not opened",
-                    "this is a bug in bottle: please report it",
-                )
-            })?;
-            listeners.push(socket);
-        }
-        let resolution = if sidecar.host_resolution { provision::resolution() } else { Vec::new() };
-        let program = sidecar_programs::find(&sidecar.component)?;
-        let runtime = claim.runtime()?.path().to_owned();
-        let handed = bottle_contract::handoff::environment(&names, 1);
-        let mut spec = spec::sidecar(sidecar, sidecar_programs::file_name(&sidecar.component), handed, Surroundings::Fresh);
-        spec.mounts = root::sidecar(sidecar, &runtime, &resolution);
-        let ids = self.ids(&sidecar.component);
-        let mut fds = sources::detach(&mut spec, ids)?;
-        process::start_sidecar(&mut spec, &mut fds, program, listeners, ids, self.own_executable.as_fd(), claim).map(Effect::Spawned)
-    }
-
-    fn authority(&mut self, component: &str, claim: &Claim) -> Result<()> {
-        let certificate = provision::authority(component, &self.plan.id, claim, self.ids(component))?;
-        if self.plan.agent.trusts == component {
-            self.agent_ca = certificate;
-        }
-        Ok(())
-    }
-
-    fn workspace(&mut self, claim: &mut Claim) -> Result<()> {
-        let plan = &self.plan.workspace;
+    fn workspace(&mut self, start: &mut Start<'_>) -> Result<Vec<String>> {
+        let plan = &start.plan.workspace;
         let overlays = Overlays { tree: true, git: plan.mode != WorkspaceMode::Copy };
-        let (views, left_out) = prepared_workspace::make(plan, overlays, None, claim)?;
+        let (views, left_out) = prepared_workspace::make(plan, overlays, None, start.claim)?;
         self.views = views;
-        self.left_out.extend(left_out);
-        Ok(())
+        Ok(left_out)
     }
 
-    fn limits(&mut self, claim: &mut Claim) -> Result<()> {
-        self.groups = self.hierarchy.groups(&self.plan.id);
+    fn limits(&mut self, start: &mut Start<'_>) -> Result<()> {
+        self.groups = self.hierarchy.groups(&start.plan.id);
         for group in &self.groups {
-            claim.record(Object::Cgroup(group.clone()))?;
+            start.claim.record(Object::Cgroup(group.clone()))?;
         }
-        let limits = &self.plan.limits;
+        let limits = &start.plan.limits;
         cgroup::make(&self.groups, limits.memory, limits.pids).map_err(|e| {
             Error::failed("cannot limit the agent", format!("control group: {e}"), "`bottle doctor` shows what this host allows")
         })
     }
 
-    fn listen(&mut self, component: &str, dialler: &Dialler, claim: &Claim) -> Result<()> {
-        let Dialler::Siblings(socket) = dialler else { return Ok(()) };
-        let link = claim.runtime()?.subdir("link")?;
-        let listener = provision::unix_listener(&link, socket, self.ids(component).foreign)?;
-        let sidecar = self.sidecar(component)?;
-        let name = sidecar.listeners.iter().find(|l| l.dialled_by == *dialler).map(|l| l.name.clone()).unwrap_or_default();
-        self.listeners.insert((component.to_owned(), name), listener);
-        Ok(())
+    /// The agent's namespaces. Its first process opens the ports of its network, which the sidecars are to serve.
+    fn cage(&self, start: &mut Start<'_>) -> Result<Process> {
+        let plan = start.plan;
+        let (listeners, ports) = dialled_by_agent(plan);
+        let host = host_tree::read();
+        let facts = root::AgentFacts { host: &host, ca_pem: &start.products.agent_ca, views: &self.views };
+        let mut spec = spec::agent(plan, &start.input.values, start.input.window, Surroundings::Fresh);
+        spec.listen = ports;
+        spec.image = start.input.images.root.clone().map(Source::Path);
+        spec.mounts = root::agent(plan, &facts);
+        spec.renames_directories = spec.mounts.iter().any(|mount| matches!(mount, Mount::Overlay { .. }));
+        spec.rlimits.push((libc::RLIMIT_NPROC, plan.limits.pids));
+        let ids = self.ids(plan, AGENT);
+        let mut fds = sources::detach(&mut spec, ids)?;
+        let process = process::start_agent(&mut spec, &mut fds, ids, &self.groups, start.claim)?;
+        Ok(Process { opens: listeners, ..process })
+    }
+
+    fn sidecar(&self, sidecar: &SidecarPlan, start: &mut Start<'_>) -> Result<Process> {
+        let names: Vec<&str> = sidecar.listeners.iter().map(|l| l.name.as_str()).collect();
+        let sockets = names.iter().map(|name| start.products.take(&Listener::new(sidecar, name))).collect::<Result<Vec<_>>>()?;
+        let resolution = if sidecar.host_resolution { provision::resolution() } else { Vec::new() };
+        let program = sidecar_programs::find(&sidecar.component)?;
+        let handed = bottle_contract::handoff::environment(&names, 1);
+        let mut spec = spec::sidecar(sidecar, sidecar_programs::file_name(&sidecar.component), handed, Surroundings::Fresh);
+        spec.mounts = root::sidecar(sidecar, start.claim.runtime()?.path(), &resolution);
+        let ids = self.ids(start.plan, &sidecar.component);
+        let mut fds = sources::detach(&mut spec, ids)?;
+        process::start_sidecar(&mut spec, &mut fds, program, sockets, ids, start.claim)
     }
 }
 
-impl Backend for Embedded<'_> {
-    fn name(&self) -> &'static str {
-        "embedded"
+impl Default for Embedded {
+    fn default() -> Self {
+        Self::new()
     }
+}
 
-    fn check(&self) -> Result<Vec<String>> {
-        let mut notes = Vec::new();
-        for sidecar in &self.plan.sidecars {
+/// The sockets that the agent dials, in the order of the plan, and their ports.
+fn dialled_by_agent(plan: &Plan) -> (Vec<Listener>, Vec<u16>) {
+    let planned = plan.sidecars.iter().flat_map(|sidecar| sidecar.listeners.iter().map(move |listener| (sidecar, listener)));
+    let dialled = planned.filter_map(|(sidecar, listener)| match listener.dialled_by {
+        Dialler::Agent(port) => Some((Listener::new(sidecar, &listener.name), port)),
+        Dialler::Siblings(_) => None,
+    });
+    dialled.unzip()
+}
+
+impl Backend for Embedded {
+    fn check(&self, plan: &Plan) -> Result<Vec<String>> {
+        for sidecar in &plan.sidecars {
             sidecar_programs::find(&sidecar.component)?;
         }
-        if self.hierarchy == Hierarchy::Missing {
-            if self.plan.limits.memory_is_required {
-                return Err(Error::failed(
-                    "this host does not let bottle limit memory",
-                    "no control group that this user may write",
-                    "run it in a delegated group (`systemd-run --user --scope bottle …`), or remove `limits.memory` from the manifest",
-                ));
-            }
-            notes.push("memory is not limited: this host delegates no control group".to_owned());
+        if self.hierarchy != Hierarchy::Missing {
+            return Ok(Vec::new());
         }
-        Ok(notes)
+        if plan.limits.memory_is_required {
+            return Err(Error::failed(
+                "this host does not let bottle limit memory",
+                "no control group that this user may write",
+                "run it in a delegated group (`systemd-run --user --scope bottle …`), or remove `limits.memory` from the manifest",
+            ));
+        }
+        Ok(vec!["memory is not limited: this host delegates no control group".to_owned()])
     }
 
-    fn apply(&mut self, step: &Step, claim: &mut Claim) -> Result<Effect> {
+    fn apply(&mut self, step: &Step, start: &mut Start<'_>) -> Result<Effect> {
+        if provision::apply(step, start, self.operator)? {
+            return Ok(Effect::Done(Vec::new()));
+        }
         match step {
-            Step::RuntimeDirectory => claim.runtime().map(drop)?,
-            Step::Authority(component) => self.authority(component, claim)?,
-            Step::Configuration(component) => provision::configuration(self.sidecar(component)?, &self.values, claim, self.ids(component))?,
-            Step::Secrets(component, _) => provision::secrets(self.sidecar(component)?, &self.values, claim, self.ids(component))?,
-            Step::Workspace(_) => self.workspace(claim)?,
-            Step::Limits => self.limits(claim)?,
-            Step::Cage => return self.cage(claim),
-            Step::Listen(component, dialler) => self.listen(component, dialler, claim)?,
-            Step::Sidecar(component) => return self.start_sidecar(self.sidecar(component)?, claim),
-            Step::Release => {}
+            Step::Workspace(_) => return self.workspace(start).map(Effect::Done),
+            Step::Limits => self.limits(start)?,
+            Step::Cage => return self.cage(start).map(Effect::Spawned),
+            Step::Sidecar(component) => return self.sidecar(provision::sidecar(start.plan, component)?, start).map(Effect::Spawned),
+            // The agent's first process opens its ports. The rest is done for every backend.
+            _ => {}
         }
-        Ok(Effect::Done)
+        Ok(Effect::Done(Vec::new()))
     }
 
-    fn resume(&mut self, _claim: &mut Claim) -> Result<Effect> {
-        Err(Error::failed("the start cannot go on", "no step of this backend waits", "this is a bug in bottle: please report it"))
-    }
-
-    fn pending_error(&mut self) -> Option<Error> {
-        None
-    }
-
-    fn listeners(&mut self, sockets: Vec<OwnedFd>) -> Result<()> {
-        if sockets.len() != self.awaited.len() {
-            let cause = format!("{} were expected, {} came", self.awaited.len(), sockets.len());
-            return Err(Error::failed("the agent's network did not open its sockets", cause, "this is a bug in bottle: please report it"));
-        }
-        self.listeners.extend(self.awaited.drain(..).zip(sockets));
-        Ok(())
-    }
-
-    fn notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.left_out)
-    }
-
-    fn released(&mut self) {
-        self.values = values::Values::nothing();
-    }
-
-    fn undo(&mut self, claim: &mut Claim) -> Vec<Error> {
-        self.listeners.clear();
-        super::undo::objects(claim, super::undo::Directory::Kept)
+    fn undo(&mut self, object: &Object, _claim: &Claim, _logs: Logs) -> Result<()> {
+        kernel::undo(object)
     }
 }

@@ -11,11 +11,8 @@ use crate::backend::host_tree::Entry;
 use crate::backend::ids::INSIDE;
 use crate::backend::prepared_workspace::{View, Views};
 use crate::manifest::model::{Rootfs, WorkspaceMode};
-use crate::plan::agent::HOME;
+use crate::plan::agent::{HOME, SMALL_BYTES};
 use crate::plan::{Plan, SidecarPlan};
-
-/// Bytes of the small ones.
-const SMALL: u64 = 1 << 20;
 
 /// What the mounts of an agent are made from.
 #[derive(Debug)]
@@ -56,16 +53,6 @@ pub fn agent(plan: &Plan, facts: &AgentFacts<'_>) -> Vec<Mount> {
     mounts.push(workspace(plan, facts.views));
     mounts.extend(plan.workspace.alias().map(|alias| Mount::Symlink { to: plan.workspace.target.clone(), target: alias.to_owned() }));
     mounts
-}
-
-/// Where landlock lets the agent write.
-pub fn agent_writable(plan: &Plan) -> Vec<PathBuf> {
-    ["/tmp", "/var/tmp", "/run", HOME, "/dev", "/proc"]
-        .iter()
-        .map(PathBuf::from)
-        .chain([plan.workspace.target.clone()])
-        .chain(plan.workspace.git.clone())
-        .collect()
 }
 
 /// A sidecar's file system: its own directories, and nothing else.
@@ -119,6 +106,6 @@ fn etc_mounts(plan: &Plan, ca_pem: &str) -> Vec<Mount> {
     mounts.extend(etc::LINKS.map(|(target, to)| Mount::Symlink { to: to.into(), target: target.into() }));
     // An empty directory that programs change into, and one that they list.
     mounts.extend(["/var/empty", "/mnt", "/sys"].map(|target| Mount::Directory { target: target.into(), mode: 0o555 }));
-    mounts.push(Mount::Tmpfs { target: "/var/lib".into(), size: SMALL, mode: 0o755, executable: false });
+    mounts.push(Mount::Tmpfs { target: "/var/lib".into(), size: SMALL_BYTES, mode: 0o755, executable: false });
     mounts
 }

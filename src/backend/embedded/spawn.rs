@@ -1,14 +1,12 @@
-//! Starting the inside half of a component: a child in new namespaces, mapped, told what to do, and named by its pidfd.
+//! Starting the inside half of a component: a child in new namespaces, mapped, and named by its pidfd.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use bottle_init::control::{Channel, ToInit};
-use bottle_init::spec::Spec;
+use bottle_init::control::Channel;
 use bottle_init::{ARGV0, CONTROL_FD};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::Pid;
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set, set_capabilities};
 
@@ -48,15 +46,6 @@ pub fn spawn(own_executable: BorrowedFd<'_>, ids: Ids, share_network: bool) -> i
             Ok(spawned)
         }
     }
-}
-
-/// Sends the specification and the descriptors that it names by number (0 is the specification itself).
-pub fn set_up(spawned: &Spawned, spec: &Spec, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let memory = memfd_create("specification", MemfdFlags::CLOEXEC)?;
-    let mut file = fs::File::from(memory);
-    file.write_all(&serde_json::to_vec(spec)?)?;
-    let all: Vec<BorrowedFd<'_>> = [file.as_fd()].into_iter().chain(fds.iter().copied()).collect();
-    spawned.control.send_with(&ToInit::Setup, &all)
 }
 
 /// One user and one group: nobody else exists inside.

@@ -1,14 +1,14 @@
-//! Where the demonstration keeps its state while it runs: beside the operator's, so that it changes nothing there, and removed at the end.
+//! The demonstration's own state directory: separate from the operator's, and removed at the end.
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Source};
 use crate::files::{Dir, PUBLIC, random_hex};
 use crate::store::{Facts, Layout};
 
-/// A directory of its own among the temporary ones, and the layout in it.
+/// A temporary directory, and the layout in it.
 pub(super) struct Home {
     above: Dir,
     own: Dir,
@@ -19,14 +19,14 @@ pub(super) struct Home {
 impl Home {
     pub(super) fn create() -> Result<Self> {
         let temporary = std::env::temp_dir();
-        let failed = |e: &dyn std::fmt::Display| {
+        let failed = |e: Source| {
             let what = format!("cannot make a directory in {}", temporary.display());
             Error::failed(what, e, "set TMPDIR to a directory that you can write to")
         };
-        // A link would move with whoever made it.
-        let above = Dir::open(&fs::canonicalize(&temporary).map_err(|e| failed(&e))?)?;
-        let name = OsString::from(format!("bottle-demo-{}", random_hex().map_err(|e| failed(&e))?));
-        let own = above.make(&name).map_err(|e| failed(&e))?;
+        // Resolved: the owner of a link could change it.
+        let above = Dir::open(&fs::canonicalize(&temporary).map_err(|e| failed(e.into()))?)?;
+        let name = OsString::from(format!("bottle-demo-{}", random_hex().map_err(|e| failed(e.into()))?));
+        let own = above.make(&name).map_err(|e| failed(e.into()))?;
         let layout = Layout::compute(&Facts { bottle_home: Some(own.path().into()), ..Facts::here() });
         let home = match layout.and_then(|layout| own.subdir("work").map(|_| layout)) {
             Ok(layout) => Self { above, own, name, layout },
@@ -42,7 +42,7 @@ impl Home {
         self.own.path()
     }
 
-    /// The operator's working directory, as the bottle is to believe.
+    /// The working directory of the demonstration.
     pub(super) fn work(&self) -> PathBuf {
         self.path().join("work")
     }
@@ -54,7 +54,7 @@ impl Home {
     /// Removes all of it.
     pub(super) fn remove(self) -> Result<()> {
         for runtime in &self.layout.runtime {
-            // Only an empty one goes: what a bottle could not remove is reported already.
+            // Only if empty: leftovers were reported already.
             let _ = fs::remove_dir(runtime);
         }
         self.above.remove_tree(&self.name)

@@ -1,4 +1,4 @@
-//! The far end of the demonstration: a program beside the sidecars, as a child that lives no longer than it is needed.
+//! The demonstration's origin: a program next to the sidecars, run as a child process.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsFd;
@@ -10,13 +10,13 @@ use bottle_contract::demo::{Ready, Request};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::backend::sidecar_programs;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Source};
 
-/// As a sidecar's name: the program is `bottle-demo-origin`.
+/// Its name as of a sidecar: the program is `bottle-demo-origin`.
 const PROGRAM: &str = "demo-origin";
-/// How long it may take until it serves.
+/// Until it is ready.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
-/// It says less, unless something is very wrong.
+/// A longer output is an error.
 const MAX_OUTPUT_BYTES: u64 = 1 << 20;
 
 /// The running origin; killed with this value.
@@ -27,36 +27,34 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// Starts it, and waits until it serves.
+    /// Starts it, and waits until it is ready.
     pub(super) fn start() -> Result<Self> {
         let path = sidecar_programs::path(PROGRAM)?;
-        // It ends when its standard input closes, as it does if this process is killed. A key of the terminal that is meant for the bottle
-        // does not reach it.
+        // It exits when its standard input closes, also if this process is killed. Keys at the terminal do not reach it.
         let mut child = Command::new(&path)
             .env_clear()
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|e| failed(&format_args!("{}: {e}", path.display())))?;
+            .map_err(|e| failed(format!("{}: {e}", path.display()).into()))?;
         let ready = child.stdout.take().ok_or_else(|| "it has no output".to_owned()).and_then(first);
         match ready {
             Ok((output, ready)) => Ok(Self { child, output, ready }),
             Err(why) => {
                 end(&mut child);
-                Err(failed(&why))
+                Err(failed(why.into()))
             }
         }
     }
 
-    /// Ends it, and returns what has arrived. It says what arrives before it answers, so that nothing is missing.
+    /// Stops it, and returns the requests. It reports each before it responds, so none is missing.
     pub(super) fn end(mut self) -> Result<Vec<Request>> {
         end(&mut self.child);
         let mut text = String::new();
-        let odd =
-            |e: &dyn std::fmt::Display| Error::failed("the demonstration's origin cannot be understood", e, "install all of bottle anew");
-        self.output.by_ref().take(MAX_OUTPUT_BYTES).read_to_string(&mut text).map_err(|e| odd(&e))?;
-        text.lines().map(|line| serde_json::from_str(line).map_err(|e| odd(&e))).collect()
+        let odd = |e: Source| Error::failed("the output of the demonstration's origin is invalid", e, "reinstall bottle");
+        self.output.by_ref().take(MAX_OUTPUT_BYTES).read_to_string(&mut text).map_err(|e| odd(e.into()))?;
+        text.lines().map(|line| serde_json::from_str(line).map_err(|e| odd(e.into()))).collect()
     }
 }
 
@@ -66,7 +64,7 @@ impl Drop for Origin {
     }
 }
 
-/// Ends it and reaps it; one that has ended already stays as it is.
+/// Kills and reaps it, unless it has exited.
 fn end(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
@@ -82,19 +80,19 @@ fn first(output: ChildStdout) -> Result<(BufReader<ChildStdout>, Ready), String>
         }
     };
     if came == 0 {
-        return Err(format!("it says nothing for {} seconds", START_TIMEOUT.as_secs()));
+        return Err(format!("it is silent for {} seconds", START_TIMEOUT.as_secs()));
     }
     let mut output = BufReader::new(output);
     let mut line = String::new();
     output.by_ref().take(MAX_OUTPUT_BYTES).read_line(&mut line).map_err(|e| e.to_string())?;
     if line.is_empty() {
-        return Err("it ended at once".to_owned());
+        return Err("it exited at once".to_owned());
     }
     let ready = serde_json::from_str(&line).map_err(|e| e.to_string())?;
     Ok((output, ready))
 }
 
-fn failed(cause: &dyn std::fmt::Display) -> Error {
+fn failed(cause: Source) -> Error {
     Error::failed(
         "the demonstration's origin did not start",
         cause,

@@ -1,12 +1,12 @@
-//! Control sequences (ECMA-48, 5.4): which of them only draw, or ask for numbers.
+//! Control sequences (ECMA-48, 5.4): recognises those that only draw, or that query numbers.
 
-/// A control sequence behind `ESC [`.
+/// A control sequence after `ESC [`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Csi<'b> {
     /// One of `<=>?`, which makes it private.
     pub(super) private: Option<u8>,
     parameters: &'b [u8],
-    /// What stands before its last byte.
+    /// The bytes before its last one.
     pub(super) intermediates: &'b [u8],
     /// Its last byte.
     pub(super) last: u8,
@@ -26,7 +26,7 @@ impl<'b> Csi<'b> {
         in_order.then_some(Self { private, parameters, intermediates, last: *last })
     }
 
-    /// Its numbers; what is left out is 0, and what is too great is the greatest.
+    /// Its numbers. An omitted one is 0, and one that is too large is the maximum.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u16> + 'b {
         self.parameters.split(|byte| *byte == b';').map(|text| {
             let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
@@ -39,9 +39,8 @@ impl<'b> Csi<'b> {
         self.numbers().next().unwrap_or_default()
     }
 
-    /// True if it draws, sets a mode that can be put back, or asks for what is no text of anybody's. Not among them: printing (`i`),
-    /// moving windows and asking for their titles (`t`), checksums of what is on the screen (`*y`), locking the keyboard (`2h`), the
-    /// terminal's tests of itself (`y`).
+    /// True if it draws, sets a mode that can be restored, or queries something other than text. Not among them: printing (`i`), moving
+    /// windows and querying their titles (`t`), checksums of the screen (`*y`), locking the keyboard (`2h`), self-tests (`y`).
     pub(super) fn is_harmless(&self) -> bool {
         match (self.private, self.intermediates, self.last) {
             (None, b"", b'h' | b'l') => self.numbers().all(|mode| matches!(mode, 4 | 20)),

@@ -1,9 +1,8 @@
-//! What an agent prints, made harmless for the operator's terminal. Pure.
+//! Filters an agent's output for the operator's terminal. Pure.
 //!
-//! A terminal obeys what is printed on it: it sets the clipboard, types answers to queries into the shell that comes next, prints, and
-//! programs its keys. An agent's program is not trusted with that. Text passes, and so do the sequences that are known and that draw; of
-//! the others nothing does. Whatever passes is a whole sequence, so that the terminal and this parser never differ about where one ends,
-//! and nothing but sequences of the 7-bit form: C1 controls mean different things to different terminals.
+//! A terminal obeys its input: it sets the clipboard, types answers to queries into the next shell, prints, and programs its keys. An agent
+//! is not trusted with that. Text passes, and so do known sequences that only draw. Everything else is dropped. Only complete sequences pass,
+//! so the terminal and this parser always agree where one ends; and only 7-bit ones, because terminals interpret C1 controls differently.
 
 mod csi;
 mod modes;
@@ -16,21 +15,21 @@ const BEL: u8 = 0x07;
 /// Aborts a sequence, as SUB does.
 const CAN: u8 = 0x18;
 const SUB: u8 = 0x1a;
-/// The terminal types its answerback, whatever that is.
+/// The terminal types its answerback.
 const ENQ: u8 = 0x05;
-/// No sequence that draws is longer.
+/// A longer sequence does not draw.
 const MAX_CSI_BYTES: usize = 256;
-/// A link may have 2083 bytes in practice, and a few colours less.
+/// A link has up to 2083 bytes in practice.
 const MAX_OSC_BYTES: usize = 4096;
-/// U+FFFD, for a byte that is no text.
+/// U+FFFD, for an invalid byte.
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
-/// A filter of one stream; it may be split anywhere.
+/// Filters one stream, in any chunks.
 #[derive(Debug, Default)]
 pub struct Filter {
     state: State,
-    /// The sequence so far, or the bytes of a character.
-    held: Vec<u8>,
+    /// The incomplete sequence or character.
+    buffer: Vec<u8>,
     modes: Modes,
 }
 
@@ -39,22 +38,22 @@ enum State {
     /// Text.
     #[default]
     Ground,
-    /// Behind ESC, and what may stand between it and the last byte.
+    /// After ESC, and intermediate bytes.
     Escape,
-    /// Behind `ESC [`.
+    /// After `ESC [`.
     Csi,
-    /// In one that is too long.
+    /// In a sequence that is too long.
     LongCsi,
-    /// Behind `ESC ]`.
+    /// After `ESC ]`.
     Osc,
-    /// In a string that does not pass.
+    /// In a string that is dropped.
     Dropped,
-    /// The Linux console's palette: so many digits follow, and no end.
+    /// The Linux console's palette: this many digits follow, and no terminator.
     Palette(u8),
 }
 
 impl Filter {
-    /// What of these bytes may be printed.
+    /// Filters bytes.
     pub fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(bytes.len());
         for byte in bytes {
@@ -63,21 +62,21 @@ impl Filter {
         out
     }
 
-    /// What puts the terminal's modes back, each as it is when nobody has set it. A sequence that has not ended is forgotten.
+    /// The sequences that restore the terminal's default modes. An incomplete sequence is dropped.
     pub fn restore(&mut self) -> Vec<u8> {
         self.state = State::Ground;
-        self.held.clear();
+        self.buffer.clear();
         std::mem::take(&mut self.modes).restore()
     }
 
-    /// The same, but what was set is remembered.
+    /// The same, but remembers the modes.
     pub fn without(&self) -> Vec<u8> {
         self.modes.clone().restore()
     }
 
-    /// What sets again the modes that a full-screen program needs; it paints the rest.
-    pub fn again(&self) -> Vec<u8> {
-        self.modes.again()
+    /// The sequences that set the modes of a full-screen program again; the program redraws the rest.
+    pub fn resume(&self) -> Vec<u8> {
+        self.modes.resume()
     }
 
     fn take(&mut self, byte: u8, out: &mut Vec<u8>) {
@@ -98,32 +97,32 @@ impl Filter {
     }
 
     fn begin(&mut self) {
-        self.held.clear();
-        self.held.push(ESC);
+        self.buffer.clear();
+        self.buffer.push(ESC);
         self.enter(State::Escape);
     }
 
     fn leave(&mut self) {
-        self.held.clear();
+        self.buffer.clear();
         self.enter(State::Ground);
     }
 
-    /// Gives a sequence up at a byte that cannot be in it.
+    /// Drops a sequence at an invalid byte.
     fn abort(&mut self, byte: u8, out: &mut Vec<u8>) {
         self.leave();
         self.take(byte, out);
     }
 
     fn text(&mut self, byte: u8, out: &mut Vec<u8>) {
-        if !self.held.is_empty() {
+        if !self.buffer.is_empty() {
             return self.character(byte, out);
         }
         match byte {
             ESC => self.begin(),
             ENQ => {}
             0..=0x7f => out.push(byte),
-            0xc2..=0xf4 => self.held.push(byte),
-            // In a terminal of eight bits it is a control.
+            0xc2..=0xf4 => self.buffer.push(byte),
+            // An 8-bit terminal reads it as a control.
             0x80..=0x9f => out.extend(REPLACEMENT),
             _ => out.push(byte),
         }
@@ -135,20 +134,20 @@ impl Filter {
             out.extend(REPLACEMENT);
             return self.abort(byte, out);
         }
-        self.held.push(byte);
-        let length = match self.held[0] {
+        self.buffer.push(byte);
+        let length = match self.buffer[0] {
             0..=0xdf => 2,
             0xe0..=0xef => 3,
             _ => 4,
         };
-        if self.held.len() == length {
-            let is_text = std::str::from_utf8(&self.held).is_ok_and(|text| !text.chars().any(char::is_control));
-            out.extend(if is_text { &self.held[..] } else { REPLACEMENT });
-            self.held.clear();
+        if self.buffer.len() == length {
+            let is_text = std::str::from_utf8(&self.buffer).is_ok_and(|text| !text.chars().any(char::is_control));
+            out.extend(if is_text { &self.buffer[..] } else { REPLACEMENT });
+            self.buffer.clear();
         }
     }
 
-    /// A control within a sequence acts at once, and the sequence goes on.
+    /// A control inside a sequence acts at once, and the sequence continues.
     fn control(byte: u8, out: &mut Vec<u8>) {
         if byte != ENQ {
             out.push(byte);
@@ -156,18 +155,18 @@ impl Filter {
     }
 
     fn escape(&mut self, byte: u8, out: &mut Vec<u8>) {
-        match (byte, self.held.len()) {
+        match (byte, self.buffer.len()) {
             (ESC, _) => self.begin(),
             (0..=0x1f, _) => Self::control(byte, out),
             (b'[', 1) => self.hold(byte, State::Csi),
             (b']', 1) => self.hold(byte, State::Osc),
-            // DCS, SOS, PM, APC: downloads of fonts and keys, files of the terminal's machine, queries whose answers are typed.
+            // DCS, SOS, PM, APC: they download fonts and keys, access files, or query; the terminal types the answers.
             (b'P' | b'X' | b'^' | b'_', 1) => self.enter(State::Dropped),
-            (b' '..=b'/', 1..=3) => self.held.push(byte),
+            (b' '..=b'/', 1..=3) => self.buffer.push(byte),
             (b'0'..=b'~', _) => {
-                self.held.push(byte);
-                if self.modes.escape(&self.held[1..]) {
-                    out.extend(&self.held);
+                self.buffer.push(byte);
+                if self.modes.escape(&self.buffer[1..]) {
+                    out.extend(&self.buffer);
                 }
                 self.leave();
             }
@@ -176,7 +175,7 @@ impl Filter {
     }
 
     fn hold(&mut self, byte: u8, state: State) {
-        self.held.push(byte);
+        self.buffer.push(byte);
         self.enter(state);
     }
 
@@ -184,12 +183,12 @@ impl Filter {
         match byte {
             ESC => self.begin(),
             0..=0x1f => Self::control(byte, out),
-            b' '..=b'?' if self.held.len() < MAX_CSI_BYTES => self.held.push(byte),
+            b' '..=b'?' if self.buffer.len() < MAX_CSI_BYTES => self.buffer.push(byte),
             b' '..=b'?' => self.enter(State::LongCsi),
             b'@'..=b'~' => {
-                self.held.push(byte);
-                if self.state == State::Csi && csi::Csi::parse(&self.held[2..]).is_some_and(|csi| self.modes.csi(&csi)) {
-                    out.extend(&self.held);
+                self.buffer.push(byte);
+                if self.state == State::Csi && csi::Csi::parse(&self.buffer[2..]).is_some_and(|csi| self.modes.csi(&csi)) {
+                    out.extend(&self.buffer);
                 }
                 self.leave();
             }
@@ -199,24 +198,24 @@ impl Filter {
     }
 
     fn osc(&mut self, byte: u8, out: &mut Vec<u8>) {
-        let is_ending = self.held.last() == Some(&ESC);
+        let is_ending = self.buffer.last() == Some(&ESC);
         match byte {
             b'\\' if is_ending => self.end_of_osc(b"\x1b\\", out),
             BEL if !is_ending => self.end_of_osc(b"\x07", out),
-            // The string was given up, and another sequence begins.
+            // The string was aborted, and another sequence begins.
             _ if is_ending => {
                 self.begin();
                 self.take(byte, out);
             }
-            b'R' if self.held.len() == 2 => self.leave(),
-            b'P' if self.held.len() == 2 => self.enter(State::Palette(7)),
-            _ if self.held.len() < MAX_OSC_BYTES => self.held.push(byte),
+            b'R' if self.buffer.len() == 2 => self.leave(),
+            b'P' if self.buffer.len() == 2 => self.enter(State::Palette(7)),
+            _ if self.buffer.len() < MAX_OSC_BYTES => self.buffer.push(byte),
             _ => self.enter(State::Dropped),
         }
     }
 
     fn end_of_osc(&mut self, end: &[u8], out: &mut Vec<u8>) {
-        let payload = self.held[2..].strip_suffix(&[ESC]).unwrap_or(&self.held[2..]);
+        let payload = self.buffer[2..].strip_suffix(&[ESC]).unwrap_or(&self.buffer[2..]);
         if let Some(kind) = osc::Osc::parse(payload) {
             out.extend(self.modes.osc(kind));
             out.extend(b"\x1b]");
@@ -226,7 +225,7 @@ impl Filter {
         self.leave();
     }
 
-    /// ST ends it; so does BEL, since what is taken for text too early is only filtered as such.
+    /// ST ends it, and so does BEL: what follows is filtered as text.
     fn dropped(&mut self, byte: u8) {
         match byte {
             BEL => self.leave(),

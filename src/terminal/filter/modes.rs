@@ -1,11 +1,11 @@
-//! What was set at the operator's terminal, and how it is put back.
+//! Tracks the modes of the operator's terminal, and restores them.
 
 use std::collections::BTreeMap;
 
 use super::csi::Csi;
 use super::osc::Osc;
 
-/// No terminal has as many private modes.
+/// More than any terminal has.
 const MAX_MODES: usize = 128;
 /// The screens of full-screen programs: 1049 also keeps the cursor.
 const ALTERNATES: [u16; 3] = [47, 1047, 1049];
@@ -17,7 +17,7 @@ const KNOWN: [u16; 30] = [
     2026, 2027, 2031, 2048,
 ];
 
-/// A private mode as it is, and as it was.
+/// A private mode: its current and its original value.
 #[derive(Clone, Copy, Debug)]
 struct Mode {
     from_the_start: bool,
@@ -28,22 +28,22 @@ struct Mode {
 #[derive(Clone, Copy, Debug, Default)]
 struct Keyboard {
     pushed: u16,
-    /// What was pushed last.
+    /// The last value pushed.
     flags: u16,
     set: bool,
 }
 
-/// What differs from a terminal that nobody has touched.
+/// The differences from a fresh terminal.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Modes {
     private: BTreeMap<u16, Mode>,
     /// The main screen's and the other's.
     keyboards: [Keyboard; 2],
-    /// What is put back by one sequence, in their order.
-    touched: [bool; PUT_BACK.len()],
+    /// Settings that one sequence each restores, in their order.
+    touched: [bool; RESTORE.len()],
 }
 
-/// What has been touched.
+/// A setting that was changed.
 #[derive(Clone, Copy, Debug)]
 enum Touched {
     Link,
@@ -60,8 +60,8 @@ enum Touched {
     Title,
 }
 
-/// How it is put back. The region is set without moving the cursor.
-const PUT_BACK: [&[u8]; 12] = [
+/// The sequence that restores each. The region is set without moving the cursor.
+const RESTORE: [&[u8]; 12] = [
     b"\x1b]8;;\x1b\\",
     b"\x1b7\x1b[r\x1b8",
     b"\x1b[m",
@@ -84,7 +84,7 @@ impl Modes {
     /// A sequence of ESC, without it: true if it passes.
     pub(super) fn escape(&mut self, bytes: &[u8]) -> bool {
         match bytes {
-            // Everything is as at the start.
+            // A full reset.
             b"c" => *self = Self::default(),
             b"=" | b">" => drop(self.touch(Touched::Keypad)),
             [b'(' | b')' | b'*' | b'+', _] | [b'n' | b'o' | b'|' | b'}' | b'~'] => drop(self.touch(Touched::Characters)),
@@ -115,10 +115,10 @@ impl Modes {
         true
     }
 
-    /// A command that passes, and what must be printed before it.
+    /// Handles a command that passes, and returns what must be printed before it.
     pub(super) fn osc(&mut self, osc: Osc) -> &'static [u8] {
         match osc {
-            // The terminal keeps the title that it has.
+            // Lets the terminal save its title.
             Osc::Title if self.touch(Touched::Title) => return b"\x1b[22;0t",
             Osc::Color => drop(self.touch(Touched::Colors)),
             Osc::Link => drop(self.touch(Touched::Link)),
@@ -128,7 +128,7 @@ impl Modes {
         b""
     }
 
-    /// A mode that is not known here was the other way round before it was first touched: nobody sets what is set.
+    /// An unknown mode had the opposite value before its first change: nobody sets a mode that is set.
     fn set(&mut self, number: u16, now: bool) -> bool {
         if self.private.len() >= MAX_MODES && !self.private.contains_key(&number) {
             return false;
@@ -155,22 +155,22 @@ impl Modes {
         }
     }
 
-    /// What sets the private modes and the keyboards again: the other screen first, as its keyboard is its own.
-    pub(super) fn again(&self) -> Vec<u8> {
+    /// Sets the private modes and the keyboards again: the alternate screen first, because it has its own keyboard.
+    pub(super) fn resume(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        self.keyboards[0].again(&mut out);
+        self.keyboards[0].resume(&mut out);
         let differ = self.private.iter().filter(|(_, mode)| mode.now != mode.from_the_start);
         let (screens, others): (Vec<_>, Vec<_>) = differ.partition(|(number, _)| ALTERNATES.contains(number));
         for (number, mode) in screens.into_iter().chain(others) {
             out.extend(format!("\x1b[?{number}{}", if mode.now { 'h' } else { 'l' }).bytes());
         }
         if self.is_alternate() {
-            self.keyboards[1].again(&mut out);
+            self.keyboards[1].resume(&mut out);
         }
         out
     }
 
-    /// What puts everything back: first what belongs to the other screen, then that screen, then the rest.
+    /// Restores everything: first the settings of the alternate screen, then the screen, then the rest.
     pub(super) fn restore(self) -> Vec<u8> {
         let mut out = Vec::new();
         let is_alternate = self.is_alternate();
@@ -184,7 +184,7 @@ impl Modes {
             out.extend(format!("\x1b[?{number}{last}").bytes());
         }
         self.keyboards[0].restore(&mut out);
-        for (bytes, _) in PUT_BACK.iter().zip(self.touched).filter(|(_, touched)| *touched) {
+        for (bytes, _) in RESTORE.iter().zip(self.touched).filter(|(_, touched)| *touched) {
             out.extend(*bytes);
         }
         out
@@ -192,7 +192,7 @@ impl Modes {
 }
 
 impl Keyboard {
-    fn again(self, out: &mut Vec<u8>) {
+    fn resume(self, out: &mut Vec<u8>) {
         (0..self.pushed.min(8)).for_each(|_| out.extend(format!("\x1b[>{}u", self.flags).bytes()));
     }
 

@@ -1,21 +1,21 @@
-//! Operating system commands (xterm's control sequences): titles, colours, links and progress pass, in forms that hold nothing else.
+//! Operating system commands (xterm's control sequences): titles, colours, links and progress pass, in strict forms.
 //!
-//! Not among them: the clipboard (52), notifications (9, 99, 777), what shells tell about themselves and their commands (7, 133, 633,
-//! 1337), fonts (50), and whatever is not known here.
+//! Not among them: the clipboard (52), notifications (9, 99, 777), shell integration (7, 133, 633, 1337),
+//! fonts (50), and everything unknown.
 
-/// A title that is longer is no title.
+/// A longer title is dropped.
 const MAX_TITLE_BYTES: usize = 512;
 
-/// What passes.
+/// A command that passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Osc {
     /// Sets a title (0, 1, 2).
     Title,
     /// Sets a colour of the palette, the text, the background or the cursor (4, 10 to 12).
     Color,
-    /// Asks for such a colour: whether it is dark or light.
+    /// Queries such a colour, to detect a dark background.
     Query,
-    /// Puts colours back (104, 110 to 112).
+    /// Resets colours (104, 110 to 112).
     Reset,
     /// Begins or ends a link (8).
     Link,
@@ -24,7 +24,7 @@ pub(super) enum Osc {
 }
 
 impl Osc {
-    /// Reads what stands between `ESC ]` and its end; `None` does not pass.
+    /// Parses the text between `ESC ]` and its terminator; `None` does not pass.
     pub(super) fn parse(payload: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(payload).ok()?;
         let (number, rest) = text.split_once(';').unwrap_or((text, ""));
@@ -43,7 +43,7 @@ impl Osc {
     }
 }
 
-/// Text that shows itself: no control, and nothing that turns the direction of what follows.
+/// Visible text: no control, and nothing that changes the text direction.
 fn is_printable(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -129,7 +129,7 @@ fn what_is_too_long_is_dropped_whole_and_what_follows_is_not() {
     let clipboard = [b"\x1b]52;c;", &b"A".repeat(1 << 20)[..], b"\x07x"].concat();
     let mut filter = Filter::default();
     assert_eq!(filter.pass(&clipboard), b"x");
-    assert!(filter.held.capacity() < 1 << 14);
+    assert!(filter.buffer.capacity() < 1 << 14);
 }
 
 // covers: I07
@@ -158,7 +158,7 @@ fn what_was_put_back_for_a_pause_is_set_again() {
     let without = b"\x1b[<1u\x1b[?25h\x1b[?2004l\x1b[?1049l\x1b[<1u";
     assert_eq!(filter.without().escape_ascii().to_string(), without.escape_ascii().to_string());
     let again = b"\x1b[>1u\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[>5u";
-    assert_eq!(filter.again().escape_ascii().to_string(), again.escape_ascii().to_string());
+    assert_eq!(filter.resume().escape_ascii().to_string(), again.escape_ascii().to_string());
     assert_eq!(filter.restore().escape_ascii().to_string(), without.escape_ascii().to_string());
 }
 

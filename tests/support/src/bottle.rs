@@ -15,7 +15,7 @@ use crate::canary::{Canary, Sighting, Sweep};
 use crate::process::snapshot;
 use crate::pty::Pty;
 use crate::residue::{Residue, Scope};
-use crate::run::{AtTerminal, Collector, Ended, OnPipes};
+use crate::run::{AtTerminal, Collector, Ended, OnPipes, end_collected};
 use crate::warden::Warden;
 
 /// Longer than any run of a test takes on a busy machine; a run that takes longer hangs.
@@ -167,7 +167,10 @@ impl Bottle {
 
     /// A run to its end, on pipes and without a terminal. Panics if it hangs, leaves anything behind, or spills a secret.
     pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Ended {
-        self.start(arguments).end()
+        let mut residue = self.residue(None);
+        let warden = Warden::collect(self.command(arguments, false)).expect("bottle starts");
+        residue.below(&warden);
+        end_collected(self, warden, &residue)
     }
 
     /// A run on pipes. End it with [`OnPipes::end`].

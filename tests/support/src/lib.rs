@@ -5,14 +5,18 @@
 //! - [`warden`]: the parent of each run, to which orphans fall, so that none is lost and no stranger is taken for one.
 //! - [`pty`]: an operator's terminal.
 //! - [`origin`]: the far end, asked instead of bottle's own word.
+//! - [`child`]: one test function in a process of its own.
 //! - [`cases`]: which cases of the catalogue have a test.
+//! - [`imports`]: which files import each other.
 
 pub mod bottle;
 pub mod canary;
 pub mod cases;
+pub mod child;
 
 pub mod deadline;
 pub mod engine;
+pub mod imports;
 pub mod origin;
 pub mod process;
 pub mod pty;

@@ -1,11 +1,16 @@
 //! A run of `bottle`, on pipes or at a terminal: what is waited for, and what is asked at its end.
 
 use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Output};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use assert_cmd::assert::Assert;
+
 use crate::bottle::Bottle;
+use crate::canary::Sighting;
 use crate::pty::Pty;
 use crate::residue::{Leftover, Residue};
 use crate::warden::{Ending, Warden};
@@ -27,13 +32,16 @@ impl Ended {
     /// Compares everything, and shows everything if anything differs.
     #[track_caller]
     pub fn expect(&self, code: i32, stdout: &str, stderr: &str) {
-        let expected =
-            Self { ending: Ending::Code(code), stdout: stdout.to_owned(), stderr: stderr.to_owned(), record: self.record.clone() };
-        assert!(*self == expected, "expected:\n{}\nfound:\n{}", expected.shown(), self.shown());
+        self.assert().code(code).stdout(stdout.to_owned()).stderr(stderr.to_owned());
     }
 
-    fn shown(&self) -> String {
-        format!("{:?}\n--- stdout\n{}--- stderr\n{}---", self.ending, self.stdout, self.stderr)
+    /// The same for `assert_cmd`: its exit, and what it wrote.
+    pub fn assert(&self) -> Assert {
+        let status = ExitStatus::from_raw(match self.ending {
+            Ending::Code(code) => code << 8,
+            Ending::Signal(signal) => signal,
+        });
+        Assert::new(Output { status, stdout: self.stdout.clone().into(), stderr: self.stderr.clone().into() })
     }
 }
 
@@ -128,17 +136,38 @@ impl OnPipes<'_> {
 
     #[track_caller]
     fn collect(self, ending: Option<Ending>) -> Ended {
-        let (bottle, patience) = (self.bottle, self.bottle.patience);
+        let bottle = self.bottle;
         let spilled = bottle.spilled(&[self.warden.id()]);
         drop(self.warden);
         let [stdout, stderr] = [self.stdout, self.stderr].map(Collector::end);
-        let spilled = bottle.spilled_in(&[("stdout", &stdout), ("stderr", &stderr)]).into_iter().chain(spilled).collect::<Vec<_>>();
-        let (stderr, record) = without_record(&stderr);
-        let (out, err) = (bottle.normal(&stdout), bottle.normal(&stderr));
-        let Some(ending) = ending else { panic!("bottle did not end within {patience:?}\nstdout:\n{out}\nstderr:\n{err}") };
-        assert!(spilled.is_empty(), "secrets were found: {spilled:#?}");
-        Ended { ending, stdout: out, stderr: err, record }
+        ended(bottle, ending, spilled, &stdout, &stderr)
     }
+}
+
+/// The end of a run that [`Warden::collect`] has begun. Panics if the run hangs, left anything behind, or spilled a secret.
+#[track_caller]
+pub(crate) fn end_collected(bottle: &Bottle, mut warden: Warden, residue: &Residue) -> Ended {
+    let ending = warden.wait(bottle.patience).expect("the warden reports");
+    // Asked while the warden lives, as it holds the orphans.
+    let left = residue.settled();
+    let spilled = bottle.spilled(&[warden.id()]);
+    let output = warden.output().expect("its output is collected");
+    let ended = ended(bottle, ending, spilled, &output.stdout, &output.stderr);
+    assert_eq!(ended.assert().get_output().status, output.status, "the warden does not end as the run");
+    Residue::assert_none(&left);
+    ended
+}
+
+/// What a run amounts to: whether it ended in time, whether it spilled a secret, and what it wrote.
+#[track_caller]
+fn ended(bottle: &Bottle, ending: Option<Ending>, spilled: Vec<Sighting>, stdout: &[u8], stderr: &[u8]) -> Ended {
+    let patience = bottle.patience;
+    let spilled = bottle.spilled_in(&[("stdout", stdout), ("stderr", stderr)]).into_iter().chain(spilled).collect::<Vec<_>>();
+    let (stderr, record) = without_record(stderr);
+    let (out, err) = (bottle.normal(stdout), bottle.normal(&stderr));
+    let Some(ending) = ending else { panic!("bottle did not end within {patience:?}\nstdout:\n{out}\nstderr:\n{err}") };
+    assert!(spilled.is_empty(), "secrets were found: {spilled:#?}");
+    Ended { ending, stdout: out, stderr: err, record }
 }
 
 /// A hash differs with every run: it is compared by asking `bottle audit verify`.

@@ -7,7 +7,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Output};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -24,11 +25,22 @@ pub enum Ending {
 /// A run under its warden.
 #[derive(Debug)]
 pub struct Warden {
-    child: Child,
+    attendant: Attendant,
+    /// Its process.
+    id: i32,
     /// Its end tells the warden to end all.
     reports: BufReader<UnixStream>,
     pid: i32,
     ending: Option<Ending>,
+}
+
+/// Who waits for the warden's own end.
+#[derive(Debug)]
+enum Attendant {
+    /// Whoever drops it.
+    Owner(Child),
+    /// A thread in which `assert_cmd` collects all that the run writes.
+    Collector(Option<JoinHandle<io::Result<Output>>>),
 }
 
 impl Warden {
@@ -50,24 +62,52 @@ impl Warden {
 
     /// Starts such a command, and returns when the run has begun.
     pub fn watch(command: &mut Command) -> io::Result<Self> {
-        let (ours, theirs) = UnixStream::pair()?;
-        command.env(REPORTS, theirs.as_raw_fd().to_string());
-        let fd = theirs.as_raw_fd();
-        // SAFETY: fcntl is async-signal-safe, and `theirs` is open until the spawn has returned.
-        unsafe { command.pre_exec(move || keep_open(fd)) };
+        let (ours, theirs) = reports_to(command)?;
         let child = command.spawn()?;
         drop(theirs);
-        let mut warden = Self { child, reports: BufReader::new(ours), pid: 0, ending: None };
-        match warden.report()?.split_once(' ') {
-            Some(("started", pid)) => warden.pid = pid.parse().map_err(io::Error::other)?,
-            other => return Err(io::Error::other(format!("the run did not begin: {other:?}"))),
+        Self::begun(Attendant::Owner(child), ours)
+    }
+
+    /// The same through `assert_cmd`, which collects what the run writes on its pipes. [`Self::output`] is all of it.
+    pub fn collect(mut command: Command) -> io::Result<Self> {
+        let (ours, theirs) = reports_to(&mut command)?;
+        let collector = thread::spawn(move || {
+            let output = assert_cmd::Command::from_std(command).output();
+            // If nothing started, whoever waits for a report sees the end of the stream.
+            drop(theirs);
+            output
+        });
+        Self::begun(Attendant::Collector(Some(collector)), ours)
+    }
+
+    fn begun(attendant: Attendant, ours: UnixStream) -> io::Result<Self> {
+        let mut warden = Self { attendant, id: 0, reports: BufReader::new(ours), pid: 0, ending: None };
+        let report = warden.report()?;
+        match report.split(' ').collect::<Vec<_>>()[..] {
+            ["started", pid, id] => (warden.pid, warden.id) = (number(pid)?, number(id)?),
+            _ => return Err(io::Error::other(format!("the run did not begin: {report:?}"))),
         }
         Ok(warden)
     }
 
+    /// Ends whatever is left of the run. Returns all that it wrote, and the warden's own exit, which is the run's.
+    ///
+    /// # Panics
+    /// If [`Self::collect`] has not begun it.
+    pub fn output(mut self) -> io::Result<Output> {
+        self.let_go();
+        let Attendant::Collector(collector) = &mut self.attendant else { panic!("nobody collects what this run writes") };
+        collector.take().expect("joined once").join().expect("the collector does not panic")
+    }
+
+    fn let_go(&self) {
+        // Shut down, not only closed: a copy of the descriptor may live on in a child of another test's.
+        let _ = self.reports.get_ref().shutdown(std::net::Shutdown::Both);
+    }
+
     /// The warden's own id.
     pub fn id(&self) -> i32 {
-        i32::try_from(self.child.id()).unwrap_or(i32::MAX)
+        self.id
     }
 
     /// The run's first process.
@@ -85,7 +125,6 @@ impl Warden {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             report => report?,
         };
-        let number = |text: &str| text.parse().map_err(io::Error::other);
         self.ending = match report.split_once(' ') {
             Some(("code", code)) => Some(Ending::Code(number(code)?)),
             Some(("signal", signal)) => Some(Ending::Signal(number(signal)?)),
@@ -103,9 +142,11 @@ impl Warden {
 
 impl Drop for Warden {
     fn drop(&mut self) {
-        // Shut down, not only closed: a copy of the descriptor may live on in a child of another test's.
-        let _ = self.reports.get_ref().shutdown(std::net::Shutdown::Both);
-        let _ = self.child.wait();
+        self.let_go();
+        match &mut self.attendant {
+            Attendant::Owner(child) => drop(child.wait()),
+            Attendant::Collector(collector) => drop(collector.take().map(JoinHandle::join)),
+        }
     }
 }
 
@@ -121,6 +162,20 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Option<(bool, OsS
         _ => return None,
     };
     Some((terminal, arguments.next()?, arguments.collect()))
+}
+
+/// Lets a warden report: the test's end, and the warden's, which must stay open until it has started.
+fn reports_to(command: &mut Command) -> io::Result<(UnixStream, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let fd = theirs.as_raw_fd();
+    command.env(REPORTS, fd.to_string());
+    // SAFETY: fcntl is async-signal-safe, and the caller keeps the descriptor open until the spawn has returned.
+    unsafe { command.pre_exec(move || keep_open(fd)) };
+    Ok((ours, theirs))
+}
+
+fn number(text: &str) -> io::Result<i32> {
+    text.parse().map_err(io::Error::other)
 }
 
 fn keep_open(fd: RawFd) -> io::Result<()> {

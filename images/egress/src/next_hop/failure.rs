@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bottle_contract::Untrusted;
 use bottle_contract::reason::Reason;
+use bottle_policy::Place;
 use bottle_wire::client::pool::Failure;
 use bottle_wire::{Refused, body};
 
@@ -18,10 +19,11 @@ pub(crate) fn refused(failure: Failure, gone: Reason, message: &str) -> Refused 
             Some(refused) => refused.clone(),
             None if error.is_parse() => {
                 let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-                Refused::new(Reason::UpstreamProtocol, format!("the answer is not HTTP/1.1: {}", Untrusted::new(&why))).place("upstream")
+                Refused::new(Reason::UpstreamProtocol, format!("the answer is not HTTP/1.1: {}", Untrusted::new(&why)))
+                    .place(Place::Upstream)
             }
-            None if error.is_user() => Refused::new(Reason::MalformedRequest, "the request's body broke off").place("body"),
-            None => Refused::new(gone, message).place("upstream"),
+            None if error.is_user() => Refused::new(Reason::MalformedRequest, "the request's body broke off").place(Place::Body),
+            None => Refused::new(gone, message).place(Place::Upstream),
         },
     }
 }

@@ -23,7 +23,7 @@ pub(crate) enum NextHop {
 }
 
 impl NextHop {
-    pub(crate) fn new(config: &egress::Upstream, limits: &Limits) -> Result<Self, String> {
+    pub(crate) fn new(config: &egress::Upstream, limits: &Limits) -> anyhow::Result<Self> {
         Ok(match config {
             egress::Upstream::Link { socket } => Self::Pipelock(PipelockClient::new(PathBuf::from(socket), limits)),
             egress::Upstream::Parent { address, ca } => Self::Proxy(Box::new(ParentProxy::new(address, ca.as_deref(), limits)?)),

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use bottle_contract::Untrusted;
 use bottle_contract::host::Host;
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
+use bottle_policy::Place;
 use bottle_wire::client::connect::connect_through;
 use bottle_wire::client::pool::{Failure, Pool};
 use bottle_wire::client::sender::{NewConnection, Protocol};
@@ -37,10 +39,10 @@ struct Target {
 }
 
 impl ParentProxy {
-    pub(crate) fn new(address: &str, ca: Option<&str>, limits: &Limits) -> Result<Self, String> {
+    pub(crate) fn new(address: &str, ca: Option<&str>, limits: &Limits) -> anyhow::Result<Self> {
         let mut config = ClientConfig::builder_with_provider(tls::provider())
             .with_safe_default_protocol_versions()
-            .map_err(|error| format!("TLS cannot be set up: {error}"))?
+            .context("TLS cannot be set up")?
             .with_root_certificates(roots(ca)?)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -60,7 +62,7 @@ impl ParentProxy {
     }
 
     async fn dial(&self, target: &Target) -> Result<NewConnection<Box<dyn Duplex>>, Failure> {
-        let fail = |reason, message: String| Failure::Refused(Refused::new(reason, message).place("upstream"));
+        let fail = |reason, message: String| Failure::Refused(Refused::new(reason, message).place(Place::Upstream));
         let unreachable = |why: &str| fail(Reason::UpstreamUnreachable, format!("the parent proxy cannot be reached: {why}"));
         let mut stream = match tokio::time::timeout(self.connect_timeout, TcpStream::connect(&self.address)).await {
             Ok(Ok(stream)) => stream,
@@ -93,9 +95,9 @@ impl ParentProxy {
     }
 }
 
-fn roots(ca: Option<&str>) -> Result<RootCertStore, String> {
+fn roots(ca: Option<&str>) -> anyhow::Result<RootCertStore> {
     let Some(file) = ca else { return Ok(tls::system_roots()) };
     let mut roots = RootCertStore::empty();
-    tls::add_roots(&mut roots, file).map_err(|why| format!("the parent's authority cannot be used: {why}"))?;
+    tls::add_roots(&mut roots, file).context("the parent's authority cannot be used")?;
     Ok(roots)
 }

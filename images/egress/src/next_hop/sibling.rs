@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
+use bottle_policy::Place;
 use bottle_wire::client::pool::{Failure, Pool};
 use bottle_wire::client::sender::{NewConnection, Protocol};
 use bottle_wire::headers::{HTTP_2, INJECTED, REQUEST_ID};
@@ -48,8 +49,9 @@ impl PipelockClient {
     }
 
     async fn dial(&self) -> Result<NewConnection<UnixStream>, Failure> {
-        let gone =
-            |why: &str| Failure::Refused(Refused::new(Reason::SidecarGone, format!("pipelock cannot be reached: {why}")).place("upstream"));
+        let gone = |why: &str| {
+            Failure::Refused(Refused::new(Reason::SidecarGone, format!("pipelock cannot be reached: {why}")).place(Place::Upstream))
+        };
         match tokio::time::timeout(self.connect_timeout, UnixStream::connect(&self.socket)).await {
             Ok(Ok(stream)) => Ok(NewConnection { stream, address: None, protocol: Protocol::Http1Proxy }),
             Ok(Err(error)) => Err(gone(&error.kind().to_string())),

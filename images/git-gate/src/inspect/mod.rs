@@ -1,4 +1,4 @@
-//! The verdict on a pack: every object is scanned, and what is found gets a name.
+//! Scans every object of a pack, and names the place of each finding.
 
 mod paths;
 
@@ -12,33 +12,33 @@ use crate::history::{History, Named};
 use crate::pack::entries::{self, Entries};
 use crate::pack::inflate::Inflater;
 use crate::pack::source::{Reader, Source};
-use crate::pack::{Bounds, Kind, Look, Place, Unsound, resolve};
-use paths::Again;
+use crate::pack::{Bounds, Kind, ObjectVisitor, Place, Unsound, resolve};
+use paths::SecondScan;
 
-/// Findings that are kept; one is enough to refuse.
+/// Findings that a refusal lists; one is enough to refuse.
 const MAX_FINDINGS: usize = 20;
-/// Paths are scanned so many bytes at a time.
+/// Paths are scanned in batches of this size.
 const BATCH_BYTES: usize = 64 << 10;
 
-/// What was found, in words that never hold it.
+/// A finding, described without the secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The scanner's rule.
     pub rule: String,
-    /// It could not be scanned to its end, which is as bad.
+    /// The object could not be scanned completely.
     pub not_scannable: bool,
-    /// The first commit that has it.
+    /// The first commit that contains it.
     pub commit: Option<ObjectId>,
-    /// Where: a path with its line, a commit's message, a tag.
+    /// Where: a path and line, a commit's message, a tag.
     pub place: String,
-    /// How it was encoded, outermost first.
+    /// Its encodings, outermost first.
     pub encodings: Vec<&'static str>,
 }
 
-/// A pack that was read whole.
+/// The result of an inspection.
 #[derive(Debug)]
 pub struct Inspected {
-    /// What was found, at most [`MAX_FINDINGS`] of it.
+    /// At most [`MAX_FINDINGS`] findings.
     pub findings: Vec<Finding>,
     /// Objects in the pack.
     pub objects: u64,
@@ -48,14 +48,14 @@ pub struct Inspected {
     pub history: History,
 }
 
-/// What is being done, for whoever waits.
+/// The progress of an inspection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Objects that were scanned as they arrived, of so many.
+    /// Entries read, and their total.
     Arriving(u64, u64),
-    /// Deltas that were resolved, of so many.
+    /// Deltas applied, and their total.
     Resolving(u64, u64),
-    /// The names of files.
+    /// File names are being scanned.
     Naming,
 }
 
@@ -64,27 +64,27 @@ pub fn inspect<S: Source + ?Sized>(
     source: &S,
     scanner: &Scanner,
     bounds: &Bounds,
-    most_history: u64,
+    max_history: u64,
     mut progress: impl FnMut(Progress),
 ) -> Result<Inspected, Unsound> {
-    let mut looking = Looking {
+    let mut scan = PackScan {
         scanner,
         history: History::default(),
-        held: Vec::new(),
-        most_history,
-        kept: 0,
+        object: Vec::new(),
+        max_history,
+        history_bytes: 0,
         kind: Kind::Blob,
         stream: None,
         hits: Vec::new(),
-        most_hits: if scanner.has_path_exceptions() { paths::MAX_EXCUSED } else { MAX_FINDINGS },
+        max_hits: if scanner.has_path_exceptions() { paths::MAX_EXCUSED } else { MAX_FINDINGS },
         files: scanner.has_path_rules().then(HashMap::new),
     };
-    let pack = entries::read(source, bounds, &mut looking, |done, all| progress(Progress::Arriving(done, all)))?;
-    resolve::run(source, &pack, bounds, &mut looking, |done, all| progress(Progress::Resolving(done, all)))?;
+    let pack = entries::read(source, bounds, &mut scan, |done, all| progress(Progress::Arriving(done, all)))?;
+    resolve::run(source, &pack, bounds, &mut scan, |done, all| progress(Progress::Resolving(done, all)))?;
     progress(Progress::Naming);
-    let Looking { history, mut hits, files, .. } = looking;
+    let PackScan { history, mut hits, files, .. } = scan;
     if let Some(files) = files {
-        hits = Again { source, pack: &pack, bounds, scanner }.judge(&history, &files, hits)?;
+        hits = SecondScan { source, pack: &pack, bounds, scanner }.judge(&history, &files, hits)?;
         hits.truncate(MAX_FINDINGS);
     }
     let mut findings = names(&history, scanner)?;
@@ -105,9 +105,9 @@ struct Hit {
     found: bottle_scan::Finding,
 }
 
-/// Where in an object.
+/// A position in an object.
 enum At {
-    /// At the finding's offset; the object has gone by.
+    /// At the finding's offset. The object is no longer in memory.
     Offset,
     /// On this line of a file.
     Line(u64),
@@ -115,65 +115,66 @@ enum At {
     Part(String),
 }
 
-/// Ends of lines in a piece that begins at `start`, as far as they stand before `offset`.
-fn lines(piece: &[u8], offset: u64, start: u64) -> u64 {
-    let before = usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX).min(piece.len());
-    memchr::memchr_iter(b'\n', &piece[..before]).count() as u64
+/// Newlines before `offset` in a chunk that begins at `start`.
+fn lines(chunk: &[u8], offset: u64, start: u64) -> u64 {
+    let before = usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX).min(chunk.len());
+    memchr::memchr_iter(b'\n', &chunk[..before]).count() as u64
 }
 
-struct Looking<'s> {
+struct PackScan<'s> {
     scanner: &'s Scanner,
     history: History,
-    held: Vec<u8>,
-    most_history: u64,
+    /// The current object, unless it is a blob.
+    object: Vec<u8>,
+    max_history: u64,
     /// Bytes of commits, tags and trees so far.
-    kept: u64,
+    history_bytes: u64,
     kind: Kind,
     stream: Option<Stream>,
     hits: Vec<Hit>,
-    most_hits: usize,
-    /// Every file, if paths count.
+    max_hits: usize,
+    /// Every file, if some rule names paths.
     files: Option<HashMap<ObjectId, Place>>,
 }
 
-impl Look for Looking<'_> {
+impl ObjectVisitor for PackScan<'_> {
     fn begin(&mut self, kind: Kind, size: u64) -> Result<(), Unsound> {
         if kind != Kind::Blob {
-            self.kept += size;
-            if self.kept > self.most_history {
-                return Err(Unsound::TooLarge("bytes of commits, tags and trees", self.most_history));
+            self.history_bytes += size;
+            if self.history_bytes > self.max_history {
+                return Err(Unsound::TooLarge("bytes of commits, tags and trees", self.max_history));
             }
         }
         self.kind = kind;
-        self.held.clear();
+        self.object.clear();
         self.stream = Some(self.scanner.stream());
         Ok(())
     }
 
-    fn piece(&mut self, bytes: &[u8]) -> Result<(), Unsound> {
+    fn chunk(&mut self, bytes: &[u8]) -> Result<(), Unsound> {
         if let Some(stream) = &mut self.stream {
             stream.push(bytes);
         }
         if self.kind != Kind::Blob {
-            self.held.extend_from_slice(bytes);
+            self.object.extend_from_slice(bytes);
         }
         Ok(())
     }
 
     fn end(&mut self, id: ObjectId, place: Place, whole: Option<&[u8]>) -> Result<(), Unsound> {
-        self.history.keep(self.kind, id, &self.held)?;
+        self.history.add(self.kind, id, &self.object)?;
         if self.kind == Kind::Blob
             && let Some(files) = &mut self.files
         {
             files.insert(id, place);
         }
         let Some(found) = self.stream.take().and_then(Stream::finish) else { return Ok(()) };
-        if self.hits.len() == self.most_hits {
+        if self.hits.len() == self.max_hits {
             return Ok(());
         }
         let at = match self.kind {
             Kind::Blob => whole.map_or(At::Offset, |whole| At::Line(lines(whole, found.offset, 0) + 1)),
-            kind => At::Part(part(kind, &self.held, found.offset)),
+            kind => At::Part(part(kind, &self.object, found.offset)),
         };
         self.hits.push(Hit { id, kind: self.kind, place, path: None, at, found });
         Ok(())
@@ -196,7 +197,7 @@ fn part(kind: Kind, object: &[u8], offset: u64) -> String {
     }
 }
 
-/// Scans every path, and finds nothing more to say than in which commit: a path that holds a secret is not repeated.
+/// Scans every path. A finding names only the commit: a path with a secret is not repeated.
 fn names(history: &History, scanner: &Scanner) -> Result<Vec<Finding>, Unsound> {
     let mut findings: Vec<Finding> = Vec::new();
     let mut batch: Vec<u8> = Vec::new();
@@ -225,7 +226,7 @@ fn names(history: &History, scanner: &Scanner) -> Result<Vec<Finding>, Unsound> 
     Ok(findings)
 }
 
-/// Gives each hit the name of its file, or says what else it is.
+/// Describes each hit: by the path of its file, or by the part of its object.
 fn named_hits<S: Source + ?Sized>(
     history: &History,
     scanner: &Scanner,
@@ -247,7 +248,7 @@ fn named_hits<S: Source + ?Sized>(
     let mut findings = Vec::with_capacity(hits.len());
     for (hit, path) in hits.into_iter().zip(paths) {
         let (commit, path) = hit.path.or(path).map_or((None, None), |(commit, path)| (commit, Some(path)));
-        let shown = path.as_deref().map(|path| match scanner.scan(path) {
+        let display = path.as_deref().map(|path| match scanner.scan(path) {
             None => Untrusted::new(path).to_string(),
             Some(_) => "a file whose name is withheld".to_owned(),
         });
@@ -256,7 +257,7 @@ fn named_hits<S: Source + ?Sized>(
             At::Line(line) => Some(*line),
             At::Offset => line_of(source, pack, &hit.place, hit.found.offset)?,
         };
-        let place = match (hit.at, shown, line) {
+        let place = match (hit.at, display, line) {
             (At::Part(part), None, _) => part,
             (At::Part(part), Some(path), _) => format!("{part} at {path}"),
             (_, path, line) => {
@@ -271,14 +272,14 @@ fn named_hits<S: Source + ?Sized>(
     Ok(findings)
 }
 
-/// The line of a byte of an object that stands for itself, counted from one. The object is inflated again.
+/// The line of a byte in a whole object, counted from one. Inflates the object again.
 fn line_of<S: Source + ?Sized>(source: &S, pack: &Entries, place: &Place, offset: u64) -> Result<Option<u64>, Unsound> {
     let Some(data) = place.data else { return Ok(None) };
     let entry = &pack.entries[place.entry as usize];
     let (mut line, mut at) = (1, 0);
-    Inflater::default().run(&mut Reader::at(source, data), entry.size, |piece| {
-        line += lines(piece, offset, at);
-        at += piece.len() as u64;
+    Inflater::default().run(&mut Reader::at(source, data), entry.size, |chunk| {
+        line += lines(chunk, offset, at);
+        at += chunk.len() as u64;
         Ok(())
     })?;
     Ok(Some(line))

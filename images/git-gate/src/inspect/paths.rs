@@ -1,8 +1,8 @@
-//! The second look at files, for rules and exceptions that name paths.
+//! The second scan of files, for rules and exceptions that name paths.
 //!
-//! A file's content arrives before its name is known, so the first look knows no path. Once every tree has been read,
-//! each file that a rule names by path is scanned again under each kind of path that it appears at; and what was found
-//! in a file is dropped if the operator's exceptions cover every path of it.
+//! A file's content arrives before its name, so the first scan knows no path. Once every tree is read, each file that a
+//! rule names by path is scanned again under each kind of path that it has. A finding is dropped if the operator's
+//! exceptions cover every path of its file.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,30 +14,30 @@ use crate::history::History;
 use crate::pack::entries::Entries;
 use crate::pack::inflate::Inflater;
 use crate::pack::source::{Reader, Source};
-use crate::pack::{Bounds, Kind, Look, Place, Unsound, resolve};
+use crate::pack::{Bounds, Kind, ObjectVisitor, Place, Unsound, resolve};
 
-/// Hits that exceptions are asked about. A pack with more of them is refused for what was found.
+/// Hits that exceptions can excuse. A pack with more is refused.
 pub(super) const MAX_EXCUSED: usize = 10_000;
 
-/// A path, and the first commit that has it.
+/// A path, and the first commit that contains it.
 pub(super) type Path = (Option<ObjectId>, Vec<u8>);
 
-/// The pack whose files are read again.
-pub(super) struct Again<'a, S: Source + ?Sized> {
+/// Scans files of a pack again.
+pub(super) struct SecondScan<'a, S: Source + ?Sized> {
     pub(super) source: &'a S,
     pub(super) pack: &'a Entries,
     pub(super) bounds: &'a Bounds,
     pub(super) scanner: &'a Scanner,
 }
 
-/// A file that is read again: where it comes from, and one path of each kind that it has.
+/// A file to scan again: its place, and one path of each kind that it has.
 struct Wanted {
     place: Place,
     paths: Vec<(PathKind, Path)>,
 }
 
-impl<S: Source + ?Sized> Again<'_, S> {
-    /// The hits of the first look, corrected by what the paths say. `files` are all files in the pack.
+impl<S: Source + ?Sized> SecondScan<'_, S> {
+    /// Corrects the hits of the first scan by the files' paths. `files` are all files of the pack.
     pub(super) fn judge(&self, history: &History, files: &HashMap<ObjectId, Place>, hits: Vec<Hit>) -> Result<Vec<Hit>, Unsound> {
         let wanted = self.wanted(history, files, &hits)?;
         if wanted.is_empty() {
@@ -48,7 +48,7 @@ impl<S: Source + ?Sized> Again<'_, S> {
         for hit in hits {
             match (wanted.contains_key(&hit.id), found.remove(&hit.id)) {
                 (false, _) => judged.push(hit),
-                (true, again) => judged.extend(again),
+                (true, rescanned) => judged.extend(rescanned),
             }
         }
         judged.extend(found.into_values().take(MAX_FINDINGS));
@@ -58,7 +58,7 @@ impl<S: Source + ?Sized> Again<'_, S> {
     /// The files whose verdict the paths can change.
     fn wanted(&self, history: &History, files: &HashMap<ObjectId, Place>, hits: &[Hit]) -> Result<HashMap<ObjectId, Wanted>, Unsound> {
         let excusable = |hit: &&Hit| hit.kind == Kind::Blob && hits.len() < MAX_EXCUSED && self.scanner.has_path_exceptions();
-        // By file: whether a path was seen at which its finding stands.
+        // By file: whether some path confirms its finding.
         let mut hit_stands: HashMap<ObjectId, bool> = hits.iter().filter(excusable).map(|hit| (hit.id, false)).collect();
         let mut wanted: HashMap<ObjectId, Wanted> = HashMap::new();
         history.paths(|named| {
@@ -78,7 +78,7 @@ impl<S: Source + ?Sized> Again<'_, S> {
             }
             Ok(())
         })?;
-        // What is refused anyhow needs no second look.
+        // A file that is refused anyway needs no second scan.
         let refused: HashSet<ObjectId> = hits.iter().map(|hit| hit.id).filter(|id| hit_stands.get(id) != Some(&false)).collect();
         wanted.retain(|id, _| !refused.contains(id));
         Ok(wanted)
@@ -86,7 +86,7 @@ impl<S: Source + ?Sized> Again<'_, S> {
 
     /// Scans each file under its paths: the first finding of each.
     fn scan(&self, wanted: &HashMap<ObjectId, Wanted>) -> Result<HashMap<ObjectId, Hit>, Unsound> {
-        let mut looking = Looking { scanner: self.scanner, wanted, hits: HashMap::new() };
+        let mut scan = DeltaScan { scanner: self.scanner, wanted, hits: HashMap::new() };
         let mut inflater = Inflater::default();
         let mut read = 0;
         for (id, Wanted { place, paths }) in wanted {
@@ -103,38 +103,38 @@ impl<S: Source + ?Sized> Again<'_, S> {
                     Ok(())
                 })?;
                 if let Some(found) = stream.finish() {
-                    looking.hit(*id, *place, At::Offset, path, found);
+                    scan.hit(*id, *place, At::Offset, path, found);
                     break;
                 }
             }
         }
         if wanted.values().any(|file| file.place.data.is_none()) {
-            resolve::run(self.source, self.pack, self.bounds, &mut looking, |_, _| {})?;
+            resolve::run(self.source, self.pack, self.bounds, &mut scan, |_, _| {})?;
         }
-        Ok(looking.hits)
+        Ok(scan.hits)
     }
 }
 
-/// Scans the wanted files that are made from deltas, as these are resolved once more.
-struct Looking<'a> {
+/// Scans the wanted files that are deltas, while these are applied again.
+struct DeltaScan<'a> {
     scanner: &'a Scanner,
     wanted: &'a HashMap<ObjectId, Wanted>,
     hits: HashMap<ObjectId, Hit>,
 }
 
-impl Looking<'_> {
+impl DeltaScan<'_> {
     fn hit(&mut self, id: ObjectId, place: Place, at: At, path: &Path, found: Finding) {
         let hit = Hit { id, kind: Kind::Blob, place, path: Some(path.clone()), at, found };
         self.hits.entry(id).or_insert(hit);
     }
 }
 
-impl Look for Looking<'_> {
+impl ObjectVisitor for DeltaScan<'_> {
     fn begin(&mut self, _: Kind, _: u64) -> Result<(), Unsound> {
         Ok(())
     }
 
-    fn piece(&mut self, _: &[u8]) -> Result<(), Unsound> {
+    fn chunk(&mut self, _: &[u8]) -> Result<(), Unsound> {
         Ok(())
     }
 

@@ -1,33 +1,33 @@
-//! The first reading of a pack, from front to end, while it arrives.
+//! The first pass over a pack, front to back, while it arrives.
 
 use gix_hash::ObjectId;
 
 use super::inflate::Inflater;
 use super::source::{Reader, Source};
-use super::{Bounds, Hashing, Kind, Look, Place, Unsound};
+use super::{Bounds, Hashing, Kind, ObjectVisitor, Place, Unsound};
 
-/// One entry, as far as a second reading needs it.
+/// One entry, as far as the second pass needs it.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     /// Where it begins.
     pub at: u64,
     /// Where its compressed bytes begin.
     pub data: u64,
-    /// Inflated bytes: of the object, or of the delta.
+    /// The inflated size of the object or delta.
     pub size: u64,
-    /// What it is.
-    pub what: What,
+    /// Its kind.
+    pub kind: EntryKind,
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
-    /// An object of its own.
+pub enum EntryKind {
+    /// A whole object.
     Object(Kind, ObjectId),
-    /// A delta upon the entry that begins here.
-    Upon(u64),
-    /// A delta upon this object.
-    UponId(ObjectId),
+    /// A delta against the entry at this offset.
+    DeltaOn(u64),
+    /// A delta against the object with this id.
+    DeltaOnId(ObjectId),
 }
 
 /// All entries of a pack, in order.
@@ -37,16 +37,16 @@ pub struct Entries {
     pub entries: Vec<Entry>,
     /// SHA-256 of the whole pack, in hexadecimal.
     pub sha256: String,
-    /// Bytes of the objects that stood for themselves.
+    /// Bytes of all entries, inflated.
     pub inflated: u64,
 }
 
-/// Reads a pack that may still be arriving. `number` is told how many entries it claims.
+/// Reads a pack that may still be arriving. Calls `progress` with the number of entries read and claimed.
 pub fn read<S: Source + ?Sized>(
     source: &S,
     bounds: &Bounds,
-    look: &mut impl Look,
-    mut number: impl FnMut(u64, u64),
+    visitor: &mut impl ObjectVisitor,
+    mut progress: impl FnMut(u64, u64),
 ) -> Result<Entries, Unsound> {
     let mut reader = Reader::hashing(source);
     if reader.array()? != *b"PACK" || u32::from_be_bytes(reader.array()?) != 2 {
@@ -57,28 +57,28 @@ pub fn read<S: Source + ?Sized>(
         return Err(Unsound::TooLarge("objects in the pack", bounds.objects));
     }
     let mut inflater = Inflater::default();
-    // An entry takes at least ten bytes: what is claimed is believed when it has arrived.
+    // Not reserved: the claimed count is not trusted.
     let mut entries: Vec<Entry> = Vec::new();
     let mut inflated = 0;
     for index in 0..count {
-        number(index, count);
+        progress(index, count);
         let entry = head(&mut reader)?;
         inflated += entry.size;
         if inflated > bounds.inflated {
             return Err(Unsound::TooLarge("bytes of all objects together", bounds.inflated));
         }
         let place = Place { entry: u32::try_from(index).unwrap_or(u32::MAX), data: Some(entry.data) };
-        let what = match entry.what {
-            What::Object(kind, _) => {
+        let kind = match entry.kind {
+            EntryKind::Object(kind, _) => {
                 let mut hashing = Hashing::new(kind, entry.size);
-                look.begin(kind, entry.size)?;
-                inflater.run(&mut reader, entry.size, |piece| {
-                    hashing.update(piece);
-                    look.piece(piece)
+                visitor.begin(kind, entry.size)?;
+                inflater.run(&mut reader, entry.size, |chunk| {
+                    hashing.update(chunk);
+                    visitor.chunk(chunk)
                 })?;
                 let id = hashing.finish()?;
-                look.end(id, place, None)?;
-                What::Object(kind, id)
+                visitor.end(id, place, None)?;
+                EntryKind::Object(kind, id)
             }
             delta => {
                 if entry.size > bounds.delta {
@@ -88,14 +88,14 @@ pub fn read<S: Source + ?Sized>(
                 delta
             }
         };
-        entries.push(Entry { what, ..entry });
+        entries.push(Entry { kind, ..entry });
     }
-    number(count, count);
+    progress(count, count);
     let sha256 = reader.finish()?.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(Entries { entries, sha256, inflated })
 }
 
-/// Reads an entry's head: its type and size, and what a delta is upon. Objects get their id later.
+/// Reads an entry's header: type, size and, for a delta, the base. Objects get their id later.
 fn head<S: Source + ?Sized>(reader: &mut Reader<'_, S>) -> Result<Entry, Unsound> {
     let at = reader.offset();
     let corrupt = |why| Unsound::Entry(at, why);
@@ -111,11 +111,11 @@ fn head<S: Source + ?Sized>(reader: &mut Reader<'_, S>) -> Result<Entry, Unsound
         shift += 7;
     }
     let null = ObjectId::null(gix_hash::Kind::Sha1);
-    let what = match first >> 4 & 7 {
-        1 => What::Object(Kind::Commit, null),
-        2 => What::Object(Kind::Tree, null),
-        3 => What::Object(Kind::Blob, null),
-        4 => What::Object(Kind::Tag, null),
+    let kind = match first >> 4 & 7 {
+        1 => EntryKind::Object(Kind::Commit, null),
+        2 => EntryKind::Object(Kind::Tree, null),
+        3 => EntryKind::Object(Kind::Blob, null),
+        4 => EntryKind::Object(Kind::Tag, null),
         6 => {
             let mut byte = reader.byte()?;
             let mut back = u64::from(byte & 0x7f);
@@ -126,10 +126,10 @@ fn head<S: Source + ?Sized>(reader: &mut Reader<'_, S>) -> Result<Entry, Unsound
                 byte = reader.byte()?;
                 back = (back + 1) << 7 | u64::from(byte & 0x7f);
             }
-            What::Upon(at.checked_sub(back).filter(|_| back > 0).ok_or_else(|| corrupt("its base is not before it"))?)
+            EntryKind::DeltaOn(at.checked_sub(back).filter(|_| back > 0).ok_or_else(|| corrupt("its base is not before it"))?)
         }
-        7 => What::UponId(ObjectId::from(reader.array::<20>()?)),
-        _ => return Err(corrupt("it has no type that there is")),
+        7 => EntryKind::DeltaOnId(ObjectId::from(reader.array::<20>()?)),
+        _ => return Err(corrupt("its type is unknown")),
     };
-    Ok(Entry { at, data: reader.offset(), size, what })
+    Ok(Entry { at, data: reader.offset(), size, kind })
 }

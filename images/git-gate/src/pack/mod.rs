@@ -1,11 +1,11 @@
-//! The pack format (gitformat-pack(5)), read by somebody who trusts none of it.
+//! A reader for hostile packs (gitformat-pack(5)).
 //!
-//! 1. [`entries`] reads the pack from front to end as it arrives. Objects that stand for themselves are hashed and shown
-//!    at once; of deltas only the place is kept.
-//! 2. [`resolve`] makes the objects that deltas stand for, each from its base, the base last dropped with its last child.
+//! 1. [`entries`] reads the pack front to back while it arrives. It hashes and visits whole objects at once; of deltas it
+//!    only records the place.
+//! 2. [`resolve`] applies the deltas. It drops a base with the base's last child.
 //!
-//! Nothing is allocated because a number in the pack asks for it, and every sum has a bound. Every object is shown to
-//! [`Look`], which is where it is scanned: what a pack does not show does not exist in it.
+//! It never allocates what a number in the pack claims, and every sum has a bound. Every object of the pack reaches the
+//! [`ObjectVisitor`], which scans it.
 
 pub mod delta;
 pub mod entries;
@@ -19,7 +19,7 @@ use gix_hash::ObjectId;
 
 pub use source::Source;
 
-/// The four kinds of objects.
+/// The kinds of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A commit.
@@ -33,7 +33,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As it stands in front of the object when it is hashed.
+    /// Its name in the header that is hashed with the object.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Commit => "commit",
@@ -53,36 +53,36 @@ pub struct Bounds {
     pub inflated: u64,
     /// A base or a result of a delta.
     pub delta: u64,
-    /// What is held at one time while deltas are resolved.
-    pub held: u64,
-    /// Deltas upon deltas.
+    /// Bytes of bases in memory at the same time.
+    pub retained: u64,
+    /// The length of a chain of deltas.
     pub depth: u32,
 }
 
-/// Why a pack is not taken.
+/// Why a pack is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unsound {
-    /// It is no pack, or of a version that nobody sends.
+    /// It is not a pack, or has an unknown version.
     NotAPack,
-    /// It ends before its end.
+    /// It is truncated.
     CutOff,
-    /// More follows after its end.
+    /// Bytes follow its end.
     Trailing,
-    /// Its own checksum is another.
+    /// Its checksum is wrong.
     Checksum,
     /// The entry at this offset cannot be read.
     Entry(u64, &'static str),
     /// The delta at this offset cannot be applied.
     Delta(u64, &'static str),
-    /// So many deltas have no base in the pack.
+    /// This number of deltas have no base in the pack.
     NoBase(u64),
-    /// An object was made to have the id of another (SHA-1 is broken; git and we detect the known attacks).
+    /// An object was forged to collide with another id (SHA-1 is broken; git and the gate detect the known attacks).
     Collision,
     /// An object is not what its kind says.
     Object(ObjectId, &'static str),
-    /// A bound was reached: what, and how much is allowed.
+    /// A bound was exceeded: of what, and the limit.
     TooLarge(&'static str, u64),
-    /// It stopped arriving, or nobody wants the verdict any more.
+    /// It stopped arriving, or the push was given up.
     Abandoned,
 }
 
@@ -90,7 +90,7 @@ impl fmt::Display for Unsound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAPack => f.write_str("it is not a pack of version 2"),
-            Self::CutOff => f.write_str("the pack ends before its end"),
+            Self::CutOff => f.write_str("the pack is truncated"),
             Self::Trailing => f.write_str("something follows after the pack's end"),
             Self::Checksum => f.write_str("the pack's checksum is wrong"),
             Self::Entry(at, why) => write!(f, "the entry at byte {at} is corrupt: {why}"),
@@ -98,19 +98,19 @@ impl fmt::Display for Unsound {
             Self::NoBase(count) => write!(f, "{count} deltas have no base in the pack (a thin pack, or a circle)"),
             Self::Collision => f.write_str("an object was forged to collide with another one's SHA-1"),
             Self::Object(id, why) => write!(f, "object {id} is malformed: {why}"),
-            Self::TooLarge(what, most) => write!(f, "{what}: more than {most}"),
-            Self::Abandoned => f.write_str("the pack did not arrive whole"),
+            Self::TooLarge(what, max) => write!(f, "{what}: more than {max}"),
+            Self::Abandoned => f.write_str("the pack did not arrive completely"),
         }
     }
 }
 
-/// Sees every object of a pack.
-pub trait Look {
-    /// An object begins; `size` is what it claims.
+/// Visits every object of a pack.
+pub trait ObjectVisitor {
+    /// An object begins; `size` is its claimed size.
     fn begin(&mut self, kind: Kind, size: u64) -> Result<(), Unsound>;
-    /// The next bytes of it.
-    fn piece(&mut self, bytes: &[u8]) -> Result<(), Unsound>;
-    /// It ended, and this is its id. `whole` is all of it, if it came in one piece.
+    /// The object's next bytes.
+    fn chunk(&mut self, bytes: &[u8]) -> Result<(), Unsound>;
+    /// The object ended; this is its id. `whole` is all of it, if it came in one chunk.
     fn end(&mut self, id: ObjectId, place: Place, whole: Option<&[u8]>) -> Result<(), Unsound>;
 }
 
@@ -119,11 +119,11 @@ pub trait Look {
 pub struct Place {
     /// The number of its entry.
     pub entry: u32,
-    /// Where its compressed bytes begin, if it stands for itself.
+    /// Where its compressed bytes begin, unless it is a delta.
     pub data: Option<u64>,
 }
 
-/// Hashes an object, and says so when it was forged.
+/// Hashes an object, and detects collision attacks.
 pub(crate) struct Hashing(gix_hash::Hasher);
 
 impl Hashing {
@@ -155,7 +155,7 @@ mod tests {
          5a21566461309789606bd0bf3f98cda8044629a1";
 
     #[test]
-    fn a_forged_object_is_known_for_one() {
+    fn a_forged_object_is_detected() {
         let bytes: Vec<u8> = (0..SHATTERED.len()).step_by(2).map(|at| u8::from_str_radix(&SHATTERED[at..at + 2], 16).unwrap()).collect();
         let mut hashing = Hashing(gix_hash::hasher(gix_hash::Kind::Sha1));
         hashing.update(&bytes);

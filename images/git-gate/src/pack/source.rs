@@ -1,4 +1,4 @@
-//! The bytes of a pack, read in order and hashed on the way, or at any place.
+//! Reads a pack: in order, hashing on the way, or from any offset.
 
 use aws_lc_rs::digest::{Context, Digest, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
@@ -7,7 +7,7 @@ use crate::quarantine::Quarantine;
 
 /// Bytes that may still be arriving.
 pub trait Source {
-    /// Reads at `at`, waiting until something is there; nothing at the end.
+    /// Reads at `at`, and waits until bytes are there; zero at the end.
     fn read_at(&self, at: u64, into: &mut [u8]) -> Result<usize, Unsound>;
 }
 
@@ -20,16 +20,16 @@ impl Source for Quarantine {
 impl Source for [u8] {
     fn read_at(&self, at: u64, into: &mut [u8]) -> Result<usize, Unsound> {
         let rest = usize::try_from(at).ok().and_then(|at| self.get(at..)).unwrap_or_default();
-        let most = rest.len().min(into.len());
-        into[..most].copy_from_slice(&rest[..most]);
-        Ok(most)
+        let length = rest.len().min(into.len());
+        into[..length].copy_from_slice(&rest[..length]);
+        Ok(length)
     }
 }
 
-/// What is read ahead.
+/// Bytes read at once.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Reads on from a place.
+/// A buffered reader.
 pub struct Reader<'s, S: Source + ?Sized> {
     source: &'s S,
     buffer: Box<[u8]>,
@@ -40,9 +40,9 @@ pub struct Reader<'s, S: Source + ?Sized> {
     hashes: Option<Hashes>,
 }
 
-/// Of all bytes up to here.
+/// The hashes of all bytes so far.
 struct Hashes {
-    /// Up to where in the buffer.
+    /// The buffer is hashed up to here.
     done: usize,
     pack: Context,
     all: Context,
@@ -54,24 +54,24 @@ impl<'s, S: Source + ?Sized> Reader<'s, S> {
         Self { source, buffer: vec![0; BUFFER_BYTES].into(), start: 0, end: 0, next: at, hashes: None }
     }
 
-    /// Reads from the beginning, and hashes what is read.
+    /// Reads from the start, and hashes what it reads.
     pub fn hashing(source: &'s S) -> Self {
         let hashes = Hashes { done: 0, pack: Context::new(&SHA1_FOR_LEGACY_USE_ONLY), all: Context::new(&SHA256) };
         Self { hashes: Some(hashes), ..Self::at(source, 0) }
     }
 
-    /// Goes on at another place. Only for a reader that does not hash.
+    /// Continues at another offset. Only for a reader that does not hash.
     pub fn seek(&mut self, at: u64) {
-        debug_assert!(self.hashes.is_none(), "what is skipped would not be hashed");
+        debug_assert!(self.hashes.is_none(), "skipped bytes would not be hashed");
         (self.start, self.end, self.next) = (0, 0, at);
     }
 
-    /// Where the next byte stands.
+    /// The offset of the next byte.
     pub fn offset(&self) -> u64 {
         self.next - (self.end - self.start) as u64
     }
 
-    /// The next bytes, at least one but at the end.
+    /// The next bytes: at least one, except at the end.
     pub fn fill(&mut self) -> Result<&[u8], Unsound> {
         if self.start == self.end {
             self.hash();
@@ -85,7 +85,7 @@ impl<'s, S: Source + ?Sized> Reader<'s, S> {
         Ok(&self.buffer[self.start..self.end])
     }
 
-    /// These many of them were used.
+    /// Consumes bytes of the buffer.
     pub fn consume(&mut self, bytes: usize) {
         self.start += bytes;
     }
@@ -97,7 +97,7 @@ impl<'s, S: Source + ?Sized> Reader<'s, S> {
         Ok(byte)
     }
 
-    /// The next few bytes.
+    /// The next `N` bytes.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Unsound> {
         let mut array = [0; N];
         for byte in &mut array {
@@ -115,8 +115,7 @@ impl<'s, S: Source + ?Sized> Reader<'s, S> {
         }
     }
 
-    /// Reads the checksum that a pack ends with, and makes sure that it is right and the end. Returns the SHA-256 of
-    /// everything.
+    /// Checks the trailing checksum, and that nothing follows it. Returns the SHA-256 of the pack.
     pub fn finish(mut self) -> Result<Digest, Unsound> {
         self.hash();
         let ours = self.hashes.as_ref().map(|hashes| hashes.pack.clone().finish());

@@ -1,4 +1,4 @@
-//! What was scanned is sent, and upstream's report read.
+//! Sends the scanned pack to upstream, and reads upstream's report.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,52 +18,51 @@ use tokio::time::timeout;
 
 use super::Push;
 use super::receive::Received;
-use crate::advert::{Service, Told};
+use crate::advert::{Service, UpstreamRefs};
 use crate::commands::Request;
-use crate::harmless::Harmless;
-use crate::outlet::Outlet;
+use crate::escape::LineEscaper;
 use crate::pkt::{self, Packet, Packets};
 use crate::quarantine::Quarantine;
-use crate::report::{Reading, Report};
-use crate::upstream::{broke_here, refuse_error};
+use crate::report::{Report, ReportParser};
+use crate::response::ResponseWriter;
+use crate::upstream::{refuse_error_packet, stream_failure};
 
-/// How often a waiting client is told how far it is.
+/// Between two progress messages to a waiting client.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
-/// What is read of the pack at one time.
+/// Bytes of the pack that are read at once.
 const CHUNK_SIZE: usize = 128 << 10;
 
-/// Sends the push on. An error says that upstream did not get all of it, or did not say what it made of it.
+/// Forwards the push. An error means that upstream did not get all of it, or did not report a result.
 pub(super) async fn forward(
     push: &Push,
     request: &Request,
     options: &[Vec<u8>],
-    told: &Told,
+    refs: &UpstreamRefs,
     received: &Received,
     event: &Event,
-    outlet: Option<&Outlet>,
+    writer: Option<&ResponseWriter>,
 ) -> Result<Report, Refused> {
-    let head = told.request(&request.commands, &request.wanted, options);
+    let head = refs.request(&request.commands, &request.capabilities, options);
     let head = head.map_err(|why| Refused::new(Reason::UpstreamProtocol, why).place(Place::Upstream))?;
-    let gone = Arc::new(AtomicU64::new(0));
-    let sent: Body = match (&received.pack, &received.inspected) {
-        (Some(pack), Ok(Some(inspected))) => Outgoing::new(head, pack.clone(), inspected.sha256.clone(), gone.clone())?.boxed(),
+    let sent_bytes = Arc::new(AtomicU64::new(0));
+    let body: Body = match (&received.pack, &received.inspected) {
+        (Some(pack), Ok(Some(inspected))) => Outgoing::new(head, pack.clone(), inspected.sha256.clone(), sent_bytes.clone())?.boxed(),
         (None, _) => body::full(head),
         _ => return Err(Refused::new(Reason::Internal, "a pack without a verdict")),
     };
-    // What is about to leave is on record before it leaves.
+    // The event is written before the pack leaves.
     let mut record = event.clone();
     record.event = "push_allowed".into();
     record.level = Level::Info;
     push.events.write(&record);
-    let idle = Duration::from_millis(push.table.limits.idle_ms);
+    let idle = Duration::from_millis(push.policy.limits.idle_ms);
     let waiting = async {
-        let mut packets = push.repo.upstream.answer(Service::ReceivePack, 0, sent).await?;
-        read(push, request, told, &mut packets, outlet, idle).await
+        let mut packets = push.repo.upstream.run(Service::ReceivePack, 0, body).await?;
+        read(push, request, refs, &mut packets, writer, idle).await
     };
     tokio::pin!(waiting);
-    let deadline = Instant::now() + Duration::from_millis(push.table.limits.forward_ms);
-    let slow =
-        |why: &str| Err(Refused::new(Reason::TooSlow, format!("{why}; fetch to see what became of the push")).place(Place::Upstream));
+    let deadline = Instant::now() + Duration::from_millis(push.policy.limits.forward_ms);
+    let slow = |why: &str| Err(Refused::new(Reason::TooSlow, format!("{why}; fetch to see the result of the push")).place(Place::Upstream));
     let (mut seen, mut since) = (u64::MAX, Instant::now());
     let mut ticks = tokio::time::interval(PROGRESS_INTERVAL.min(idle / 2).max(Duration::from_millis(50)));
     ticks.reset();
@@ -72,11 +71,11 @@ pub(super) async fn forward(
             report = &mut waiting => return report,
             now = ticks.tick() => {
                 let now = now.into_std();
-                let bytes = gone.load(Ordering::Relaxed);
+                let bytes = sent_bytes.load(Ordering::Relaxed);
                 if bytes != seen {
                     (seen, since) = (bytes, now);
                 }
-                // Once all is sent, what upstream says is waited for elsewhere, packet by packet.
+                // Once all is sent, `read` waits for upstream's report packet by packet.
                 let all = received.pack.as_ref().map_or(0, Quarantine::written);
                 if now > deadline {
                     return slow("upstream did not finish in time");
@@ -84,65 +83,65 @@ pub(super) async fn forward(
                 if bytes < all && now.duration_since(since) > idle {
                     return slow("upstream does not take the pack");
                 }
-                if let Some(outlet) = outlet {
-                    outlet.say(&format!("git-gate: checked; upstream has {} of {} MB\n", bytes >> 20, all >> 20)).await;
+                if let Some(writer) = writer {
+                    writer.progress(&format!("git-gate: checked; upstream has {} of {} MB\n", bytes >> 20, all >> 20)).await;
                 }
             }
         }
     }
 }
 
-/// Reads upstream's answer: words for the person, and the report.
+/// Reads upstream's response: progress messages and the report.
 async fn read(
     push: &Push,
     request: &Request,
-    told: &Told,
+    refs: &UpstreamRefs,
     packets: &mut Packets,
-    outlet: Option<&Outlet>,
+    writer: Option<&ResponseWriter>,
     idle: Duration,
 ) -> Result<Report, Refused> {
-    let hidden = push.repo.upstream.hidden();
-    let mut harmless = Harmless::new(hidden.clone());
-    let mut reading = Reading::new(&request.commands);
+    let redactor = push.repo.upstream.redactor();
+    let mut escaper = LineEscaper::new(redactor.clone());
+    let mut parser = ReportParser::new(&request.commands);
     let mut inner = BytesMut::new();
-    let banded = told.can("side-band-64k");
+    let banded = refs.can("side-band-64k");
     let started = Instant::now();
-    let say = async |words: String| {
-        if let (Some(outlet), false) = (outlet, words.is_empty()) {
-            outlet.say(&words).await;
+    let report_progress = async |text: String| {
+        if let (Some(writer), false) = (writer, text.is_empty()) {
+            writer.progress(&text).await;
         }
     };
     loop {
         let silent =
-            |_| Refused::new(Reason::TooSlow, "upstream does not say what became of the push: fetch to see").place(Place::Upstream);
-        let packet = timeout(idle, packets.next()).await.map_err(silent)?.map_err(broke_here)?;
+            |_| Refused::new(Reason::TooSlow, "upstream does not report the result of the push: fetch to see").place(Place::Upstream);
+        let packet = timeout(idle, packets.next()).await.map_err(silent)?.map_err(stream_failure)?;
         let Some(packet) = packet else { break };
         let Packet::Data(line) = packet else { continue };
-        refuse_error(&line, &push.repo.upstream)?;
+        refuse_error_packet(&line, &push.repo.upstream)?;
         match line.first() {
             Some(1) if banded => {
                 inner.extend_from_slice(&line[1..]);
-                while let Some(packet) = pkt::take(&mut inner).map_err(broke_here)? {
+                while let Some(packet) = pkt::take(&mut inner).map_err(stream_failure)? {
                     if let Packet::Data(line) = packet {
-                        reading.line(&line, &request.commands, &hidden);
+                        parser.line(&line, &request.commands, &redactor);
                     }
                 }
             }
-            Some(2) if banded => say(harmless.push(&line[1..], started.elapsed())).await,
+            Some(2) if banded => report_progress(escaper.push(&line[1..], started.elapsed())).await,
             Some(3) if banded => {
-                let words = harmless.push(&line[1..], started.elapsed()) + &harmless.finish();
-                let message = format!("upstream failed: {}", words.trim_end().replace('\n', "; "));
+                let text = escaper.push(&line[1..], started.elapsed()) + &escaper.finish();
+                let message = format!("upstream failed: {}", text.trim_end().replace('\n', "; "));
                 return Err(Refused::new(Reason::UpstreamRefused, message).place(Place::Upstream));
             }
-            _ => reading.line(&line, &request.commands, &hidden),
+            _ => parser.line(&line, &request.commands, &redactor),
         }
     }
-    say(harmless.finish()).await;
-    Ok(reading.finish())
+    report_progress(escaper.finish()).await;
+    Ok(parser.finish())
 }
 
-/// The request to upstream: the commands, then the bytes of the sealed file, whose hash is compared before the last of
-/// them leave.
+/// The body of the request to upstream: the commands, then the sealed file. Its hash is checked before its last chunk
+/// leaves.
 struct Outgoing {
     head: Option<Bytes>,
     pack: Quarantine,
@@ -150,20 +149,20 @@ struct Outgoing {
     at: u64,
     hash: digest::Context,
     expected: String,
-    /// For whoever watches: bytes that were handed on.
-    gone: Arc<AtomicU64>,
+    /// Bytes of the pack that were sent, for the progress messages.
+    sent_bytes: Arc<AtomicU64>,
 }
 
 impl Outgoing {
-    fn new(head: Vec<u8>, pack: Quarantine, expected: String, gone: Arc<AtomicU64>) -> Result<Self, Refused> {
+    fn new(head: Vec<u8>, pack: Quarantine, expected: String, sent_bytes: Arc<AtomicU64>) -> Result<Self, Refused> {
         if !pack.is_sealed() {
-            return Err(Refused::new(Reason::Internal, "a pack that could still change"));
+            return Err(Refused::new(Reason::Internal, "the pack is not sealed"));
         }
         let length = pack.written();
-        Ok(Self { head: Some(head.into()), pack, length, at: 0, hash: digest::Context::new(&SHA256), expected, gone })
+        Ok(Self { head: Some(head.into()), pack, length, at: 0, hash: digest::Context::new(&SHA256), expected, sent_bytes })
     }
 
-    fn piece(&mut self) -> Result<Option<Bytes>, BodyError> {
+    fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
         if let Some(head) = self.head.take() {
             return Ok(Some(head));
         }
@@ -171,12 +170,12 @@ impl Outgoing {
             return Ok(None);
         }
         let other = || BodyError::Refused(Refused::new(Reason::Internal, "the pack is not what was scanned"));
-        let mut piece = vec![0; CHUNK_SIZE];
-        let read = self.pack.read_at(self.at, &mut piece).map_err(|_| other())?;
-        piece.truncate(read);
+        let mut chunk = vec![0; CHUNK_SIZE];
+        let read = self.pack.read_at(self.at, &mut chunk).map_err(|_| other())?;
+        chunk.truncate(read);
         self.at += read as u64;
-        self.gone.store(self.at, Ordering::Relaxed);
-        self.hash.update(&piece);
+        self.sent_bytes.store(self.at, Ordering::Relaxed);
+        self.hash.update(&chunk);
         if read == 0 {
             return Err(other());
         }
@@ -186,7 +185,7 @@ impl Outgoing {
                 return Err(other());
             }
         }
-        Ok(Some(piece.into()))
+        Ok(Some(chunk.into()))
     }
 }
 
@@ -195,7 +194,7 @@ impl http_body::Body for Outgoing {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Poll::Ready(self.piece().map(|piece| piece.map(Frame::data)).transpose())
+        Poll::Ready(self.chunk().map(|chunk| chunk.map(Frame::data)).transpose())
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,4 +1,4 @@
-//! The pack arrives, is kept and is scanned, and upstream is asked what it has: three things at one time.
+//! Receives the pack, scans it and asks upstream for its refs, all at the same time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,134 +10,159 @@ use bottle_wire::Refused;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-use super::{Push, question};
-use crate::advert::{Service, Told};
+use super::Push;
+use super::upstream_query::{self, SymbolicRef};
+use crate::advert::{Service, UpstreamRefs};
 use crate::commands::Request;
+use crate::history::History;
 use crate::inspect::{Inspected, Progress, inspect};
-use crate::outlet::Outlet;
 use crate::pack::{Bounds, Unsound};
 use crate::pkt::{Packet, Packets};
-use crate::quarantine::{Full, Inlet, Quarantine, quarantine};
-use crate::upstream::{broke_here, refuse_error};
+use crate::quarantine::{Full, PackWriter, Quarantine, quarantine};
+use crate::response::ResponseWriter;
+use crate::upstream::{refuse_error_packet, stream_failure};
 
-/// How often a waiting client is told how far it is.
+/// Between two progress messages to a waiting client.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
-/// Deep enough for the scanner in a debug build; only what is touched is resident.
+/// Enough for the scanner in a debug build. Untouched pages take no memory.
 const STACK_BYTES: usize = 4 << 20;
 
-/// All that a verdict needs.
+/// The input of a verdict.
 pub(super) struct Received {
-    /// Refs that are other names for others, as far as upstream tells: name and target.
-    pub(super) symbolic: Vec<(Vec<u8>, String)>,
-    /// What upstream has now.
-    pub(super) told: Result<Told, Refused>,
+    /// Upstream's symbolic refs, as far as it lists them.
+    pub(super) symbolic: Vec<SymbolicRef>,
+    /// Upstream's current refs.
+    pub(super) refs: Result<UpstreamRefs, Refused>,
     /// The pack, if there is one.
     pub(super) pack: Option<Quarantine>,
-    /// What is in it.
+    /// Its contents.
     pub(super) inspected: Result<Option<Inspected>, Refused>,
+    /// The history of a push without a pack.
+    no_history: History,
 }
 
-/// Receives and inspects.
-pub(super) async fn receive(push: &Push, request: &Request, packets: Packets, outlet: Option<&Outlet>) -> Received {
-    let limits = &push.table.limits;
+impl Received {
+    fn failed(refused: Refused) -> Self {
+        Self::new(Vec::new(), Err(refused.clone()), None, Err(refused))
+    }
+
+    fn new(
+        symbolic: Vec<SymbolicRef>,
+        refs: Result<UpstreamRefs, Refused>,
+        pack: Option<Quarantine>,
+        inspected: Result<Option<Inspected>, Refused>,
+    ) -> Self {
+        Self { symbolic, refs, pack, inspected, no_history: History::default() }
+    }
+
+    /// The pack's commits; empty if there is no sound pack.
+    pub(super) fn history(&self) -> &History {
+        match &self.inspected {
+            Ok(Some(inspected)) => &inspected.history,
+            _ => &self.no_history,
+        }
+    }
+}
+
+/// Receives the pack, inspects it and queries upstream.
+pub(super) async fn receive(push: &Push, request: &Request, packets: Packets, writer: Option<&ResponseWriter>) -> Received {
+    let limits = &push.policy.limits;
     let idle = Duration::from_millis(limits.idle_ms);
     if !request.has_pack() {
-        let (told, symbolic) = tokio::join!(ask(push, request, idle), question::symbolic(push, &request.commands));
-        return Received { symbolic, told, pack: None, inspected: Ok(None) };
+        let (refs, symbolic) = tokio::join!(upstream_refs(push, request, idle), upstream_query::symbolic_refs(push, &request.commands));
+        return Received::new(symbolic, refs, None, Ok(None));
     }
-    let made = quarantine(&push.yard.room, push.repo.policy.pack_bytes);
-    let (inlet, pack) = match made {
-        Ok(made) => made,
-        Err(error) => {
-            let refused = Refused::new(Reason::Internal, format!("there is no room for the pack: {error}"));
-            return Received { symbolic: Vec::new(), told: Err(refused.clone()), pack: None, inspected: Err(refused) };
-        }
+    let (pack_writer, pack) = match quarantine(&push.limits.budget, push.repo.policy.pack_bytes) {
+        Ok(both) => both,
+        Err(error) => return Received::failed(Refused::new(Reason::Internal, format!("there is no memory for the pack: {error}"))),
     };
-    let progress = Arc::new(Shown::default());
-    let inspecting = match begin(push, pack.clone(), progress.clone()) {
+    let progress = Arc::new(ProgressCounter::default());
+    let inspecting = match start_inspection(push, pack.clone(), progress.clone()) {
         Ok(inspecting) => inspecting,
-        Err(refused) => return Received { symbolic: Vec::new(), told: Err(refused.clone()), pack: None, inspected: Err(refused) },
+        Err(refused) => return Received::failed(refused),
     };
-    let patience = Duration::from_millis(limits.inspect_ms);
+    let inspection_timeout = Duration::from_millis(limits.inspect_ms);
     let inspected = async {
         let slow = || {
             pack.abandon();
-            Refused::new(Reason::TooSlow, format!("the pack was not read within {} ms", patience.as_millis()))
+            Refused::new(Reason::TooSlow, format!("the pack was not read within {} ms", inspection_timeout.as_millis()))
         };
-        match timeout(patience, inspecting).await {
+        match timeout(inspection_timeout, inspecting).await {
             Ok(Ok(outcome)) => outcome.map_err(unsound),
             Ok(Err(_)) => Err(Refused::new(Reason::Internal, "the pack was not read")),
             Err(_) => Err(slow()),
         }
     };
-    let asked = async { tokio::join!(ask(push, request, idle), question::symbolic(push, &request.commands)) };
-    let mut work = Box::pin(async { tokio::join!(asked, keep(packets, inlet, idle), inspected) });
+    let queries = async { tokio::join!(upstream_refs(push, request, idle), upstream_query::symbolic_refs(push, &request.commands)) };
+    let mut work = Box::pin(async { tokio::join!(queries, store(packets, pack_writer, idle), inspected) });
     let mut ticks = interval_at(Instant::now() + PROGRESS_INTERVAL, PROGRESS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let ((told, symbolic), kept, inspected) = loop {
+    let ((refs, symbolic), stored, inspected) = loop {
         tokio::select! {
             done = &mut work => break done,
             _ = ticks.tick() => {
-                if let Some(outlet) = outlet {
-                    outlet.say(&progress.words(pack.written())).await;
+                if let Some(writer) = writer {
+                    writer.progress(&progress.message(pack.written())).await;
                 }
             }
         }
     };
     drop(work);
-    // Why it could not be kept says more than that it did not arrive.
-    let inspected = kept.and(inspected).map(Some);
-    Received { symbolic, told, pack: Some(pack), inspected }
+    // An error of the store explains why the inspection found the pack incomplete.
+    let inspected = stored.and(inspected).map(Some);
+    Received::new(symbolic, refs, Some(pack), inspected)
 }
 
-/// What upstream has now, of the refs that are named.
-async fn ask(push: &Push, request: &Request, idle: Duration) -> Result<Told, Refused> {
+/// Upstream's current values of the refs that the commands name.
+async fn upstream_refs(push: &Push, request: &Request, idle: Duration) -> Result<UpstreamRefs, Refused> {
     let upstream = &push.repo.upstream;
-    let silent = |_| Refused::new(Reason::TooSlow, "upstream says nothing").place(Place::Upstream);
+    let silent = |_| Refused::new(Reason::TooSlow, "upstream is silent").place(Place::Upstream);
     let mut packets = timeout(idle, upstream.advertisement(Service::ReceivePack, 0)).await.map_err(silent)??;
-    let mut told = Told::default();
+    let mut refs = UpstreamRefs::default();
     loop {
-        match timeout(idle, packets.next()).await.map_err(silent)?.map_err(broke_here)? {
+        match timeout(idle, packets.next()).await.map_err(silent)?.map_err(stream_failure)? {
             Some(Packet::Data(line)) => {
-                refuse_error(&line, upstream)?;
-                told.line(&line, &request.commands);
+                refuse_error_packet(&line, upstream)?;
+                refs.line(&line, &request.commands);
             }
-            Some(_) => return Ok(told),
-            None => return Err(broke_here(crate::pkt::Broken::CutOff)),
+            Some(_) => return Ok(refs),
+            None => return Err(stream_failure(crate::pkt::Broken::CutOff)),
         }
     }
 }
 
-/// Keeps the pack. Once it cannot be kept it is read to its end all the same: a client that is still sending does not
-/// listen.
-async fn keep(mut packets: Packets, inlet: Inlet, idle: Duration) -> Result<(), Refused> {
-    let mut inlet = Some(inlet);
+/// Stores the pack. If that fails, it still reads the pack to its end: a client that is still sending does not read the
+/// response.
+async fn store(mut packets: Packets, pack_writer: PackWriter, idle: Duration) -> Result<(), Refused> {
+    let mut pack_writer = Some(pack_writer);
     let mut outcome = Ok(());
     loop {
         let broken = |why: &str| Refused::new(Reason::MalformedRequest, format!("the pack did not arrive: {why}")).place(Place::Body);
         match timeout(idle, packets.raw()).await {
-            Err(_) => return Err(broken("it stands still")),
+            Err(_) => return Err(broken("it stalled")),
             Ok(Err(error)) => return Err(broken(&error.to_string())),
             Ok(Ok(None)) => break,
-            Ok(Ok(Some(piece))) => {
-                if let Some(Err(full)) = inlet.as_mut().map(|inlet| inlet.write(&piece)) {
-                    inlet = None;
+            Ok(Ok(Some(chunk))) => {
+                if let Some(Err(full)) = pack_writer.as_mut().map(|pack_writer| pack_writer.write(&chunk)) {
+                    pack_writer = None;
                     outcome = Err(too_large(full));
                 }
             }
         }
     }
-    match inlet {
+    match pack_writer {
         None => outcome,
-        Some(inlet) => inlet.seal().map_err(|error| Refused::new(Reason::Internal, format!("the pack cannot be sealed: {error}"))),
+        Some(pack_writer) => {
+            pack_writer.seal().map_err(|error| Refused::new(Reason::Internal, format!("the pack cannot be sealed: {error}")))
+        }
     }
 }
 
 fn too_large(full: Full) -> Refused {
     match full {
-        Full::Pack(most) => Refused::new(Reason::TooLarge, format!("the pack is larger than {most} bytes; push in smaller parts")),
-        Full::Room => Refused::new(Reason::TooMany, "the quarantine is full of other pushes; try again"),
-        Full::Kernel(error) => Refused::new(Reason::TooLarge, format!("the pack cannot be kept: {error}; push in smaller parts")),
+        Full::Pack(max) => Refused::new(Reason::TooLarge, format!("the pack is larger than {max} bytes; push in smaller parts")),
+        Full::Budget => Refused::new(Reason::TooMany, "the quarantine is full of other pushes; try again"),
+        Full::Kernel(error) => Refused::new(Reason::TooLarge, format!("the pack cannot be stored: {error}; push in smaller parts")),
     }
 }
 
@@ -150,14 +175,14 @@ fn unsound(unsound: Unsound) -> Refused {
     Refused::new(reason, unsound.to_string()).place(Place::Body)
 }
 
-/// How far the inspection is: what is done in the low half, of how much in the high half.
+/// The inspection's progress. Each counter packs the number done (low half) and the total (high half).
 #[derive(Default)]
-struct Shown {
+struct ProgressCounter {
     arriving: AtomicU64,
     resolving: AtomicU64,
 }
 
-impl Shown {
+impl ProgressCounter {
     fn set(&self, progress: Progress) {
         let pair = |done: u64, all: u64| all << 32 | done & 0xffff_ffff;
         match progress {
@@ -167,7 +192,7 @@ impl Shown {
         }
     }
 
-    fn words(&self, bytes: u64) -> String {
+    fn message(&self, bytes: u64) -> String {
         let of = |value: u64| (value & 0xffff_ffff, value >> 32);
         match (of(self.arriving.load(Ordering::Relaxed)), of(self.resolving.load(Ordering::Relaxed))) {
             ((done, all), _) if done < all => format!("git-gate: checked {done} of {all} objects, {} MB\n", bytes >> 20),
@@ -177,20 +202,24 @@ impl Shown {
     }
 }
 
-/// Starts the inspection in a thread of its own: it waits for bytes, and then it computes.
-fn begin(push: &Push, pack: Quarantine, shown: Arc<Shown>) -> Result<oneshot::Receiver<Result<Inspected, Unsound>>, Refused> {
+/// Starts the inspection in a thread of its own, because it blocks.
+fn start_inspection(
+    push: &Push,
+    pack: Quarantine,
+    counter: Arc<ProgressCounter>,
+) -> Result<oneshot::Receiver<Result<Inspected, Unsound>>, Refused> {
     let (sender, receiver) = oneshot::channel();
-    let limits = push.table.limits;
+    let limits = push.policy.limits;
     let bounds = Bounds {
         objects: push.repo.policy.objects,
         inflated: limits.inflated_bytes,
         delta: limits.delta_bytes,
-        held: limits.held_bytes,
+        retained: limits.held_bytes,
         depth: limits.delta_depth,
     };
-    let scanner = push.table.scanner.clone();
+    let scanner = push.policy.scanner.clone();
     let run = move || {
-        let outcome = inspect(&pack, &scanner, &bounds, limits.history_bytes, |progress| shown.set(progress));
+        let outcome = inspect(&pack, &scanner, &bounds, limits.history_bytes, |progress| counter.set(progress));
         let _ = sender.send(outcome);
     };
     let thread = std::thread::Builder::new().name("inspect".into()).stack_size(STACK_BYTES).spawn(run);

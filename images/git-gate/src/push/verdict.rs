@@ -1,4 +1,4 @@
-//! The verdict on a push: all of it, or nothing. Pure, but for the scanner.
+//! The verdict on a push: all of it or nothing. Pure, apart from the scanner.
 
 use bottle_contract::reason::Reason;
 use bottle_wire::Refused;
@@ -7,55 +7,61 @@ use gix_hash::ObjectId;
 
 use super::Push;
 use super::receive::Received;
-use crate::advert::Told;
+use crate::advert::UpstreamRefs;
 use crate::commands::{Command, Request};
-use crate::harmless::one_line;
+use crate::escape::escape_for_terminal;
 use crate::inspect::{Finding, short};
-use crate::outlet::words;
-use crate::policy::{self, Change, Denied, Upstream};
+use crate::ref_policy::{self, Change, Denied, Upstream};
 use crate::report::Report;
+use crate::response::message;
 
 /// Why nothing was sent.
 pub(super) struct Refusal {
-    /// The slug.
+    /// The stable reason.
     pub(super) reason: Reason,
     /// The scanner's rule, if it decided.
     pub(super) rule: Option<String>,
-    /// What the client's user reads.
-    pub(super) words: Vec<String>,
-    /// What the client's program reads.
+    /// Messages for the client's user.
+    pub(super) messages: Vec<String>,
+    /// The report for the client's program.
     pub(super) report: Report,
 }
 
 impl Refusal {
-    /// All commands, for one reason.
+    /// Refuses all commands for one reason.
     pub(super) fn of(refused: &Refused, commands: &[Command]) -> Self {
-        let said = one_line(refused.to_string().as_bytes(), &Redactor::default());
+        let why = escape_for_terminal(refused.to_string().as_bytes(), &Redactor::default());
         Self {
             reason: refused.reason,
             rule: refused.rule.clone(),
-            words: vec![words(refused).trim_start_matches("git-gate: ").to_owned()],
-            report: Report::all_refused(commands, &said),
+            messages: vec![message(refused).trim_start_matches("git-gate: ").to_owned()],
+            report: Report::all_refused(commands, &why),
         }
     }
 }
 
-/// Judges what was received. What is said first is what the client can do something about.
+/// Judges a push. Reasons that the client can act on come first.
 ///
-/// `descends` says of each command that its new value was shown to have the old one among its ancestors.
-pub(super) fn judge(push: &Push, request: &Request, options: &[Vec<u8>], received: &Received, descends: &[bool]) -> Result<Told, Refusal> {
+/// `descends` has an entry per command: whether its new value provably descends from the old one.
+pub(super) fn judge(
+    push: &Push,
+    request: &Request,
+    options: &[Vec<u8>],
+    received: &Received,
+    descends: &[bool],
+) -> Result<UpstreamRefs, Refusal> {
     let commands = &request.commands;
-    if let Some(refusal) = in_words(push, commands, options) {
+    if let Some(refusal) = secret_in_names(push, commands, options) {
         return Err(refusal);
     }
-    let told = received.told.as_ref().map_err(|refused| Refusal::of(refused, commands))?;
+    let refs = received.refs.as_ref().map_err(|refused| Refusal::of(refused, commands))?;
     let results = commands.iter().enumerate().map(|(n, command)| {
         if commands[..n].iter().any(|other| other.name == command.name) {
             return Err(Denied::Twice);
         }
-        let leads_to = received.symbolic.iter().find(|(name, _)| *name == command.name).map(|(_, target)| target.clone());
-        let upstream = Upstream { is: told.values.get(&command.name).copied(), has_twin: told.has_twin(&command.name), leads_to };
-        policy::before_pack(&push.repo.policy, change(command), &upstream)
+        let leads_to = received.symbolic.iter().find(|symbolic| symbolic.name == command.name).map(|symbolic| symbolic.target.clone());
+        let upstream = Upstream { current: refs.values.get(&command.name).copied(), has_twin: refs.has_twin(&command.name), leads_to };
+        ref_policy::before_pack(&push.repo.policy, change(command), &upstream)
     });
     denied(push, results.collect())?;
     let inspected = received.inspected.as_ref().map_err(|refused| Refusal::of(refused, commands))?;
@@ -64,26 +70,26 @@ pub(super) fn judge(push: &Push, request: &Request, options: &[Vec<u8>], receive
             return Err(found(&inspected.findings, commands));
         }
         let results =
-            commands.iter().zip(descends).map(|(command, descends)| policy::after_pack(&push.repo.policy, change(command), *descends));
+            commands.iter().zip(descends).map(|(command, descends)| ref_policy::after_pack(&push.repo.policy, change(command), *descends));
         denied(push, results.collect())?;
-        let another = push.repo.policy.committer.as_ref().and_then(|allowed| inspected.history.made_by_another(allowed.as_bytes()));
-        if let Some((id, maker)) = another {
-            return Err(forged(push, id, maker, commands));
+        let other = push.repo.policy.committer.as_ref().and_then(|allowed| inspected.history.other_committer(allowed.as_bytes()));
+        if let Some((id, committer)) = other {
+            return Err(other_committer(push, id, committer, commands));
         }
     }
-    Ok(told.clone())
+    Ok(refs.clone())
 }
 
 fn change(command: &Command) -> Change<'_> {
     Change { name: &command.name, old: command.old, new: command.new }
 }
 
-/// Names of refs and push options are words of the agent that leave the bottle too.
-fn in_words(push: &Push, commands: &[Command], options: &[Vec<u8>]) -> Option<Refusal> {
+/// Ref names and push options come from the agent and leave the bottle too, so they are scanned.
+fn secret_in_names(push: &Push, commands: &[Command], options: &[Vec<u8>]) -> Option<Refusal> {
     let mut text: Vec<u8> = commands.iter().flat_map(|command| [&command.name[..], b"\n"].concat()).collect();
     let names = text.len() as u64;
     options.iter().for_each(|option| text.extend([option, &b"\n"[..]].concat()));
-    let found = push.table.scanner.scan(&text)?;
+    let found = push.policy.scanner.scan(&text)?;
     let place = if found.offset < names { "a ref's name" } else { "a push option" };
     let not_scannable = found.is_not_scannable();
     let finding = Finding { rule: found.rule, not_scannable, commit: None, place: place.into(), encodings: found.encodings };
@@ -99,46 +105,46 @@ fn denied(push: &Push, results: Vec<Result<(), Denied>>) -> Result<(), Refusal> 
     Err(Refusal {
         reason: Reason::RefNotAllowed,
         rule: None,
-        words: vec![format!("push refused: {first}"), allowed],
+        messages: vec![format!("push refused: {first}"), allowed],
         report: Report::refused(results.into_iter().map(|result| result.map_err(|denied| denied.to_string())).collect()),
     })
 }
 
-/// A refusal of what another seems to have made. The name was scanned with the object that holds it.
-fn forged(push: &Push, id: ObjectId, maker: &[u8], commands: &[Command]) -> Refusal {
+/// Refuses a commit or tag that names another committer. The name was scanned with its object.
+fn other_committer(push: &Push, id: ObjectId, committer: &[u8], commands: &[Command]) -> Refusal {
     let allowed = push.repo.policy.committer.as_deref().unwrap_or_default();
     let reason = Reason::CommitterNotAllowed;
     Refusal {
         reason,
         rule: None,
-        words: vec![
-            format!("push refused: {} says that {} made it", short(id), one_line(maker, &Redactor::default())),
-            format!("this bottle may push what {allowed} made; git rebase --force-rebase makes your commits again"),
+        messages: vec![
+            format!("push refused: {} names {} as its committer", short(id), escape_for_terminal(committer, &Redactor::default())),
+            format!("this bottle may push only commits of {allowed}; `git rebase --force-rebase` rewrites your commits"),
         ],
         report: Report::all_refused(commands, &format!("{}: {}", reason.slug(), short(id))),
     }
 }
 
-/// A refusal for what was found, in words that never hold it.
+/// Refuses a push for its findings, without repeating them.
 fn found(findings: &[Finding], commands: &[Command]) -> Refusal {
     let secrets = findings.iter().any(|finding| !finding.not_scannable);
     let reason = if secrets { Reason::SecretDetected } else { Reason::BodyNotScannable };
     let n = findings.len();
-    let mut words = vec![match (secrets, n) {
+    let mut messages = vec![match (secrets, n) {
         (false, _) => "push refused: not all of it can be checked".to_owned(),
         (true, 1) => "push refused: it holds what looks like a secret".to_owned(),
         (true, n) => format!("push refused: it holds what looks like a secret, in {n} places"),
     }];
-    words.extend(findings.iter().map(|finding| format!("  {}", told(finding))));
-    words.push(
+    messages.extend(findings.iter().map(|finding| format!("  {}", describe(finding))));
+    messages.push(
         "take it out of the history (git commit --amend, git rebase), then push again; marks like `gitleaks:allow` do not count".into(),
     );
-    let first = told(&findings[0]);
+    let first = describe(&findings[0]);
     let report = Report::all_refused(commands, &format!("{}: {first}", reason.slug()));
-    Refusal { reason, rule: Some(findings[0].rule.clone()), words, report }
+    Refusal { reason, rule: Some(findings[0].rule.clone()), messages, report }
 }
 
-fn told(finding: &Finding) -> String {
+fn describe(finding: &Finding) -> String {
     let Finding { rule, commit, place, encodings, .. } = finding;
     let encoded = if encodings.is_empty() { String::new() } else { format!(" ({})", encodings.join(", ")) };
     match commit {

@@ -1,8 +1,9 @@
-//! Smart HTTP (gitprotocol-http(5)) over TLS that ends here, so that no credential is seen on the way.
+//! Smart HTTP (gitprotocol-http(5)) over TLS that terminates here, so that nothing in between sees a credential.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context;
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
 use bottle_contract::route::Auth;
@@ -16,17 +17,17 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::tunnel::Link;
-use super::{broke_here, protocol, unreachable};
+use super::tunnel::TunnelDialer;
+use super::{protocol, stream_failure, unreachable};
 use crate::advert::{AGENT, Service};
 use crate::pkt::{Packet, Packets, trimmed};
 
-/// Which protocol a client asks for.
+/// The header that requests a protocol version.
 const GIT_PROTOCOL: HeaderName = HeaderName::from_static("git-protocol");
 
 /// An upstream over TLS.
 pub struct Https {
-    link: Arc<Link>,
+    dialer: Arc<TunnelDialer>,
     tls: TlsConnector,
     host: Host,
     port: u16,
@@ -34,15 +35,15 @@ pub struct Https {
     credential: Option<Credential>,
 }
 
-/// TLS towards upstreams: the system's roots and the bottle's further ones.
-pub fn tls(trust: &[String]) -> Result<TlsConnector, String> {
+/// The TLS client: it trusts the system's roots and the bottle's own.
+pub fn tls(trust: &[String]) -> anyhow::Result<TlsConnector> {
     let mut roots = tls::system_roots();
     for file in trust {
         tls::add_roots(&mut roots, file)?;
     }
     let mut config = ClientConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS cannot be set up: {error}"))?
+        .context("TLS cannot be set up")?
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -51,22 +52,22 @@ pub fn tls(trust: &[String]) -> Result<TlsConnector, String> {
 
 impl Https {
     pub(super) fn new(
-        link: Arc<Link>,
+        dialer: Arc<TunnelDialer>,
         tls: TlsConnector,
         host: Host,
         port: u16,
         path: &str,
         auth: Option<&Auth>,
         secrets: &Path,
-    ) -> Result<Self, String> {
+    ) -> anyhow::Result<Self> {
         let credential = match auth {
             None => None,
             Some(auth) => Some(secret::credential(auth, &secret::read(secrets, &auth.slot)?)?),
         };
-        Ok(Self { link, tls, host, port, path: path.trim_end_matches('/').to_owned(), credential })
+        Ok(Self { dialer, tls, host, port, path: path.trim_end_matches('/').to_owned(), credential })
     }
 
-    pub(super) fn hidden(&self) -> Arc<Redactor> {
+    pub(super) fn redactor(&self) -> Arc<Redactor> {
         self.credential.as_ref().map(|credential| credential.redactor.clone()).unwrap_or_default()
     }
 
@@ -74,15 +75,15 @@ impl Https {
         let query = format!("/info/refs?service={}", service.name());
         let response = self.send(Method::GET, &query, service, version, None).await?;
         let mut packets = self.packets(response, service, "advertisement")?;
-        // What only HTTP puts in front (gitprotocol-http(5)), which protocol v2 may leave out.
+        // A header that only HTTP has (gitprotocol-http(5)), and that protocol v2 may omit.
         let announced = format!("# service={}", service.name());
-        let mut first = packets.peek().await.map_err(broke_here)?;
+        let mut first = packets.peek().await.map_err(stream_failure)?;
         if matches!(&first, Some(Packet::Data(line)) if trimmed(line) == announced.as_bytes()) {
-            let _ = packets.next().await.map_err(broke_here)?;
-            if packets.next().await.map_err(broke_here)? != Some(Packet::Flush) {
-                return Err(protocol("no end of its announcement"));
+            let _ = packets.next().await.map_err(stream_failure)?;
+            if packets.next().await.map_err(stream_failure)? != Some(Packet::Flush) {
+                return Err(protocol("its announcement has no end"));
             }
-            first = packets.peek().await.map_err(broke_here)?;
+            first = packets.peek().await.map_err(stream_failure)?;
         }
         if first.is_none() {
             return Err(protocol("an empty advertisement"));
@@ -90,17 +91,17 @@ impl Https {
         Ok(packets)
     }
 
-    pub(super) async fn answer(&self, service: Service, version: u8, request: Body) -> Result<Packets, Refused> {
+    pub(super) async fn run(&self, service: Service, version: u8, request: Body) -> Result<Packets, Refused> {
         let response = self.send(Method::POST, &format!("/{}", service.name()), service, version, Some(request)).await?;
         self.packets(response, service, "result")
     }
 
-    /// The packets of an answer, if it is the one that was asked for.
+    /// The packets of a response, if its status and type are right.
     fn packets(&self, response: Response<Incoming>, service: Service, kind: &str) -> Result<Packets, Refused> {
         let status = response.status();
         if status != StatusCode::OK {
             let why = match status.as_u16() {
-                401 | 403 => "upstream does not accept the credential, or does not allow this with it",
+                401 | 403 => "upstream rejects the credential, or does not allow this with it",
                 404 => "upstream has no such repository, or does not show it to this credential",
                 300..=399 => "upstream redirects; name the repository's real URL in the bottle",
                 _ => "upstream failed",
@@ -109,7 +110,7 @@ impl Https {
         }
         let expected = format!("application/x-{}-{kind}", service.name());
         if response.headers().get(header::CONTENT_TYPE).is_none_or(|value| value.as_bytes() != expected.as_bytes()) {
-            return Err(protocol("its answer is of another type"));
+            return Err(protocol("its response has the wrong content type"));
         }
         Ok(Packets::new(body::incoming(response.into_body())))
     }
@@ -122,7 +123,7 @@ impl Https {
         version: u8,
         request: Option<Body>,
     ) -> Result<Response<Incoming>, Refused> {
-        let Self { link, host, port, .. } = self;
+        let Self { dialer, host, port, .. } = self;
         let authority = if *port == 443 { host.to_string() } else { format!("{host}:{port}") };
         let mut outgoing = Request::builder()
             .method(method)
@@ -144,19 +145,19 @@ impl Https {
         let outgoing =
             outgoing.body(request.unwrap_or_else(body::empty)).map_err(|_| unreachable("its URL cannot be written in a request"))?;
         let connect = async {
-            let stream = link.tunnel(host, *port).await?;
+            let stream = dialer.tunnel(host, *port).await?;
             let name = match host {
-                Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| unreachable("its name is no TLS server name"))?,
+                Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| unreachable("its name is not a TLS server name"))?,
                 Host::Ip(address) => ServerName::from(*address),
             };
             let refused = |error| Refused::new(Reason::UpstreamTls, format!("TLS with upstream failed: {error}")).place(Place::Upstream);
             let stream = self.tls.connect(name, stream).await.map_err(refused)?;
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(unreachable)
         };
-        let connected = tokio::time::timeout(link.patience.connect, connect).await;
+        let connected = tokio::time::timeout(dialer.timeouts.connect, connect).await;
         let (mut sender, connection) = connected.map_err(|_| unreachable("no connection in time"))??;
         tokio::spawn(async move {
-            // Its error reaches whoever waits for the answer.
+            // Its error also fails `send_request`.
             let _ = connection.await;
         });
         sender.send_request(outgoing).await.map_err(|error| match body::refusal_in(&error) {

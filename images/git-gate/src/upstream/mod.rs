@@ -1,4 +1,4 @@
-//! Upstreams: the same two questions over TLS and over SSH, each through a tunnel that pipelock opens.
+//! Upstreams over HTTPS and SSH, each through a tunnel that pipelock opens.
 
 mod https;
 mod ssh;
@@ -20,9 +20,9 @@ use crate::advert::Service;
 use crate::pkt::{Broken, Packet, Packets};
 
 pub use https::tls;
-pub use tunnel::Link;
+pub use tunnel::TunnelDialer;
 
-/// How an upstream is reached and spoken to.
+/// The client of one upstream.
 pub enum Upstream {
     /// Smart HTTP.
     Https(https::Https),
@@ -31,19 +31,19 @@ pub enum Upstream {
 }
 
 impl Upstream {
-    /// Reads what is needed to speak to it, credentials too.
-    pub fn new(remote: &Remote, link: &Arc<Link>, tls: &TlsConnector, secrets: &Path) -> Result<Self, String> {
+    /// Sets up the client; reads its credentials.
+    pub fn new(remote: &Remote, dialer: &Arc<TunnelDialer>, tls: &TlsConnector, secrets: &Path) -> anyhow::Result<Self> {
         Ok(match remote {
             Remote::Https { host, port, path, auth } => {
-                Self::Https(https::Https::new(link.clone(), tls.clone(), host.clone(), *port, path, auth.as_ref(), secrets)?)
+                Self::Https(https::Https::new(dialer.clone(), tls.clone(), host.clone(), *port, path, auth.as_ref(), secrets)?)
             }
             Remote::Ssh { host, port, user, path, host_key, identity } => {
-                Self::Ssh(Box::new(ssh::Ssh::new(link.clone(), host.clone(), *port, user, path, host_key, identity, secrets)?))
+                Self::Ssh(Box::new(ssh::Ssh::new(dialer.clone(), host.clone(), *port, user, path, host_key, identity, secrets)?))
             }
         })
     }
 
-    /// Its advertisement for a service, from the first packet that is part of it. `version` is what the client asks for.
+    /// Its advertisement for a service. `version` is the protocol version that the client requests.
     pub async fn advertisement(&self, service: Service, version: u8) -> Result<Packets, Refused> {
         match self {
             Self::Https(https) => https.advertisement(service, version).await,
@@ -51,18 +51,18 @@ impl Upstream {
         }
     }
 
-    /// Its answer to a request.
-    pub async fn answer(&self, service: Service, version: u8, request: Body) -> Result<Packets, Refused> {
+    /// Runs a service with this request, and returns its response.
+    pub async fn run(&self, service: Service, version: u8, request: Body) -> Result<Packets, Refused> {
         match self {
-            Self::Https(https) => https.answer(service, version, request).await,
+            Self::Https(https) => https.run(service, version, request).await,
             Self::Ssh(ssh) => {
                 let mut packets = Packets::new(ssh.run(service, version, request).await?);
-                // Over SSH every conversation begins with the advertisement.
+                // Over SSH the advertisement always comes first.
                 loop {
-                    match packets.next().await.map_err(broke_here)? {
-                        Some(Packet::Data(line)) => refuse_error(&line, self)?,
+                    match packets.next().await.map_err(stream_failure)? {
+                        Some(Packet::Data(line)) => refuse_error_packet(&line, self)?,
                         Some(Packet::Flush) => return Ok(packets),
-                        Some(_) => return Err(protocol("a mark where an advertisement should be")),
+                        Some(_) => return Err(protocol("an unexpected packet before the advertisement")),
                         None => return Err(protocol("no advertisement")),
                     }
                 }
@@ -70,24 +70,24 @@ impl Upstream {
         }
     }
 
-    /// What must not reach the agent, should upstream repeat it.
-    pub fn hidden(&self) -> Arc<Redactor> {
+    /// Blanks the credential, should upstream repeat it to the agent.
+    pub fn redactor(&self) -> Arc<Redactor> {
         match self {
-            Self::Https(https) => https.hidden(),
+            Self::Https(https) => https.redactor(),
             Self::Ssh(_) => Arc::default(),
         }
     }
 }
 
-/// Upstream's own refusal, in its own words, made harmless.
-pub fn refuse_error(line: &[u8], upstream: &Upstream) -> Result<(), Refused> {
-    let Some(words) = line.strip_prefix(b"ERR ") else { return Ok(()) };
-    let words = crate::harmless::one_line(crate::pkt::trimmed(words), &upstream.hidden());
-    Err(Refused::new(Reason::UpstreamRefused, format!("upstream says: {words}")).place(Place::Upstream))
+/// Turns upstream's `ERR` packet into a refusal, with its message escaped.
+pub fn refuse_error_packet(line: &[u8], upstream: &Upstream) -> Result<(), Refused> {
+    let Some(text) = line.strip_prefix(b"ERR ") else { return Ok(()) };
+    let text = crate::escape::escape_for_terminal(crate::pkt::trimmed(text), &upstream.redactor());
+    Err(Refused::new(Reason::UpstreamRefused, format!("upstream says: {text}")).place(Place::Upstream))
 }
 
-/// What is wrong with an answer that is no packets.
-pub fn broke_here(broken: Broken) -> Refused {
+/// The refusal for a response that breaks off or is malformed.
+pub fn stream_failure(broken: Broken) -> Refused {
     match broken {
         Broken::Stream(bottle_wire::BodyError::Refused(refused)) => refused,
         Broken::Stream(error) => {
@@ -110,14 +110,14 @@ fn unreachable(why: impl std::fmt::Display) -> Refused {
 
 /// Deadlines towards upstreams.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     /// Tunnel, handshake and login together.
     pub connect: Duration,
     /// Without a byte.
     pub idle: Duration,
 }
 
-impl From<&GateLimits> for Patience {
+impl From<&GateLimits> for Timeouts {
     fn from(limits: &GateLimits) -> Self {
         Self { connect: Duration::from_millis(limits.connect_ms), idle: Duration::from_millis(limits.idle_ms) }
     }

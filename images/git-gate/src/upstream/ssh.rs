@@ -1,4 +1,4 @@
-//! Upstreams over SSH: one connection for each conversation, to a server whose key is known beforehand.
+//! Upstreams over SSH: one connection per service run, to a server whose key the bottle names.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use anyhow::Context as _;
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
 use bottle_policy::Place;
@@ -19,19 +20,19 @@ use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicK
 use russh::{ChannelMsg, Preferred};
 use tokio::sync::mpsc;
 
-use super::tunnel::Link;
+use super::tunnel::TunnelDialer;
 use super::unreachable;
 use crate::advert::Service;
-use crate::harmless::one_line;
+use crate::escape::escape_for_terminal;
 
-/// What upstream says on its standard error is shown up to here.
+/// The rest of upstream's standard error is dropped.
 const MAX_STDERR_BYTES: usize = 2048;
 /// Pieces of an answer that wait to be read.
 const MAX_QUEUED_CHUNKS: usize = 8;
 
 /// An upstream over SSH.
 pub struct Ssh {
-    link: Arc<Link>,
+    dialer: Arc<TunnelDialer>,
     host: Host,
     port: u16,
     user: String,
@@ -41,7 +42,7 @@ pub struct Ssh {
     config: Arc<client::Config>,
 }
 
-/// Accepts one key.
+/// Accepts one host key.
 struct Pinned(PublicKey);
 
 impl client::Handler for Pinned {
@@ -53,9 +54,9 @@ impl client::Handler for Pinned {
 }
 
 impl Ssh {
-    #[expect(clippy::too_many_arguments, reason = "each is one word of the configuration")]
+    #[expect(clippy::too_many_arguments, reason = "each is one field of the configuration")]
     pub(super) fn new(
-        link: Arc<Link>,
+        dialer: Arc<TunnelDialer>,
         host: Host,
         port: u16,
         user: &str,
@@ -63,24 +64,24 @@ impl Ssh {
         host_key: &str,
         identity: &str,
         secrets: &Path,
-    ) -> Result<Self, String> {
-        let host_key = PublicKey::from_openssh(host_key).map_err(|error| format!("the host key of {host} cannot be read: {error}"))?;
+    ) -> anyhow::Result<Self> {
+        let host_key = PublicKey::from_openssh(host_key).with_context(|| format!("the host key of {host} cannot be read"))?;
         let text = secret::read(secrets, identity)?;
-        let text = std::str::from_utf8(&text).map_err(|_| "the SSH identity is not text".to_owned())?;
-        let identity = decode_secret_key(text, None).map_err(|error| format!("the SSH identity cannot be read: {error}"))?;
-        // A server has several keys; it is asked for the one that is known.
+        let text = std::str::from_utf8(&text).ok().context("the SSH identity is not text")?;
+        let identity = decode_secret_key(text, None).context("the SSH identity cannot be read")?;
+        // A server has several keys: request the pinned one.
         let key = match host_key.algorithm() {
             Algorithm::Rsa { .. } => vec![Algorithm::Rsa { hash: Some(HashAlg::Sha512) }, Algorithm::Rsa { hash: Some(HashAlg::Sha256) }],
             other => vec![other],
         };
         let config = client::Config {
             preferred: Preferred { key: Cow::Owned(key), ..Preferred::default() },
-            inactivity_timeout: Some(link.patience.idle),
+            inactivity_timeout: Some(dialer.timeouts.idle),
             nodelay: true,
             ..client::Config::default()
         };
         Ok(Self {
-            link,
+            dialer,
             host,
             port,
             user: user.to_owned(),
@@ -91,23 +92,23 @@ impl Ssh {
         })
     }
 
-    /// Runs a service with this request as its input; the answer is its output.
+    /// Runs a service with this request as its input, and returns its output.
     pub(super) async fn run(&self, service: Service, version: u8, request: Body) -> Result<Body, Refused> {
-        let connected = tokio::time::timeout(self.link.patience.connect, self.log_in()).await;
+        let connected = tokio::time::timeout(self.dialer.timeouts.connect, self.log_in()).await;
         let session = connected.map_err(|_| unreachable("no login in time"))??;
         let channel = session.channel_open_session().await.map_err(unreachable)?;
         if version > 0 {
-            // A server that does not take it speaks the older protocol, which is as good.
+            // A server that ignores it uses the older protocol, which works too.
             channel.set_env(false, "GIT_PROTOCOL", format!("version={version}")).await.map_err(unreachable)?;
         }
         channel.exec(false, command(service, &self.path)).await.map_err(unreachable)?;
-        let (output, answer) = mpsc::channel(MAX_QUEUED_CHUNKS);
-        tokio::spawn(converse(session, channel, request, output));
-        Ok(Answer(answer).boxed())
+        let (sender, receiver) = mpsc::channel(MAX_QUEUED_CHUNKS);
+        tokio::spawn(relay(session, channel, request, sender));
+        Ok(ChannelBody(receiver).boxed())
     }
 
     async fn log_in(&self) -> Result<Handle<Pinned>, Refused> {
-        let stream = self.link.tunnel(&self.host, self.port).await?;
+        let stream = self.dialer.tunnel(&self.host, self.port).await?;
         let connected = client::connect_stream(self.config.clone(), stream, Pinned(self.host_key.clone())).await;
         let mut session = connected.map_err(|error| match error {
             russh::Error::UnknownKey | russh::Error::NoCommonAlgo { kind: russh::AlgorithmKind::Key, .. } => {
@@ -123,20 +124,20 @@ impl Ssh {
         let accepted = session.authenticate_publickey(self.user.clone(), key).await.map_err(unreachable)?;
         match accepted.success() {
             true => Ok(session),
-            false => Err(Refused::new(Reason::UpstreamRefused, "upstream does not accept the SSH identity").place(Place::Upstream)),
+            false => Err(Refused::new(Reason::UpstreamRefused, "upstream rejects the SSH identity").place(Place::Upstream)),
         }
     }
 }
 
-/// What the server's shell is asked to run: one word for the path, whatever is in it.
+/// The command line for the server's shell, with the path quoted.
 fn command(service: Service, path: &str) -> String {
-    // `/~user/x` is what URLs say for `~user/x`.
+    // URLs write `~user/x` as `/~user/x`.
     let path = if path.starts_with("/~") { &path[1..] } else { path };
     format!("{} '{}'", service.name(), path.replace('\'', r"'\''"))
 }
 
-/// Feeds the request in and the answer out, until both have ended.
-async fn converse(
+/// Sends the request and receives the output, until both have ended.
+async fn relay(
     session: Handle<Pinned>,
     channel: russh::Channel<client::Msg>,
     mut request: Body,
@@ -151,7 +152,7 @@ async fn converse(
         writing.eof().await.map_err(|error| BodyError::Broken(Box::new(error)))
     };
     let read = async {
-        let mut said = Vec::new();
+        let mut stderr = Vec::new();
         let mut failed = None;
         while let Some(message) = reading.wait().await {
             match message {
@@ -159,8 +160,8 @@ async fn converse(
                     let Ok(()) = output.send(Ok(data)).await else { return };
                 }
                 ChannelMsg::ExtendedData { data, .. } => {
-                    let room = MAX_STDERR_BYTES - said.len().min(MAX_STDERR_BYTES);
-                    said.extend_from_slice(&data[..room.min(data.len())]);
+                    let room = MAX_STDERR_BYTES - stderr.len().min(MAX_STDERR_BYTES);
+                    stderr.extend_from_slice(&data[..room.min(data.len())]);
                 }
                 ChannelMsg::ExitStatus { exit_status } if exit_status != 0 => failed = Some(exit_status),
                 ChannelMsg::Close => break,
@@ -168,9 +169,9 @@ async fn converse(
             }
         }
         if let Some(status) = failed {
-            let words = one_line(&said, &Redactor::default());
+            let text = escape_for_terminal(&stderr, &Redactor::default());
             let refused =
-                Refused::new(Reason::UpstreamRefused, format!("upstream ended with status {status}: {words}")).place(Place::Upstream);
+                Refused::new(Reason::UpstreamRefused, format!("upstream exited with status {status}: {text}")).place(Place::Upstream);
             let _ = output.send(Err(refused.into())).await;
         }
     };
@@ -178,7 +179,7 @@ async fn converse(
     tokio::select! {
         () = &mut read => {}
         written = write => {
-            // A request that breaks off must not look whole: the connection ends with it.
+            // A request that breaks off must not look complete, so the connection closes.
             match written {
                 Ok(()) => read.await,
                 Err(error) => drop(output.send(Err(error)).await),
@@ -188,15 +189,15 @@ async fn converse(
     drop(session);
 }
 
-/// What a service writes.
-struct Answer(mpsc::Receiver<Result<Bytes, BodyError>>);
+/// A service's output.
+struct ChannelBody(mpsc::Receiver<Result<Bytes, BodyError>>);
 
-impl http_body::Body for Answer {
+impl http_body::Body for ChannelBody {
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.0.poll_recv(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+        self.0.poll_recv(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
     }
 }
 

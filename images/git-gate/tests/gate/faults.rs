@@ -144,15 +144,15 @@ fn an_upstream_that_refuses_says_why_and_keeps_what_it_has() {
 // covers: G16
 #[test]
 fn a_full_quarantine_refuses_and_its_room_comes_back() {
-    let world = World::with(Wish { limits: json!({"quarantine_bytes": 3 << 20}), ..Wish::default() });
+    let world = World::with(WorldOptions { limits: json!({"quarantine_bytes": 3 << 20}), ..WorldOptions::default() });
     let (large, small) = (work(&world, "large", 4), work(&world, "small", 2));
     for _ in 0..3 {
         large.push(&["HEAD:refs/heads/agent/large"]).is_refused_with("too_many");
         small.push(&["HEAD:refs/heads/agent/small"]).is_taken();
         run(git(&world.upstream()).args(["update-ref", "-d", "refs/heads/agent/small"]));
     }
-    let policy = bottle_contract::gate::PushPolicy { pack_bytes: 1 << 20, ..Wish::default().policy };
-    let world = World::with(Wish { policy, ..Wish::default() });
+    let policy = bottle_contract::gate::PushPolicy { pack_bytes: 1 << 20, ..WorldOptions::default().policy };
+    let world = World::with(WorldOptions { policy, ..WorldOptions::default() });
     work(&world, "work", 2).push(&["HEAD:refs/heads/agent/x"]).is_refused_with("too_large");
 }
 
@@ -183,7 +183,7 @@ fn what_the_client_sets_for_git_changes_nothing_at_the_gate() {
 #[test]
 fn an_upstream_that_stands_still_is_given_up_and_the_client_is_told() {
     let limits = json!({"connect_ms": 700, "idle_ms": 1500, "forward_ms": 2500});
-    let world = World::with(Wish { limits, ..Wish::default() });
+    let world = World::with(WorldOptions { limits, ..WorldOptions::default() });
     let tree = world.clone_named("work");
     tree.commit("work");
     let hook = world.upstream().join("hooks/pre-receive");

@@ -8,7 +8,7 @@ use crate::raw::*;
 use crate::support::*;
 
 fn world(limits: serde_json::Value) -> World {
-    World::with(Wish { limits, ..Wish::default() })
+    World::with(WorldOptions { limits, ..WorldOptions::default() })
 }
 
 fn refused(world: &World, pack: &[u8], why: &str) {
@@ -51,7 +51,7 @@ fn what_a_pack_claims_is_not_allocated() {
     // A gigabyte of zeros in a megabyte, honest about it and not.
     let bomb = deflated(&vec![0; 200 << 20]);
     refused(&world, &pack(&[[entry_head(3, 200 << 20), bomb.clone()].concat()]), "bytes of all objects");
-    refused(&world, &pack(&[[entry_head(3, 10), bomb.clone()].concat()]), "longer than it says");
+    refused(&world, &pack(&[[entry_head(3, 10), bomb.clone()].concat()]), "longer than it claims");
     refused(&world, &pack(&[[entry_head(3, 1 << 50), deflated(b"x")].concat()]), "bytes of all objects");
     refused(&world, &pack(&[[entry_head(1, 200 << 20), bomb].concat()]), "bytes of all objects");
     // A delta that copies its base again and again.
@@ -59,14 +59,14 @@ fn what_a_pack_claims_is_not_allocated() {
     let base_entry = entry(3, &base);
     let copies: Vec<u8> = (0..200).flat_map(|_| [0xf0, 0xff, 0xff, 0x0f]).collect();
     let delta = [varint(1 << 20), varint(200 * 0x0f_ffff), copies].concat();
-    refused(&world, &pack(&[base_entry.clone(), upon(base_entry.len(), &delta)]), "it makes more than it may");
+    refused(&world, &pack(&[base_entry.clone(), upon(base_entry.len(), &delta)]), "its result is too large");
     // Deltas upon deltas, each harmless.
     let mut entries = vec![entry(3, b"x")];
     for _ in 0..60 {
         let back = entries.last().unwrap().len();
         entries.push(upon(back, &[1, 1, 0x90, 1]));
     }
-    refused(&world, &pack(&entries), "deltas upon deltas");
+    refused(&world, &pack(&entries), "deltas in a chain");
     let peak = world.gate.peak_kib();
     assert!(peak < 300 << 10, "{peak} KiB");
 }
@@ -80,8 +80,8 @@ fn a_delta_without_a_sound_base_is_refused() {
     refused(&world, &pack(&[first.clone(), upon(first.len() - 2, &[1, 1, 0x90, 1])]), "its base is no entry");
     refused(&world, &pack(&[first.clone(), upon(first.len() + 500, &[1, 1, 0x90, 1])]), "pack_not_sound");
     refused(&world, &pack(&[first.clone(), upon(first.len(), &[1, 1, 0x90, 1])]), "another size");
-    refused(&world, &pack(&[entry(1, b"tree nonsense")]), "it is no commit");
-    refused(&world, &pack(&[entry(2, b"100644 ../x\0aaaaaaaaaaaaaaaaaaaa")]), "no file name");
+    refused(&world, &pack(&[entry(1, b"tree nonsense")]), "it is not a commit");
+    refused(&world, &pack(&[entry(2, b"100644 ../x\0aaaaaaaaaaaaaaaaaaaa")]), "invalid file name");
     refused(&world, &pack(&[entry(5, b"x")]), "no type");
 }
 

@@ -170,7 +170,7 @@ fn the_bottles_own_secret_is_known_in_every_form() {
     use base64::Engine as _;
     let token = "correct-horse-battery-staple-7";
     let fingerprints = serde_json::to_value(bottle_scan::Fingerprints::of([7; 32], &[token.as_bytes()])).unwrap();
-    let world = World::with(Wish { fingerprints, ..Wish::default() });
+    let world = World::with(WorldOptions { fingerprints, ..WorldOptions::default() });
     for (name, text) in [("plain", token.to_owned()), ("base64", base64::engine::general_purpose::STANDARD.encode(format!("x{token}")))] {
         let tree = world.clone_named(name);
         tree.write("notes", &text);

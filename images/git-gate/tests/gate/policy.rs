@@ -62,7 +62,7 @@ fn a_symbolic_ref_upstream_is_not_a_way_to_what_it_leads_to() {
 #[test]
 fn what_the_policy_allows_is_done() {
     let policy = PushPolicy { allow: vec!["refs/heads/*".into()], force: true, delete: true, ..PushPolicy::default() };
-    let world = World::with(Wish { policy, ..Wish::default() });
+    let world = World::with(WorldOptions { policy, ..WorldOptions::default() });
     let tree = world.clone_named("work");
     let main = tree.head();
     let work = tree.commit("work");
@@ -136,7 +136,7 @@ fn work_in_anothers_name_is_refused_and_made_again_it_passes() {
         committer: Some("Ann <ann@work.test>".into()),
         ..PushPolicy::default()
     };
-    let world = World::with(Wish { policy, ..Wish::default() });
+    let world = World::with(WorldOptions { policy, ..WorldOptions::default() });
     let tree = world.clone_named("work");
     let before = world.refs();
     tree.write("file", "work");
@@ -159,7 +159,7 @@ fn work_in_anothers_name_is_refused_and_made_again_it_passes() {
 #[test]
 fn what_was_checked_is_what_goes_whatever_the_agent_pushes_meanwhile() {
     let policy = PushPolicy { allow: vec!["refs/heads/agent/*".into()], force: true, ..PushPolicy::default() };
-    let world = World::with(Wish { policy, ..Wish::default() });
+    let world = World::with(WorldOptions { policy, ..WorldOptions::default() });
     let tree = world.clone_named("work");
     let before = world.refs();
     let checked = tree.commit("checked");

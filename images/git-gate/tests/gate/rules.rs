@@ -8,7 +8,7 @@ use crate::support::*;
 const BADGE: &str = "acme-badge-0042";
 
 fn world(rules: &'static str) -> World {
-    World::with(Wish { rules: vec![rules], ..Wish::default() })
+    World::with(WorldOptions { rules: vec![rules], ..WorldOptions::default() })
 }
 
 fn push(world: &World, name: &str, make: impl FnOnce(&Tree)) -> Pushed {

@@ -84,7 +84,7 @@ fn ssh_world(client_kind: &str, host_kind: &str, pin: impl FnOnce(&str, &Path) -
     let pinned = pin(&sshd.host_key, &directory);
     let upstream = json!({"ssh": {"host": "git.test", "port": 22, "user": user(), "path": repository.to_str().unwrap(),
         "host_key": pinned, "identity": "GIT_SECRET_1"}});
-    let world = World::prepared(Wish { upstream: Some(upstream), ..Wish::default() }, |root, map| {
+    let world = World::prepared(WorldOptions { upstream: Some(upstream), ..WorldOptions::default() }, |root, map| {
         let secrets = root.join("secrets");
         fs::create_dir_all(&secrets).unwrap();
         fs::copy(directory.join("id"), secrets.join("GIT_SECRET_1")).unwrap();

@@ -174,8 +174,8 @@ fn tunnel(mut stream: UnixStream, map: &Map) -> Option<()> {
     let (mut far_in, mut near_in) = (far.try_clone().ok()?, stream.try_clone().ok()?);
     let breaks = map.breaks_after.clone();
     let up = std::thread::spawn(move || {
-        let mut piece = vec![0; 16 << 10];
-        while let Ok(read) = near_in.read(&mut piece) {
+        let mut chunk = vec![0; 16 << 10];
+        while let Ok(read) = near_in.read(&mut chunk) {
             let cut = breaks.lock().unwrap().as_mut().is_some_and(|left| {
                 *left = left.saturating_sub(read);
                 *left == 0
@@ -184,7 +184,7 @@ fn tunnel(mut stream: UnixStream, map: &Map) -> Option<()> {
                 let _ = (far_in.shutdown(std::net::Shutdown::Both), near_in.shutdown(std::net::Shutdown::Both));
                 return;
             }
-            if read == 0 || far_in.write_all(&piece[..read]).is_err() {
+            if read == 0 || far_in.write_all(&chunk[..read]).is_err() {
                 break;
             }
         }
@@ -205,7 +205,7 @@ pub(crate) struct World {
 }
 
 /// How a world differs from the usual one.
-pub(crate) struct Wish {
+pub(crate) struct WorldOptions {
     pub(crate) policy: PushPolicy,
     pub(crate) limits: Value,
     pub(crate) upstream: Option<Value>,
@@ -214,7 +214,7 @@ pub(crate) struct Wish {
     pub(crate) rules: Vec<&'static str>,
 }
 
-impl Default for Wish {
+impl Default for WorldOptions {
     fn default() -> Self {
         let allow = vec!["refs/heads/agent/*".to_owned(), "refs/tags/agent-*".to_owned()];
         Self {
@@ -232,16 +232,16 @@ pub(crate) const TOKEN: &str = "x-access-token:r3al-t0ken-of-the-operator";
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self::with(Wish::default())
+        Self::with(WorldOptions::default())
     }
 
-    /// Upstream is `git http-backend` behind TLS, with one commit on `main`, unless the wish says otherwise.
-    pub(crate) fn with(wish: Wish) -> Self {
-        Self::prepared(wish, |_, _| {})
+    /// Upstream is `git http-backend` behind TLS, with one commit on `main`, unless `options` says otherwise.
+    pub(crate) fn with(options: WorldOptions) -> Self {
+        Self::prepared(options, |_, _| {})
     }
 
     /// The same, with something done before the gate starts.
-    pub(crate) fn prepared(wish: Wish, prepare: impl FnOnce(&Path, &Map)) -> Self {
+    pub(crate) fn prepared(options: WorldOptions, prepare: impl FnOnce(&Path, &Map)) -> Self {
         let directory = tempfile::Builder::new().prefix("gate-").tempdir().unwrap();
         let repositories = directory.path().join("upstream");
         make_upstream(&repositories.join("writable/app.git"));
@@ -250,13 +250,13 @@ impl World {
         let origin = Origin::spawn(&program, &["--serve", &serve]).unwrap();
         let map = Map::default();
         map.names.lock().unwrap().push((("git.test".into(), 443), origin.ready().https));
-        let upstream = wish.upstream.clone().unwrap_or_else(|| {
+        let upstream = options.upstream.clone().unwrap_or_else(|| {
             json!({"https": {"host": "git.test", "port": 443, "path": "/writable/app.git",
                 "auth": {"header": "authorization", "scheme": "Basic", "slot": "GIT_SECRET_0"}}})
         });
         prepare(directory.path(), &map);
         let trust = vec![origin.ready().ca.clone()];
-        let gate = Gate::start(directory.path(), &map, &upstream, &wish, &trust);
+        let gate = Gate::start(directory.path(), &map, &upstream, &options, &trust);
         Self { directory, map, gate, origin: Some(origin) }
     }
 
@@ -320,7 +320,7 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// Starts it as the supervisor does.
-    pub(crate) fn start(directory: &Path, map: &Map, upstream: &Value, wish: &Wish, trust: &[PathBuf]) -> Self {
+    pub(crate) fn start(directory: &Path, map: &Map, upstream: &Value, options: &WorldOptions, trust: &[PathBuf]) -> Self {
         let (config, secrets) = (directory.join("config"), directory.join("secrets"));
         let link = directory.join("pipelock.sock");
         if !link.exists() {
@@ -329,10 +329,10 @@ impl Gate {
         fs::create_dir_all(&config).unwrap();
         fs::create_dir_all(&secrets).unwrap();
         fs::write(secrets.join("GIT_SECRET_0"), TOKEN).unwrap();
-        let repo = json!({"name": "app", "upstream": upstream, "push": wish.policy});
-        let rules: Vec<Value> = wish.rules.iter().map(|text| json!({"path": "mine.toml", "sha256": "", "text": text})).collect();
+        let repo = json!({"name": "app", "upstream": upstream, "push": options.policy});
+        let rules: Vec<Value> = options.rules.iter().map(|text| json!({"path": "mine.toml", "sha256": "", "text": text})).collect();
         let text = json!({"rules": rules, "bottle": "test", "generation": 1, "repos": [repo], "link": link, "trust": trust,
-            "fingerprints": wish.fingerprints, "limits": wish.limits});
+            "fingerprints": options.fingerprints, "limits": options.limits});
         fs::write(config.join(FILE), text.to_string()).unwrap();
         Self::spawn(directory)
     }

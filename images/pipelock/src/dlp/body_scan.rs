@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bottle_contract::Reason;
-use bottle_policy::Leak;
+use bottle_policy::{Leak, Place};
 use bottle_scan::{Finding, Message, Scanner};
 use bottle_wire::Refused;
 use tokio::task::JoinSet;
@@ -58,7 +58,7 @@ impl From<Violation> for Refused {
     fn from(violation: Violation) -> Self {
         match violation {
             Violation::Leak(leak) => leak.into(),
-            Violation::Undecodable(Undecodable(why)) => Refused::new(Reason::BodyNotScannable, why).place("body"),
+            Violation::Undecodable(Undecodable(why)) => Refused::new(Reason::BodyNotScannable, why).place(Place::Body),
         }
     }
 }
@@ -126,7 +126,7 @@ impl Inspector {
         match beside.join_next().await {
             Some(Ok(None)) => Ok(Vec::new()),
             Some(Ok(Some(found))) => Err(refused(found)),
-            None | Some(Err(_)) => Err(Refused::new(Reason::BodyNotScannable, "the scan was called off").place("body")),
+            None | Some(Err(_)) => Err(Refused::new(Reason::BodyNotScannable, "the scan was called off").place(Place::Body)),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bottle_contract::Reason;
+use bottle_policy::Place;
 use bottle_scan::{LONGEST_PIECE, Scanner, Trail};
 use bottle_wire::Refused;
 use http::{HeaderMap, HeaderName, Uri};
@@ -64,7 +65,7 @@ impl Trails {
         let found = self.0.lock().unwrap_or_else(PoisonError::into_inner).add(scanner, fragments.iter());
         let Some((place, finding)) = found else { return Ok(()) };
         let message = "bottle refused to send this: with what was sent before, it completes something that looks like a credential";
-        Err(Refused::new(Reason::SecretDetected, message).rule(finding.rule).place(place))
+        Err(Refused::new(Reason::SecretDetected, message).rule(finding.rule).place(Place::Fragment(place)))
     }
 }
 

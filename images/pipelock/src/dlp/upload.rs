@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bottle_contract::Reason;
+use bottle_policy::Place;
 use bottle_wire::{Body, BodyError, Refused};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
@@ -174,7 +175,7 @@ impl http_body::Body for Upload {
                     self.hold(data);
                     if self.held_bytes > MAX_WAITING_BYTES {
                         let message = "too much of the body would have to wait to be checked";
-                        let refused = Refused::new(Reason::BodyNotScannable, message).place("body");
+                        let refused = Refused::new(Reason::BodyNotScannable, message).place(Place::Body);
                         return Poll::Ready(Some(Err(self.refuse(refused))));
                     }
                 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use bottle_contract::Reason;
-use bottle_policy::Leak;
+use bottle_policy::{Leak, Place};
 use bottle_scan::{Message as Scan, Scanner};
 use bottle_wire::Refused;
 
@@ -59,7 +59,7 @@ enum State {
 }
 
 fn violation(message: &str) -> Refused {
-    Refused::new(Reason::MalformedRequest, format!("not a WebSocket frame that may pass: {message}")).place("websocket")
+    Refused::new(Reason::MalformedRequest, format!("not a WebSocket frame that may pass: {message}")).place(Place::WebSocket)
 }
 
 fn leak(found: bottle_scan::Finding) -> Refused {
@@ -114,7 +114,7 @@ impl Frames {
         self.released += free as u64;
         if self.held.len() > MAX_WAITING_BYTES {
             let message = "too much of a WebSocket message would have to wait to be checked";
-            return Err(Refused::new(Reason::TooLarge, message).place("websocket"));
+            return Err(Refused::new(Reason::TooLarge, message).place(Place::WebSocket));
         }
         Ok(())
     }
@@ -161,7 +161,7 @@ impl Frames {
             message.announced = message.announced.saturating_add(left);
             if message.announced > self.limit {
                 let message = format!("a WebSocket message is longer than {} bytes", self.limit);
-                return Err(Refused::new(Reason::TooLarge, message).place("websocket"));
+                return Err(Refused::new(Reason::TooLarge, message).place(Place::WebSocket));
             }
         }
         Ok(Some(State::Payload { left, at: 0, mask, is_control, is_last }))

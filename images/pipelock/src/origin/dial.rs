@@ -14,8 +14,9 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::resolver::Resolve;
+use bottle_policy::Place;
 use bottle_policy::guard::interfaces::Interfaces;
-use bottle_policy::table::{Table, Way};
+use bottle_policy::pipelock_policy::{PipelockPolicy, Way};
 
 /// A connection under way.
 pub type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
@@ -69,10 +70,10 @@ pub struct TcpConnection {
 
 impl Dialer {
     /// Finds the addresses for a host, judges them all, and dials them in turn until `connect_ms` are over.
-    pub async fn open(&self, table: &Table, host: &Host, port: u16) -> Result<TcpConnection, Refused> {
-        let deadline = Instant::now() + Duration::from_millis(table.limits.connect_ms);
-        table.foresee(host, port, &self.local()?)?;
-        let way = table.way(host, port);
+    pub async fn open(&self, policy: &PipelockPolicy, host: &Host, port: u16) -> Result<TcpConnection, Refused> {
+        let deadline = Instant::now() + Duration::from_millis(policy.limits.connect_ms);
+        policy.foresee(host, port, &self.local()?)?;
+        let way = policy.way(host, port);
         let addresses = match way {
             // A parent resolves names itself; what is an address already was judged all the same.
             Way::Fixed(address) | Way::Parent(address) => vec![address],
@@ -81,7 +82,7 @@ impl Dialer {
                     Host::Ip(literal) => vec![*literal],
                     Host::Name(name) => self.look_up(name, deadline).await?,
                 };
-                table.judge(host, &found, &self.local()?)?;
+                policy.judge(host, &found, &self.local()?)?;
                 found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
             }
         };
@@ -137,7 +138,7 @@ impl Dialer {
                 Err(_) => "no answer in time".to_owned(),
             };
         }
-        Err(Refused::new(Reason::UpstreamUnreachable, format!("the origin cannot be reached: {last}")).place("upstream"))
+        Err(Refused::new(Reason::UpstreamUnreachable, format!("the origin cannot be reached: {last}")).place(Place::Upstream))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Origins: connections of their own for each table, so that a new table never uses a connection that an old one judged.
+//! Origins: connections of their own for each policy, so that a new policy never uses a connection that an old one judged.
 
 pub mod connector;
 pub mod dial;
@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bottle_contract::Reason;
-use bottle_policy::table::Table;
+use bottle_policy::Place;
+use bottle_policy::pipelock_policy::PipelockPolicy;
 use bottle_wire::body::refusal_in;
 use bottle_wire::client::pool::{Failure, Pool};
 use bottle_wire::{Body, Refused, RequestContext};
@@ -24,7 +25,7 @@ use roots::Trust;
 /// How long an unused connection is kept. Common origins close theirs after 60 s and more.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(55);
 
-/// The way to all origins under one table.
+/// The way to all origins under one policy.
 #[derive(Clone)]
 pub struct Origins {
     pool: Arc<Pool<Origin, Upload>>,
@@ -33,8 +34,8 @@ pub struct Origins {
 
 impl Origins {
     /// Makes the pool; nothing is dialled.
-    pub fn new(table: &Arc<Table>, dialer: &Dialer) -> Result<Self, String> {
-        let connector = Connector { table: table.clone(), dialer: dialer.clone(), trust: Trust::new(table)? };
+    pub fn new(policy: &Arc<PipelockPolicy>, dialer: &Dialer) -> anyhow::Result<Self> {
+        let connector = Connector { policy: policy.clone(), dialer: dialer.clone(), trust: Trust::new(policy)? };
         Ok(Self { pool: Pool::new(IDLE_TIMEOUT), connector })
     }
 
@@ -65,5 +66,5 @@ fn broke_off(error: &(dyn Error + 'static)) -> Refused {
     let protocol = causes.clone().any(broken);
     let why = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     let reason = if protocol { Reason::UpstreamProtocol } else { Reason::UpstreamUnreachable };
-    Refused::new(reason, format!("the origin's answer broke off: {why}")).place("upstream")
+    Refused::new(reason, format!("the origin's answer broke off: {why}")).place(Place::Upstream)
 }

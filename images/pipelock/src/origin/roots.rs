@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use anyhow::Context;
 use bottle_wire::tls::{add_roots, provider, system_roots};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
-use bottle_policy::table::Table;
+use bottle_policy::pipelock_policy::PipelockPolicy;
 
 /// Client configurations for origins.
 #[derive(Clone, Debug)]
@@ -17,10 +18,10 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Reads the roots that `table` names, next to the host's own, or Mozilla's where none are mounted in. A parent
+    /// Reads the roots that `policy` names, next to the host's own, or Mozilla's where none are mounted in. A parent
     /// that intercepts takes the place of all public roots.
-    pub fn new(table: &Table) -> Result<Self, String> {
-        let mut roots = match table.parent.as_ref().and_then(|parent| parent.ca.as_ref()) {
+    pub fn new(policy: &PipelockPolicy) -> anyhow::Result<Self> {
+        let mut roots = match policy.parent.as_ref().and_then(|parent| parent.ca.as_ref()) {
             Some(ca) => {
                 let mut roots = RootCertStore::empty();
                 add_roots(&mut roots, ca)?;
@@ -28,13 +29,13 @@ impl Trust {
             }
             None => system_roots(),
         };
-        for file in &table.trust {
+        for file in &policy.trust {
             add_roots(&mut roots, file)?;
         }
-        let config = |protocols: &[&[u8]]| -> Result<_, String> {
+        let config = |protocols: &[&[u8]]| -> anyhow::Result<_> {
             let mut config = ClientConfig::builder_with_provider(provider())
                 .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-                .map_err(|e| e.to_string())?
+                .context("TLS cannot be set up")?
                 .with_root_certificates(roots.clone())
                 .with_no_client_auth();
             config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();

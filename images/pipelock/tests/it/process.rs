@@ -201,7 +201,7 @@ async fn tables_replaced_under_load_are_each_old_or_new_and_never_in_between() {
     let listed = config.api_allowlist.clone();
     let mut sibling = process.sibling().await;
     for generation in 2..=40 {
-        // Even tables list the origin, odd ones nothing; every fifth file is cut short, so its table never is.
+        // Even policies list the origin, odd ones nothing; every fifth file is cut short, so its policy never is.
         config.x_bottle.generation = generation;
         config.api_allowlist = if generation % 2 == 0 { listed.clone() } else { Vec::new() };
         let mut text = serde_json::to_vec(&config).unwrap();

@@ -1,4 +1,4 @@
-//! IPv4 addresses inside IPv6 addresses: a gateway or the kernel would send the packet to the inner one.
+//! IPv4 addresses embedded in IPv6 addresses: a gateway or the kernel sends the packet to the inner address.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -11,7 +11,7 @@ const LOCAL_NAT64: V6 = (Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48);
 const SIX_TO_FOUR: V6 = (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16);
 const TEREDO: V6 = (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32);
 
-/// Every IPv4 address that some reading finds in `address`.
+/// Every IPv4 address that `address` may embed.
 pub(super) fn inner(address: Ipv6Addr) -> Vec<Ipv4Addr> {
     let octets = address.octets();
     let at = |index: [usize; 4]| Ipv4Addr::from(index.map(|i| octets[i]));

@@ -1,19 +1,19 @@
-//! The machine's own addresses, which may well be public, and behind which its own services listen.
+//! The machine's own addresses. They may be public, and the machine's services listen there.
 
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How long a list of the machine's addresses is believed. A host that roams gets a new address a few times a day.
+/// How long a list is reused. A roaming host changes its address a few times a day.
 const CACHE_TTL: Duration = Duration::from_secs(2);
 
-/// Where the machine's addresses come from.
+/// A source of the machine's addresses.
 pub trait Interfaces: Send + Sync + 'static {
-    /// The addresses of all interfaces, or nothing when they cannot be told: then nothing may be dialled.
+    /// The addresses of all interfaces; none if they cannot be determined, and then nothing may be dialled.
     fn addresses(&self) -> Option<Vec<IpAddr>>;
 }
 
-/// What getifaddrs(3) says, read again when it is older than a moment.
+/// The addresses of getifaddrs(3), cached for [`CACHE_TTL`].
 #[derive(Debug, Default)]
 pub struct System {
     last: Mutex<Option<(Instant, Vec<IpAddr>)>>,
@@ -27,13 +27,13 @@ impl Interfaces for System {
         {
             return Some(addresses.clone());
         }
-        let addresses = read()?;
+        let addresses = interface_addresses()?;
         *last = Some((Instant::now(), addresses.clone()));
         Some(addresses)
     }
 }
 
-fn read() -> Option<Vec<IpAddr>> {
+fn interface_addresses() -> Option<Vec<IpAddr>> {
     let all = nix::ifaddrs::getifaddrs().ok()?;
     Some(
         all.filter_map(|interface| {

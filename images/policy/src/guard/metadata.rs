@@ -1,4 +1,4 @@
-//! Cloud metadata services: what hands out an instance's credentials to whoever asks from inside it.
+//! Cloud metadata services, which hand out an instance's credentials to any program on it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -29,7 +29,7 @@ const V6: &[Ipv6Addr] = &[
     Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe),    // OpenStack
 ];
 
-/// Names under which these services are found; each stands for itself and for all below it.
+/// Names of these services; each includes its subdomains.
 const NAMES: &[&str] = &[
     "metadata.google.internal",
     "metadata.goog",

@@ -1,4 +1,4 @@
-//! The guard: which addresses may be dialled. It judges the very address that is dialled, never a spelling of it.
+//! The guard judges addresses: the address that is dialled itself, never its text.
 
 mod embedded;
 pub mod interfaces;
@@ -15,16 +15,16 @@ use ipnet::IpNet;
 
 use ranges::{GLOBAL_UNICAST, NOT_PUBLIC_V4, NOT_PUBLIC_V6, holds_v4, holds_v6};
 
-/// The guard's exceptions and what it must know of the machine.
+/// The guard's exceptions and the machine's addresses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Guard<'a> {
-    /// Addresses that may be dialled though they are not public. No exception holds for metadata services.
+    /// Non-public addresses that may be dialled. Metadata services have no exceptions.
     pub exempt: &'a [IpNet],
     /// The machine's own addresses.
     pub local: &'a [IpAddr],
 }
 
-/// True when the public network could route to this address and means one host by it.
+/// True for an address that the public internet routes to one host.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(a) => !NOT_PUBLIC_V4.iter().any(|prefix| holds_v4(*prefix, a)),
@@ -32,7 +32,7 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// The address itself and every IPv4 address inside it.
+/// The address and every IPv4 address embedded in it.
 fn readings(address: IpAddr) -> Vec<IpAddr> {
     let inner = match address {
         IpAddr::V4(_) => Vec::new(),
@@ -41,13 +41,13 @@ fn readings(address: IpAddr) -> Vec<IpAddr> {
     std::iter::once(address).chain(inner.into_iter().map(IpAddr::V4)).collect()
 }
 
-/// Refuses the addresses of metadata services, in every embedding.
+/// Refuses metadata services, embedded addresses included.
 fn refuse_metadata(address: IpAddr) -> Result<(), Reason> {
     if readings(address).into_iter().any(metadata::is_address) { Err(Reason::MetadataAddress) } else { Ok(()) }
 }
 
-/// Judges an address that a person chose, which nothing else of the guard holds for: no metadata service, and nothing
-/// that is link-local, where clouds put new ones.
+/// Judges an address that the operator chose. Only metadata services are refused, and link-local addresses, where clouds
+/// put new ones.
 pub fn refuse_chosen(address: IpAddr) -> Result<(), Reason> {
     let is_link_local = |address: IpAddr| match address {
         IpAddr::V4(a) => a.is_link_local(),
@@ -57,15 +57,15 @@ pub fn refuse_chosen(address: IpAddr) -> Result<(), Reason> {
 }
 
 impl Guard<'_> {
-    /// Judges one address: it and every address inside it must be public, or exempt.
+    /// Judges one address: it and every embedded address must be public or exempt.
     pub fn judge(&self, address: IpAddr) -> Result<(), Reason> {
         refuse_metadata(address)?;
         let fits = |a: &IpAddr| self.exempt.iter().any(|net| net.contains(a)) || (is_public(*a) && !self.local.contains(a));
         if readings(address).iter().all(fits) { Ok(()) } else { Err(Reason::AddressNotPublic) }
     }
 
-    /// Judges the answer to a name: one bad address spoils it, as a name with a private and a public address is an
-    /// attempt at rebinding.
+    /// Judges all addresses of a name. One bad address refuses them all: a name with a private and a public address is an
+    /// attempted rebinding.
     pub fn judge_all(&self, addresses: &[IpAddr]) -> Result<(), Reason> {
         let verdicts: Vec<_> = addresses.iter().map(|a| self.judge(*a)).collect();
         if verdicts.contains(&Err(Reason::MetadataAddress)) {

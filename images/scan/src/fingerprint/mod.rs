@@ -7,6 +7,7 @@
 //! confirmed, and the bytes under the windows can be searched for. That is why windows cover as little as speed allows,
 //! and why a secret is recognised as a whole: the digest of a small part would be a small thing to search for.
 
+mod config;
 mod filter;
 mod forms;
 

@@ -5,7 +5,7 @@ use std::io;
 use bottle_contract::Untrusted;
 use bottle_contract::host::Host;
 use bottle_contract::reason::{HEADER, Reason};
-use bottle_policy::Refused;
+use bottle_policy::{Place, Refused};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// A longer answer is not read.
@@ -16,14 +16,16 @@ pub async fn connect_through<S>(stream: &mut S, host: &Host, port: u16, proxy: &
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let broken = |error: io::Error| Refused::new(gone, format!("{proxy} closed the connection: {}", error.kind())).place("upstream");
+    let broken = |error: io::Error| Refused::new(gone, format!("{proxy} closed the connection: {}", error.kind())).place(Place::Upstream);
     let request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.map_err(broken)?;
     let mut head = Vec::with_capacity(512);
     // Byte by byte: what follows the head belongs to the tunnel. It is one short message for each connection.
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() == MAX_HEAD_BYTES {
-            return Err(Refused::new(Reason::UpstreamUnreachable, format!("{proxy}'s answer to CONNECT is too long")).place("upstream"));
+            return Err(
+                Refused::new(Reason::UpstreamUnreachable, format!("{proxy}'s answer to CONNECT is too long")).place(Place::Upstream)
+            );
         }
         head.push(stream.read_u8().await.map_err(broken)?);
     }
@@ -44,7 +46,7 @@ fn verdict(head: &str, proxy: &str) -> Result<(), Refused> {
         Some(reason) => Refused::new(reason, format!("{proxy} refused the tunnel")),
         None => Refused::new(Reason::UpstreamUnreachable, format!("{proxy} opened no tunnel: {}", Untrusted::new(status_line))),
     }
-    .place("upstream"))
+    .place(Place::Upstream))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What is wrong with a head, and how the service hears of it through hyper.
 
 use bottle_contract::reason::Reason;
-use bottle_policy::Refused;
+use bottle_policy::{Place, Refused};
 use http::request::Parts;
 
 /// A method that the recogniser of heads never lets through.
@@ -52,7 +52,7 @@ impl Violation {
             Some((_, text)) => Refused::new(Reason::MalformedRequest, *text),
             None => Refused::new(Reason::MalformedRequest, "the method is not a plain upper-case word"),
         }
-        .place("head")
+        .place(Place::Head)
     }
 
     /// What hyper reads instead of the head that was not valid.

@@ -9,8 +9,8 @@ use bottle_contract::Untrusted;
 use bottle_contract::event::Level;
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
-use bottle_policy::Refused;
 use bottle_policy::target::Peer;
+use bottle_policy::{Place, Refused};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -163,8 +163,8 @@ where
     let serving = &context.shared.serving;
     let shutdown = async {
         if guard.in_head() {
-            let refused =
-                Refused::new(Reason::TooSlow, format!("the request's head took longer than {} ms", serving.limits.head_ms)).place("head");
+            let refused = Refused::new(Reason::TooSlow, format!("the request's head took longer than {} ms", serving.limits.head_ms))
+                .place(Place::Head);
             let id = context.shared.ids.next();
             log_refusal(&serving.events, &id, None, None, &refused);
             guard.write_all(&refusal_bytes(&refused, serving.component, &id)).await?;

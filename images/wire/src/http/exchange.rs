@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bottle_contract::Untrusted;
 use bottle_contract::reason::Reason;
-use bottle_policy::Refused;
 use bottle_policy::own;
 use bottle_policy::target::{self, Named, Peer, Target};
+use bottle_policy::{Place, Refused};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
@@ -134,13 +134,15 @@ async fn respond<H: Handler>(
 fn check_bounds(parts: &Parts, incoming: &Incoming, max_headers: usize, max_body: u64) -> Result<(), Refused> {
     if parts.version == Version::HTTP_2 && parts.headers.len() > max_headers {
         // HTTP/1 was counted as it came; HTTP/2 bounds only the sum of sizes.
-        return Err(Refused::new(Reason::TooLarge, "the request has more header fields than this bottle allows").place("head"));
+        return Err(Refused::new(Reason::TooLarge, "the request has more header fields than this bottle allows").place(Place::Head));
     }
     if incoming.size_hint().lower() > max_body {
         return Err(too_large(max_body));
     }
     if parts.headers.get_all(header::EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        return Err(Refused::new(Reason::MalformedRequest, "the only expectation known is 100-continue").place("header:expect"));
+        return Err(
+            Refused::new(Reason::MalformedRequest, "the only expectation known is 100-continue").place(Place::Header(header::EXPECT))
+        );
     }
     Ok(())
 }
@@ -150,7 +152,7 @@ fn finish(mut response: Response<Body>, by: AnsweredBy, record: &mut Record) -> 
         return Err(unrequested_upgrade());
     }
     if response.status().is_informational() {
-        return Err(Refused::new(Reason::UpstreamProtocol, "the origin's answer has no final status").place("upstream"));
+        return Err(Refused::new(Reason::UpstreamProtocol, "the origin's answer has no final status").place(Place::Upstream));
     }
     clean(&mut response, by);
     if by == AnsweredBy::Sibling
@@ -162,7 +164,7 @@ fn finish(mut response: Response<Body>, by: AnsweredBy, record: &mut Record) -> 
 }
 
 fn unrequested_upgrade() -> Refused {
-    Refused::new(Reason::UpstreamProtocol, "the origin switched to a protocol that was not asked for").place("upstream")
+    Refused::new(Reason::UpstreamProtocol, "the origin switched to a protocol that was not asked for").place(Place::Upstream)
 }
 
 /// The reason that a sibling gave, if it refused.

@@ -1,8 +1,8 @@
 //! What is forwarded: a request's canonical target and end-to-end fields, and a response's.
 
 use bottle_contract::reason::Reason;
-use bottle_policy::Refused;
 use bottle_policy::target::{self, Target};
+use bottle_policy::{Place, Refused};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header};
@@ -14,14 +14,14 @@ use crate::http::request::RequestContext;
 /// The request as it is forwarded: canonical target, end-to-end fields, counted body.
 pub(crate) fn end_to_end(mut parts: Parts, context: &RequestContext, body: Body) -> Result<Request<Body>, Refused> {
     let authority = target::authority(context.https, &context.host, context.port);
-    let sendable = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place("path");
+    let sendable = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place(Place::Path);
     parts.uri = absolute(parts.uri, context, &authority).map_err(sendable)?;
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
     headers::clean_request(&mut parts.headers, &context.peer);
     if parts.headers.get(header::HOST).is_none_or(|received| *received != authority) {
         let host = HeaderValue::try_from(authority)
-            .map_err(|_| Refused::new(Reason::AmbiguousTarget, "the host cannot be written").place("head"))?;
+            .map_err(|_| Refused::new(Reason::AmbiguousTarget, "the host cannot be written").place(Place::Head))?;
         parts.headers.insert(header::HOST, host);
     }
     join_cookies(&mut parts.headers);

@@ -8,9 +8,9 @@ use bottle_contract::Untrusted;
 use bottle_contract::event::Level;
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
-use bottle_policy::Refused;
 use bottle_policy::own;
 use bottle_policy::target::{self, Peer};
+use bottle_policy::{Place, Refused};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -185,7 +185,7 @@ where
 /// missing only for them. The refusal is sent inside TLS, with the admitted host's leaf: no leaf is made for a name
 /// that was not admitted.
 fn server_name_mismatch(server_name: Option<&str>, host: &Host) -> Option<Refused> {
-    let refused = |message: String| Some(Refused::new(Reason::OriginMismatch, message).place("tls"));
+    let refused = |message: String| Some(Refused::new(Reason::OriginMismatch, message).place(Place::Tls));
     match (server_name.map(Host::parse), host) {
         (Some(Ok(name)), host) if name == *host => None,
         (None, Host::Ip(_)) => None,

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bottle_contract::reason::Reason;
-use bottle_policy::Refused;
+use bottle_policy::{Place, Refused};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -64,5 +64,5 @@ impl http_body::Body for RequestBody {
 
 /// The refusal of a body longer than `limit`.
 pub(crate) fn too_large(limit: u64) -> Refused {
-    Refused::new(Reason::TooLarge, format!("the request body is longer than {limit} bytes")).place("body")
+    Refused::new(Reason::TooLarge, format!("the request body is longer than {limit} bytes")).place(Place::Body)
 }

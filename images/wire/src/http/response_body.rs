@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bottle_contract::reason::Reason;
-use bottle_policy::Refused;
+use bottle_policy::{Place, Refused};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
@@ -18,7 +18,7 @@ use crate::http::record::Record;
 
 /// The refusal of a message that stands still.
 pub(crate) fn too_slow(idle: Duration) -> Refused {
-    Refused::new(Reason::TooSlow, format!("nothing moved for {} ms", idle.as_millis())).place("upstream")
+    Refused::new(Reason::TooSlow, format!("nothing moved for {} ms", idle.as_millis())).place(Place::Upstream)
 }
 
 /// Its end, or its drop, is the end of the exchange.

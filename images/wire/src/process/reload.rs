@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use anyhow::anyhow;
 use bottle_contract::Untrusted;
 use bottle_contract::event::Level;
 
@@ -37,10 +38,10 @@ impl<T: Generation> Reloadable<T> {
 
     /// Reads everything again, and uses it only if all of it is good and not older. Requests in flight
     /// end under what judged them.
-    pub fn reload(&self, read: impl FnOnce(&T) -> Result<T, String>, events: &Events) {
+    pub fn reload(&self, read: impl FnOnce(&T) -> anyhow::Result<T>, events: &Events) {
         let old = self.current();
         let read = read(&old).and_then(|new| match new.generation() < old.generation() {
-            true => Err(format!("the file is of generation {}, older than {} in force", new.generation(), old.generation())),
+            true => Err(anyhow!("the file is of generation {}, older than {} in force", new.generation(), old.generation())),
             false => Ok(new),
         });
         let (mut event, error) = match read {
@@ -53,7 +54,7 @@ impl<T: Generation> Reloadable<T> {
             Err(why) => {
                 let mut event = Events::event(Level::Error, "reload_failed");
                 event.generation = Some(old.generation());
-                (event, Some(format!("the old table stays in force: {}", Untrusted::new(&why))))
+                (event, Some(format!("the old policy stays in force: {}", Untrusted::new(&format!("{why:#}")))))
             }
         };
         event.message = error.clone();
@@ -68,9 +69,9 @@ impl<T: Generation> Reloadable<T> {
 mod tests {
     use super::*;
 
-    struct Table(u64);
+    struct PipelockPolicy(u64);
 
-    impl Generation for Table {
+    impl Generation for PipelockPolicy {
         fn generation(&self) -> u64 {
             self.0
         }
@@ -80,18 +81,18 @@ mod tests {
     #[test]
     fn a_table_that_cannot_be_read_or_is_older_changes_nothing_and_is_told() {
         let (events, told) = Events::captured();
-        let live = Reloadable::new(Table(2));
+        let live = Reloadable::new(PipelockPolicy(2));
         for (read, why) in [
-            (Err("no \x1b such file".to_owned()), "no \\u{1b} such file"),
-            (Ok(Table(1)), "the file is of generation 1, older than 2 in force"),
+            (Err(anyhow!("no \x1b such file").context("cannot read it")), "cannot read it: no \\u{1b} such file"),
+            (Ok(PipelockPolicy(1)), "the file is of generation 1, older than 2 in force"),
         ] {
             live.reload(|_| read, &events);
             let event = told.recv().unwrap();
-            let message = format!("the old table stays in force: {why}");
+            let message = format!("the old policy stays in force: {why}");
             assert_eq!((event.event.as_str(), event.generation, event.message), ("reload_failed", Some(2), Some(message.clone())));
             assert_eq!((live.current().0, live.last_error()), (2, Some(message)));
         }
-        live.reload(|old| Ok(Table(old.0 + 1)), &events);
+        live.reload(|old| Ok(PipelockPolicy(old.0 + 1)), &events);
         let event = told.recv().unwrap();
         assert_eq!((event.event.as_str(), event.generation, event.message), ("reload", Some(3), None));
         assert_eq!((live.current().0, live.last_error()), (3, None));

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::{Context, anyhow, bail};
 use bottle_contract::event::Level;
 use bottle_contract::handoff::{self, HEARTBEAT, HEARTBEAT_INTERVAL, Listener, READY};
 use bottle_contract::names;
@@ -64,11 +65,11 @@ pub struct Ready(Option<OwnedFd>);
 
 impl Ready {
     /// The listeners are served from now on.
-    pub fn say(self) -> Result<(), String> {
+    pub fn say(self) -> anyhow::Result<()> {
         memory::release_unused();
         let Some(fd) = self.0 else { return Ok(()) };
         let mut file = std::fs::File::from(fd);
-        file.write_all(READY).map_err(|error| format!("cannot say ready: {error}"))?;
+        file.write_all(READY).context("cannot say ready")?;
         tokio::spawn(heartbeat(file.into()));
         Ok(())
     }
@@ -107,7 +108,7 @@ struct Directories {
     ca: PathBuf,
 }
 
-fn directories(mut arguments: impl Iterator<Item = std::ffi::OsString>) -> Result<Directories, String> {
+fn directories(mut arguments: impl Iterator<Item = std::ffi::OsString>) -> anyhow::Result<Directories> {
     let mut directories = Directories { config: names::CONFIG_DIR.into(), secrets: names::SECRETS_DIR.into(), ca: names::CA_DIR.into() };
     while let Some(argument) = arguments.next() {
         let slot = match argument.to_str() {
@@ -115,18 +116,17 @@ fn directories(mut arguments: impl Iterator<Item = std::ffi::OsString>) -> Resul
             Some("--secrets") => &mut directories.secrets,
             Some("--ca") => &mut directories.ca,
             // An argument may be a secret by mistake: it is not repeated.
-            _ => return Err("unknown argument; known are --config DIR, --secrets DIR, --ca DIR".into()),
+            _ => bail!("unknown argument; known are --config DIR, --secrets DIR, --ca DIR"),
         };
-        *slot = arguments.next().ok_or("an option needs a directory")?.into();
+        *slot = arguments.next().context("an option needs a directory")?.into();
     }
     Ok(directories)
 }
 
 /// No core dump, and no other process of the same user may read this one's memory (prctl(2), PR_SET_DUMPABLE).
-fn close_to_others() -> Result<(), String> {
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| format!("cannot become undumpable: {error}"))?;
-    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
-        .map_err(|error| format!("cannot forbid core dumps: {error}"))
+fn close_to_others() -> anyhow::Result<()> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot become undumpable")?;
+    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).context("cannot forbid core dumps")
 }
 
 /// Ends the process on any panic. The message is not shown: it may hold what was being handled.
@@ -142,11 +142,11 @@ fn abort_on_panic(events: Events) {
 pub async fn serve_reloadable<T: Generation>(
     serving: impl Future<Output = std::io::Result<()>>,
     reloadable: &Reloadable<T>,
-    read_again: impl Fn(&T) -> Result<T, String>,
+    read_again: impl Fn(&T) -> anyhow::Result<T>,
     ready: Ready,
     mut reload: Reload,
     events: &Events,
-) -> Result<(), String> {
+) -> anyhow::Result<()> {
     let mut event = Events::event(Level::Info, "ready");
     event.generation = Some(reloadable.current().generation());
     events.write(&event);
@@ -154,7 +154,7 @@ pub async fn serve_reloadable<T: Generation>(
     tokio::pin!(serving);
     loop {
         tokio::select! {
-            ended = &mut serving => return ended.map_err(|error| format!("the listener failed: {error}")),
+            ended = &mut serving => return ended.context("the listener failed"),
             () = reload.asked() => reloadable.reload(&read_again, events),
         }
     }
@@ -180,32 +180,33 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 pub fn run<M, R>(main: M) -> ExitCode
 where
     M: FnOnce(Sidecar, Events) -> R,
-    R: Future<Output = Result<(), String>>,
+    R: Future<Output = anyhow::Result<()>>,
 {
     let events = Events::stderr();
-    let failed = |code: u8, message: String| {
-        events.say(Level::Error, "error", message);
+    // The only place that reports why a sidecar could not start or go on: the error and its causes, on one line.
+    let failed = |code: u8, error: anyhow::Error| {
+        events.say(Level::Error, "error", format!("{error:#}"));
         ExitCode::from(code)
     };
     abort_on_panic(events.clone());
     // SAFETY: this is the start of the process, before anything has been opened, as the caller promises.
     let handoff = match unsafe { handoff::take() } {
         Ok(handoff) => handoff,
-        Err(message) => return failed(EXIT_FAILED, message),
+        Err(message) => return failed(EXIT_FAILED, anyhow!(message)),
     };
     let directories = match directories(std::env::args_os().skip(1)) {
         Ok(directories) => directories,
-        Err(message) => return failed(EXIT_USAGE, message),
+        Err(error) => return failed(EXIT_USAGE, error),
     };
-    if let Err(message) = close_to_others() {
-        return failed(EXIT_FAILED, message);
+    if let Err(error) = close_to_others() {
+        return failed(EXIT_FAILED, error);
     }
-    let runtime = match runtime() {
+    let runtime = match runtime().context("no runtime") {
         Ok(runtime) => runtime,
-        Err(error) => return failed(EXIT_FAILED, format!("no runtime: {error}")),
+        Err(error) => return failed(EXIT_FAILED, error),
     };
     let outcome = runtime.block_on(async {
-        let on = |kind| signal(kind).map_err(|error| format!("signals cannot be awaited: {error}"));
+        let on = |kind| signal(kind).context("signals cannot be awaited");
         let (mut term, mut int, reload) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?);
         let stop = CancellationToken::new();
         let (log, signalled) = (events.clone(), stop.clone());
@@ -222,7 +223,7 @@ where
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => failed(EXIT_FAILED, message),
+        Err(error) => failed(EXIT_FAILED, error),
     }
 }
 
@@ -233,7 +234,8 @@ mod tests {
     #[test]
     fn an_unknown_argument_is_refused_and_not_repeated() {
         let read = |arguments: &[&str]| {
-            directories(arguments.iter().map(Into::into)).map(|d| [d.config, d.secrets, d.ca].map(|p| p.display().to_string()))
+            let read = directories(arguments.iter().map(Into::into)).map_err(|error| format!("{error:#}"));
+            read.map(|d| [d.config, d.secrets, d.ca].map(|p| p.display().to_string()))
         };
         assert_eq!(read(&[]), Ok(["/run/bottle/config", "/run/bottle/secrets", "/run/bottle/ca"].map(str::to_owned)));
         assert_eq!(read(&["--ca", "/c", "--config", "/a", "--secrets", "/b"]), Ok(["/a", "/b", "/c"].map(str::to_owned)));

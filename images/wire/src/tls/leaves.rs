@@ -5,9 +5,10 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context;
+use bottle_authority::Authority;
 use bottle_contract::host::Host;
 use bottle_contract::names::{CA_CERT, CA_KEY};
-use bottle_policy::authority::Authority;
 use lru::LruCache;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
@@ -48,20 +49,20 @@ struct Leaf {
 
 impl LeafAuthority {
     /// Reads `cert.pem` and `key.pem` in `dir`.
-    pub fn read(dir: &Path) -> Result<Self, String> {
-        let read =
-            |name: &str| std::fs::read_to_string(dir.join(name)).map_err(|error| format!("cannot read the authority's {name}: {error}"));
+    pub fn read(dir: &Path) -> anyhow::Result<Self> {
+        let read = |name: &str| std::fs::read_to_string(dir.join(name)).with_context(|| format!("cannot read the authority's {name}"));
         Self::from_pem(&read(CA_CERT)?, &read(CA_KEY)?)
     }
 
     /// From PEM texts. Errors never show the key.
-    pub fn from_pem(certificate: &str, key: &str) -> Result<Self, String> {
-        let Authority { certificate, key, not_before, not_after } = Authority::from_pem(certificate, key)?;
+    pub fn from_pem(certificate: &str, key: &str) -> anyhow::Result<Self> {
+        let Authority { certificate, key, not_before, not_after } = Authority::from_pem(certificate, key).map_err(anyhow::Error::msg)?;
         let certificate = CertificateDer::from(certificate);
-        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|_| "the authority's certificate cannot be used for signing")?;
-        let leaf_key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|_| "no key for leaves can be made")?;
+        let issuer = Issuer::from_ca_cert_der(&certificate, key).ok().context("the authority's certificate cannot be used for signing")?;
+        let leaf_key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).ok().context("no key for leaves can be made")?;
         let signer = aws_lc_rs::sign::any_ecdsa_type(&PrivatePkcs8KeyDer::from(leaf_key.serialize_der()).into())
-            .map_err(|_| "the key for leaves cannot sign")?;
+            .ok()
+            .context("the key for leaves cannot sign")?;
         Ok(Self { issuer, certificate, not_before, not_after, leaf_key, signer, leaves: Mutex::new(LruCache::new(MAX_LEAVES)) })
     }
 

@@ -5,6 +5,7 @@ pub mod leaves;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use anyhow::{Context, ensure};
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -44,13 +45,14 @@ pub fn system_roots() -> RootCertStore {
 }
 
 /// Adds every certificate of a PEM file, of which there must be one.
-pub fn add_roots(roots: &mut RootCertStore, path: impl AsRef<Path>) -> Result<(), String> {
+pub fn add_roots(roots: &mut RootCertStore, path: impl AsRef<Path>) -> anyhow::Result<()> {
     let path = path.as_ref();
-    let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    let place = || path.display().to_string();
     let mut count = 0;
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| wrong(&e))? {
-        roots.add(certificate.map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?;
+    for certificate in CertificateDer::pem_file_iter(path).with_context(place)? {
+        roots.add(certificate.with_context(place)?).with_context(place)?;
         count += 1;
     }
-    if count == 0 { Err(wrong(&"holds no certificate")) } else { Ok(()) }
+    ensure!(count > 0, "{}: holds no certificate", path.display());
+    Ok(())
 }

@@ -6,6 +6,7 @@ use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, exit};
+use std::sync::OnceLock;
 use std::thread;
 
 use bottle_test_support::process::snapshot;
@@ -14,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::sys::prctl;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
@@ -23,6 +24,9 @@ use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 mod call {
     nix::ioctl_write_int_bad!(set_controlling_terminal, nix::libc::TIOCSCTTY);
 }
+
+/// How the run ended, once it has: the wait status of its first process.
+static ENDING: OnceLock<WaitStatus> = OnceLock::new();
 
 fn main() -> ExitCode {
     let Some((terminal, program, arguments)) = parse(std::env::args_os().skip(1)) else { return ExitCode::from(2) };
@@ -42,7 +46,7 @@ fn main() -> ExitCode {
     };
     drop(command);
     let orders = reports.try_clone();
-    if leave_streams().is_err() || writeln!(reports, "started {child}").is_err() {
+    if leave_streams().is_err() || writeln!(reports, "started {child} {}", Pid::this()).is_err() {
         end_all();
     }
     thread::spawn(move || {
@@ -52,7 +56,13 @@ fn main() -> ExitCode {
     });
     let child = Pid::from_raw(i32::try_from(child).unwrap_or(i32::MAX));
     loop {
-        let _ = match waitpid(None, None) {
+        let status = waitpid(None, None);
+        if let Ok(status) = status
+            && status.pid() == Some(child)
+        {
+            let _ = ENDING.set(status);
+        }
+        let _ = match status {
             Ok(WaitStatus::Exited(pid, code)) if pid == child => writeln!(reports, "code {code}"),
             Ok(WaitStatus::Signaled(pid, signal, _)) if pid == child => writeln!(reports, "signal {}", signal as i32),
             // No child is left, and a process without children gets no orphans.
@@ -102,18 +112,34 @@ fn leave_streams() -> io::Result<()> {
     Ok(())
 }
 
-/// Kills its children until it has none: what was below them falls to it.
+/// Kills its children until it has none: what was below them falls to it. Then ends as the run has ended.
 fn end_all() -> ! {
     let this = Pid::this().as_raw();
     loop {
         let processes = snapshot("");
         let mut children = processes.iter().filter(|process| process.parent == this && process.state != 'Z').peekable();
         if children.peek().is_none() {
-            exit(0);
+            end_as_the_run();
         }
         for child in children {
             let _ = kill(Pid::from_raw(child.pid), Signal::SIGKILL);
         }
         thread::yield_now();
+    }
+}
+
+fn end_as_the_run() -> ! {
+    match ENDING.get() {
+        Some(WaitStatus::Exited(_, code)) => exit(*code),
+        Some(WaitStatus::Signaled(_, signal, _)) => {
+            // The run has left its core already, where it may.
+            let _ = prctl::set_dumpable(false);
+            // SAFETY: the default disposition runs no code.
+            unsafe { libc::signal(*signal as i32, libc::SIG_DFL) };
+            let _ = SigSet::all().thread_unblock().and_then(|()| raise(*signal));
+            exit(1)
+        }
+        // The test did not wait for it.
+        _ => exit(1),
     }
 }

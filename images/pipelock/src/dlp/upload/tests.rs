@@ -114,6 +114,6 @@ async fn the_verdict_reads_like_one_and_not_like_a_failed_login() {
     let (_, verdict) = send(&with_secret_at(100, 10), 100, None, &Budget::default()).await;
     let refused = verdict.unwrap();
     assert_eq!(refused.status(), 422);
-    assert_eq!(refused.message, "bottle refused to send this: body@10 holds something that looks like a credential");
+    assert_eq!(refused.message, "bottle refused to send this: body@10 contains something that looks like a credential");
     assert_eq!(refused.rule.as_deref(), Some("bottle-secret"));
 }

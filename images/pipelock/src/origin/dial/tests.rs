@@ -71,7 +71,7 @@ struct Scene {
     names: Arc<Names>,
     wire: Arc<Wire>,
     dialer: Dialer,
-    table: Table,
+    policy: PipelockPolicy,
 }
 
 fn scene(answers: &[(&str, &[&[&str]])], wire: Wire, edit: impl FnOnce(&mut PipelockConfig)) -> Scene {
@@ -90,13 +90,13 @@ fn scene(answers: &[(&str, &[&[&str]])], wire: Wire, edit: impl FnOnce(&mut Pipe
         interfaces: Arc::new(Local(vec![ip("127.0.0.1"), ip("8.8.4.4")])),
         own: Arc::new(["0.0.0.0:8888".parse().unwrap()]),
     };
-    Scene { names, wire, dialer, table: Table::new(config).unwrap() }
+    Scene { names, wire, dialer, policy: PipelockPolicy::new(config).unwrap() }
 }
 
 impl Scene {
     async fn open(&self, host: &str) -> Result<SocketAddr, Reason> {
         let host = Host::parse(host).unwrap();
-        self.dialer.open(&self.table, &host, 443).await.map(|dialled| dialled.address).map_err(|refused| refused.reason)
+        self.dialer.open(&self.policy, &host, 443).await.map(|dialled| dialled.address).map_err(|refused| refused.reason)
     }
 
     fn dialled(&self) -> Vec<String> {

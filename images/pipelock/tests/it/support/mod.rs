@@ -15,7 +15,7 @@ use bottle_pipelock::door::Door;
 use bottle_pipelock::origin::dial::{Dialer, Kernel};
 use bottle_pipelock::origin::resolver::{Lookup, Resolve};
 use bottle_policy::guard::interfaces;
-use bottle_policy::table::Table;
+use bottle_policy::pipelock_policy::PipelockPolicy;
 use bottle_scan::Fingerprints;
 use bottle_wire::{Events, LeafAuthority, Peer, Serving, serve};
 use tempfile::TempDir;
@@ -40,7 +40,7 @@ impl Resolve for NoNames {
 /// A configuration that lists `*.test`, knows [`SECRET`], and reaches nothing.
 pub(crate) fn config() -> PipelockConfig {
     let mut config = PipelockConfig { api_allowlist: vec!["*.test".parse().unwrap()], ..PipelockConfig::closed("test") };
-    config.x_bottle.fingerprints = serde_json::to_value(Fingerprints::of([7; 32], &[SECRET.as_bytes()])).unwrap();
+    config.x_bottle.fingerprints = Some(Fingerprints::of([7; 32], &[SECRET.as_bytes()]).into());
     config.x_bottle.limits = Limits { connect_ms: 2_000, handshake_ms: 2_000, ..Limits::default() };
     config
 }
@@ -84,7 +84,7 @@ impl Pipelock {
             interfaces: Arc::new(interfaces::System::default()),
             own: Arc::new([agent]),
         };
-        let door = Door::new(Table::new(config).unwrap(), dialer, events.clone()).unwrap();
+        let door = Door::new(PipelockPolicy::new(config).unwrap(), dialer, events.clone()).unwrap();
         let stop = CancellationToken::new();
         let serving =
             |peer, authority| Serving { component: "pipelock", peer, authority, limits, events: events.clone(), stop: stop.clone() };

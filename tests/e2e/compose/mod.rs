@@ -1,0 +1,5 @@
+//! The containers of the compose backend.
+
+mod images;
+mod life;
+mod network;

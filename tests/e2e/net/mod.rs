@@ -1,0 +1,14 @@
+//! The network of a bottle, and what clients and agents see of it.
+
+mod claude;
+mod clients;
+mod codex;
+mod doctor;
+mod flood;
+mod isolation;
+mod operations;
+pub(crate) mod tools;
+mod verdicts;
+mod workspace;
+mod workspace_git;
+pub(crate) mod world;
