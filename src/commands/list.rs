@@ -70,6 +70,10 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
 fn work(entry: &Entry, layout: &Layout) -> Option<Work> {
     let is_kept = entry.metadata.as_ref()?.workspace.is_some();
     let state = Dir::open(&layout.state.join(entry.id.as_str())).ok();
+    if entry.status == Status::Running {
+        // Nobody knows yet.
+        return None;
+    }
     match state.and_then(|state| workspace::is_applied(&state).ok()) {
         Some(true) => Some(Work::Applied),
         _ => is_kept.then_some(Work::Kept),
@@ -133,6 +137,7 @@ fn text(rows: &[Row<'_>], now: &str, out: &mut dyn Write) -> io::Result<u8> {
         let changes = match row.changes {
             Some(Work::Applied) => "applied",
             Some(Work::Kept) => "not applied",
+            None if row.status == "running" => "-",
             None => "none",
         };
         let exit = row.exit.map_or_else(|| "-".to_owned(), |exit| exit.code.to_string());

@@ -1,11 +1,12 @@
 //! A full copy of a tree: what the agent works on when it must not see the host's own.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::Skipped;
@@ -37,7 +38,8 @@ pub struct CopyReport {
 pub fn copy(source: &Dir, target: &Dir) -> Result<CopyReport> {
     let own = identity(&rustix::fs::fstat(target).map_err(|e| failed("look at", target.path(), "fstat", e))?);
     let (from, to) = (Tree::operators(source), Tree::operators(target));
-    let mut copying = Copying { from, to, own, report: CopyReport::default(), ahead: vec![PathBuf::new()], dirs: Vec::new() };
+    let mut copying =
+        Copying { from, to, own, report: CopyReport::default(), ahead: vec![PathBuf::new()], dirs: Vec::new(), linked: HashMap::new() };
     while let Some(dir) = copying.ahead.pop() {
         let entries = match from.list(&dir) {
             Ok(entries) => entries,
@@ -70,6 +72,8 @@ struct Copying<'d> {
     report: CopyReport,
     ahead: Vec<PathBuf>,
     dirs: Vec<(PathBuf, Stat)>,
+    /// Copies of files with further names, by the source's number.
+    linked: HashMap<(u64, u64), PathBuf>,
 }
 
 /// The call that the target refused.
@@ -113,6 +117,15 @@ impl Copying<'_> {
 
     fn file(&mut self, path: &Path, stat: &Stat, from: &File) -> Result<(), Refusal> {
         let (parent, name) = self.to.parent(path).map_err(|e| ("openat2", e))?;
+        if stat.st_nlink > 1 {
+            if let Some(first) = self.linked.get(&identity(stat)) {
+                let (directory, first) = self.to.parent(first).map_err(|e| ("openat2", e))?;
+                rustix::fs::linkat(&directory, &first, &parent, &name, AtFlags::empty()).map_err(|e| ("linkat", e))?;
+                self.report.files += 1;
+                return Ok(());
+            }
+            self.linked.insert(identity(stat), path.to_owned());
+        }
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
         let new = beneath(&parent, &name, flags, Mode::from_raw_mode(PRIVATE)).map_err(|e| ("openat2", e))?;
         self.report.bytes += content(from, &new)?;
