@@ -12,7 +12,7 @@ use crate::plan::agent::PATH;
 use crate::plan::program::Program;
 
 /// The kernel reads no more of a script's first line (`BINPRM_BUF_SIZE`).
-const MAX_LINE_BYTES: usize = 256;
+const MAX_SHEBANG_BYTES: usize = 256;
 
 /// Finds `name` on the operator's `PATH`.
 pub fn look_up(name: &str) -> Option<Program> {
@@ -50,7 +50,7 @@ fn at(found: &Path) -> Option<Program> {
 /// Who executes a script: the program that its first line names, or the one that `env` would find.
 fn interpreter(file: &Path, path: &OsStr) -> Option<Program> {
     let mut head = Vec::new();
-    File::open(file).ok()?.take(MAX_LINE_BYTES as u64).read_to_end(&mut head).ok()?;
+    File::open(file).ok()?.take(MAX_SHEBANG_BYTES as u64).read_to_end(&mut head).ok()?;
     let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).map(OsStr::from_bytes);
     let program = Path::new(words.next()?);

@@ -71,7 +71,7 @@ pub struct Claim {
 }
 
 /// Bytes of a file that bottles look at in each other's directories.
-const MAX_SHARED_BYTES: u64 = 1 << 20;
+const MAX_SHARED_FILE_BYTES: u64 = 1 << 20;
 
 /// What became of an attempt to take over a bottle.
 #[derive(Debug)]
@@ -199,7 +199,7 @@ impl Claim {
                 continue;
             }
             // A bottle that goes meanwhile, and one without the file, has none.
-            found.extend(self.store.open_subdir(&entry).and_then(|dir| dir.read_bounded(name, MAX_SHARED_BYTES)).ok());
+            found.extend(self.store.open_subdir(&entry).and_then(|dir| dir.read_bounded(name, MAX_SHARED_FILE_BYTES)).ok());
         }
         Ok(found)
     }

@@ -15,7 +15,7 @@ pub fn decode(which: u8, cut: usize, bytes: &[u8]) {
         number @ 0..4 => {
             let escape = Escape::ALL[usize::from(number)];
             let mut from = 0;
-            while let Some(at) = escape.next(bytes, from, bytes.len()) {
+            while let Some(at) = escape.next(bytes, from) {
                 assert!(at >= from && escape.marks(bytes, at));
                 from = at + 1;
             }
@@ -30,11 +30,11 @@ pub fn decode(which: u8, cut: usize, bytes: &[u8]) {
         5 => {
             base64::run(bytes, &mut out);
             let (mut whole, mut split) = (Vec::new(), Vec::new());
-            let mut continued = base64::Continued::default();
+            let mut continued = base64::Decoder::default();
             if continued.feed(bytes, &mut whole) {
                 continued.finish(&mut whole);
             }
-            let mut continued = base64::Continued::default();
+            let mut continued = base64::Decoder::default();
             if continued.feed(first, &mut split) && continued.feed(second, &mut split) {
                 continued.finish(&mut split);
             }
@@ -51,7 +51,7 @@ pub fn decode(which: u8, cut: usize, bytes: &[u8]) {
         }
         8 => {
             let mut from = 0;
-            while let Some(zero) = utf16::zero(bytes, from, bytes.len()) {
+            while let Some(zero) = utf16::zero(bytes, from) {
                 from = zero + 1;
                 for wide in utf16::around(bytes, zero) {
                     assert!(wide.end() <= bytes.len());
@@ -69,10 +69,8 @@ pub fn decode(which: u8, cut: usize, bytes: &[u8]) {
                 inflater.feed(second, &mut out, ROOM.saturating_sub(out.len()));
             }
             assert!(out.len() <= ROOM);
-            let mut from = 0;
-            while let Some(start) = magic::next(bytes, from, true) {
-                assert!(start.at >= from && start.data <= bytes.len());
-                from = start.at + 2;
+            for start in magic::starts(bytes, true) {
+                assert!(start.at <= start.data && start.data <= bytes.len());
             }
         }
     }

@@ -1,17 +1,28 @@
 //! A message's body under scan: its raw bytes, and what its type lets it say, as both arrive.
 
-use crate::structure::{FILE, Files, Out, Reader, is_lead};
-use crate::{Finding, Scanner, Stream};
+use std::sync::Arc;
 
-/// A scan of one body. Whether something is found does not depend on where the pieces were cut.
+use crate::engine::Engine;
+use crate::finding::Finding;
+use crate::stream::Stream;
+use crate::structure::{FILE, Files, Out, Reader, VIEWS, is_lead};
+
+/// A scan of one body. Whether something is found does not depend on where the chunks were cut.
 #[derive(Debug)]
 pub struct Message {
-    scanner: Scanner,
+    engine: Arc<Engine>,
     content_type: Option<String>,
     raw: Stream,
     /// None until the first byte that tells what the message is.
     views: Option<Vec<View>>,
     files: Option<Files>,
+}
+
+impl Finding {
+    /// The view of a message in which it was found, as `json values`, if it stands in no raw bytes.
+    pub fn view(&self) -> Option<&'static str> {
+        self.encodings.first().copied().filter(|first| VIEWS.contains(first))
+    }
 }
 
 /// One way to read the message, and the scans of what it says.
@@ -27,7 +38,7 @@ struct View {
 /// What a message says, up to its end.
 #[derive(Debug)]
 pub struct Said {
-    scanner: Scanner,
+    engine: Arc<Engine>,
     views: Vec<View>,
     files: Option<Files>,
 }
@@ -35,38 +46,38 @@ pub struct Said {
 impl Said {
     /// The end of the message.
     pub fn finish(self) -> Option<Finding> {
-        let found = self.views.into_iter().find_map(|view| view.end(&self.scanner));
+        let found = self.views.into_iter().find_map(|view| view.end(&self.engine));
         found.or_else(|| Some(said(FILE, self.files?.end()?)))
     }
 }
 
 impl View {
     fn new(reader: Reader, content_type: Option<&str>) -> Self {
-        let left = reader.most(content_type);
+        let left = reader.max_len(content_type);
         Self { reader, streams: [None, None], out: Out::default(), left }
     }
 
-    fn read(&mut self, bytes: &[u8], scanner: &Scanner) -> Option<Finding> {
+    fn read(&mut self, bytes: &[u8], engine: &Arc<Engine>) -> Option<Finding> {
         let taken = bytes.len().min(self.left);
         self.left -= taken;
         self.reader.read(&bytes[..taken], &mut self.out);
-        self.scan(scanner)
+        self.scan(engine)
     }
 
-    fn end(mut self, scanner: &Scanner) -> Option<Finding> {
+    fn end(mut self, engine: &Arc<Engine>) -> Option<Finding> {
         self.reader.end(&mut self.out);
-        let found = self.scan(scanner);
+        let found = self.scan(engine);
         let views = self.reader.views();
         found.or_else(|| self.streams.into_iter().zip(views).find_map(|(stream, name)| Some(said(name, stream?.finish()?))))
     }
 
-    fn scan(&mut self, scanner: &Scanner) -> Option<Finding> {
+    fn scan(&mut self, engine: &Arc<Engine>) -> Option<Finding> {
         let views = self.reader.views();
         for ((stream, out), name) in self.streams.iter_mut().zip(&mut self.out).zip(views) {
             if out.is_empty() {
                 continue;
             }
-            let found = stream.get_or_insert_with(|| scanner.stream()).push(out);
+            let found = stream.get_or_insert_with(|| Stream::new(Arc::clone(engine), None)).push(out);
             out.clear();
             if found.is_some() {
                 return found.map(|finding| said(name, finding));
@@ -97,27 +108,27 @@ fn said(name: &'static str, mut finding: Finding) -> Finding {
 }
 
 impl Message {
-    pub(crate) fn new(scanner: Scanner, content_type: Option<&str>) -> Self {
-        let raw = scanner.stream();
-        Self { scanner, content_type: content_type.map(str::to_owned), raw, views: None, files: None }
+    pub(crate) fn new(engine: Arc<Engine>, content_type: Option<&str>) -> Self {
+        let raw = Stream::new(Arc::clone(&engine), None);
+        Self { engine, content_type: content_type.map(str::to_owned), raw, views: None, files: None }
     }
 
-    /// Scans the next piece.
-    pub fn push(&mut self, piece: &[u8]) -> Option<Finding> {
-        let found = self.raw.push(piece);
+    /// Scans the next chunk.
+    pub fn push(&mut self, chunk: &[u8]) -> Option<Finding> {
+        let found = self.raw.push(chunk);
         if found.is_some() {
             return found;
         }
-        let mut bytes = piece;
+        let mut bytes = chunk;
         if self.views.is_none() {
-            let start = piece.iter().position(|b| !is_lead(*b))?;
-            bytes = &piece[start..];
+            let start = chunk.iter().position(|b| !is_lead(*b))?;
+            bytes = &chunk[start..];
             let kind = self.content_type.as_deref();
             self.views = Some(Reader::all(kind, bytes[0]).into_iter().map(|reader| View::new(reader, kind)).collect());
-            self.files = Files::of(&self.scanner, kind, bytes[0]);
+            self.files = Files::of(&self.engine, kind, bytes[0]);
         }
-        let scanner = &self.scanner;
-        let found = self.views.iter_mut().flatten().find_map(|view| view.read(bytes, scanner));
+        let engine = &self.engine;
+        let found = self.views.iter_mut().flatten().find_map(|view| view.read(bytes, engine));
         found.or_else(|| Some(said(FILE, self.files.as_mut()?.read(bytes)?)))
     }
 
@@ -130,8 +141,8 @@ impl Message {
     /// What is scanned at the end, in two parts of about the same length that need not wait for each other: the raw bytes, whose
     /// finding counts, and what they say.
     pub fn ends(self) -> (Stream, Said) {
-        let Self { scanner, raw, views, files, .. } = self;
-        (raw, Said { scanner, views: views.unwrap_or_default(), files })
+        let Self { engine, raw, views, files, .. } = self;
+        (raw, Said { engine, views: views.unwrap_or_default(), files })
     }
 
     /// How many raw bytes from the beginning can be let go. What values say together is known at their end only: a

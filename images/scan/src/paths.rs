@@ -1,7 +1,7 @@
 //! What the path of a file means to rules and exceptions that name paths.
 
-use crate::Scanner;
-use crate::rules::Allow;
+use crate::engine::Engine;
+use crate::rules::{Allow, Rule};
 
 /// Which rules and exceptions name a path. Files of one content get one verdict at all paths of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -13,6 +13,15 @@ pub struct PathKind {
 }
 
 impl PathKind {
+    /// What this path means to the rules.
+    pub(crate) fn of(engine: &Engine, path: &str) -> Self {
+        let named = |(_, rule): &(u16, &Rule)| rule.path.as_ref().is_some_and(|regex| regex.is_match(path.as_bytes()));
+        Self {
+            rules: (0..).zip(&engine.rules).filter(named).map(|(index, _)| index).collect(),
+            exceptions: exceptions(engine).enumerate().filter(|(_, allow)| allow.names(path)).map(|(number, _)| number).collect(),
+        }
+    }
+
     /// True when a rule holds at this path that does not hold everywhere.
     pub fn has_rules(&self) -> bool {
         !self.rules.is_empty()
@@ -24,29 +33,18 @@ impl PathKind {
     }
 }
 
-impl Scanner {
-    /// True when the path of a file can change the verdict on it.
-    pub fn has_path_rules(&self) -> bool {
-        self.engine.rules.iter().any(|rule| rule.path.is_some()) || self.has_path_exceptions()
-    }
+/// True when the path of a file can change the verdict on it.
+pub(crate) fn has_rules(engine: &Engine) -> bool {
+    engine.rules.iter().any(|rule| rule.path.is_some()) || has_exceptions(engine)
+}
 
-    /// True when the path of a file can excuse what stands in it.
-    pub fn has_path_exceptions(&self) -> bool {
-        self.exceptions().any(Allow::has_paths)
-    }
+/// True when the path of a file can excuse what stands in it.
+pub(crate) fn has_exceptions(engine: &Engine) -> bool {
+    exceptions(engine).any(Allow::has_paths)
+}
 
-    /// What this path means to the rules.
-    pub fn path_kind(&self, path: &str) -> PathKind {
-        let named = |(_, rule): &(u16, &crate::rules::Rule)| rule.path.as_ref().is_some_and(|regex| regex.is_match(path.as_bytes()));
-        PathKind {
-            rules: (0..).zip(&self.engine.rules).filter(named).map(|(index, _)| index).collect(),
-            exceptions: self.exceptions().enumerate().filter(|(_, allow)| allow.names(path)).map(|(number, _)| number).collect(),
-        }
-    }
-
-    fn exceptions(&self) -> impl Iterator<Item = &Allow> {
-        self.engine.rules.iter().flat_map(|rule| &rule.allow).chain(&self.engine.allow)
-    }
+fn exceptions(engine: &Engine) -> impl Iterator<Item = &Allow> {
+    engine.rules.iter().flat_map(|rule| &rule.allow).chain(&engine.allow)
 }
 
 #[cfg(test)]

@@ -24,6 +24,14 @@ fn github() -> String {
     format!("ghp_{body}{}", String::from_utf8(tail).unwrap())
 }
 
+/// Base64 of `bytes`, unpadded: its length is a multiple of three.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bits = |three: &[u8]| u32::from_be_bytes([0, three[0], three[1], three[2]]);
+    let groups = bytes.chunks_exact(3).map(bits);
+    groups.flat_map(|bits| [18, 12, 6, 0].map(|shift| char::from(ALPHABET[(bits >> shift & 63) as usize]))).collect()
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
@@ -158,5 +166,23 @@ fn a_secret_split_over_a_messages_values_is_found() {
         assert_eq!(scanner.scan(body.as_bytes()), None, "{body}");
         let finding = Finding { rule: BOTTLE_SECRET.to_owned(), offset: 0, encodings: vec![view] };
         assert_eq!(scanner.scan_message(Some(content_type), body.as_bytes()), Some(finding), "{body}");
+    }
+}
+
+// covers: D02
+#[test]
+fn a_token_deep_in_a_picture_is_found_at_every_alignment() {
+    let scanner = scanner();
+    // Bytes of no text: what is long and random, as a picture is.
+    let noise = |seed: u32, length: u32| (0..length).map(move |i| ((i ^ seed).wrapping_mul(0x9e37_79b9) >> 24) as u8 | 0x80);
+    for shift in 0..4 {
+        for length in [20_000, 200_000] {
+            let token = github();
+            let mut bytes: Vec<u8> = noise(3, length).chain(token.bytes()).chain(noise(5, 30_000)).collect();
+            bytes.truncate(bytes.len() / 3 * 3);
+            let text = format!("\"{}{}\"", "/".repeat(shift), base64(&bytes));
+            let expected = Some(("github-pat".to_owned(), 1, vec!["base64"]));
+            assert_eq!(found(&scanner, text.as_bytes()).map(|(rule, _, layers)| (rule, 1, layers)), expected, "{length} behind {shift}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 #[path = "../../../tests/cases/evasion/dice.rs"]
 mod dice;
 
-use bottle_scan::{BOTTLE_SECRET, Fingerprints, LONGEST_PIECE, Scanner, Trail};
+use bottle_scan::{BOTTLE_SECRET, Fingerprints, MAX_FRAGMENT, Scanner, Trail};
 use dice::Dice;
 
 const SECRET: &str = "canary-7Qm2xV9tLw4Rz8Kp1Ns6Yb3Hd5Fg0Jc";
@@ -81,7 +81,7 @@ fn its_memory_is_bounded_whatever_the_places_are_called() {
     let (scanner, mut trail) = (scanner(), Trail::default());
     for number in 0..5000 {
         let name = format!("query:{number}{}", "n".repeat(300));
-        assert_eq!(trail.add(&scanner, [(name.as_str(), &[b'x'; LONGEST_PIECE][..])].into_iter()), None);
+        assert_eq!(trail.add(&scanner, [(name.as_str(), &[b'x'; MAX_FRAGMENT][..])].into_iter()), None);
     }
     assert_eq!(format!("{trail:?}"), "Trail(256 places)");
 }

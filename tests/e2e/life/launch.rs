@@ -9,7 +9,7 @@ use bottle_test_support::canary::Canary;
 use bottle_test_support::warden::Ending;
 use rstest::rstest;
 
-use crate::life::support::{User, on_threads, send, start, start_with, through};
+use crate::life::support::{User, has_no_bottle, on_threads, send, start, start_with, through};
 
 /// The agent's descriptors, mask, and names of its variables.
 const SURROUNDINGS: &str = "cd /proc/self/fd && echo * && umask && env | cut -d= -f1 | sort | tr '\\n' ' '";
@@ -215,9 +215,7 @@ fn what_can_be_known_to_fail_fails_in_three_lines_before_anything_is_made(#[valu
     let ended = bottle.run(["start", "broken", "--yes"]);
     assert_eq!(ended.ending, Ending::Code(2), "{ended:?}");
     assert!(ended.stderr.starts_with("error: ") && ended.stderr.contains("routs"), "{}", ended.stderr);
-    // Of the names that were reserved nothing is left but the lock that all bottles share.
-    let left: Vec<_> = fs::read_dir(bottle.path().join("state/bottle")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, [".lock"]);
+    assert!(has_no_bottle(&bottle));
 }
 
 // covers: A43

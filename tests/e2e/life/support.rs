@@ -57,6 +57,12 @@ pub(crate) fn program() -> PathBuf {
     program
 }
 
+/// True if no start has made a bottle: of a name that was reserved nothing is left but the lock that all bottles share.
+pub(crate) fn has_no_bottle(bottle: &Bottle) -> bool {
+    let store = std::fs::read_dir(bottle.path().join("state/bottle"));
+    store.map_or(true, |mut entries| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == ".lock")))
+}
+
 /// The arguments of a start that runs `script` in a bottle without network.
 pub(crate) fn start(script: &str) -> Vec<OsString> {
     ["start", "shell", "--yes", "--", "sh", "-c", script].map(OsString::from).to_vec()

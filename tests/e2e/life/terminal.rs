@@ -9,7 +9,7 @@ use bottle_test_support::warden::Ending;
 use nix::sys::termios::LocalFlags;
 use rstest::rstest;
 
-use crate::life::support::{TIMEOUT, User, children, component, send, start, start_with, through};
+use crate::life::support::{TIMEOUT, User, children, component, has_no_bottle, send, start, start_with, through};
 
 fn state(pid: i32) -> char {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -47,7 +47,7 @@ fn an_interrupt_at_the_question_ends_it_and_nothing_is_made(#[values(User::Calle
         let (ending, screen) = run.end();
         assert_eq!(ending, Ending::Code(code), "{}", screen.escape_ascii());
     }
-    assert!(!bottle.path().join("state/bottle").exists());
+    assert!(has_no_bottle(&bottle));
     let mut run = bottle.at_terminal(["start", "shell", "--", "sh", "-c", "exit 9"], 80, 24);
     run.pty.wait_for("start? [y/N] ", TIMEOUT).unwrap();
     run.pty.send(b"y\n").unwrap();
@@ -70,7 +70,7 @@ fn what_is_typed_before_the_question_does_not_answer_it(#[values(User::Caller, U
     run.pty.send(b"n\n").unwrap();
     let (ending, screen) = run.end();
     assert_eq!(ending, Ending::Code(125), "{}", screen.escape_ascii());
-    assert!(!bottle.path().join("state/bottle").exists());
+    assert!(has_no_bottle(&bottle));
 }
 
 // covers: L12

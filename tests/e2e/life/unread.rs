@@ -13,7 +13,7 @@ use bottle_test_support::run::{AtTerminal, OnPipes};
 use bottle_test_support::warden::Ending;
 use rstest::rstest;
 
-use crate::life::support::{TIMEOUT, User, program, send, start};
+use crate::life::support::{TIMEOUT, User, has_no_bottle, program, send, start};
 
 /// The last bytes and the last words take two seconds; the rest is for a busy machine.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(8);
@@ -133,7 +133,7 @@ fn a_question_that_nobody_reads_ends_with_a_signal(
     send(run.pid(), libc::SIGTERM);
     assert_eq!(run.end().0, Ending::Code(143));
     assert!(asked.elapsed() < EXIT_TIMEOUT, "{:?}", asked.elapsed());
-    assert!(!bottle.path().join("state/bottle").exists());
+    assert!(has_no_bottle(&bottle));
 }
 
 /// True once nothing more fits: a pipe holds 64 KiB in pages that need not be full, and a socket more than twice that.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bottle_contract::Reason;
 use bottle_policy::Place;
-use bottle_scan::{LONGEST_PIECE, Scanner, Trail};
+use bottle_scan::{MAX_FRAGMENT, Scanner, Trail};
 use bottle_wire::Refused;
 use http::{HeaderMap, HeaderName, Uri};
 
@@ -33,7 +33,7 @@ impl Default for Fragments<'_> {
 impl<'r> Fragments<'r> {
     /// Adds one that may be a fragment, of the place `part` and `which`.
     pub fn add(&mut self, part: &str, which: &str, value: &'r [u8]) {
-        if !value.is_empty() && value.len() <= LONGEST_PIECE {
+        if !value.is_empty() && value.len() <= MAX_FRAGMENT {
             self.names.extend([part, which]);
             self.values.push((self.names.len(), value));
         }

@@ -2,17 +2,15 @@
 
 use std::sync::LazyLock;
 
-use fearless_simd::Level;
-
 use super::alignment::{self, Alignments};
-use super::groups;
+use crate::prefilter;
 
 /// The alphabet of section 4.
 pub(crate) const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 /// The alphabet of section 5.
 pub(crate) const URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// What is not a digit.
+/// What is not a base64 character.
 const NONE: u8 = 0xff;
 
 /// Both alphabets in one: `+` and `-` are 62, `/` and `_` are 63.
@@ -39,7 +37,7 @@ const VALUES: [u8; 256] = {
 /// Of a run of either alphabet.
 pub(crate) static ALIGNMENTS: LazyLock<Alignments<4>> = LazyLock::new(|| Alignments::new(&VALUES, 6, true));
 
-/// [`VALUES`] shifted to each of the four places of a group. Bytes that are no digits count as zero.
+/// [`VALUES`] shifted to each of the four places of a group. Other bytes count as zero.
 const PLACES: [[u32; 256]; 4] = {
     let mut places = [[0; 256]; 4];
     let mut byte = 0;
@@ -56,43 +54,28 @@ const PLACES: [[u32; 256]; 4] = {
     places
 };
 
-/// The digits of `bits` bits each that `bytes` alone decides, when `before` bytes stand in front of it.
+/// The characters of `bits` bits each that `bytes` alone decides, when `before` bytes stand in front of it.
 pub(crate) fn fixed(bytes: &[u8], before: usize, bits: usize, alphabet: &[u8]) -> Vec<u8> {
     alignment::fixed(bytes, before, bits).into_iter().map(|value| alphabet[usize::from(value)]).collect()
 }
 
-/// True for a digit of either alphabet.
-pub(crate) fn is_digit(byte: u8) -> bool {
-    VALUES[usize::from(byte)] != NONE
+/// True for a character of either alphabet.
+pub(crate) fn is_base64(byte: u8) -> bool {
+    // Ranges, which become vector instructions, and no table. `/` stands right before `0`.
+    ((byte | 0x20).wrapping_sub(b'a') < 26) | (byte.wrapping_sub(b'/') < 11) | (byte == b'+') | (byte == b'-') | (byte == b'_')
 }
 
-/// The end of the run of digits that begins at `from`.
+/// The end of the run of base64 characters that begins at `from`.
 pub(crate) fn end(bytes: &[u8], from: usize) -> usize {
-    let mut at = from;
-    // Sixteen at a time as long as all are digits: ranges, which become vector instructions, and no table.
-    while let Some(chunk) = bytes.get(at..at + 16).and_then(|chunk| chunk.first_chunk::<16>()) {
-        let mut others = 0u8;
-        for &b in chunk {
-            let letter = (b | 0x20).wrapping_sub(b'a') < 26;
-            // `/` stands right before `0`.
-            let number = b.wrapping_sub(b'/') < 11;
-            others |= u8::from(!(letter | number | (b == b'+') | (b == b'-') | (b == b'_')));
-        }
-        if others != 0 {
-            break;
-        }
-        at += 16;
-    }
-    at + bytes[at..].iter().position(|&b| !is_digit(b)).unwrap_or(bytes.len() - at)
+    prefilter::end_of_run::<16>(bytes, from, is_base64)
 }
 
-/// Decodes a run of digits, and the whole bytes of an unfinished last group.
-pub(crate) fn run(digits: &[u8], out: &mut Vec<u8>) {
-    let (groups, rest) = digits.as_chunks::<4>();
+/// Decodes a run of base64 characters, and the whole bytes of an unfinished last group.
+pub(crate) fn run(text: &[u8], out: &mut Vec<u8>) {
+    let (groups, rest) = text.as_chunks::<4>();
     let start = out.len();
     out.resize(start + groups.len() * 3, 0);
-    let done = groups::decode(Level::new(), digits, &mut out[start..]) / 4;
-    for (group, to) in groups[done..].iter().zip(out[start + 3 * done..].as_chunks_mut::<3>().0) {
+    for (group, to) in groups.iter().zip(out[start..].as_chunks_mut::<3>().0) {
         let bits = PLACES[0][usize::from(group[0])]
             | PLACES[1][usize::from(group[1])]
             | PLACES[2][usize::from(group[2])]
@@ -108,26 +91,26 @@ pub(crate) fn run(digits: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The decoder of a run that arrives in pieces, wrapped or not.
+/// The decoder of a run that arrives in chunks, wrapped or not.
 #[derive(Debug, Default)]
-pub(crate) struct Continued {
-    /// Digits of an unfinished group.
+pub(crate) struct Decoder {
+    /// Characters of an unfinished group.
     group: Vec<u8>,
     escaped: bool,
 }
 
-impl Continued {
-    /// Decodes the next piece as far as the run goes. False at its end.
-    pub(crate) fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>) -> bool {
+impl Decoder {
+    /// Decodes the next chunk as far as the run goes. False at its end.
+    pub(crate) fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> bool {
         let mut at = 0;
-        while at < piece.len() {
-            match piece[at] {
+        while at < chunk.len() {
+            match chunk[at] {
                 // The letter of an escaped line end, or an escaped slash.
                 b'n' | b'r' if self.escaped => {}
                 b'\\' | b'\r' | b'\n' | b' ' | b'\t' => {}
-                byte if is_digit(byte) => {
-                    let until = end(piece, at);
-                    self.group.extend_from_slice(&piece[at..until]);
+                byte if is_base64(byte) => {
+                    let until = end(chunk, at);
+                    self.group.extend_from_slice(&chunk[at..until]);
                     at = until - 1;
                 }
                 _ => {
@@ -136,7 +119,7 @@ impl Continued {
                     return false;
                 }
             }
-            self.escaped = piece[at] == b'\\';
+            self.escaped = chunk[at] == b'\\';
             at += 1;
         }
         let whole = self.group.len() / 4 * 4;
@@ -156,7 +139,7 @@ impl Continued {
 pub(crate) fn strict(text: &[u8]) -> Option<Vec<u8>> {
     let text = text.strip_suffix(b"==").or(text.strip_suffix(b"=")).unwrap_or(text);
     let mut out = Vec::with_capacity(text.len());
-    (text.iter().all(|&b| is_digit(b)) && text.len() % 4 != 1).then(|| run(text, &mut out))?;
+    (text.iter().all(|&b| is_base64(b)) && text.len() % 4 != 1).then(|| run(text, &mut out))?;
     Some(out)
 }
 
@@ -173,12 +156,12 @@ mod tests {
     }
 
     #[test]
-    fn a_run_in_pieces_decodes_like_a_whole_one() {
+    fn a_run_in_chunks_decodes_like_a_whole_one() {
         for text in ["c2l4dGVlbiBsZXR0ZXJzIQ", "c2l4dGVl\r\nbiBsZXR0\n  ZXJzIQ", "c2l4dGVl\\nbiBsZXR0\\r\\nZXJzIQ"] {
             for cut in 0..text.len() {
-                let (mut continued, mut out) = (Continued::default(), Vec::new());
-                assert!(continued.feed(&text.as_bytes()[..cut], &mut out));
-                assert!(!continued.feed(format!("{}\"", &text[cut..]).as_bytes(), &mut out));
+                let (mut decoder, mut out) = (Decoder::default(), Vec::new());
+                assert!(decoder.feed(&text.as_bytes()[..cut], &mut out));
+                assert!(!decoder.feed(format!("{}\"", &text[cut..]).as_bytes(), &mut out));
                 assert_eq!(out, b"sixteen letters!", "{text} cut at {cut}");
             }
         }

@@ -1,7 +1,7 @@
 //! Encodings that replace single characters by a mark and digits: percent, JSON and C, HTML, quoted-printable.
 
 use super::{nibble, octet, push_char};
-use crate::survey;
+use crate::prefilter;
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,20 +56,9 @@ impl Escape {
         }
     }
 
-    /// The survey's flag for its marks.
-    pub(crate) fn flag(self) -> u8 {
-        match self {
-            Self::Percent => survey::PERCENT,
-            Self::Backslash => survey::BACKSLASH,
-            Self::Html => survey::AMPERSAND,
-            Self::QuotedPrintable => survey::EQUALS,
-        }
-    }
-
-    /// The first mark between two places.
-    pub(crate) fn next(self, bytes: &[u8], from: usize, end: usize) -> Option<usize> {
-        let text = bytes.get(from..end.min(bytes.len()))?;
-        memchr::memchr_iter(self.sign(), text).map(|at| from + at).find(|&at| self.marks(bytes, at))
+    /// The first mark from `from` on.
+    pub(crate) fn next(self, bytes: &[u8], from: usize) -> Option<usize> {
+        prefilter::mark(bytes, from, self.sign(), |at| self.marks(bytes, at))
     }
 
     /// True when its marks are numbers of characters, not of bytes.
@@ -184,7 +173,7 @@ fn html(text: &[u8], at: usize, out: &mut Vec<u8>) -> Option<usize> {
 }
 
 /// The named characters (HTML, section 13.5) of which tokens and their surroundings are made.
-pub(crate) const NAMES: [(&[u8], u8); 20] = [
+const NAMES: [(&[u8], u8); 20] = [
     (b"amp;", b'&'),
     (b"lt;", b'<'),
     (b"gt;", b'>'),

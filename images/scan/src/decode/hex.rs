@@ -2,9 +2,6 @@
 
 use super::octet;
 
-/// The fewest digits in a row that are decoded.
-const SHORTEST: usize = 32;
-
 /// The value of each digit.
 const NIBBLES: [u8; 256] = {
     let mut nibbles = [0; 256];
@@ -22,24 +19,6 @@ pub(crate) fn is_digit(byte: u8) -> bool {
     (byte.wrapping_sub(b'0') < 10) | ((byte | 0x20).wrapping_sub(b'a') < 6)
 }
 
-/// Calls `visit` with each long enough stretch of a run that consists of `digit`s.
-pub(crate) fn stretches<E>(run: &[u8], digit: impl Fn(u8) -> bool, mut visit: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-    let mut done = 0;
-    // Each long enough stretch holds sixteen digits that begin at a multiple of sixteen.
-    for (i, chunk) in run.as_chunks::<{ SHORTEST / 2 }>().0.iter().enumerate() {
-        let at = i * SHORTEST / 2;
-        if at < done || !chunk.iter().fold(true, |all, &b| all & digit(b)) {
-            continue;
-        }
-        let start = done + run[done..at].iter().rposition(|&b| !digit(b)).map_or(0, |before| before + 1);
-        done = at + run[at..].iter().position(|&b| !digit(b)).unwrap_or(run.len() - at);
-        if done - start >= SHORTEST {
-            visit(&run[start..done])?;
-        }
-    }
-    Ok(())
-}
-
 /// Decodes the pairs of a run of digits.
 pub(crate) fn run(digits: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
@@ -52,6 +31,14 @@ pub(crate) fn run(digits: &[u8], out: &mut Vec<u8>) {
 /// The bytes that stand between pairs.
 fn is_separator(byte: u8) -> bool {
     !byte.is_ascii_alphanumeric() && byte < 0x80
+}
+
+/// True when eight bytes may be cut from a sequence of pairs: nothing but digits, signs and the `x` of `0x`, and both of the former.
+pub(crate) fn may_be_pairs(eight: &[u8; 8]) -> bool {
+    let digits = eight.iter().filter(|byte| is_digit(**byte)).count();
+    let separators = eight.iter().filter(|byte| is_separator(**byte)).count();
+    let crosses = eight.iter().filter(|byte| **byte | 0x20 == b'x').count();
+    digits + separators + crosses == 8 && digits >= 3 && separators > 0
 }
 
 /// The first place between two others where a pair, something between, and another pair stand.
@@ -110,16 +97,19 @@ mod tests {
     }
 
     #[test]
-    fn stretches_are_found_wherever_they_begin() {
-        for before in 0..70 {
-            let run = format!("{}{}zz", "z".repeat(before), "0f".repeat(16 + before / 2));
-            let mut found = Vec::new();
-            stretches(run.as_bytes(), is_digit, |digits| {
-                found.push(digits.len());
-                Ok::<(), ()>(())
-            })
-            .unwrap();
-            assert_eq!(found, [32 + before / 2 * 2], "{run}");
+    fn what_may_be_pairs_is_seen_wherever_a_sequence_is_cut() {
+        for text in [
+            " 41 42 43 44 45 46 47 48",
+            ":4a:4b:4c:4d:4e:4f:50:51",
+            "-41-42-43-44-45-46-47-48",
+            " 41, 42, 43, 44, 45, 46, ",
+            " 0x41, 0x42, 0x43, 0x44, ",
+        ] {
+            let windows = text.as_bytes().windows(8).filter(|eight| may_be_pairs(eight.first_chunk().unwrap())).count();
+            assert_eq!(windows, text.len() - 7, "{text}");
+        }
+        for text in [b"a sample", b"deadbeef", b"12--,,..", b"caf\xc3\xa9 41"] {
+            assert!(!may_be_pairs(text), "{}", text.escape_ascii());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Decompression in pieces, under a limit on what comes out.
+//! Decompression in chunks, under a limit on what comes out.
 
 use std::io::{self, Write};
 
@@ -86,24 +86,24 @@ impl Inflater {
         })
     }
 
-    /// Feeds the next piece, and appends at most `room` bytes to `out`.
-    pub(crate) fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>, room: usize) -> Fed {
+    /// Feeds the next chunk, and appends at most `room` bytes to `out`.
+    pub(crate) fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>, room: usize) -> Fed {
         match &mut self.0 {
-            Kind::Gzip(decoder) => push(decoder, GzDecoder::get_mut, piece, out, room),
-            Kind::Zlib(decoder) => push(decoder, ZlibDecoder::get_mut, piece, out, room),
-            Kind::Deflate(decoder) => push(decoder, DeflateDecoder::get_mut, piece, out, room),
-            Kind::Zstd(decoder) => decoder.feed(piece, out, room),
+            Kind::Gzip(decoder) => push(decoder, GzDecoder::get_mut, chunk, out, room),
+            Kind::Zlib(decoder) => push(decoder, ZlibDecoder::get_mut, chunk, out, room),
+            Kind::Deflate(decoder) => push(decoder, DeflateDecoder::get_mut, chunk, out, room),
+            Kind::Zstd(decoder) => decoder.feed(chunk, out, room),
         }
     }
 }
 
 /// Feeds a decoder that writes to a [`Sink`].
-fn push<D: Write>(decoder: &mut D, sink: impl Fn(&mut D) -> &mut Sink, mut piece: &[u8], out: &mut Vec<u8>, room: usize) -> Fed {
+fn push<D: Write>(decoder: &mut D, sink: impl Fn(&mut D) -> &mut Sink, mut chunk: &[u8], out: &mut Vec<u8>, room: usize) -> Fed {
     sink(decoder).room = room;
     let mut fed = Fed::More;
-    while !piece.is_empty() {
-        match decoder.write(piece) {
-            Ok(taken) if taken > 0 => piece = &piece[taken..],
+    while !chunk.is_empty() {
+        match decoder.write(chunk) {
+            Ok(taken) if taken > 0 => chunk = &chunk[taken..],
             // An error ends the data where a receiver's decoder would end it: what came before counts.
             _ => {
                 fed = Fed::Ended;
@@ -126,10 +126,10 @@ struct Zstd {
 }
 
 impl Zstd {
-    fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>, mut room: usize) -> Fed {
-        // A frame's header takes up to 18 bytes (RFC 8878, section 3.1.1.1); it is read in one piece.
+    fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>, mut room: usize) -> Fed {
+        // A frame's header takes up to 18 bytes (RFC 8878, section 3.1.1.1); it is read in one chunk.
         const HEADER: usize = 18;
-        self.held.extend_from_slice(piece);
+        self.held.extend_from_slice(chunk);
         if self.held.len() < HEADER {
             return Fed::More;
         }
@@ -188,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_any_size_give_the_same_text() {
+    fn chunks_of_any_size_give_the_same_text() {
         let text = text();
         for coding in [Coding::Gzip, Coding::Zlib, Coding::Deflate, Coding::Zstd] {
             let data = compressed(coding);
             for size in [7, 1000, 70_000, data.len()] {
                 let (mut inflater, mut out) = (Inflater::new(coding), Vec::new());
-                data.chunks(size).for_each(|piece| assert_ne!(inflater.feed(piece, &mut out, 1 << 30), Fed::Full));
-                assert!(out == text, "{coding:?} in pieces of {size}: {} of {} bytes", out.len(), text.len());
+                data.chunks(size).for_each(|chunk| assert_ne!(inflater.feed(chunk, &mut out, 1 << 30), Fed::Full));
+                assert!(out == text, "{coding:?} in chunks of {size}: {} of {} bytes", out.len(), text.len());
             }
         }
     }

@@ -6,7 +6,6 @@ pub(crate) mod base32;
 pub(crate) mod base64;
 pub(crate) mod escape;
 pub(crate) mod fold;
-mod groups;
 pub(crate) mod hex;
 pub(crate) mod inflate;
 pub(crate) mod magic;

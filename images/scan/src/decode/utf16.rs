@@ -11,11 +11,17 @@ pub(crate) struct Wide {
     upper_first: bool,
 }
 
-/// The first zero byte between two places that may be half of an ASCII character of UTF-16: every second byte is zero,
-/// and the others are not.
-pub(crate) fn zero(bytes: &[u8], from: usize, end: usize) -> Option<usize> {
-    let text = bytes.get(from..end.min(bytes.len()))?;
-    memchr::memchr_iter(0, text).map(|at| from + at).find(|&at| matches!(bytes[at..], [_, 1..=255, 0, 1..=255, 0, ..]))
+/// The first zero byte from `from` on that may be half of an ASCII character of UTF-16: every second byte is zero, and the others are
+/// not.
+pub(crate) fn zero(bytes: &[u8], mut from: usize) -> Option<usize> {
+    loop {
+        let at = from + memchr::memchr(0, bytes.get(from..)?)?;
+        match &bytes[at + 1..] {
+            [1..=255, 0, 1..=255, 0, ..] => return Some(at),
+            // Only the last of several zeros stands beside a character.
+            rest => from = at + rest.iter().take_while(|byte| **byte == 0).count().max(1),
+        }
+    }
 }
 
 /// The UTF-16 texts, of either order, to which `zero`, a zero byte, can belong: in `x 0` it is the upper half of a

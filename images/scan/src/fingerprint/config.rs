@@ -2,7 +2,7 @@
 
 use bottle_contract::fingerprints as config;
 
-use super::{Fingerprints, Form};
+use super::fingerprints::{Fingerprints, Form};
 
 impl From<Fingerprints> for config::Fingerprints {
     fn from(fingerprints: Fingerprints) -> Self {

@@ -13,7 +13,7 @@ use crate::decode::base64::{STANDARD, URL, fixed};
 pub(super) fn of(secret: &[u8]) -> Vec<Form> {
     let mut forms: Vec<Form> = vec![(0, secret.to_vec())];
     let mut add = |kind: u8, bytes: Vec<u8>| {
-        if bytes.len() >= super::WINDOW && forms.iter().all(|(_, other)| *other != bytes) {
+        if bytes.len() >= super::hash::WINDOW && forms.iter().all(|(_, other)| *other != bytes) {
             forms.push((kind, bytes));
         }
     };

@@ -5,7 +5,6 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 use serde::Deserialize;
 use std::sync::OnceLock;
 
-use super::stretch::{self, Stretch};
 use super::validate::Check;
 use super::{Allow, Boundary, REACH, Rule, Rules, Target, compile};
 
@@ -155,7 +154,6 @@ fn one(text: RuleText) -> Result<Rule, String> {
         allow: text.allowlist.iter().chain(&text.allowlists).map(exception).collect::<Result<_, _>>()?,
         least: measure.least,
         alphabet: measure.alphabet,
-        stretch: measure.stretch,
         reach: (if text.anchored { 0 } else { far }, far),
     })
 }
@@ -166,7 +164,6 @@ struct Measure {
     most: Option<usize>,
     groups: usize,
     alphabet: Box<[bool; 256]>,
-    stretch: Option<Stretch>,
 }
 
 fn measure(source: &str) -> Result<Measure, String> {
@@ -179,7 +176,6 @@ fn measure(source: &str) -> Result<Measure, String> {
         most: hir.properties().maximum_len(),
         groups: hir.properties().explicit_captures_len(),
         alphabet,
-        stretch: stretch::of(&hir),
     })
 }
 

@@ -2,14 +2,12 @@
 
 mod file;
 mod private_key;
-mod stretch;
 pub(crate) mod validate;
 
 use std::sync::OnceLock;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-pub(crate) use stretch::{STRETCH, Stretch};
 use validate::Check;
 
 /// The rules that come with us.
@@ -57,8 +55,6 @@ pub(crate) struct Rule {
     /// The fewest bytes of a match, and which bytes it can consist of: what is asked before the expression is.
     pub(crate) least: usize,
     pub(crate) alphabet: Box<[bool; 256]>,
-    /// Where in each match a stretch of digits stands, if each has one: the keyword is looked for around such stretches only.
-    pub(crate) stretch: Option<Stretch>,
     /// How far before and after a keyword a match may reach.
     pub(crate) reach: (usize, usize),
 }
@@ -115,7 +111,6 @@ impl Rules {
     pub fn beside(mut self, theirs: Self) -> Self {
         self.rules.extend(theirs.rules.into_iter().map(|mut rule| {
             rule.allow.extend(theirs.allow.iter().cloned());
-            rule.stretch = None;
             let source = rule.source.to_ascii_lowercase();
             if rule.keywords.iter().any(|word| !source.contains(&word.to_ascii_lowercase())) {
                 rule.reach = (usize::MAX, usize::MAX);
@@ -151,7 +146,7 @@ impl Rule {
             return false;
         }
         let confirmed = self.confirm.is_some_and(|check| check.holds(secret, behind));
-        (confirmed || self.entropy.is_none_or(|least| validate::entropy(secret) >= least))
+        (confirmed || self.entropy.is_none_or(|least| crate::entropy::entropy(secret) >= least))
             && !self.allow.iter().any(|allow| allow.holds(found))
     }
 

@@ -4,24 +4,24 @@
 //! needed. [`is_key_body`] reads what follows a BEGIN line: lines of one width are joined, and may then be any kind of key, PGP and
 //! encrypted ones included.
 
-use super::validate::entropy;
 use crate::decode::base64;
+use crate::entropy::entropy;
 
-/// The fewest base64 digits of a line, so narrow wrapping is joined too.
-const NARROWEST: usize = 8;
+/// The fewest base64 characters of a line, so narrow wrapping is joined too.
+const MIN_WIDTH: usize = 8;
 
 /// The widths of lines that need not begin like a key. PEM uses 64 (RFC 7468), OpenSSH 70, PGP up to 76; a prefix that ends in a base64
-/// digit makes them longer. Fingerprints (43) and hashes are narrower.
+/// character makes them longer. Fingerprints (43) and hashes are narrower.
 const WIDTHS: std::ops::RangeInclusive<usize> = 48..=100;
 
-/// A prefix may end in so many base64 digits, as `+` or the end of `\u2192` does.
+/// The most base64 characters that a prefix may end in, as `+` or the end of `\u2192` does.
 const PREFIX: usize = 8;
 
-/// The fewest joined digits of a key: those of an Ed25519 key in PKCS #8 are 64.
-const FEWEST: usize = 56;
+/// The fewest joined characters of a key: those of an Ed25519 key in PKCS #8 are 64.
+const MIN_BODY: usize = 56;
 
-/// In bits for each digit. OpenSSH's keys begin with 56 digits of 3.7, those of other keys have 4.1 and more, a placeholder of one letter 1.7.
-const LEAST_ENTROPY: f64 = 3.5;
+/// In bits for each character. OpenSSH's keys begin with 56 characters of 3.7, those of other keys have 4.1 and more, a placeholder of one letter 1.7.
+const MIN_ENTROPY: f64 = 3.5;
 
 /// How far behind a BEGIN line the first line of unknown content may begin: two header lines (RFC 1421) and a few prefixes.
 const NEAR: usize = 640;
@@ -29,10 +29,10 @@ const NEAR: usize = 640;
 /// What OpenSSH's own format begins with (PROTOCOL.key).
 const OPENSSH: &[u8] = b"openssh-key-v1\0";
 
-/// True when base64 digits begin like a private key.
+/// True when base64 characters begin like a private key.
 pub(super) fn is_encoded_key(digits: &[u8]) -> bool {
     let Some(bytes) = base64::strict(&digits[..digits.len().min(96) / 4 * 4]) else { return false };
-    digits.len() >= FEWEST && entropy(digits) >= LEAST_ENTROPY && (bytes.starts_with(OPENSSH) || is_der_key(&bytes).unwrap_or(false))
+    digits.len() >= MIN_BODY && entropy(digits) >= MIN_ENTROPY && (bytes.starts_with(OPENSSH) || is_der_key(&bytes).unwrap_or(false))
 }
 
 /// True when what follows a BEGIN line is a private key.
@@ -49,7 +49,7 @@ fn until<'t>(text: &'t [u8], mark: &[u8]) -> &'t [u8] {
     memchr::memmem::find(text, mark).map_or(text, |at| &text[..at])
 }
 
-/// A run of base64 digits, where it begins, and whether padding follows.
+/// A run of base64 characters, where it begins, and whether padding follows.
 struct Run<'t> {
     at: usize,
     digits: &'t [u8],
@@ -66,7 +66,7 @@ fn runs(text: &[u8]) -> Vec<Run<'_>> {
             continue;
         }
         let end = base64::end(text, at);
-        if end - at >= NARROWEST {
+        if end - at >= MIN_WIDTH {
             runs.push(Run { at, digits: &text[at..end], is_padded: text.get(end) == Some(&b'=') });
         }
         at = end.max(at + 1);
@@ -82,14 +82,14 @@ fn begins_like_a_key(runs: &[Run<'_>]) -> bool {
     let joined = |prefix: usize, is_line: &dyn Fn(usize) -> bool| {
         let mut joined = first.digits[prefix..].to_vec();
         for line in rest.iter().filter(|run| run.digits.len() > prefix && is_line(run.digits.len())) {
-            if joined.len() >= FEWEST {
+            if joined.len() >= MIN_BODY {
                 break;
             }
             joined.extend_from_slice(&line.digits[prefix..]);
         }
         joined
     };
-    (0..=PREFIX.min(width - NARROWEST)).filter(|&prefix| matches!(first.digits[prefix..], [b'M', b'A'..=b'I', ..] | [b'b', b'3', ..])).any(
+    (0..=PREFIX.min(width - MIN_WIDTH)).filter(|&prefix| matches!(first.digits[prefix..], [b'M', b'A'..=b'I', ..] | [b'b', b'3', ..])).any(
         |prefix| is_encoded_key(&joined(prefix, &|length| length == width)) || is_encoded_key(&joined(prefix, &|length| length <= width)),
     )
 }

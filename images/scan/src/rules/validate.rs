@@ -168,16 +168,6 @@ fn basic(value: &[u8]) -> bool {
     colon >= 1 && text.len() - colon > 8 && text.iter().all(|b| (0x21..0x7f).contains(b))
 }
 
-/// Shannon entropy in bits for each byte.
-pub(crate) fn entropy(value: &[u8]) -> f64 {
-    let mut counts = [0u32; 256];
-    for &byte in value {
-        counts[usize::from(byte)] += 1;
-    }
-    let length = value.len() as f64;
-    counts.iter().filter(|&&c| c > 0).map(|&c| f64::from(c) / length).map(|p| -p * p.log2()).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,12 +210,5 @@ mod tests {
         // BIP 173's first valid strings.
         assert!(bech32(b"A12UEL5L") && bech32(b"abcdef1qpzry9x8gf2tvdw0s3jn54khce6mua7lmqqqxw"));
         assert!(!bech32(b"abcdef1qpzry9x8gf2tvdw0s3jn54khce6mua7lmqqqxq"));
-    }
-
-    #[test]
-    fn entropy_is_counted_in_bits() {
-        assert_eq!(entropy(b"aaaaaaaa"), 0.0);
-        assert_eq!(entropy(b"abababab"), 1.0);
-        assert_eq!(entropy(b"0123456789abcdef"), 4.0);
     }
 }

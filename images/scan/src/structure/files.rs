@@ -3,7 +3,12 @@
 //! A part ends at a delimiter: the one of the message's type, or the first line that begins with two hyphens. Other
 //! such lines belong to the file: PEM has them.
 
-use crate::{Finding, Scanner, Stream};
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::finding::Finding;
+use crate::paths::{self, PathKind};
+use crate::stream::Stream;
 
 /// The longest line that can be a delimiter or is read as a part's header.
 const MAX_LINE: usize = 4 << 10;
@@ -13,7 +18,7 @@ const MAX_NAMES: usize = 4;
 /// The reader of one message.
 #[derive(Debug)]
 pub(crate) struct Files {
-    scanner: Scanner,
+    engine: Arc<Engine>,
     /// With their two hyphens.
     delimiters: Vec<Vec<u8>>,
     /// A line that begins with two hyphens was seen.
@@ -43,11 +48,11 @@ struct Names {
 
 impl Files {
     /// For a message of this type; none where no rule would ask for a name.
-    pub(crate) fn of(scanner: &Scanner, content_type: Option<&str>, first: u8) -> Option<Self> {
+    pub(crate) fn of(engine: &Arc<Engine>, content_type: Option<&str>, first: u8) -> Option<Self> {
         let kind = content_type.unwrap_or_default();
         let is_multipart = kind.to_ascii_lowercase().contains("multipart") || first == b'-';
-        (is_multipart && scanner.has_path_rules()).then(|| Self {
-            scanner: scanner.clone(),
+        (is_multipart && paths::has_rules(engine)).then(|| Self {
+            engine: Arc::clone(engine),
             delimiters: parameters(kind.as_bytes(), b"boundary").map(|(_, value)| [b"--", &value[..]].concat()).take(1).collect(),
             saw_first: false,
             line: Vec::new(),
@@ -105,8 +110,8 @@ impl Files {
         match &mut self.place {
             Place::Content(_) => self.scan(&line),
             Place::Head(names) if line.trim_ascii().is_empty() => {
-                let named = names.all().filter(|name| self.scanner.path_kind(name).has_rules());
-                self.place = Place::Content(named.map(|name| self.scanner.file(name)).collect());
+                let named = names.all().filter(|name| PathKind::of(&self.engine, name).has_rules());
+                self.place = Place::Content(named.map(|name| Stream::new(Arc::clone(&self.engine), Some(name))).collect());
             }
             Place::Head(names) => names.read(&line),
         }

@@ -1,12 +1,11 @@
 //! `application/x-www-form-urlencoded`, and queries.
 
-use super::Out;
-use super::piece::Piece;
+use super::text_edges::{Out, TextEdges};
 
 /// All values joined, as they are written: the scanner reads their escapes.
 #[derive(Debug, Default)]
 pub(crate) struct Form {
-    value: Piece,
+    value: TextEdges,
     named: bool,
 }
 

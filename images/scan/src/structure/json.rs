@@ -2,13 +2,12 @@
 
 use memchr::{memchr, memchr2};
 
-use super::Out;
-use super::piece::Piece;
+use super::text_edges::{Out, TextEdges};
 
 /// All keys joined, and all string values joined, in their order; both of two equal keys count.
 #[derive(Debug, Default)]
 pub(crate) struct Json {
-    string: Piece,
+    string: TextEdges,
     inside: bool,
     /// The next byte of the string has a backslash before it.
     escaped: bool,
@@ -71,7 +70,7 @@ fn plain<'b>(mut bytes: &'b [u8], out: &mut Out) -> &'b [u8] {
         let Some(end) = near(string, |b| b == b'"' || b == b'\\', |bytes| memchr2(b'"', b'\\', bytes)) else { return bytes };
         let rest = &string[end..];
         let Some(next) = rest[1..].iter().find(|b| !b.is_ascii_whitespace()) else { return bytes };
-        if rest[0] == b'\\' || end > Piece::SHORT {
+        if rest[0] == b'\\' || end > TextEdges::MAX_WHOLE {
             return bytes;
         }
         out[usize::from(*next != b':')].extend_from_slice(string[..end].trim_ascii());

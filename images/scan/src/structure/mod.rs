@@ -8,20 +8,18 @@ mod files;
 mod form;
 mod json;
 mod multipart;
-mod piece;
+mod text_edges;
 mod xml;
 
 pub(crate) use files::Files;
 use form::Form;
 use json::Json;
 use multipart::Multipart;
+pub(crate) use text_edges::Out;
 use xml::Xml;
 
-/// The texts of up to two views, to be scanned and forgotten.
-pub(crate) type Out = [Vec<u8>; 2];
-
 /// A body without a type is taken for a form up to this size.
-const FORM: usize = 64 << 10;
+const MAX_UNTYPED_FORM: usize = 64 << 10;
 
 /// The names of all views.
 pub(crate) const VIEWS: [&str; 7] =
@@ -72,8 +70,8 @@ impl Reader {
     }
 
     /// How many bytes it is worth reading.
-    pub(crate) fn most(&self, content_type: Option<&str>) -> usize {
-        if matches!(self, Self::Form(_)) && content_type.is_none() { FORM } else { usize::MAX }
+    pub(crate) fn max_len(&self, content_type: Option<&str>) -> usize {
+        if matches!(self, Self::Form(_)) && content_type.is_none() { MAX_UNTYPED_FORM } else { usize::MAX }
     }
 
     /// Takes the next bytes of the message, and adds to its views.
@@ -110,7 +108,7 @@ mod tests {
     fn read(content_type: &str, body: &[u8]) -> [String; 2] {
         let whole = cut(content_type, body, usize::MAX);
         for size in 1..8 {
-            assert_eq!(cut(content_type, body, size), whole, "in pieces of {size}");
+            assert_eq!(cut(content_type, body, size), whole, "in chunks of {size}");
         }
         whole
     }
@@ -119,7 +117,7 @@ mod tests {
         let mut readers = Reader::all(Some(content_type), b'x');
         assert_eq!(readers.len(), 1, "{content_type}");
         let mut out = Out::default();
-        body.chunks(size).for_each(|piece| readers[0].read(piece, &mut out));
+        body.chunks(size).for_each(|chunk| readers[0].read(chunk, &mut out));
         readers[0].end(&mut out);
         out.map(|text| String::from_utf8(text).unwrap())
     }

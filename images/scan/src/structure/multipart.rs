@@ -1,6 +1,6 @@
 //! `multipart/*`: whatever the type says the boundary is, each line that begins with two hyphens can be one.
 
-use super::Out;
+use super::text_edges::Out;
 
 /// The longest body that is joined to others, and the longest line of a part's head: a field, not a file.
 const FIELD: usize = 4 << 10;

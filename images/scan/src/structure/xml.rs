@@ -2,14 +2,13 @@
 
 use memchr::memchr;
 
-use super::Out;
-use super::piece::Piece;
+use super::text_edges::{Out, TextEdges};
 
 /// All text joined; the content of CDATA sections is text too.
 #[derive(Debug, Default)]
 pub(crate) struct Xml {
     at: At,
-    text: Piece,
+    text: TextEdges,
     /// The first bytes of a tag, or the last ones of a comment or section.
     mark: Vec<u8>,
 }

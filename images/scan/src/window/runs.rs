@@ -1,32 +1,34 @@
-//! Runs of digits: base64, base32, hexadecimal, bare or in pairs.
+//! Runs of base64 characters, of which base32 and hexadecimal digits are a part, and pairs of hexadecimal digits.
+
+use std::ops::Range;
 
 use super::layers::has_text;
-use super::{Job, Stop};
+use super::{Encoding, Stop, Unfinished, WindowScan};
 use crate::decode::{base32, base64, hex, magic};
-use crate::stream::Decoder;
+use crate::prefilter;
 
-/// The fewest digits of a run that is decoded: eighteen bytes in base64, and less is no token.
-const SHORTEST_RUN: usize = 24;
+/// The fewest characters of a run that is decoded: eighteen bytes in base64, and less is no token.
+const MIN_RUN: usize = 24;
 
-/// From this many digits on compressed data may begin anywhere in a run.
+/// From this many characters on compressed data may begin anywhere in a run.
 const LONG_RUN: usize = 128;
 
-/// From this many digits on, as in a picture, only the alignment of the run's beginning is decoded; keywords in base64
-/// lead to what stands in another.
+/// From this many characters on, as in a picture, only the alignment of the run's beginning is decoded as a whole; the others are
+/// decoded in blocks that hold text.
 const VERY_LONG_RUN: usize = 16 << 10;
 
-/// From this many digits on a run may be a compressed token.
-const LONG_ENOUGH_TO_INFLATE: usize = 36;
+/// From this many characters on a run may be a compressed token.
+const MIN_COMPRESSED_RUN: usize = 36;
 
 /// The fewest hexadecimal pairs that could be a token.
-const FEWEST_PAIRS: usize = 12;
+const MIN_PAIRS: usize = 12;
 
-impl Job<'_> {
-    /// Looks at runs of digits, and at what they make together.
-    pub(super) fn runs(&mut self, bytes: &[u8], runs: &[(u32, u32)]) -> Result<(), Stop> {
+impl WindowScan<'_> {
+    /// Decodes runs, and the text that the runs of successive lines are together.
+    pub(super) fn runs(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         let mut joined = self.buffers.pop().unwrap_or_default();
         let mut at = 0;
-        for (mut start, mut end) in runs.iter().map(|&(start, end)| (start as usize, end as usize)) {
+        for Range { mut start, mut end } in prefilter::runs::<8>(bytes, base64::is_base64) {
             // The line of a text that has been read.
             if end <= at {
                 continue;
@@ -54,7 +56,7 @@ impl Job<'_> {
                 end = next;
             }
             let run = if joined.is_empty() { &bytes[start..end] } else { &joined };
-            let elsewhere = end == bytes.len() && run.len() >= LONG_RUN && self.goes_on(start) || self.went_on(start);
+            let elsewhere = end == bytes.len() && run.len() >= LONG_RUN && self.is_unfinished(start) || self.went_on(start);
             self.run(run, start, elsewhere)?;
             // What follows a text may look like a line of it, and would spoil its last group.
             for shorter in [run.len() - last, first] {
@@ -69,10 +71,10 @@ impl Job<'_> {
     }
 
     /// A run reaches the end of the window: what decodes it goes on, unless the run itself is one that goes on.
-    fn goes_on(&mut self, start: usize) -> bool {
-        let Some(beyond) = self.beyond() else { return false };
-        if !beyond.run_goes_on {
-            self.openings.push((start, start, Decoder::Base64(base64::Continued::default())));
+    fn is_unfinished(&mut self, start: usize) -> bool {
+        let Some(edge) = self.edge() else { return false };
+        if !edge.run_goes_on {
+            self.unfinished.push(Unfinished { at: start, data: start, encoding: Encoding::Base64 });
         }
         true
     }
@@ -80,12 +82,12 @@ impl Job<'_> {
     /// True for the end of a run that began before the window; a wrapped one may be cut between its lines.
     fn went_on(&self, start: usize) -> bool {
         const BETWEEN: usize = 16;
-        start <= BETWEEN && self.beyond().is_some_and(|beyond| beyond.run_went_on)
+        start <= BETWEEN && self.edge().is_some_and(|edge| edge.run_went_on)
     }
 
     /// Decodes one run in every way, or in every way but the obvious one, if that is done elsewhere.
     fn run(&mut self, run: &[u8], at: usize, elsewhere: bool) -> Result<(), Stop> {
-        if run.len() < SHORTEST_RUN {
+        if run.len() < MIN_RUN {
             return Ok(());
         }
         let alignments = match run.len() {
@@ -94,38 +96,29 @@ impl Job<'_> {
             _ => base64::ALIGNMENTS.ascii(run) | base64::ALIGNMENTS.compressed(run),
         };
         if run.len() >= VERY_LONG_RUN {
-            self.hidden(run, at)?;
+            self.blocks(run, at, elsewhere)?;
         }
         for shift in (0..4).filter(|shift| alignments >> shift & 1 == 1) {
             self.layer("base64", at, |out| {
                 base64::run(&run[shift..], out);
-                has_text(out) || run.len() >= LONG_RUN && magic::next(out, 0, true).is_some()
+                has_text(out) || run.len() >= LONG_RUN && magic::starts(out, true).next().is_some()
             })?;
         }
         if run.len() < LONG_RUN {
             self.compressed_run(run, at)?;
             self.words(run)?;
         }
-        // Hyphens are digits of one alphabet, and also what may stand between pairs.
-        if run.len() >= 3 * FEWEST_PAIRS - 1 && memchr::memchr_iter(b'-', run).count() >= FEWEST_PAIRS - 1 {
-            let mut from = 0;
-            while let Some(start) = hex::pair(run, from, run.len()) {
-                self.layer("hex", at, |out| {
-                    from = hex::separated(run, start, out).max(start + 1);
-                    out.len() >= FEWEST_PAIRS
-                })?;
-            }
-        }
-        hex::stretches(run, hex::is_digit, |digits| {
+        for digits in prefilter::runs::<16>(run, hex::is_digit) {
             for shift in 0..2 {
                 self.layer("hex", at, |out| {
-                    hex::run(&digits[shift..], out);
+                    hex::run(&run[digits.clone()][shift..], out);
                     has_text(out)
                 })?;
             }
-            Ok(())
-        })?;
-        let mut base32 = |digits: &[u8]| {
+        }
+        let upper = prefilter::runs::<16>(run, base32::is_upper);
+        for digits in upper.chain(prefilter::runs::<16>(run, base32::is_lower)) {
+            let digits = &run[digits];
             let alignments = base32::ALIGNMENTS.ascii(digits) | base32::ALIGNMENTS.compressed(digits);
             for shift in (0..8).filter(|shift| alignments >> shift & 1 == 1) {
                 self.layer("base32", at, |out| {
@@ -133,15 +126,13 @@ impl Job<'_> {
                     has_text(out)
                 })?;
             }
-            Ok(())
-        };
-        hex::stretches(run, base32::is_upper, &mut base32)?;
-        hex::stretches(run, base32::is_lower, &mut base32)
+        }
+        Ok(())
     }
 
     /// Compressed data in a short run, from its beginning or from behind a slash.
     fn compressed_run(&mut self, run: &[u8], at: usize) -> Result<(), Stop> {
-        if run.len() < LONG_ENOUGH_TO_INFLATE {
+        if run.len() < MIN_COMPRESSED_RUN {
             return Ok(());
         }
         let slashes = memchr::memchr_iter(b'/', run).map(|slash| slash + 1);
@@ -169,15 +160,15 @@ impl Job<'_> {
     }
 
     /// Hexadecimal pairs with something between them.
-    pub(super) fn pairs(&mut self, bytes: &[u8], places: &[u32]) -> Result<(), Stop> {
+    pub(super) fn pairs(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         let mut at = 0;
-        for place in places.iter().map(|&place| place as usize) {
+        for place in prefilter::samples(bytes, hex::may_be_pairs) {
             let Some(inside) = hex::pair(bytes, at.max(place), place + 8) else { continue };
             let start = hex::first(bytes, at, inside);
             let mut end = start;
             self.layer("hex", start, |out| {
                 end = hex::separated(bytes, start, out);
-                out.len() >= FEWEST_PAIRS
+                out.len() >= MIN_PAIRS
             })?;
             at = end.max(start + 1);
         }
@@ -186,7 +177,7 @@ impl Job<'_> {
 }
 
 /// The length of what may stand between two lines of one wrapped text: a line end, escaped or not, quotes, a comma
-/// between pieces, marks of quoting.
+/// between strings, marks of quoting.
 fn joint(bytes: &[u8]) -> usize {
     let mut at = 0;
     let mut broken = false;

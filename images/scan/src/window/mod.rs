@@ -1,17 +1,14 @@
-//! One scan: the text as it came, then, layer by layer, what its encodings hide.
+//! The scan of one window: the text as it came, then, layer by layer, what its encodings hide.
 
 mod layers;
 mod matching;
 mod runs;
 
-use crate::Finding;
+use crate::decode::inflate::Coding;
 use crate::decode::{escape::Escape, fold, region};
 use crate::engine::Engine;
-use crate::stream::Decoder;
-use crate::survey::{self, Survey};
-
-/// The most layers of encoding that are undone. What is still encoded below them is not scannable.
-pub(crate) const DEPTH: usize = 8;
+use crate::finding::{BOTTLE_SECRET, Finding, HONEYTOKEN};
+use crate::limits::MAX_DEPTH;
 
 /// Why a scan ends early.
 #[derive(Debug)]
@@ -21,22 +18,48 @@ pub(crate) enum Stop {
     NotScannable(&'static str),
 }
 
-/// What is being decoded while a stream goes on behind a window.
+/// What is known of a stream that goes on behind a window.
 #[derive(Debug)]
-pub(crate) struct Beyond {
-    /// Where each began.
+pub(crate) struct WindowEdge {
+    /// Where the data began that open decoders read.
     pub(crate) open: Vec<u64>,
-    /// A run of base64 was under way when the window began, and when it ended.
+    /// An open decoder was reading a base64 run when the window began, and when it ended.
     pub(crate) run_went_on: bool,
     pub(crate) run_goes_on: bool,
 }
 
-/// The state of one scan.
-pub(crate) struct Job<'e> {
+/// Encoded data that goes on behind a window: its caller decodes it with what follows.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    /// Where it begins in the window.
+    pub(crate) at: usize,
+    /// Where its data begins, behind an archive's header.
+    pub(crate) data: usize,
+    pub(crate) encoding: Encoding,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Encoding {
+    Base64,
+    Compressed(Coding),
+}
+
+impl Encoding {
+    /// Its name in [`Finding::encodings`].
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Base64 => "base64",
+            Self::Compressed(coding) => coding.name(),
+        }
+    }
+}
+
+/// The scan of one window.
+pub(crate) struct WindowScan<'e> {
     engine: &'e Engine,
     /// The name of the file that is scanned, for rules that ask for one.
     path: Option<&'e str>,
-    /// How many decoded bytes may still be made.
+    /// How many bytes may still be decoded.
     pub(crate) budget: u64,
     /// Where in all of the raw bytes the present window begins.
     base: u64,
@@ -46,15 +69,13 @@ pub(crate) struct Job<'e> {
     /// The layers of the stream to which the window belongs.
     floor: usize,
     /// When the stream goes on behind the window.
-    beyond: Option<Beyond>,
-    /// What goes on behind the window: where it begins, where its data begins, and its decoder.
-    pub(crate) openings: Vec<(usize, usize, Decoder)>,
-    /// Memory to use again.
-    surveys: Vec<Survey>,
+    edge: Option<WindowEdge>,
+    pub(crate) unfinished: Vec<Unfinished>,
+    /// Buffers to use again.
     buffers: Vec<Vec<u8>>,
 }
 
-impl<'e> Job<'e> {
+impl<'e> WindowScan<'e> {
     pub(crate) fn new(engine: &'e Engine, path: Option<&'e str>, budget: u64, base: u64) -> Self {
         Self {
             engine,
@@ -64,9 +85,8 @@ impl<'e> Job<'e> {
             layers: Vec::new(),
             origin: 0,
             floor: 0,
-            beyond: None,
-            openings: Vec::new(),
-            surveys: Vec::new(),
+            edge: None,
+            unfinished: Vec::new(),
             buffers: Vec::new(),
         }
     }
@@ -78,37 +98,34 @@ impl<'e> Job<'e> {
     }
 
     /// The stream goes on behind the window.
-    pub(crate) fn goes_beyond(&mut self, beyond: Beyond) {
-        self.beyond = Some(beyond);
+    pub(crate) fn goes_on(&mut self, edge: WindowEdge) {
+        self.edge = Some(edge);
     }
 
-    /// What is known about that, if the text in hand is the window itself.
-    fn beyond(&self) -> Option<&Beyond> {
-        self.beyond.as_ref().filter(|_| self.layers.len() == self.floor)
+    /// What is known about that, if the text under scan is the window itself.
+    fn edge(&self) -> Option<&WindowEdge> {
+        self.edge.as_ref().filter(|_| self.layers.len() == self.floor)
     }
 
     /// Scans one text and all that it hides.
     pub(crate) fn view(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         if let Some(known) = self.engine.filter.search(bytes) {
-            let rule = if known.honey { crate::HONEYTOKEN } else { crate::BOTTLE_SECRET };
+            let rule = if known.honey { HONEYTOKEN } else { BOTTLE_SECRET };
             let mut finding = self.finding(rule, known.at);
             finding.encodings.extend(Some(known.kind).filter(|kind| !kind.is_empty()));
             return Err(Stop::Found(finding));
         }
-        let mut survey = self.surveys.pop().unwrap_or_default();
-        survey.take(bytes);
-        let result = self.rules(bytes, &survey.runs).and_then(|()| self.layers_of(bytes, &survey));
-        self.surveys.push(survey);
-        result
+        self.rules(bytes)?;
+        self.layers_of(bytes)
     }
 
     /// Everything that `bytes` hides.
-    fn layers_of(&mut self, bytes: &[u8], survey: &Survey) -> Result<(), Stop> {
-        self.runs(bytes, &survey.runs)?;
-        for escape in Escape::ALL.into_iter().filter(|escape| survey.any(escape.flag())) {
+    fn layers_of(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        self.runs(bytes)?;
+        for escape in Escape::ALL {
             region::each(
                 bytes,
-                |from| survey.find(from, escape.flag(), |start, end| escape.next(bytes, start, end)),
+                |from| escape.next(bytes, from),
                 |range| {
                     self.layer(escape.name(), range.start, |out| {
                         escape.decode(&bytes[range.clone()], out);
@@ -125,10 +142,10 @@ impl<'e> Job<'e> {
             )?;
         }
         // Decoded bytes that are no text have no letters to dress up.
-        if survey.any(survey::HIGH) && (self.layers.is_empty() || layers::is_text(bytes)) {
+        if self.layers.is_empty() || layers::is_text(bytes) {
             region::each(
                 bytes,
-                |from| survey.find(from, survey::HIGH, |start, end| fold::next(bytes, start, end.min(bytes.len()))),
+                |from| fold::next(bytes, from),
                 |range| {
                     self.layer("unicode", range.start, |out| {
                         fold::decode(&bytes[range.clone()], out);
@@ -137,14 +154,12 @@ impl<'e> Job<'e> {
                 },
             )?;
         }
-        if survey.any(survey::ZERO) {
-            self.wide(bytes, survey)?;
-        }
-        self.pairs(bytes, &survey.pairs)?;
+        self.wide(bytes)?;
+        self.pairs(bytes)?;
         self.compressed(bytes)
     }
 
-    /// Decodes one layer, and scans it if `decode` says that it is worth it.
+    /// Decodes one layer, and scans it if `decode` returns true.
     fn layer(&mut self, name: &'static str, at: usize, decode: impl FnOnce(&mut Vec<u8>) -> bool) -> Result<(), Stop> {
         let mut out = self.buffers.pop().unwrap_or_default();
         out.clear();
@@ -155,7 +170,7 @@ impl<'e> Job<'e> {
 
     /// Scans one layer.
     fn inside(&mut self, name: &'static str, at: usize, text: &[u8]) -> Result<(), Stop> {
-        if self.layers.len() == DEPTH {
+        if self.layers.len() == MAX_DEPTH {
             return Err(Stop::NotScannable("nested too deep"));
         }
         self.budget = self.budget.checked_sub(text.len() as u64).ok_or(Stop::NotScannable("expands too much"))?;

@@ -1,22 +1,21 @@
-//! Layers that are not made of marks or digits: UTF-16 and compressed data.
+//! Layers that are made neither of marks nor of base64 characters: UTF-16 and compressed data.
 
-use super::{Job, Stop};
+use super::{Encoding, Stop, Unfinished, WindowScan};
 use crate::decode::inflate::{Fed, Inflater};
 use crate::decode::{magic, utf16};
-use crate::stream::Decoder;
-use crate::survey::{self, Survey};
+use crate::prefilter;
 
 /// The fewest units of UTF-16 that could be a token.
-const FEWEST_UNITS: usize = 12;
+const MIN_UNITS: usize = 12;
 
-impl Job<'_> {
+impl WindowScan<'_> {
     /// UTF-16.
-    pub(super) fn wide(&mut self, bytes: &[u8], survey: &Survey) -> Result<(), Stop> {
+    pub(super) fn wide(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         let mut at = 0;
-        while let Some(zero) = survey.find(at, survey::ZERO, |start, end| utf16::zero(bytes, start, end)) {
+        while let Some(zero) = utf16::zero(bytes, at) {
             at = zero + 1;
             for wide in utf16::around(bytes, zero) {
-                if wide.count >= FEWEST_UNITS {
+                if wide.count >= MIN_UNITS {
                     self.layer("utf-16", wide.start, |out| {
                         wide.decode(bytes, out);
                         true
@@ -28,14 +27,13 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Compressed data. What may go on behind the window is left to a decoder that goes on with it.
+    /// Compressed data. What may go on behind the window is left to the caller.
     pub(super) fn compressed(&mut self, bytes: &[u8]) -> Result<(), Stop> {
-        let mut from = 0;
-        while let Some(start) = magic::next(bytes, from, !self.layers.is_empty()) {
-            from = start.at + 2;
-            if let Some(beyond) = self.beyond() {
-                if !beyond.open.contains(&(self.base + start.at as u64)) {
-                    self.openings.push((start.at, start.data, Decoder::of(start.coding)));
+        for start in magic::starts(bytes, !self.layers.is_empty()) {
+            if let Some(edge) = self.edge() {
+                if !edge.open.contains(&(self.base + start.at as u64)) {
+                    let encoding = Encoding::Compressed(start.coding);
+                    self.unfinished.push(Unfinished { at: start.at, data: start.data, encoding });
                 }
                 continue;
             }
@@ -55,14 +53,7 @@ impl Job<'_> {
 
 /// True when a stretch of it could be a token: sixteen bytes in a row that text is made of; or compressed data.
 pub(super) fn has_text(bytes: &[u8]) -> bool {
-    // Fifteen bytes in a row hold eight that begin at a multiple of eight.
-    let (eights, _) = bytes.as_chunks::<8>();
-    let row = |at: usize| {
-        let before = bytes[..at].iter().rev().take(16).take_while(|b| is_text_byte(**b)).count();
-        before + bytes[at..].iter().take(16).take_while(|b| is_text_byte(**b)).count()
-    };
-    eights.iter().enumerate().any(|(i, eight)| eight.iter().fold(true, |all, &b| all & is_text_byte(b)) && row(i * 8) >= 16)
-        || magic::next(bytes, 0, false).is_some()
+    prefilter::runs::<8>(bytes, is_text_byte).next().is_some() || magic::starts(bytes, false).next().is_some()
 }
 
 /// Printable ASCII, line ends, tabs, and the zeros of UTF-16.
