@@ -11,7 +11,8 @@ use clap_complete::CompleteEnv;
 use rustix::fs::Mode;
 
 use crate::commands::{
-    apply, audit, check, cleanup, completions, demo, diff, doctor, explain, help, images, info, init, list, logs, man, schema, start, stop,
+    apply, audit, check, cleanup, completions, demo, diff, doctor, explain, help, images, info, init, list, logs, man, rm, schema, start,
+    stop, undo,
 };
 use crate::error::{Result, USAGE};
 use crate::help::{Style, examples, parse, show};
@@ -37,6 +38,8 @@ enum Command {
     Logs(logs::Args),
     Diff(diff::Args),
     Apply(apply::Args),
+    Undo(undo::Args),
+    Rm(rm::Args),
     Cleanup(cleanup::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
@@ -131,6 +134,8 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
         Command::Logs(args) => logs::run(args, &Layout::here()?, out),
         Command::Diff(args) => diff::run(args, &Layout::here()?, out),
         Command::Apply(args) => apply::run(args, &Layout::here()?, out),
+        Command::Undo(args) => undo::run(args, &Layout::here()?, out),
+        Command::Rm(args) => rm::run(args, &Layout::here()?, out),
         Command::Cleanup(args) => cleanup::run(args, &Layout::here()?, out),
         Command::Doctor(args) => doctor::run(args, &Layout::here()?, &library, terminal::style(), out),
         Command::Demo(args) => demo::run(*args, out),

@@ -6,13 +6,16 @@
 pub mod compose;
 pub mod embedded;
 mod etc;
+mod hidden;
 pub mod host_tree;
 pub mod ids;
 pub mod kernel;
 pub mod kind;
-mod prepared_workspace;
+mod mounts;
+pub mod prepared_workspace;
 mod products;
 mod provision;
+pub mod repository;
 pub mod sidecar_programs;
 mod spec;
 mod stdio;

@@ -58,7 +58,12 @@ pub(super) fn sidecar(sidecar: &SidecarPlan, program: String, handed: Vec<(Strin
 
 /// Where landlock lets the agent write.
 fn agent_writable(plan: &Plan) -> Vec<PathBuf> {
-    ["/tmp", "/var/tmp", "/run", HOME, "/dev", "/proc"].iter().map(PathBuf::from).chain([plan.workspace.target.clone()]).collect()
+    ["/tmp", "/var/tmp", "/run", HOME, "/dev", "/proc"]
+        .iter()
+        .map(PathBuf::from)
+        .chain([plan.workspace.target.clone()])
+        .chain(plan.workspace.git.clone())
+        .collect()
 }
 
 fn blank(component: &str, hostname: &str, mode: Mode, surroundings: Surroundings) -> Spec {
@@ -81,6 +86,7 @@ fn blank(component: &str, hostname: &str, mode: Mode, surroundings: Surroundings
         rlimits: vec![(libc::RLIMIT_CORE, NO_CORE)],
         seccomp: SeccompProfile::Sidecar,
         sockets: UnixSockets::All,
+        renames_directories: false,
         writable: Vec::new(),
     }
 }

@@ -54,7 +54,7 @@ pub fn sha256_of(mut reader: impl Read) -> io::Result<String> {
 }
 
 /// Bytes as hexadecimal text.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).map(char::from).collect()
 }

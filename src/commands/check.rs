@@ -22,6 +22,7 @@ use crate::error::{Error, OrFail, Result};
 use crate::manifest::Library;
 use crate::plan::agent::Run;
 use crate::plan::build::Facts;
+use crate::plan::workspace::Place;
 use crate::plan::{Plan, plan};
 use crate::values;
 
@@ -58,7 +59,7 @@ pub fn run(args: &Args, library: &dyn Fn() -> Result<Library>, host: &dyn Fn(&st
         None => {
             let resolved = library()?.resolve(&args.agent)?;
             let rules = rules::read(&resolved.bottle.scan.rules)?;
-            let facts = Facts { directory: PathBuf::from("/"), terminal: false, term: None, program: None, rules };
+            let facts = Facts { place: Place::plain("/"), terminal: false, term: None, program: None, rules };
             let plan = plan(&resolved, &args.agent, &Run { command: None, prompt: None, headless: true }, &facts);
             let (routes, pipelock) = policies(&plan, host)?;
             (routes, pipelock, Some(plan))

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bottle_contract::Untrusted;
+use bottle_contract::event::rfc3339;
 
 use crate::backend::compose::emptier;
 use crate::backend::kind::Kind;
 use crate::backend::{self, Logs};
 use crate::error::{Error, Result};
-use crate::store::{Bottles, Claim, Forgotten, Layout, Metadata, Phase, Status, Takeover};
-use crate::workspace;
+use crate::files::Dir;
+use crate::store::{Bottles, Claim, Entry, Forgotten, Layout, Metadata, Phase, Status, Takeover, Workspace};
+use crate::workspace::{self, Ignored, Node, Report};
 
 /// Remove the leftovers of killed bottles
 #[derive(Clone, Debug, clap::Args)]
@@ -24,6 +27,9 @@ pub struct Args {
     /// Remove changes too that were not applied, with --all
     #[arg(long, requires = "all")]
     pub force: bool,
+    /// Remove ended bottles too that ended longer ago than this, as `30d` or `12h`, unless they hold changes that were not applied
+    #[arg(long, value_name = "AGE", value_parser = age, conflicts_with = "all")]
+    pub older_than: Option<Duration>,
     /// Ask this backend too, for leftovers that no bottle here accounts for
     #[arg(long, value_enum)]
     pub backend: Option<Kind>,
@@ -46,18 +52,20 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
             Status::Ended => false,
             Status::Crashed | Status::Held(_) | Status::Unreadable(_) => true,
         };
-        if !crashed && !args.all {
+        let is_old = args.older_than.is_some_and(|age| ended_before(&entry, age));
+        let removes = args.all || is_old && !crashed;
+        if !crashed && !removes {
             continue;
         }
         count += 1;
         let what = if crashed { "the leftovers of" } else { "the logs of" };
         if args.dry_run {
-            let is_protected = args.all && !args.force && entry.metadata.as_ref().is_some_and(|m| unapplied(m).is_some());
+            let is_protected = removes && !args.force && entry.metadata.as_ref().is_some_and(|m| unapplied(m).is_some());
             let verb = if is_protected { "would not remove" } else { "would remove" };
             writeln!(out, "{verb} {what} {}", entry.id).map_err(super::cannot_write)?;
             continue;
         }
-        let extent = match (args.all, args.force) {
+        let extent = match (removes, args.force) {
             (false, _) => Extent::Rest,
             (true, false) => Extent::AllButWork,
             (true, true) => Extent::All,
@@ -87,6 +95,21 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     }
     // Each error was reported above; the exit code says that there was one.
     Ok(first.map_or(0, |error| error.code))
+}
+
+/// A span of time: a number and `m`, `h`, `d` or `w`.
+fn age(text: &str) -> std::result::Result<Duration, String> {
+    const UNITS: [(&str, u64); 4] = [("m", 60), ("h", 3600), ("d", 86_400), ("w", 604_800)];
+    let unit = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
+    let seconds = unit.and_then(|(number, seconds)| number.parse::<u64>().ok()?.checked_mul(*seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| "write a number and m, h, d or w, as 30d".to_owned())
+}
+
+/// True for a bottle that ended before the last `age`. RFC 3339 in UTC compares as text.
+fn ended_before(entry: &Entry, age: Duration) -> bool {
+    let since = SystemTime::now().checked_sub(age).and_then(|then| then.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    let limit = rfc3339(since.as_secs(), since.subsec_millis());
+    entry.metadata.as_ref().and_then(|metadata| metadata.exit.as_ref()).is_some_and(|exit| exit.ended < limit)
 }
 
 /// Removes an incomplete bottle that a killed start or removal left. The engine removes files of its root. Whatever remains is an error.
@@ -132,17 +155,38 @@ enum Extent {
     All,
 }
 
-/// Describes the agent's changes that were not applied. Work that cannot be compared counts as changes.
-fn unapplied(metadata: &Metadata) -> Option<String> {
-    let changes = match workspace::changes(metadata.workspace.as_ref()?) {
-        Ok(changes) => changes.list.len() + changes.skipped.len(),
-        Err(error) => return Some(error.cause.into()),
+/// What of the agent's work is in no tree of the operator's, in a few words. Work that cannot be compared counts as such.
+pub(super) fn unapplied(metadata: &Metadata) -> Option<String> {
+    let place = metadata.workspace.as_ref()?;
+    let look = || {
+        let (changes, source) = (workspace::changes(place)?, Dir::open(&place.source)?);
+        let report = Report::of(&changes, &mut Ignored::of(&source));
+        let commits = report.has_commits() || has_commits_elsewhere(place)?;
+        Ok::<_, Error>((report.files.len() + report.skipped.len(), commits))
+    };
+    let (changes, has_commits) = match look() {
+        Ok(found) => found,
+        Err(error) => return Some(error.cause.to_string()),
     };
     match changes {
+        0 if has_commits => Some("the agent's commits are in no repository of yours".to_owned()),
         0 => None,
         1 => Some("1 change is in no tree of yours".to_owned()),
         count => Some(format!("{count} changes are in no tree of yours")),
     }
+}
+
+/// True if the agent committed to a git directory outside of its tree.
+pub(super) fn has_commits_elsewhere(place: &Workspace) -> Result<bool> {
+    let Some(git) = &place.git else { return Ok(false) };
+    let changes = workspace::changes(git)?;
+    let is_data = |path: &std::path::Path| ["objects", "refs", "packed-refs"].iter().any(|name| path.starts_with(name));
+    Ok(changes.list.iter().any(|change| change.node != Node::Dir && is_data(&change.path)))
+}
+
+/// Removes one bottle that has ended, with all that is kept of it.
+pub(super) fn remove(layout: &Layout, id: &crate::store::Id, force: bool) -> Result<()> {
+    clean(layout, id, if force { Extent::All } else { Extent::AllButWork }).map(drop)
 }
 
 /// Refuses to remove a bottle with the agent's work.
@@ -151,11 +195,11 @@ fn refuse_work(claim: &Claim) -> Result<()> {
     let (cause, hint) = match (claim.damage(), claim.work()) {
         (Some(damage), Some(work)) => {
             let work = Untrusted::new(work.as_os_str().as_encoded_bytes());
-            (damage.cause.to_string(), format!("look into {work}; `bottle cleanup --all --force` removes it"))
+            (damage.cause.to_string(), format!("look into {work}; `bottle rm --force {id}` removes it"))
         }
         _ => match unapplied(claim.metadata()) {
             None => return Ok(()),
-            Some(cause) => (cause, format!("`bottle apply {id}` takes them, `bottle cleanup --all --force` removes them")),
+            Some(cause) => (cause, format!("`bottle apply {id}` takes them, `bottle rm --force {id}` removes them")),
         },
     };
     Err(Error::failed(format!("bottle `{id}` is not removed: it contains the agent's work"), cause, hint))

@@ -123,6 +123,7 @@ fn start_arguments() -> start::Args {
         grace: GRACE,
         // A container could not reach this machine's loopback.
         backend: Some(Kind::Embedded),
+        allow_private_directory: false,
         dry_run: false,
         format: Format::Text,
         unfiltered: false,

@@ -255,21 +255,33 @@ impl<'a> View<'a> {
 #[derive(Serialize)]
 struct Bounds {
     memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scratch_bytes: Option<u64>,
     processes: Option<u64>,
     seconds: Option<u64>,
 }
 
 impl Bounds {
     fn new(limits: Limits) -> Self {
-        Self { memory_bytes: limits.memory, processes: limits.pids, seconds: limits.time.map(|time| time.as_secs()) }
+        Self {
+            memory_bytes: limits.memory,
+            scratch_bytes: limits.scratch,
+            processes: limits.pids,
+            seconds: limits.time.map(|time| time.as_secs()),
+        }
     }
 
     fn text(&self) -> Vec<String> {
         let line = |value: Option<u64>, what: &str| value.map(|value| format!("{value} {what}"));
-        [line(self.memory_bytes, "bytes of memory"), line(self.processes, "processes"), line(self.seconds, "seconds")]
-            .into_iter()
-            .flatten()
-            .collect()
+        [
+            line(self.memory_bytes, "bytes of memory"),
+            line(self.scratch_bytes, "bytes of scratch space"),
+            line(self.processes, "processes"),
+            line(self.seconds, "seconds"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 

@@ -7,19 +7,19 @@ mod summary;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap_complete::ArgValueCandidates;
 use zeroize::Zeroizing;
 
 use super::{Format, completions, rules};
-use crate::backend::Input;
 use crate::backend::kind::Kind;
+use crate::backend::{Input, repository};
 use crate::error::{Error, NOT_FOUND, Result};
 use crate::lifecycle::state_machine::Times;
 use crate::lifecycle::{self, Performer, RunOptions};
-use crate::manifest;
-use crate::manifest::model::{Resolved, Rootfs};
+use crate::manifest::model::{Resolved, Rootfs, WorkspaceMode};
+use crate::manifest::{self, host_path};
 use crate::plan::agent::{self, Run};
 use crate::plan::build::Facts;
 use crate::plan::{Plan, plan};
@@ -69,6 +69,9 @@ pub struct Args {
     /// Choose the backend; without it, $BOTTLE_BACKEND decides, then the manifest
     #[arg(long, value_enum)]
     pub backend: Option<Kind>,
+    /// Hand over a home directory, `/`, or another directory that holds credentials
+    #[arg(long)]
+    pub allow_private_directory: bool,
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -98,7 +101,13 @@ pub(super) fn resolved(
     let own = agent::program(&resolved.agent).filter(|_| resolved.bottle.rootfs == Rootfs::Host);
     let program = own.and_then(agent_program::look_up);
     let rules = rules::read(&resolved.bottle.scan.rules)?;
-    let facts = Facts { directory, terminal: terminal::is_interactive(), term: std::env::var("TERM").ok(), program, rules };
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let refused = |path: &Path| host_path::is_private(path, home.as_deref());
+    let place = repository::find(&directory, &refused);
+    if refused(&place.top) && resolved.workspace() != WorkspaceMode::None && !args.allow_private_directory {
+        return Err(private(&place.top));
+    }
+    let facts = Facts { place, terminal: terminal::is_interactive(), term: std::env::var("TERM").ok(), program, rules };
     let wish =
         Run { command: (!args.command.is_empty()).then(|| args.command.clone()), prompt: args.prompt.clone(), headless: args.headless };
     let base = args.name.as_deref().unwrap_or(&args.agent);
@@ -128,6 +137,7 @@ pub(super) fn resolved(
         let mut messages = Messages::default();
         weak.iter().for_each(|note| messages.write(&format!("note: {note}\n")));
     }
+    let begin = Instant::now();
     let mut claim = reservation.claim()?;
     let performer = Performer { name: kind.name(), backend, input: Input { values, window: terminal::window(), images } };
     let report = match lifecycle::Run::new(&plan, performer, &mut claim, &mut signals, options(args, kind, &plan)) {
@@ -138,7 +148,7 @@ pub(super) fn resolved(
             return Err(error);
         }
     };
-    summary::tell(&report, &plan, &mut claim);
+    summary::tell(&report, &plan, &mut claim, begin.elapsed());
     Ok(report.outcome.code())
 }
 
@@ -162,4 +172,14 @@ fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
 fn not_installed(name: &str) -> Error {
     let hint = "`npm install -g @anthropic-ai/claude-code`, or run another program: `bottle start AGENT -- CMD`";
     Error { code: NOT_FOUND, ..Error::failed(format!("`{name}` is not installed"), "no directory of PATH has it", hint) }
+}
+
+/// A directory that nobody means to hand over.
+fn private(directory: &Path) -> Error {
+    let shown = bottle_contract::Untrusted::new(directory.as_os_str().as_encoded_bytes()).to_string();
+    Error::usage(
+        format!("`{shown}` is not handed to an agent"),
+        "it is a home directory or the system's, or holds credentials",
+        "change to a project's directory; `--allow-private-directory` hands this one over",
+    )
 }

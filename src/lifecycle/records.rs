@@ -34,6 +34,7 @@ impl<'r> Records<'r> {
             plan.bottle.clone_into(&mut metadata.bottle);
             plan.agent.name.clone_into(&mut metadata.agent);
             backend.clone_into(&mut metadata.backend);
+            metadata.directory = Some(plan.workspace.source.clone());
         })?;
         let opening = Opening { bottle: &plan.id, boot_id: &claim.metadata().boot_id, plan: &sha256_hex(&text) };
         let timeline = Timeline::create(claim.state(), &opening)?;

@@ -53,6 +53,7 @@ impl Bottle {
         }
         if let Some(limits) = &raw.limits {
             set(&mut self.limits.memory, limits.memory.as_ref().map(|text| memory(text).map(Some)))?;
+            set(&mut self.limits.scratch, limits.scratch.as_ref().map(|text| memory(text).map(Some)))?;
             set(&mut self.limits.pids, limits.pids.as_ref().map(|count| pids(count).map(Some)))?;
             set(&mut self.limits.time, limits.time.as_ref().map(|text| time(text).map(Some)))?;
         }

@@ -54,6 +54,14 @@ pub fn tool(text: &At<String>, base: Base<'_>) -> Result<PathBuf, Problem> {
     }
 }
 
+/// True for a tree that no agent is shown merely because somebody works there: a home directory, the root, and whatever holds, or lies in,
+/// credentials of the account.
+pub fn is_private(path: &Path, home: Option<&Path>) -> bool {
+    let secret = home.iter().flat_map(|home| CREDENTIALS.iter().map(|name| home.join(name))).collect::<Vec<_>>();
+    let system = FORBIDDEN.iter().map(Path::new).any(|never| never.starts_with(path));
+    system || secret.iter().any(|never| path.starts_with(never) || never.starts_with(path))
+}
+
 fn expand(text: &At<String>, base: Base<'_>) -> Result<PathBuf, Problem> {
     let path = text.value.as_str();
     if path.is_empty() || path.chars().any(char::is_control) {

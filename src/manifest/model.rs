@@ -242,6 +242,8 @@ pub struct Scan {
 pub struct Limits {
     /// Bytes of memory.
     pub memory: Option<u64>,
+    /// Bytes of each file system in memory: the home directory and temporary files.
+    pub scratch: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u64>,
     /// Wall-clock time after which the agent is stopped.

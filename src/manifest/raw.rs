@@ -308,6 +308,10 @@ pub struct Limits {
     #[serde(default, deserialize_with = "written")]
     #[schemars(extend("pattern" = measure::SIZE))]
     pub memory: Option<At<String>>,
+    /// Each of the file systems in memory that hold the home directory and temporary files, as in `20GiB`.
+    #[serde(default, deserialize_with = "written")]
+    #[schemars(extend("pattern" = measure::SIZE))]
+    pub scratch: Option<At<String>>,
     /// Processes and threads.
     #[serde(default, deserialize_with = "written")]
     #[schemars(range(min = 1))]

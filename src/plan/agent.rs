@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bottle_contract::names;
+use serde_json::json;
 
 use super::git;
 use super::sidecars::{self, SidecarInput};
@@ -13,7 +14,7 @@ use crate::manifest::model::{Agent, Author, Bottle, EnvValue, Provider, Template
 pub const AGENT: &str = "agent";
 /// The agent's home in the bottle.
 pub const HOME: &str = "/home/agent";
-/// The agent's working directory in the bottle.
+/// Where an agent finds its working directory, whatever its own path is.
 pub const WORKSPACE: &str = "/workspace";
 /// The file with the authority that the agent trusts: the default of Debian's and most other tools.
 pub const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -105,13 +106,16 @@ pub(super) fn env(agent: &Agent, input: &SidecarInput<'_>, term: Option<&str>) -
     let mut direct = [&LOOPBACK[..], &[input.id]].concat();
     if !input.bottle.git.is_empty() {
         direct.push(names::GIT_GATE.0);
-        // Otherwise a repository's configuration would win, and the gate accepts this identity only.
-        let Author { name, email } = &input.bottle.author;
-        for (variable, value) in
-            [("GIT_AUTHOR_NAME", name), ("GIT_AUTHOR_EMAIL", email), ("GIT_COMMITTER_NAME", name), ("GIT_COMMITTER_EMAIL", email)]
-        {
-            set(variable, value);
-        }
+    }
+    // Otherwise a repository's configuration would win, and the gate accepts this identity only.
+    let Author { name, email } = &input.author;
+    for (variable, value) in
+        [("GIT_AUTHOR_NAME", name), ("GIT_AUTHOR_EMAIL", email), ("GIT_COMMITTER_NAME", name), ("GIT_COMMITTER_EMAIL", email)]
+    {
+        set(variable, value);
+    }
+    for (variable, value) in git::settings() {
+        set(&variable, &value);
     }
     if input.bottle.supervise {
         direct.push(names::SUPERVISE.0);
@@ -143,33 +147,25 @@ pub fn program(agent: &Agent) -> Option<&'static str> {
 }
 
 /// Files of the agent's home.
-pub(super) fn files(agent: &Agent, bottle: &Bottle) -> BTreeMap<PathBuf, String> {
+pub(super) fn files(agent: &Agent, bottle: &Bottle, directory: &Path) -> BTreeMap<PathBuf, String> {
     let mut files = BTreeMap::new();
     let mut put = |name: &str, text: String| drop(files.insert(Path::new(HOME).join(name), text));
     match agent.provider {
-        Provider::Claude => CLAUDE_FILES.iter().for_each(|(name, text)| put(name, (*text).to_owned())),
+        Provider::Claude => claude_files(directory).into_iter().for_each(|(name, text)| put(name, text)),
         Provider::Shell | Provider::Command(_) => {}
     }
-    if !bottle.git.is_empty() {
-        // Git reads this file too; `~/.gitconfig` belongs to the agent.
-        put(".config/git/config", git::config(&bottle.git, &bottle.author));
-    }
+    // Git reads this file too; `~/.gitconfig` belongs to the agent.
+    put(".config/git/config", git::config(&bottle.git, &git::author(agent, bottle)));
     files
 }
 
 /// Answers to the questions of Claude Code's first start: the theme, trust in the directory, work without permission prompts. The
 /// operator has answered them with `bottle start`.
-const CLAUDE_FILES: &[(&str, &str)] = &[
-    (
-        ".claude.json",
-        concat!(
-            r#"{"hasCompletedOnboarding":true,"bypassPermissionsModeAccepted":true,"#,
-            r#""projects":{"/workspace":{"hasTrustDialogAccepted":true,"hasCompletedProjectOnboarding":true}}}"#,
-            "\n"
-        ),
-    ),
-    (".claude/settings.json", "{\"skipDangerousModePermissionPrompt\":true}\n"),
-];
+fn claude_files(directory: &Path) -> [(&'static str, String); 2] {
+    let mut answers = json!({"hasCompletedOnboarding": true, "bypassPermissionsModeAccepted": true});
+    answers["projects"][&*directory.to_string_lossy()] = json!({"hasTrustDialogAccepted": true, "hasCompletedProjectOnboarding": true});
+    [(".claude.json", format!("{answers}\n")), (".claude/settings.json", "{\"skipDangerousModePermissionPrompt\":true}\n".to_owned())]
+}
 
 /// Lets Claude Code start unattended and without its vendor's telemetry. The credential is a placeholder: `egress` injects the
 /// real one.

@@ -9,7 +9,7 @@ use bottle_contract::remote::{RemoteUrl, Scheme};
 use bottle_contract::route::Auth;
 
 use super::SecretPlan;
-use crate::manifest::model::{self, Author};
+use crate::manifest::model::{self, Agent, Author, Bottle};
 
 /// The distinct secrets of the repositories, numbered in the order of their first use.
 pub(super) fn secrets(repos: &[model::Repo]) -> Vec<SecretPlan> {
@@ -64,29 +64,40 @@ pub(super) fn tunnels(repos: &[model::Repo]) -> Vec<Tunnel> {
 
 /// The agent's git configuration: it redirects every spelling of an upstream to the gate, whatever a clone calls its remotes.
 ///
-/// Git rewrites by the longest matching prefix. `https://host/acme/app` is also a prefix of `https://host/acme/app-docs`, another
-/// repository. So for each character that could follow, a longer rule changes nothing.
+/// Git rewrites prefixes: `https://host/acme/app` is one of `https://host/acme/app-docs` too. So the gate gets what stands behind the prefix,
+/// and leads to that other repository where it is.
 pub(super) fn config(repos: &[model::Repo], author: &Author) -> String {
     let Author { name, email } = author;
-    let mut text =
-        format!("# Written by bottle: the remotes of this bottle are behind its git gate.\n[user]\n\tname = {name}\n\temail = {email}\n");
+    let mut text = format!("# Made by bottle.\n[user]\n\tname = {name}\n\temail = {email}\n");
     for repo in repos {
         let (host, port) = names::GIT_GATE;
-        let _ = writeln!(text, "[url \"http://{host}:{port}/{}.git\"]", repo.name);
-        let spellings = spellings(&repo.upstream);
-        for spelling in &spellings {
-            let _ = writeln!(text, "\tinsteadOf = {spelling}.git\n\tinsteadOf = {spelling}/\n\tinsteadOf = {spelling}");
-        }
-        for spelling in &spellings {
-            for next in ('a'..='z').chain('A'..='Z').chain('0'..='9').chain("-_.".chars()) {
-                let _ = writeln!(text, "[url \"{spelling}{next}\"]\n\tinsteadOf = {spelling}{next}");
-            }
+        let _ = writeln!(text, "[url \"http://{host}:{port}{}{}:\"]", names::REWRITTEN, repo.name);
+        for spelling in spellings(&repo.upstream) {
+            let _ = writeln!(text, "\tinsteadOf = {spelling}");
         }
     }
     text
 }
 
-/// All common spellings of an upstream, without `.git`.
+/// Whom the agent's commits name: whom the manifest names, else the agent itself.
+pub(super) fn author(agent: &Agent, bottle: &Bottle) -> Author {
+    if bottle.author == Author::default() {
+        return Author { name: agent.name.clone(), email: format!("{}@bottle.invalid", agent.name) };
+    }
+    bottle.author.clone()
+}
+
+/// Settings that count more than any file's, as variables (git-config(1), GIT_CONFIG_COUNT): a key to sign with is not in the bottle.
+pub(super) fn settings() -> Vec<(String, String)> {
+    const UNSIGNED: [&str; 4] = ["commit.gpgSign", "tag.gpgSign", "tag.forceSignAnnotated", "push.gpgSign"];
+    let numbered = UNSIGNED
+        .iter()
+        .enumerate()
+        .flat_map(|(n, key)| [(format!("GIT_CONFIG_KEY_{n}"), (*key).to_owned()), (format!("GIT_CONFIG_VALUE_{n}"), "false".to_owned())]);
+    numbered.chain([("GIT_CONFIG_COUNT".to_owned(), UNSIGNED.len().to_string())]).collect()
+}
+
+/// All that a person or a tool writes for an upstream, without `.git`.
 fn spellings(upstream: &RemoteUrl) -> Vec<String> {
     let canonical = upstream.host.to_string();
     let mut spellings = spellings_at(upstream, &upstream.written_host);
@@ -131,6 +142,43 @@ fn spellings_at(upstream: &RemoteUrl, host: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::model::Repo;
+
+    fn repo(name: &str, upstream: &str) -> Repo {
+        Repo {
+            name: name.into(),
+            upstream: RemoteUrl::parse(upstream).unwrap(),
+            identity: None,
+            host_key: None,
+            auth: None,
+            connect: None,
+            push: PushPolicy::default(),
+            other_committers: false,
+        }
+    }
+
+    // covers: W30
+    #[test]
+    fn a_repository_takes_a_handful_of_lines() {
+        let text = config(&[repo("app", "https://git.test/acme/app.git")], &Author::default());
+        let expected = "# Made by bottle.
+[user]
+\tname = agent
+\temail = agent@bottle.invalid
+[url \"http://git-gate:9420/-/app:\"]
+\tinsteadOf = ssh://git@git.test/acme/app
+\tinsteadOf = git+ssh://git@git.test/acme/app
+\tinsteadOf = ssh://git@git.test:22/acme/app
+\tinsteadOf = git+ssh://git@git.test:22/acme/app
+\tinsteadOf = git@git.test:acme/app
+\tinsteadOf = git@git.test:/acme/app
+\tinsteadOf = https://git.test/acme/app
+\tinsteadOf = https://git.test:443/acme/app
+\tinsteadOf = http://git.test/acme/app
+\tinsteadOf = git://git.test/acme/app
+";
+        assert_eq!(text, expected);
+    }
 
     #[test]
     fn an_upstream_is_known_in_all_its_spellings() {

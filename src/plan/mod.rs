@@ -12,6 +12,7 @@ pub mod sidecars;
 pub mod step;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod workspace;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,11 +20,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::manifest::model::{EnvValue, Rootfs, WorkspaceMode};
+use crate::manifest::model::{EnvValue, Rootfs};
 
 pub use build::plan;
 pub use sidecar_config::{Config, SidecarConfig};
 pub use step::Step;
+pub use workspace::WorkspacePlan;
 
 /// Everything that a start will do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -80,18 +82,6 @@ pub struct AgentPlan {
     pub links: BTreeMap<PathBuf, PathBuf>,
     /// Files in its home, with their text, so that its program starts without questions.
     pub files: BTreeMap<PathBuf, String>,
-}
-
-/// The agent's working directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct WorkspacePlan {
-    /// The mode.
-    pub mode: WorkspaceMode,
-    /// The operator's directory.
-    #[serde(with = "bottle_init::host_path")]
-    pub source: PathBuf,
-    /// Its path in the bottle.
-    pub target: PathBuf,
 }
 
 /// One sidecar.
@@ -167,6 +157,8 @@ pub struct LimitsPlan {
     pub memory: u64,
     /// The manifest sets it, so a host that cannot enforce it must refuse.
     pub memory_is_required: bool,
+    /// Bytes of each file system in memory that the agent may fill.
+    pub scratch: u64,
     /// Processes and threads of the agent.
     pub pids: u64,
     /// Wall-clock time of the agent.

@@ -11,12 +11,14 @@ use bottle_contract::pipelock::{Connect, Extension, Parent, PipelockConfig, Port
 use bottle_contract::route;
 
 use super::{Dialler, ListenerPlan, Network, SecretPlan, SidecarPlan, git};
-use crate::manifest::model::{Bottle, Route};
+use crate::manifest::model::{Author, Bottle, Route};
 
 /// The input of a sidecar's plan.
 pub(super) struct SidecarInput<'a> {
     pub(super) id: &'a str,
     pub(super) bottle: &'a Bottle,
+    /// Whom commits name.
+    pub(super) author: Author,
     /// The rule files that it names.
     pub(super) rules: &'a [RuleFile],
 }
@@ -159,7 +161,7 @@ fn git_gate(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
     let config = GateConfig {
         bottle: input.id.into(),
         generation: 1,
-        repos: repos.iter().map(|repo| git::repo(repo, &input.bottle.author, &secrets)).collect(),
+        repos: repos.iter().map(|repo| git::repo(repo, &input.author, &secrets)).collect(),
         link: format!("{}/{}", names::LINK_DIR, names::PIPELOCK_SOCKET),
         trust: trust.keys().map(|file| format!("{}/{file}", names::CONFIG_DIR)).collect(),
         fingerprints: None,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use bottle_contract::names;
 use serde_json::{Value, json};
 
-use crate::plan::agent::{AGENT, HOME, SCRATCH_BYTES, SMALL_BYTES};
+use crate::plan::agent::{AGENT, HOME, SMALL_BYTES};
 use crate::plan::{Dialler, Network, Plan, SidecarPlan};
 
 /// The name of the file in the state directory.
@@ -35,6 +35,10 @@ pub const ID_LABEL: &str = "dev.bottle.id";
 /// The label of a container: its component.
 pub const COMPONENT_LABEL: &str = "dev.bottle.component";
 
+/// The volume of the agent's working directory.
+const WORKSPACE: &str = "workspace";
+/// The volume of a git directory elsewhere.
+const GIT: &str = "git";
 /// Bytes of memory of a sidecar: eight times its peak use.
 const SIDECAR_MEMORY: u64 = 512 << 20;
 /// Threads and processes of a sidecar: its first process, and at most eight threads.
@@ -140,6 +144,8 @@ pub struct Facts {
     pub resolution: Vec<Bind>,
     /// The agent's working directory.
     pub workplace: Workplace,
+    /// The git directory elsewhere that its repository needs.
+    pub git: Option<Workplace>,
 }
 
 /// The number of a component in the internal network: the agent first, then the sidecars in the order of the plan.
@@ -188,10 +194,12 @@ fn volumes(plan: &Plan, facts: &Facts) -> serde_json::Map<String, Value> {
     let mut volumes: serde_json::Map<String, Value> = trees
         .map(|(place, tree)| (volume(place), overlay(format!("lowerdir={}:{}", tree.source.display(), facts.empty.display()))))
         .collect();
-    if let Workplace::Overlay { lower, changes } = &facts.workplace {
-        let [upper, work] = ["upper", "work"].map(|name| changes.join(name));
-        let layers = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
-        volumes.insert("workspace".to_owned(), overlay(layers));
+    for (name, place) in [(WORKSPACE, Some(&facts.workplace)), (GIT, facts.git.as_ref())] {
+        if let Some(Workplace::Overlay { lower, changes }) = place {
+            let [upper, work] = ["upper", "work"].map(|name| changes.join(name));
+            let layers = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+            volumes.insert(name.to_owned(), overlay(layers));
+        }
     }
     volumes
 }
@@ -244,26 +252,32 @@ fn agent(plan: &Plan, facts: &Facts) -> Value {
     let memory = |target: &str, size: u64, mode: &str, more: &str| format!("{target}:rw,nosuid,nodev,size={size},mode={mode}{more}");
     let owned = format!(",exec,uid={uid},gid={gid}");
     let mut scratch = vec![
-        memory("/tmp", SCRATCH_BYTES, "1777", &owned),
-        memory("/var/tmp", SCRATCH_BYTES, "1777", &owned),
-        memory("/run", SCRATCH_BYTES, "0755", &owned),
-        memory(HOME, SCRATCH_BYTES, "0700", &owned),
+        memory("/tmp", plan.limits.scratch, "1777", &owned),
+        memory("/var/tmp", plan.limits.scratch, "1777", &owned),
+        memory("/run", plan.limits.scratch, "0755", &owned),
+        memory(HOME, plan.limits.scratch, "0700", &owned),
         memory("/var/lib", SMALL_BYTES, "0755", &format!(",noexec,uid={uid},gid={gid}")),
     ];
-    let target = plan.workspace.target.display().to_string();
     let mut volumes: Vec<Value> = own(facts, AGENT).iter().chain(&facts.agent).map(bind).collect();
     volumes.extend(facts.trees.iter().enumerate().map(|(place, tree)| {
         let target = tree.target.display().to_string();
         json!({"type": "volume", "source": volume(place), "target": target, "read_only": true, "volume": {"nocopy": true}})
     }));
-    match &facts.workplace {
-        Workplace::Directory(source) => {
-            volumes.push(bind(&Bind { source: source.clone(), target: plan.workspace.target.clone(), writable: true }));
-        }
+    let shown = |place: &Workplace, name: &str, target: &Path| match place {
+        Workplace::Directory(source) => Some(bind(&Bind { source: source.clone(), target: target.to_owned(), writable: true })),
         Workplace::Overlay { .. } => {
-            volumes.push(json!({"type": "volume", "source": "workspace", "target": target, "volume": {"nocopy": true}}))
+            Some(json!({"type": "volume", "source": name, "target": target.display().to_string(), "volume": {"nocopy": true}}))
         }
-        Workplace::Empty => scratch.push(memory(&target, SCRATCH_BYTES, "0755", &owned)),
+        Workplace::Empty => None,
+    };
+    if let (Some(place), Some(target)) = (&facts.git, &plan.workspace.git) {
+        volumes.extend(shown(place, GIT, target));
+    }
+    // An engine makes no links, and the root is read-only: the second name is a second mount.
+    let names = [plan.workspace.target.as_path()].into_iter().chain(plan.workspace.alias());
+    volumes.extend(names.filter_map(|target| shown(&facts.workplace, WORKSPACE, target)));
+    if facts.workplace == Workplace::Empty {
+        scratch.push(memory(&plan.workspace.target.display().to_string(), plan.limits.scratch, "0755", &owned));
     }
     service["tmpfs"] = json!(scratch);
     service["volumes"] = json!(volumes);

@@ -20,6 +20,12 @@ pub fn preflight(plan: &Plan, backend: &str, notes: &[String]) -> String {
     };
     row("program", &command_line(&plan.agent.argv));
     row("workspace", &workspace(plan));
+    if let Some(git) = &plan.workspace.git {
+        row("", &format!("{}, which its git needs, copy on write", Untrusted::new(git.as_os_str().as_encoded_bytes())));
+    }
+    if !plan.workspace.hidden.is_empty() {
+        row("hides", &hidden(&plan.workspace.hidden));
+    }
     if let Rootfs::Image(path) = &plan.rootfs {
         row("image", &path.display().to_string());
     }
@@ -78,12 +84,24 @@ fn command_line(argv: &[String]) -> String {
 fn workspace(plan: &Plan) -> String {
     let source = Untrusted::new(plan.workspace.source.as_os_str().as_encoded_bytes()).to_string();
     let target = plan.workspace.target.display();
+    // A tree that has its own path inside needs no second one here.
+    let at = if plan.workspace.target == plan.workspace.source { String::new() } else { format!(" at {target}") };
     match plan.workspace.mode {
-        WorkspaceMode::Overlay => format!("{source} at {target}, copy on write: your files stay as they are"),
-        WorkspaceMode::Copy => format!("a copy of {source} at {target}"),
-        WorkspaceMode::Mount => format!("{source} itself at {target}, writable"),
+        WorkspaceMode::Overlay => format!("{source}{at}, copy on write: your files stay as they are"),
+        WorkspaceMode::Copy => format!("a copy of {source}{at}"),
+        WorkspaceMode::Mount => format!("{source} itself{at}, writable"),
         WorkspaceMode::None => format!("an empty directory at {target}"),
     }
+}
+
+/// How many files are hidden, and the first of them.
+fn hidden(paths: &[std::path::PathBuf]) -> String {
+    const MAX_SHOWN: usize = 5;
+    let shown: Vec<String> =
+        paths.iter().take(MAX_SHOWN).map(|path| Untrusted::new(path.as_os_str().as_encoded_bytes()).to_string()).collect();
+    let more = if paths.len() > MAX_SHOWN { ", …" } else { "" };
+    let files = if paths.len() == 1 { "1 untracked file" } else { &format!("{} untracked files", paths.len()) };
+    format!("{files} that look like credentials: {}{more}; not one that appears later", shown.join(", "))
 }
 
 /// A row per route: host, methods and paths, and the credential's name.

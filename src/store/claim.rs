@@ -322,7 +322,7 @@ fn free(store: &Dir, runtimes: &[Dir], wanted: &Id, pinned: bool) -> Result<Id> 
             return Err(Error::failed(
                 what,
                 "a bottle of this name starts or runs, or its logs are kept",
-                "`bottle list` shows it, `bottle cleanup --all` removes what has ended",
+                format!("`bottle list` shows it, `bottle rm {id}` removes it once it has ended"),
             ));
         }
     }

@@ -38,6 +38,9 @@ pub struct Metadata {
     pub supervisor: Supervisor,
     /// The objects in the order of their creation. Each is recorded before it is created, so it may not exist.
     pub objects: Vec<Object>,
+    /// The operator's directory that it was started for.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "host_path_or_none")]
+    pub directory: Option<PathBuf>,
     /// The agent's workspace.
     pub workspace: Option<Workspace>,
     /// Its phase.
@@ -103,6 +106,36 @@ pub struct Workspace {
     pub since: u64,
     /// When the copy was complete, by the same clock: files that the agent never touched have older timestamps. Zero for an overlay.
     pub copied: u64,
+    /// A git directory outside of the tree that the agent had a view of, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<Box<Workspace>>,
+    /// Copies of files as they were at the start, as far as there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<PathBuf>,
+    /// Files that the agent was not shown, relative to the directory: nothing comes back in their place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<HostPath>,
+}
+
+/// A path of the host, which need not be text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostPath(#[serde(with = "bottle_init::host_path")] pub PathBuf);
+
+/// A path of the host that may not be known.
+mod host_path_or_none {
+    use std::path::PathBuf;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::HostPath;
+
+    pub(super) fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+        path.clone().map(HostPath).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+        Ok(Option::<HostPath>::deserialize(deserializer)?.map(|HostPath(path)| path))
+    }
 }
 
 /// The phase of a bottle.
@@ -153,6 +186,7 @@ impl Metadata {
             boot_id,
             supervisor,
             objects,
+            directory: None,
             workspace: None,
             phase: Phase::Starting,
             silent: Vec::new(),

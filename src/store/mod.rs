@@ -19,5 +19,5 @@ pub use holder::Holder;
 pub use id::Id;
 pub use layout::{Facts, Layout};
 pub use memory::Forgotten;
-pub use metadata::{Exit, Metadata, Object, Phase, Supervisor, Workspace};
+pub use metadata::{Exit, HostPath, Metadata, Object, Phase, Supervisor, Workspace};
 pub use process_identity::{boot_id, end as end_process, start_time};

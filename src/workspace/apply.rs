@@ -1,310 +1,245 @@
-//! Bringing an agent's changes into the operator's tree: all of them are checked before the first is made, and the report says of each
-//! what became of it.
+//! Bringing an agent's changes into the operator's tree: what can be taken is taken, what is in conflict stays out and is listed, and all of it
+//! can be undone.
 //!
 //! Invariants: no access leaves the tree or follows a symlink in it; no file is setuid, setgid, sticky, or writable for others than
-//! before; a file of the operator's that changed since the agent's view was made is not overwritten unless that is forced; git's own
-//! files and symlinks that lead out of the tree come only when asked for.
+//! before; what the operator changed is merged or stays; a crash at any point leaves each file old or new.
 
-use std::collections::HashSet;
-use std::ffi::OsStr;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::compare::{same_content, same_mode};
+use super::base::Base;
 use super::copy::content;
-use super::flags::is_git;
-use super::tree::{Access, Tree, changed, file_type, words};
+use super::decide::{Choices, Fate, decide, mode};
+use super::journal::{self, Entry, Journal, Phase, State};
+use super::replace::{self, New, staged};
+use super::tree::{Access, Tree, called_off, file_type, words};
 use super::{Change, Changes, Kind, Node, Skipped};
-use crate::error::Result;
-use crate::files::{Dir, PRIVATE, PRIVATE_DIR, beneath, chmod_by_descriptor, failed, random_hex};
+use crate::error::{Error, Result};
+use crate::files::{Dir, PRIVATE, beneath, failed, random_hex};
 
 /// How the directory is called in which new files wait beside their destination.
-const STAGING: &str = ".bottle-apply-";
-
-/// What the operator asked for.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Choices {
-    /// Overwrite what changed since, and take symlinks that lead out of the tree.
-    pub force: bool,
-    /// Take changes of git's own files, which can make git run programs.
-    pub git: bool,
-}
+pub(super) const STAGING: &str = ".bottle-apply-";
 
 /// What became of the changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Made, in this order.
+    /// Made as the agent has them, in this order.
     pub done: Vec<PathBuf>,
+    /// Made of both versions.
+    pub merged: Vec<PathBuf>,
+    /// Made of both versions, with markers where they differ.
+    pub marked: Vec<PathBuf>,
     /// The tree was so already.
     pub already: u64,
-    /// Not made, because nobody asked for that.
-    pub left_out: Vec<Skipped>,
-    /// If there is any, nothing at all was made.
-    pub conflicts: Vec<Skipped>,
-    /// Where the system refused half-way; what is in `done` stays.
-    pub stopped: Option<Skipped>,
+    /// Yours, as was chosen.
+    pub ours: Vec<PathBuf>,
+    /// What stays out, and why.
+    pub out: Vec<Skipped>,
 }
 
-/// What the tree says about a change.
-enum Check {
-    Fine,
-    Already,
-    Conflict(&'static str),
-    /// A conflict that force does not help against.
-    Impossible(String),
+impl Applied {
+    /// Everything is in the tree that the operator wants there.
+    pub fn is_whole(&self) -> bool {
+        self.out.is_empty() && self.marked.is_empty()
+    }
 }
 
-/// Makes `changes`, whose content lies in `written`, in `target`. What changed in `target` at or after `since` (by
-/// [`crate::clock::file_nanos`]) is in conflict.
-pub fn apply(changes: &Changes, written: &Dir, target: &Dir, since: u64, choices: Choices) -> Result<Applied> {
-    let mut applied = Applied { left_out: changes.skipped.clone(), ..Applied::default() };
-    let mut wanted = Vec::new();
-    for change in &changes.list {
-        match unwanted(change, choices) {
-            None => wanted.push(change),
-            Some(why) => applied.left_out.push(Skipped { path: change.path.clone(), why: why.to_owned() }),
+/// Where an apply takes place.
+pub struct Place<'d> {
+    /// What the agent wrote.
+    pub new: &'d Dir,
+    /// The operator's tree.
+    pub target: &'d Dir,
+    /// Copies of files as they were at the start.
+    pub base: Option<&'d Dir>,
+    /// The bottle's own directory, for what is overwritten.
+    pub bottle: &'d Dir,
+    /// What changed at or after this moment, by [`crate::clock::file_nanos`], is the operator's.
+    pub since: u64,
+}
+
+/// One change that is made.
+struct Step<'c> {
+    change: &'c Change,
+    fate: Fate,
+    there: Option<Stat>,
+}
+
+/// Makes `changes` in the tree.
+pub fn apply(changes: &Changes, place: &Place<'_>, choices: &Choices) -> Result<Applied> {
+    let (new, old) = (Tree::agents(place.new), Tree::operators(place.target));
+    let _lock = if choices.dry_run { None } else { Some(lock(place.target)?) };
+    let mut applied = Applied { out: changes.skipped.clone(), ..Applied::default() };
+    let mut steps = Vec::new();
+    for decided in decide(&changes.list, new, old, Base::new(place.base, place.since), choices) {
+        match decided.fate {
+            Fate::Already => applied.already += 1,
+            Fate::Ours => applied.ours.push(decided.change.path.clone()),
+            Fate::Out(why) => applied.out.push(Skipped { path: decided.change.path.clone(), why }),
+            fate => steps.push(Step { change: decided.change, fate, there: decided.there }),
         }
     }
-    let set = Set::of(&wanted);
-    let (new, old) = (Tree::agents(written), Tree::operators(target));
-    let mut ready = Vec::new();
-    for change in wanted {
-        let conflict = match set.check(change, new, old, since) {
-            Check::Fine => {
-                ready.push(change);
-                continue;
-            }
-            Check::Already => {
-                applied.already += 1;
-                continue;
-            }
-            Check::Conflict(_) if choices.force => {
-                ready.push(change);
-                continue;
-            }
-            Check::Conflict(why) => why.to_owned(),
-            Check::Impossible(why) => why,
-        };
-        applied.conflicts.push(Skipped { path: change.path.clone(), why: conflict });
-    }
-    if ready.is_empty() || !applied.conflicts.is_empty() {
+    if steps.is_empty() {
         return Ok(applied);
     }
-    let hex = random_hex().map_err(|e| failed("prepare changes for", target.path(), "getrandom", e))?;
-    let name = format!("{STAGING}{hex}");
-    let staging = target.make(name.as_ref()).map_err(|e| failed("prepare changes in", target.path(), "mkdirat", e))?;
-    let made = stage(&ready, new, old, &staging).map(|()| perform(&ready, old, &staging, choices, &mut applied));
-    let swept = target.remove_tree(&name);
+    if choices.dry_run {
+        steps.iter().for_each(|step| note(step, &mut applied));
+        return Ok(applied);
+    }
+    let staging = staging(place.target)?;
+    let made = transact(steps, new, old, &staging, place.bottle, &mut applied);
+    let swept = staging_removed(place.target, &staging);
     made?;
     swept?;
+    applied.out.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(applied)
 }
 
-fn unwanted(change: &Change, choices: Choices) -> Option<&'static str> {
-    if is_git(&change.path) && !choices.git {
-        return Some("it belongs to git, which may run what stands there; `--git` takes it");
-    }
-    match &change.node {
-        Node::Symlink { target } if change.kind != Kind::Deleted && !choices.force && leaves(&change.path, target) => {
-            Some("the symlink leads out of the tree; `--force` takes it")
+/// One apply or undo at a time, in one tree. What an earlier one left that was killed is removed.
+pub(super) fn lock(target: &Dir) -> Result<std::fs::File> {
+    let fd = rustix::io::fcntl_dupfd_cloexec(target, 0).map_err(|e| failed("lock", target.path(), "fcntl", e))?;
+    let own = rustix::fs::openat(&fd, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| failed("lock", target.path(), "openat", e))?;
+    match rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::INVAL) => {}
+        Err(Errno::WOULDBLOCK) => {
+            return Err(Error::failed("another `bottle apply` is under way here", "it has locked the directory", "wait until it ends"));
         }
-        _ => None,
+        Err(e) => return Err(failed("lock", target.path(), "flock", e)),
     }
+    target.sweep(STAGING).into_iter().try_for_each(|(_, error)| Err(error))?;
+    Ok(own.into())
 }
 
-/// True for a symlink whose target is absolute or climbs above the tree. Links on its way are judged on their own.
-fn leaves(path: &Path, target: &OsStr) -> bool {
-    let mut depth = path.components().count().saturating_sub(1);
-    for part in Path::new(target).components() {
-        match part {
-            Component::Normal(_) => depth += 1,
-            Component::CurDir => {}
-            Component::ParentDir if depth > 0 => depth -= 1,
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return true,
-        }
-    }
-    false
+pub(super) fn staging(target: &Dir) -> Result<Dir> {
+    let hex = random_hex().map_err(|e| failed("prepare changes for", target.path(), "getrandom", e))?;
+    target.make(format!("{STAGING}{hex}").as_ref()).map_err(|e| failed("prepare changes in", target.path(), "mkdirat", e))
 }
 
-/// The paths that the changes themselves prepare for each other.
-struct Set<'c> {
-    /// Will be a directory.
-    dirs: HashSet<&'c Path>,
-    /// Will be a directory, and is something else now.
-    replaced: HashSet<&'c Path>,
-    /// Will be gone.
-    deleted: HashSet<&'c Path>,
+pub(super) fn staging_removed(target: &Dir, staging: &Dir) -> Result<()> {
+    target.remove_tree(staging.path().file_name().unwrap_or_default())
 }
 
-impl<'c> Set<'c> {
-    fn of(changes: &[&'c Change]) -> Self {
-        let paths = |fits: &dyn Fn(&Change) -> bool| changes.iter().filter(|c| fits(c)).map(|c| c.path.as_path()).collect();
-        Self {
-            dirs: paths(&|c| c.node == Node::Dir && c.kind != Kind::Deleted),
-            replaced: paths(&|c| c.node == Node::Dir && c.kind == Kind::TypeChanged),
-            deleted: paths(&|c| c.kind == Kind::Deleted),
-        }
-    }
-
-    fn check(&self, change: &Change, new: Tree<'_>, old: Tree<'_>, since: u64) -> Check {
-        self.judge(change, new, old, since).unwrap_or_else(|e| Check::Impossible(words(e)))
-    }
-
-    fn judge(&self, change: &Change, new: Tree<'_>, old: Tree<'_>, since: u64) -> Access<Check> {
-        let path = change.path.as_path();
-        // Below what will be replaced by a directory there is nothing yet; asked for there, a symlink would be an error.
-        let is_dir = |above: &Path| matches!(old.stat(above), Ok(Some(stat)) if file_type(&stat) == FileType::Directory);
-        let fresh = path.ancestors().skip(1).any(|above| self.replaced.contains(above) && !is_dir(above));
-        let there = if fresh { None } else { old.stat(path)? };
-        if change.kind == Kind::Deleted {
-            let Some(there) = there else { return Ok(Check::Already) };
-            return self.deletable(change, &there, old, since);
-        }
-        let parent = path.parent().unwrap_or(Path::new(""));
-        if !fresh && !self.dirs.contains(parent) && old.dir(parent).is_err() {
-            return Ok(Check::Impossible("its directory is gone, or something else by now".to_owned()));
-        }
-        let Some(there) = there else {
-            return Ok(if change.kind == Kind::Added { Check::Fine } else { Check::Conflict("it was removed since") });
-        };
-        if let Some(stat) = new.stat(path)? {
-            let kept = same_mode(&stat, &there) || there.st_mode & 0o777 == mode(change, Some(&there));
-            if same_content(old, &there, new, &stat, path)? && (kept || (change.kind == Kind::Added && change.node == Node::Dir)) {
-                return Ok(Check::Already);
+/// Order matters: new content first, as that can run out of space; then copies of the old, and the journal; only then the tree.
+fn transact(steps: Vec<Step<'_>>, new: Tree<'_>, old: Tree<'_>, staging: &Dir, bottle: &Dir, applied: &mut Applied) -> Result<()> {
+    let dir = journal::next(bottle)?;
+    let mut journal = Journal { phase: Phase::Begun, entries: Vec::new() };
+    let mut ready = Vec::new();
+    for step in ordered(steps) {
+        called_off().map_err(|e| failed("prepare changes in", staging.path(), "apply", e))?;
+        let index = ready.len();
+        match prepare(&step, index, new, old, staging, &dir) {
+            Ok(entry) => {
+                journal.entries.push(entry);
+                ready.push(step);
             }
-        }
-        let is_dir = file_type(&there) == FileType::Directory;
-        Ok(match (change.kind, &change.node) {
-            (Kind::Added, _) if is_dir => Check::Impossible("a directory of this name appeared since".to_owned()),
-            (Kind::Added, Node::Dir) => Check::Impossible("something of this name appeared since".to_owned()),
-            (Kind::Added, _) => Check::Conflict("it appeared since"),
-            (Kind::TypeChanged, _) if is_dir => self.emptied(path, old)?,
-            (Kind::Modified, Node::Dir) if is_dir => Check::Fine,
-            (Kind::Modified, Node::Dir) => Check::Impossible("it is no directory any more".to_owned()),
-            (Kind::Modified, _) if is_dir => Check::Impossible("it became a directory since".to_owned()),
-            _ if changed(&there) >= since => Check::Conflict("it changed since"),
-            _ => Check::Fine,
-        })
-    }
-
-    fn deletable(&self, change: &Change, there: &Stat, old: Tree<'_>, since: u64) -> Access<Check> {
-        let is_dir = file_type(there) == FileType::Directory;
-        Ok(match (change.node == Node::Dir, is_dir) {
-            (true, true) => self.emptied(&change.path, old)?,
-            (false, true) => Check::Impossible("it became a directory since".to_owned()),
-            _ if changed(there) >= since => Check::Conflict("it changed since"),
-            _ => Check::Fine,
-        })
-    }
-
-    /// A directory goes only with all that is in it, and each of that must be a deletion of its own.
-    fn emptied(&self, path: &Path, old: Tree<'_>) -> Access<Check> {
-        let stranger = old.list(path)?.into_keys().map(|name| path.join(name)).find(|path| !self.deleted.contains(path.as_path()));
-        Ok(match stranger {
-            None => Check::Fine,
-            Some(_) => Check::Impossible("there are files in it that the agent did not delete".to_owned()),
-        })
-    }
-}
-
-/// The mode that a path gets: the agent's, but others may write only where they could before.
-fn mode(change: &Change, there: Option<&Stat>) -> u32 {
-    let others = there.map_or(0, |stat| stat.st_mode & change.mode & 0o022);
-    let owner = if change.node == Node::Dir { 0o700 } else { 0o600 };
-    change.mode & 0o755 | owner | others
-}
-
-/// Puts all content beside its destination, so that what can run out of space does so before the tree is touched.
-fn stage(changes: &[&Change], new: Tree<'_>, old: Tree<'_>, staging: &Dir) -> Result<()> {
-    for (index, change) in changes.iter().enumerate().filter(|(_, change)| change.kind != Kind::Deleted) {
-        let name = index.to_string();
-        let staged = match &change.node {
-            Node::File { .. } => stage_file(change, new, old, staging, &name),
-            Node::Symlink { target } => rustix::fs::symlinkat(target.as_os_str(), staging, &name).map_err(|e| ("symlinkat", e)),
-            Node::Dir | Node::Other => Ok(()),
-        };
-        staged.map_err(|(call, e)| failed("prepare changes in", staging.path(), call, e))?;
-    }
-    Ok(())
-}
-
-fn stage_file(change: &Change, new: Tree<'_>, old: Tree<'_>, staging: &Dir, name: &str) -> Result<(), (&'static str, Errno)> {
-    let from = new.file(&change.path).map_err(|e| ("openat2", e))?;
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
-    let to = staging.beneath(name.as_ref(), flags, Mode::from_raw_mode(PRIVATE)).map_err(|e| ("openat2", e))?;
-    content(&from, &to)?;
-    let there = old.stat(&change.path).ok().flatten();
-    rustix::fs::fchmod(&to, Mode::from_raw_mode(mode(change, there.as_ref()))).map_err(|e| ("fchmod", e))
-}
-
-/// Makes the changes. Order matters: deletions first and from the deepest, then the rest from the root down, and modes of directories last.
-fn perform(changes: &[&Change], old: Tree<'_>, staging: &Dir, choices: Choices, applied: &mut Applied) {
-    let deletions = changes.iter().enumerate().rev().filter(|(_, change)| change.kind == Kind::Deleted);
-    let others = changes.iter().enumerate().filter(|(_, change)| change.kind != Kind::Deleted);
-    for (index, change) in deletions.chain(others) {
-        match put(change, &index.to_string(), old, staging, choices) {
-            Ok(()) => applied.done.push(change.path.clone()),
             Err(e) => {
-                applied.stopped = Some(Skipped { path: change.path.clone(), why: words(e) });
-                return;
+                let _ = staging.remove_tree(staged(index));
+                let _ = dir.remove_tree(staged(index));
+                applied.out.push(Skipped { path: step.change.path.clone(), why: reason(e) });
             }
         }
     }
-    for change in changes.iter().rev().filter(|change| change.node == Node::Dir && change.kind != Kind::Deleted) {
-        if let Err(e) = settle_dir(change, old) {
-            applied.stopped.get_or_insert(Skipped { path: change.path.clone(), why: words(e) });
+    rustix::fs::syncfs(&dir).map_err(|e| failed("sync", dir.path(), "syncfs", e))?;
+    journal.write(&dir)?;
+    for (index, (step, entry)) in ready.iter().zip(&journal.entries).enumerate() {
+        let new = match &entry.after {
+            State::Absent | State::Other => New::Nothing,
+            State::Dir { mode } => New::Dir(*mode),
+            State::File { .. } if entry.in_place => New::Content,
+            State::File { .. } | State::Symlink { .. } => New::Staged,
+        };
+        match replace::replace(old, &entry.path, step.there.as_ref(), new, index, staging) {
+            Ok(()) => note(step, applied),
+            Err(e) => applied.out.push(Skipped { path: entry.path.clone(), why: reason(e) }),
         }
     }
+    for (step, entry) in ready.iter().zip(&journal.entries).rev() {
+        if let (State::Dir { mode }, true) = (&entry.after, applied.done.contains(&step.change.path))
+            && let Err(e) = replace::settle(old, &entry.path, *mode)
+        {
+            applied.out.push(Skipped { path: entry.path.clone(), why: reason(e) });
+        }
+    }
+    journal.phase = Phase::Finished;
+    journal.write(&dir)
 }
 
-fn put(change: &Change, staged: &str, old: Tree<'_>, staging: &Dir, choices: Choices) -> Access<()> {
-    let (parent, name) = old.parent(&change.path)?;
-    let is_dir = |parent, name: &OsStr| {
-        rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| file_type(&stat) == FileType::Directory)
+/// Deletions from the deepest up, then the rest from the root down.
+fn ordered(steps: Vec<Step<'_>>) -> impl Iterator<Item = Step<'_>> {
+    let (mut deletions, others): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.change.kind == Kind::Deleted);
+    deletions.reverse();
+    deletions.into_iter().chain(others)
+}
+
+/// Puts the new beside its destination and a copy of the old into the journal's directory.
+fn prepare(step: &Step<'_>, index: usize, new: Tree<'_>, old: Tree<'_>, staging: &Dir, dir: &Dir) -> Access<Entry> {
+    let path = &step.change.path;
+    let before = before(path, step.there.as_ref(), index, old, dir)?;
+    let saved = matches!(before, State::File { .. }).then(|| staged(index));
+    let in_place = step.there.as_ref().is_some_and(|stat| file_type(stat) == FileType::RegularFile && stat.st_nlink > 1);
+    let bits = mode(step.change, step.there.as_ref());
+    let after = match (&step.change.node, step.change.kind) {
+        (_, Kind::Deleted) | (Node::Other, _) => State::Absent,
+        (Node::Dir, _) => State::Dir { mode: bits },
+        (Node::Symlink { target }, _) => {
+            rustix::fs::symlinkat(target.as_os_str(), staging, staged(index))?;
+            State::Symlink { target: target.as_encoded_bytes().to_vec() }
+        }
+        (Node::File { .. }, _) => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR;
+            let to = staging.beneath(staged(index).as_ref(), flags, Mode::from_raw_mode(PRIVATE))?;
+            match &step.fate {
+                Fate::Merge { text, .. } => super::copy::write_all(&to, text).map_err(|(_, e)| e)?,
+                _ => content(&new.file(path)?, &to).map(drop).map_err(|(_, e)| e)?,
+            }
+            let directory = match old.parent(path) {
+                Ok((parent, _)) => rustix::fs::fstat(&parent)?,
+                // It is made by this apply, too, as the tree's own directory is.
+                Err(_) => old.root_stat()?,
+            };
+            replace::own(&to, step.there.as_ref().map(|stat| (stat.st_uid, stat.st_gid)), &directory)?;
+            rustix::fs::fchmod(&to, Mode::from_raw_mode(bits))?;
+            let reread = staging.beneath(staged(index).as_ref(), OFlags::RDONLY, Mode::empty())?;
+            State::file(&std::fs::File::from(reread), &rustix::fs::fstat(&to)?)?
+        }
     };
-    if matches!(change.kind, Kind::Deleted | Kind::TypeChanged) {
-        let flags = if is_dir(&parent, &name) { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-        match rustix::fs::unlinkat(&parent, &name, flags) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(e) => return Err(e),
-        }
-    }
-    match (change.kind, &change.node) {
-        (Kind::Deleted, _) | (Kind::Modified, Node::Dir) => Ok(()),
-        (_, Node::Dir) => match rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(PRIVATE_DIR)) {
-            Err(Errno::EXIST) if is_dir(&parent, &name) => Ok(()),
-            answer => answer,
-        },
-        (_, Node::Other) => Err(Errno::INVAL),
-        (Kind::Modified, _) => rustix::fs::renameat(staging, staged, &parent, &name),
-        (Kind::Added | Kind::TypeChanged, _) if choices.force => rustix::fs::renameat(staging, staged, &parent, &name),
-        (Kind::Added | Kind::TypeChanged, _) => match rustix::fs::renameat_with(staging, staged, &parent, &name, RenameFlags::NOREPLACE) {
-            Err(Errno::INVAL) => rustix::fs::linkat(staging, staged, &parent, &name, AtFlags::empty()),
-            answer => answer,
-        },
-    }
+    Ok(Entry { path: path.clone(), before, in_place: in_place && matches!(after, State::File { .. }), after, saved })
 }
 
-fn settle_dir(change: &Change, old: Tree<'_>) -> Access<()> {
-    let (parent, name) = old.parent(&change.path)?;
-    let held = beneath(&parent, &name, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
-    let there = rustix::fs::fstat(&held)?;
-    chmod_by_descriptor(&held, mode(change, Some(&there)))
+/// What is at the path, with a copy of a file; `Errno::STALE` if it is not what was decided about.
+fn before(path: &std::path::Path, expected: Option<&Stat>, index: usize, old: Tree<'_>, dir: &Dir) -> Access<State> {
+    let Some(expected) = expected else { return Ok(State::Absent) };
+    if file_type(expected) != FileType::RegularFile {
+        return State::of(old, path);
+    }
+    let file = old.file(path)?;
+    if !replace::same(&rustix::fs::fstat(&file)?, expected) {
+        return Err(Errno::STALE);
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
+    let to = beneath(dir, staged(index), flags, Mode::from_raw_mode(PRIVATE))?;
+    content(&file, &to).map_err(|(_, e)| e)?;
+    drop(to);
+    let copy = dir.beneath(staged(index).as_ref(), OFlags::RDONLY, Mode::empty())?;
+    State::file(&std::fs::File::from(copy), expected)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn note(step: &Step<'_>, applied: &mut Applied) {
+    let list = match &step.fate {
+        Fate::Merge { conflicts: 0, .. } => &mut applied.merged,
+        Fate::Merge { .. } => &mut applied.marked,
+        _ => &mut applied.done,
+    };
+    list.push(step.change.path.clone());
+}
 
-    #[test]
-    fn a_symlink_leaves_the_tree_when_it_climbs_above_the_root() {
-        for (path, target) in [("a", "/etc/passwd"), ("a", ".."), ("d/a", "../../x"), ("d/a", "x/../../../y"), ("a", "/")] {
-            assert!(leaves(Path::new(path), OsStr::new(target)), "{path} -> {target}");
-        }
-        for (path, target) in [("a", "b"), ("d/a", "../b"), ("d/e/a", "../../b"), ("a", "./x/../y"), ("a", "")] {
-            assert!(!leaves(Path::new(path), OsStr::new(target)), "{path} -> {target}");
-        }
+pub(super) fn reason(errno: Errno) -> String {
+    match errno {
+        Errno::STALE => "it changed at this moment".to_owned(),
+        Errno::NOSPC | Errno::DQUOT => "there is no space for it".to_owned(),
+        e => words(e),
     }
 }

@@ -23,11 +23,18 @@ const FOREIGN: [&str; 2] = ["user.overlay.redirect", "user.overlay.metacopy"];
 
 /// What the agent changed in its workspace. A mounted tree has no other side to compare with: everything is there already.
 pub fn changes(workspace: &Workspace) -> Result<Changes> {
-    match workspace.mode {
-        WorkspaceMode::Overlay => overlay(&Dir::open(&workspace.source)?, &Dir::open(&workspace.dir)?),
-        WorkspaceMode::Copy => copied(&Dir::open(&workspace.source)?, &Dir::open(&workspace.dir)?, workspace.since, workspace.copied),
-        WorkspaceMode::Mount | WorkspaceMode::None => Ok(Changes::default()),
-    }
+    let mut changes = match workspace.mode {
+        WorkspaceMode::Overlay => overlay(&Dir::open(&workspace.source)?, &Dir::open(&workspace.dir)?)?,
+        WorkspaceMode::Copy => copied(&Dir::open(&workspace.source)?, &Dir::open(&workspace.dir)?, workspace.since, workspace.copied)?,
+        WorkspaceMode::Mount | WorkspaceMode::None => Changes::default(),
+    };
+    // What the agent was not shown it has not deleted, and cannot replace.
+    let (hidden, shown): (Vec<_>, Vec<_>) =
+        changes.list.into_iter().partition(|change| workspace.hidden.iter().any(|hidden| change.path.starts_with(&hidden.0)));
+    let replaced = hidden.into_iter().filter(|change| change.kind != Kind::Deleted);
+    changes.list = shown;
+    changes.skipped.extend(replaced.map(|change| Skipped { path: change.path, why: "yours has this name, and was hidden".to_owned() }));
+    Ok(changes)
 }
 
 /// What an overlay's upper directory says about its lower one. Only where the content, the target, the type or the mode differs, so that

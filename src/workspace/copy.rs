@@ -1,11 +1,12 @@
 //! A full copy of a tree: what the agent works on when it must not see the host's own.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::Skipped;
@@ -37,7 +38,8 @@ pub struct CopyReport {
 pub fn copy(source: &Dir, target: &Dir) -> Result<CopyReport> {
     let own = identity(&rustix::fs::fstat(target).map_err(|e| failed("look at", target.path(), "fstat", e))?);
     let (from, to) = (Tree::operators(source), Tree::operators(target));
-    let mut copying = Copying { from, to, own, report: CopyReport::default(), ahead: vec![PathBuf::new()], dirs: Vec::new() };
+    let mut copying =
+        Copying { from, to, own, report: CopyReport::default(), ahead: vec![PathBuf::new()], dirs: Vec::new(), linked: HashMap::new() };
     while let Some(dir) = copying.ahead.pop() {
         let entries = match from.list(&dir) {
             Ok(entries) => entries,
@@ -70,10 +72,12 @@ struct Copying<'d> {
     report: CopyReport,
     ahead: Vec<PathBuf>,
     dirs: Vec<(PathBuf, Stat)>,
+    /// Copies of files with further names, by the source's number.
+    linked: HashMap<(u64, u64), PathBuf>,
 }
 
 /// The call that the target refused.
-type Refusal = (&'static str, Errno);
+pub(super) type Refusal = (&'static str, Errno);
 
 impl Copying<'_> {
     fn node(&mut self, path: &Path, stat: &Stat) -> Result<(), Refusal> {
@@ -113,6 +117,15 @@ impl Copying<'_> {
 
     fn file(&mut self, path: &Path, stat: &Stat, from: &File) -> Result<(), Refusal> {
         let (parent, name) = self.to.parent(path).map_err(|e| ("openat2", e))?;
+        if stat.st_nlink > 1 {
+            if let Some(first) = self.linked.get(&identity(stat)) {
+                let (directory, first) = self.to.parent(first).map_err(|e| ("openat2", e))?;
+                rustix::fs::linkat(&directory, &first, &parent, &name, AtFlags::empty()).map_err(|e| ("linkat", e))?;
+                self.report.files += 1;
+                return Ok(());
+            }
+            self.linked.insert(identity(stat), path.to_owned());
+        }
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
         let new = beneath(&parent, &name, flags, Mode::from_raw_mode(PRIVATE)).map_err(|e| ("openat2", e))?;
         self.report.bytes += content(from, &new)?;
@@ -139,43 +152,65 @@ fn refused(target: &Dir, path: &Path, call: &str, errno: Errno) -> Error {
     failed("copy to", &target.path().join(path), call, errno)
 }
 
-/// Copies a file's bytes from its beginning: as a clone, inside the kernel, or through our memory, whichever is possible first.
+/// Copies a file's content: as a clone, or extent by extent, so that holes stay holes; inside the kernel where it can. Bytes that were copied.
 pub(super) fn content(from: &File, to: &OwnedFd) -> Result<u64, Refusal> {
     if rustix::fs::ioctl_ficlone(to, from).is_ok() {
         return rustix::fs::fstat(to).map(|stat| stat.st_size as u64).map_err(|e| ("fstat", e));
     }
-    let mut copied = 0;
-    loop {
+    let size = rustix::fs::fstat(from).map_err(|e| ("fstat", e))?.st_size as u64;
+    let mut at = 0;
+    while at < size {
+        let begin = match rustix::fs::seek(from, SeekFrom::Data(at)) {
+            Ok(begin) => begin,
+            // Nothing but a hole up to the end.
+            Err(Errno::NXIO) => break,
+            // Unknown to this file system: all of it is data.
+            Err(_) => at,
+        };
+        let end = rustix::fs::seek(from, SeekFrom::Hole(begin)).unwrap_or(size).min(size);
+        extent(from, to, begin, end)?;
+        at = end.max(begin + 1);
+    }
+    // What the file got meanwhile is no part of what was looked at.
+    rustix::fs::ftruncate(to, size).map_err(|e| ("ftruncate", e))?;
+    Ok(size)
+}
+
+fn extent(from: &File, to: &OwnedFd, begin: u64, end: u64) -> Result<(), Refusal> {
+    let (mut source, mut target) = (begin, begin);
+    while source < end {
         called_off().map_err(|e| ("copy_file_range", e))?;
-        match rustix::fs::copy_file_range(from, None, to, None, CHUNK) {
-            Ok(0) if copied == 0 => return by_hand(from, to),
-            Ok(0) => return Ok(copied),
-            Ok(count) => copied += count as u64,
-            Err(Errno::INTR) => {}
+        let count = usize::try_from(end - source).unwrap_or(CHUNK).min(CHUNK);
+        match rustix::fs::copy_file_range(from, Some(&mut source), to, Some(&mut target), count) {
+            Ok(0) => return by_hand(from, to, source, end),
+            Ok(_) | Err(Errno::INTR) => {}
             // Between file systems, or on one that has no such call.
-            Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM) if copied == 0 => return by_hand(from, to),
+            Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM) => return by_hand(from, to, source, end),
             Err(e) => return Err(("copy_file_range", e)),
         }
     }
+    Ok(())
 }
 
-fn by_hand(from: &File, to: &OwnedFd) -> Result<u64, Refusal> {
+fn by_hand(from: &File, to: &OwnedFd, mut at: u64, end: u64) -> Result<(), Refusal> {
     let mut buffer = vec![0; CHUNK];
-    let mut copied = 0;
-    loop {
+    rustix::fs::seek(to, SeekFrom::Start(at)).map_err(|e| ("lseek", e))?;
+    while at < end {
         called_off().map_err(|e| ("read", e))?;
-        let count = match rustix::io::read(from, &mut buffer) {
-            Ok(0) => return Ok(copied),
+        let count = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
+        let count = match rustix::io::pread(from, &mut buffer[..count], at) {
+            Ok(0) => break,
             Ok(count) => count,
             Err(Errno::INTR) => continue,
             Err(e) => return Err(("read", e)),
         };
         write_all(to, &buffer[..count])?;
-        copied += count as u64;
+        at += count as u64;
     }
+    Ok(())
 }
 
-fn write_all(to: impl AsFd, mut bytes: &[u8]) -> Result<(), Refusal> {
+pub(super) fn write_all(to: impl AsFd, mut bytes: &[u8]) -> Result<(), Refusal> {
     while !bytes.is_empty() {
         match rustix::io::write(&to, bytes) {
             Ok(count) => bytes = &bytes[count..],

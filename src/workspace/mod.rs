@@ -4,23 +4,38 @@
 //! one directory at a time: no depth and no number of links exhausts descriptors or the stack, and nothing leaves the root.
 
 mod apply;
+mod base;
 mod changes;
 mod compare;
 mod copy;
-mod diff;
+mod decide;
 mod flags;
-mod summary;
+mod foreign;
+mod ignored;
+mod index;
+mod journal;
+mod merge;
+mod patch;
+mod replace;
+mod report;
 mod tree;
+mod undo;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-pub use apply::{Applied, Choices, apply};
+pub use apply::{Applied, Place, apply};
+pub use base::{keep_changed, keep_small};
 pub use changes::{changes, copied, overlay};
 pub use copy::{CopyReport, copy};
-pub use diff::diff;
-pub use flags::flag;
-pub use summary::summary;
+pub use decide::Choices;
+pub use flags::{When, flag};
+pub use ignored::Ignored;
+pub use index::tracked;
+pub use merge::Resolution;
+pub use patch::{Reader, Stat, patch, quoted, stat};
+pub use report::Report;
+pub use undo::{Undone, is_applied, undo};
 
 /// The most changes that are looked at: more is an attack on memory or on the reader's patience.
 pub const MOST_CHANGES: usize = 1_000_000;

@@ -106,6 +106,11 @@ impl<'d> Tree<'d> {
         }
     }
 
+    /// What the root is.
+    pub(super) fn root_stat(&self) -> Access<Stat> {
+        rustix::fs::fstat(self.root)
+    }
+
     /// The target of a symlink, as it is written.
     pub(super) fn target(&self, path: &Path) -> Access<OsString> {
         let (parent, name) = self.parent(path)?;

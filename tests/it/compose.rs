@@ -36,6 +36,7 @@ fn facts(plan: &Plan, workspace: &str, closed: Closed) -> Facts {
             "mount" => Workplace::Directory("/home/ada/web".into()),
             _ => Workplace::Empty,
         },
+        git: None,
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use bottle::manifest;
 use bottle::plan::agent::Run;
 use bottle::plan::build::Facts;
+use bottle::plan::workspace::Place;
 use bottle::plan::{Plan, plan};
 use bottle::render::preflight;
 
@@ -70,7 +71,7 @@ pub(crate) fn made(egress: &str, workspace: &str, run: &Run, terminal: bool) -> 
     }
     let library = manifest::load(config.path(), Some(Path::new("/home/ada")), None).unwrap();
     let facts =
-        Facts { directory: "/home/ada/web".into(), terminal, term: Some("xterm-256color".into()), program: None, rules: Vec::new() };
+        Facts { place: Place::plain("/home/ada/web"), terminal, term: Some("xterm-256color".into()), program: None, rules: Vec::new() };
     plan(&library.resolve("web").unwrap(), "web", run, &facts)
 }
 

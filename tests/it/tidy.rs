@@ -55,7 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("terminal", &["error", "help", "signals", "sys"]),
     ("timeline", &["clock", "digest", "error", "files", "logs"]),
     ("values", &["error", "manifest", "plan"]),
-    ("workspace", &["clock", "error", "files", "manifest", "signals", "store"]),
+    ("workspace", &["clock", "digest", "error", "files", "manifest", "signals", "store"]),
 ];
 
 /// The same for the crates below the supervisor, whose own modules are named by `crate::`: the folder, and the crates that it may name.

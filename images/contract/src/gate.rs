@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprints::Fingerprints;
 use crate::host::Host;
+use crate::remote::RemoteUrl;
 use crate::route::Auth;
 use crate::rules::RuleFile;
 
@@ -83,6 +84,17 @@ pub enum Remote {
 }
 
 impl Remote {
+    /// Where a browser finds it, without `.git`.
+    pub fn page(&self) -> String {
+        let (host, port, path) = match self {
+            Self::Https { host, port, path, .. } => (host, Some(*port).filter(|port| *port != RemoteUrl::HTTPS_PORT), path),
+            // The port of SSH says nothing about that of HTTPS.
+            Self::Ssh { host, path, .. } => (host, None, path),
+        };
+        let port = port.map_or(String::new(), |port| format!(":{port}"));
+        format!("https://{host}{port}{}", path.strip_suffix(".git").unwrap_or(path))
+    }
+
     /// The server and its port: the target of a tunnel.
     pub fn target(&self) -> (&Host, u16) {
         match self {

@@ -6,6 +6,9 @@ pub const EGRESS: (&str, u16) = ("egress", 9099);
 pub const PIPELOCK: (&str, u16) = ("pipelock", 8888);
 /// The agent's git remotes.
 pub const GIT_GATE: (&str, u16) = ("git-gate", 9420);
+/// Begins the path of a rewritten URL at the gate: the repository's name follows, a colon, and whatever the URL had behind the name of the
+/// upstream. Git rewrites by prefix, so that may belong to another repository; no name has a colon.
+pub const REWRITTEN: &str = "/-/";
 /// The MCP server through which the agent may request a grant.
 pub const SUPERVISE: (&str, u16) = ("supervise", 9100);
 

@@ -13,7 +13,7 @@ use http::{HeaderValue, Request, Response, header};
 use crate::advert::Service;
 use crate::gate_policy::GatePolicy;
 use crate::push::{Push, PushLimits};
-use crate::service::{self, Endpoint};
+use crate::service::{self, Endpoint, Rewritten};
 use crate::{fetch, response};
 
 /// Handles requests. Cheap to clone.
@@ -34,9 +34,18 @@ impl Gate {
     async fn respond(&self, context: &RequestContext, request: Request<Body>) -> Result<Response<Body>, Refused> {
         let policy = self.policy.current();
         context.log.update(|entry| entry.generation = Some(policy.generation));
-        let (name, endpoint) = service::endpoint(request.method().as_str(), &context.path, context.query.as_deref())?;
-        let unknown = || Refused::new(Reason::RepoNotListed, format!("there is no repository `{name}` here")).place(Place::Path);
-        let repo = policy.repo(name).ok_or_else(unknown)?;
+        let unknown = |name: &str| Refused::new(Reason::RepoNotListed, format!("there is no repository `{name}` here")).place(Place::Path);
+        let rewritten = match service::rewritten(&context.path) {
+            Some(Rewritten::Own(path)) => Some(path),
+            Some(Rewritten::Neighbour { name, rest }) => {
+                let repo = policy.repo(name).ok_or_else(|| unknown(name))?;
+                return response::elsewhere(&repo.page, rest, context.query.as_deref()).ok_or_else(|| unknown(name));
+            }
+            None => None,
+        };
+        let path = rewritten.as_deref().unwrap_or(&context.path);
+        let (name, endpoint) = service::endpoint(request.method().as_str(), path, context.query.as_deref())?;
+        let repo = policy.repo(name).ok_or_else(|| unknown(name))?;
         context.log.update(|entry| entry.rule = Some(repo.name.clone()));
         let (parts, body) = request.into_parts();
         let version = service::version(parts.headers.get("git-protocol").map(HeaderValue::as_bytes));

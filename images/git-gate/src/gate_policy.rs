@@ -17,6 +17,8 @@ pub struct Repo {
     pub name: String,
     /// Its server.
     pub upstream: Upstream,
+    /// Its URL on the web, without `.git`.
+    pub page: String,
     /// What may be pushed.
     pub policy: PushPolicy,
 }
@@ -41,7 +43,7 @@ impl GatePolicy {
         let tls = upstream::tls(&config.trust)?;
         let repo = |repo: bottle_contract::gate::Repo| {
             let upstream = Upstream::new(&repo.upstream, &dialer, &tls, secrets).with_context(|| format!("repository {:?}", repo.name))?;
-            anyhow::Ok(Arc::new(Repo { name: repo.name, upstream, policy: repo.push }))
+            anyhow::Ok(Arc::new(Repo { name: repo.name, upstream, page: repo.upstream.page(), policy: repo.push }))
         };
         Ok(Self {
             generation: config.generation,

@@ -86,6 +86,16 @@ fn typed(content_type: &str, body: Body) -> Response<Body> {
     response
 }
 
+/// Leads to a repository that is not behind the gate: what the agent may do there is for egress to decide. `None` if that is no URL.
+pub fn elsewhere(page: &str, rest: &str, query: Option<&str>) -> Option<Response<Body>> {
+    let query = query.map_or(String::new(), |query| format!("?{query}"));
+    let location = HeaderValue::try_from(format!("{page}{rest}{query}")).ok()?;
+    let mut response = typed("text/plain; charset=utf-8", body::full("another repository, which is not behind this gate\n"));
+    *response.status_mut() = StatusCode::FOUND;
+    response.headers_mut().insert(header::LOCATION, location);
+    Some(response)
+}
+
 /// A refusal as plain text, which git shows line by line.
 pub fn refusal(refused: &Refused) -> Response<Body> {
     let mut response = typed("text/plain; charset=utf-8", body::full(format!("{}\n", message(refused))));

@@ -1,5 +1,6 @@
 //! The URLs that the gate serves: maps a request to its repository and endpoint. Pure.
 
+use bottle_contract::names;
 use bottle_contract::reason::Reason;
 use bottle_policy::Place;
 use bottle_wire::Refused;
@@ -13,6 +14,30 @@ pub enum Endpoint {
     Advertisement(Service),
     /// Runs the service.
     Run(Service),
+}
+
+/// What a rewritten URL is for: the repository's own path at the gate, or what its prefix is no more than a prefix of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rewritten<'p> {
+    /// `/NAME.git/…`
+    Own(String),
+    /// Another repository of the same server.
+    Neighbour {
+        /// The repository whose upstream's URL is the prefix.
+        name: &'p str,
+        /// What stands behind that prefix.
+        rest: &'p str,
+    },
+}
+
+/// Reads the path of a rewritten URL; `None` for any other. Git rewrites by prefix: `…/acme/app-docs` comes as `/-/app:-docs`.
+pub fn rewritten(path: &str) -> Option<Rewritten<'_>> {
+    let (name, rest) = path.strip_prefix(names::REWRITTEN)?.split_once(':').filter(|(name, _)| !name.is_empty())?;
+    let own = rest.strip_prefix(".git").filter(|tail| tail.starts_with('/')).unwrap_or(rest);
+    Some(match own.strip_prefix('/') {
+        Some(tail) => Rewritten::Own(format!("/{name}.git/{}", tail.trim_start_matches('/'))),
+        None => Rewritten::Neighbour { name, rest },
+    })
 }
 
 /// Parses a request's line into the repository's name and the endpoint.
@@ -82,6 +107,20 @@ mod tests {
             ("GET", "/", None),
         ] {
             assert_eq!(parse(method, path, query), Err(Reason::RepoNotListed), "{method} {path} {query:?}");
+        }
+    }
+
+    // covers: W30
+    #[test]
+    fn a_rewritten_url_is_the_repositorys_or_a_neighbours() {
+        for tail in ["/info/refs", ".git/info/refs", "//info/refs", ".git//info/refs"] {
+            assert_eq!(rewritten(&format!("/-/app:{tail}")), Some(Rewritten::Own("/app.git/info/refs".into())), "{tail}");
+        }
+        for rest in ["-docs/info/refs", ".github.io/info/refs", ".github.io.git/info/refs", ".gitlab/info/refs", "2.git/info/refs"] {
+            assert_eq!(rewritten(&format!("/-/app:{rest}")), Some(Rewritten::Neighbour { name: "app", rest }), "{rest}");
+        }
+        for path in ["/app.git/info/refs", "/-/app.git/info/refs", "/-/:x", "/"] {
+            assert_eq!(rewritten(path), None, "{path}");
         }
     }
 

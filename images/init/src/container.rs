@@ -9,7 +9,8 @@ use std::path::Path;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr};
 
 use crate::control::Channel;
-use crate::spec::{Failure, Mode, Spec};
+use crate::spec::{Failure, Mode, SeccompProfile, Spec, UnixSockets};
+use crate::watched::Watch;
 use crate::{exec, landlock_rules, pid1, privileges, root, seccomp, terminal};
 
 /// Connects to the supervisor.
@@ -33,10 +34,12 @@ pub(crate) fn run(channel: &Channel, spec: &Spec, bind: &[SocketAddr], mut fds: 
         Mode::Agent => {
             let terminal = if spec.terminal { Some(terminal::open_for(channel, spec)?) } else { None };
             landlock_rules::restrict(spec, &fds)?;
-            seccomp::install(spec.seccomp, spec.sockets)?;
+            let watch = Watch::of(spec, spec.sockets);
+            let own = if watch.is_needed() { (SeccompProfile::Judge, UnixSockets::All) } else { (spec.seccomp, spec.sockets) };
+            seccomp::install(own.0, own.1)?;
             let program = exec::Program::prepare(spec, &mut fds, terminal)?;
             drop(fds);
-            pid1::run(channel, pid1::Child { program, starts_when_told: true, confine: None, judged: None, words: None })
+            crate::agent(channel, spec, program, watch, spec.sockets)
         }
         Mode::Sidecar => {
             let failed = |e: io::Error| Failure::new("prepare the sidecar", e);

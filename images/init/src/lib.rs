@@ -14,11 +14,15 @@
 //! Absent on purpose: the network configuration (there is no device but `lo`), a user database look-up (numbers
 //! only), and any way back.
 
+mod caller;
 mod container;
 pub mod control;
+mod copy_tree;
 mod exec;
 pub mod host_path;
 mod landlock_rules;
+mod modes;
+mod moves;
 mod network;
 mod notify;
 mod pid1;
@@ -31,6 +35,7 @@ mod sockets;
 pub mod spec;
 pub mod sys;
 mod terminal;
+mod watched;
 
 use std::os::fd::OwnedFd;
 
@@ -124,7 +129,8 @@ fn run(channel: &Channel) -> Result<u8, Failure> {
     // From the line above on this process is killed with its supervisor, unless that had ended before.
     find_supervisor(channel, &spec, &mut fds)?;
     landlock_rules::restrict(&spec, &fds)?;
-    if judges {
+    let watch = watched::Watch::of(&spec, sockets);
+    if watch.is_needed() {
         seccomp::install(SeccompProfile::Judge, UnixSockets::All)?;
     } else {
         seccomp::install(spec.seccomp, sockets)?;
@@ -138,12 +144,17 @@ fn run(channel: &Channel) -> Result<u8, Failure> {
         }
         spec::Mode::Agent => {
             drop(fds);
-            if !judges {
-                return pid1::run(channel, pid1::Child { program, starts_when_told: true, confine: None, judged: None, words: None });
-            }
-            let (ours, theirs) = control::pair().map_err(|e| Failure::new("prepare to watch the agent's sockets", e))?;
-            let confine = || sockets::hand_over(&theirs, spec.seccomp);
-            pid1::run(channel, pid1::Child { program, starts_when_told: true, confine: Some(&confine), judged: Some(ours), words: None })
+            agent(channel, &spec, program, watch, sockets)
         }
     }
+}
+
+/// Starts an agent's program; what the kernel does not answer to it, this process does.
+fn agent(channel: &Channel, spec: &Spec, program: exec::Program, watch: watched::Watch, sockets: UnixSockets) -> Result<u8, Failure> {
+    if !watch.is_needed() {
+        return pid1::run(channel, pid1::Child { program, starts_when_told: true, confine: None, judged: None, words: None });
+    }
+    let (ours, theirs) = control::pair().map_err(|e| Failure::new("prepare to answer for the kernel", e))?;
+    let confine = || watched::hand_over(&theirs, watch, spec.seccomp, sockets);
+    pid1::run(channel, pid1::Child { program, starts_when_told: true, confine: Some(&confine), judged: Some(ours), words: None })
 }

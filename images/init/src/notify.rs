@@ -17,7 +17,8 @@ pub(crate) struct Call {
 }
 
 /// From now on, these calls of this process and of all that it starts wait for an answer at the descriptor.
-pub(crate) fn listen(calls: &[libc::c_long]) -> io::Result<OwnedFd> {
+/// True with it if no signal but one that kills interrupts a call that is being answered.
+pub(crate) fn listen(calls: &[libc::c_long]) -> io::Result<(OwnedFd, bool)> {
     let step = |code: u32, jt: u8, k: u32| libc::sock_filter { code: u16::try_from(code).unwrap_or(0), jt, jf: 0, k };
     // Another architecture's numbers do not come here: the filters before this one end such a process.
     let mut program = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)]; // offset of `nr` in seccomp_data
@@ -30,8 +31,10 @@ pub(crate) fn listen(calls: &[libc::c_long]) -> io::Result<OwnedFd> {
     // A signal that does not kill must not interrupt a call that is being answered: it would be made twice. Linux 5.19.
     let patient = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
     match install(&mut program, patient) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => install(&mut program, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER),
-        installed => installed,
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            install(&mut program, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER).map(|listener| (listener, false))
+        }
+        installed => installed.map(|listener| (listener, true)),
     }
 }
 

@@ -12,9 +12,9 @@ use rustix::process::{Pid, WaitOptions, wait};
 
 use crate::control::{Channel, FromInit, ToInit};
 use crate::exec::Program;
-use crate::sockets::Judge;
 use crate::spec::Failure;
 use crate::sys;
+use crate::watched::Watched;
 
 /// What pid 1 starts.
 pub(crate) struct Child<'s> {
@@ -24,7 +24,7 @@ pub(crate) struct Child<'s> {
     pub(crate) starts_when_told: bool,
     /// What the child alone gives up before it becomes the program.
     pub(crate) confine: Option<&'s dyn Fn() -> Result<(), Failure>>,
-    /// Where the child hands over the calls that this process judges.
+    /// Where the child hands over the calls that this process answers.
     pub(crate) judged: Option<Channel>,
     /// What the program prints passes through here.
     pub(crate) words: Option<Words>,
@@ -109,12 +109,12 @@ pub(crate) fn run(channel: &Channel, child: Child<'_>) -> Result<u8, Failure> {
 }
 
 /// The calls of the child, which it has handed over before it became the program.
-fn take_over(judged: Channel) -> Result<Judge, Failure> {
-    let failed = |e: std::io::Error| Failure::new("watch the agent's sockets", e);
+fn take_over(judged: Channel) -> Result<Watched, Failure> {
+    let failed = |e: std::io::Error| Failure::new("answer for the kernel", e);
     rustix::io::ioctl_fionbio(&judged, true).map_err(|e| failed(e.into()))?;
-    let ((), mut fds) = judged.receive().map_err(failed)?;
+    let (is_patient, mut fds) = judged.receive::<bool>().map_err(failed)?;
     let listener = fds.pop().flatten().ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
-    Ok(Judge::new(listener))
+    Ok(Watched::new(listener, is_patient))
 }
 
 fn child_signals() -> Result<SignalFd, Failure> {

@@ -147,8 +147,11 @@ fn apply(root: impl AsFd + Copy, mount: &Mount, sources: Vec<OwnedFd>, devices: 
         Mount::Overlay { target, .. } => overlay(root, target, &sources)?,
         Mount::Symlink { to, target } => {
             let (parent, name) = parent(root, target)?;
-            replace(&parent, name)?;
-            symlinkat(to, parent, name)?;
+            match replace(&parent, name) {
+                // A directory of the image that has something in it: what the link would lead to is mounted there.
+                Err(Errno::NOTEMPTY | Errno::BUSY) => again(root, to, target)?,
+                replaced => replaced.and_then(|()| symlinkat(to, parent, name))?,
+            }
         }
         Mount::Directory { target, mode } => drop(directory(root, target, *mode)?),
         Mount::File { target, text, mode } => {
@@ -231,10 +234,19 @@ fn parent(root: impl AsFd + Copy, target: &Path) -> rustix::io::Result<(OwnedFd,
 
 /// An image may have something of that name; the bottle's own takes its place. The image itself stays as it is.
 fn replace(parent: impl AsFd, name: &std::ffi::OsStr) -> rustix::io::Result<()> {
-    match rustix::fs::unlinkat(parent, name, rustix::fs::AtFlags::empty()) {
+    match rustix::fs::unlinkat(&parent, name, rustix::fs::AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::ISDIR) => rustix::fs::unlinkat(&parent, name, rustix::fs::AtFlags::REMOVEDIR),
         Err(errno) => Err(errno),
     }
+}
+
+/// Mounts what the new root has at `source` a second time.
+fn again(root: impl AsFd + Copy, source: &Path, target: &Path) -> rustix::io::Result<()> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(directory(root, source, 0o755)?, "", flags)?;
+    attach_to(tree.as_fd(), directory(root, target, 0o755)?)
 }
 
 fn file(root: impl AsFd + Copy, target: &Path, text: &str, mode: u32) -> std::io::Result<OwnedFd> {

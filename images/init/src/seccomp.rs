@@ -192,12 +192,14 @@ impl Rules {
         Ok(())
     }
 
-    /// Modes with one of these bits.
+    /// Modes with one of these bits. Where set-group-id is one of them, pid 1 judges changes of modes.
     fn set_id_modes(&mut self, bits: &[u32]) -> Result<(), seccompiler::BackendError> {
         let bits: Vec<u64> = bits.iter().copied().map(u64::from).collect();
+        let changing: Vec<libc::c_long> = crate::modes::calls().collect();
         let set = |argument: u8, bit: u64| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(bit), bit);
         for &(call, mode) in MODES {
-            let rules = bits.iter().map(|&bit| SeccompRule::new(vec![set(mode, bit)?])).collect::<Result<_, _>>()?;
+            let of_call = bits.iter().filter(|bit| **bit != u64::from(libc::S_ISGID) || !changing.contains(&call));
+            let rules = of_call.map(|&bit| SeccompRule::new(vec![set(mode, bit)?])).collect::<Result<_, _>>()?;
             self.0.insert(call, rules);
         }
         let create = u64::from(libc::O_CREAT.unsigned_abs());

@@ -46,6 +46,8 @@ pub struct Spec {
     pub seccomp: SeccompProfile,
     /// Which unix sockets there are inside.
     pub sockets: UnixSockets,
+    /// Directories of an overlay's lower layer are renamed by pid 1: the kernel cannot.
+    pub renames_directories: bool,
     /// Paths below which landlock lets the component write.
     pub writable: Vec<PathBuf>,
 }

@@ -23,6 +23,8 @@ pub(super) struct Joining {
     pub(super) ids: Ids,
     /// Where the component is in the network that it shares with the agent.
     pub(super) address: Ipv4Addr,
+    /// The agent works on an overlay.
+    pub(super) renames_directories: bool,
 }
 
 impl Joining {
@@ -35,11 +37,11 @@ impl Joining {
 
 impl Resume for Joining {
     fn resume(self: Box<Self>, start: &mut Start<'_>) -> Result<Effect> {
-        let Self { component, awaited, ids, address } = *self;
+        let Self { component, awaited, ids, address, renames_directories } = *self;
         let Joined { pid, pidfd, control } = awaited.accept(&component, ids)?;
         let failed = failed_at(&format!("cannot tell `{component}` what to do"));
         let (spec, fds, stdio) = if component == AGENT {
-            agent(start).map_err(&failed)?
+            agent(start, renames_directories).map_err(&failed)?
         } else {
             let sidecar = provision::sidecar(start.plan, &component)?;
             let listeners = Listeners::of(sidecar, address, start)?;
@@ -58,7 +60,7 @@ impl Resume for Joining {
 /// A specification, the descriptors that it names, and our ends of them.
 type Specified = (Spec, Vec<OwnedFd>, Stdio);
 
-fn agent(start: &Start<'_>) -> io::Result<Specified> {
+fn agent(start: &Start<'_>, renames_directories: bool) -> io::Result<Specified> {
     let plan = start.plan;
     let mut fds = Vec::new();
     let mut spec = spec::agent(plan, &start.input.values, start.input.window, container(Vec::new()));
@@ -66,6 +68,7 @@ fn agent(start: &Start<'_>) -> io::Result<Specified> {
     let links = plan.agent.links.iter().map(|(target, to)| Mount::Symlink { to: to.clone(), target: target.clone() });
     let files = plan.agent.files.iter().map(|(target, text)| Mount::File { target: target.clone(), text: text.clone(), mode: 0o600 });
     spec.mounts = links.chain(files).collect();
+    spec.renames_directories = renames_directories;
     Ok((spec, fds, stdio))
 }
 

@@ -50,10 +50,13 @@ pub(super) fn work_directory(engine: &Engine, project: &str, claim: &Claim) -> R
         return Ok(());
     }
     let workspace = state.open_subdir("workspace")?;
-    let Err(error) = workspace.remove_tree("work") else { return Ok(()) };
-    let labels = Labels { project, owner: &names::owner(state.path().parent().unwrap_or(Path::new("/"))) };
-    empty(engine, &labels, image(engine, Some(state)), program(Some(claim)), &workspace.path().join("work"), error)?;
-    workspace.remove_tree("work")
+    let git = if workspace.stat("git")?.is_some() { Some(workspace.open_subdir("git")?) } else { None };
+    [Some(workspace), git].into_iter().flatten().try_for_each(|place| {
+        let Err(error) = place.remove_tree("work") else { return Ok(()) };
+        let labels = Labels { project, owner: &names::owner(state.path().parent().unwrap_or(Path::new("/"))) };
+        empty(engine, &labels, image(engine, Some(state)), program(Some(claim)), &place.path().join("work"), error)?;
+        place.remove_tree("work")
+    })
 }
 
 /// Removes what is in a bottle's workspace, with the changes.

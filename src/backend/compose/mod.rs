@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::ids::{self, Ids};
+use super::prepared_workspace::{Overlays, View};
 use super::{Backend, Effect, Logs, Start, kernel, prepared_workspace, provision, sidecar_programs};
 use crate::error::{Error, Result};
 use crate::manifest::model::WorkspaceMode;
@@ -41,6 +42,7 @@ pub struct Compose {
     engine: Engine,
     operator: (u32, u32),
     workplace: Workplace,
+    git: Option<Workplace>,
     facts: Option<Facts>,
     awaited: BTreeMap<String, Awaited>,
     under_way: UnderWay,
@@ -53,6 +55,7 @@ impl Compose {
             engine,
             operator: ids::operator(),
             workplace: Workplace::Empty,
+            git: None,
             facts: None,
             awaited: BTreeMap::new(),
             under_way: UnderWay::default(),
@@ -73,25 +76,24 @@ impl Compose {
     /// The agent's working directory: an overlay that the engine mounts, with the changes in the same place and form as the embedded
     /// backend's. As root the agent is somebody else than the owner of the tree, and gets a copy of its own.
     fn workspace(&mut self, start: &mut Start<'_>) -> Result<Vec<String>> {
-        let source = &start.plan.workspace.source;
+        let plan = &start.plan.workspace;
         let ids = self.ids(start.plan, AGENT);
-        let mode = match start.plan.workspace.mode {
-            WorkspaceMode::Mount => {
-                self.workplace = Workplace::Directory(source.clone());
-                return Ok(Vec::new());
-            }
-            WorkspaceMode::None => return Ok(Vec::new()),
-            WorkspaceMode::Overlay if ids.foreign || !is_plain_option(source) || !is_plain_option(start.claim.state().path()) => {
-                WorkspaceMode::Copy
-            }
-            mode => mode,
+        let state = start.claim.state().path().to_owned();
+        let can = |source: &Path| !ids.foreign && is_plain_option(source) && is_plain_option(&state);
+        let git = plan.mode != WorkspaceMode::Copy && plan.git.as_deref().is_some_and(can);
+        let overlays = Overlays { tree: can(&plan.source), git };
+        let (views, left_out) = prepared_workspace::make(plan, overlays, ids.foreign.then_some(ids), start.claim)?;
+        let workplace = |view: View| match view.is_overlay {
+            true => Workplace::Overlay { lower: view.source, changes: view.directory },
+            false => Workplace::Directory(view.changes),
         };
-        let made = prepared_workspace::make(source, mode, ids.foreign.then_some(ids), start.claim)?;
-        self.workplace = match mode {
-            WorkspaceMode::Overlay => Workplace::Overlay { lower: source.clone(), changes: made.directory },
-            _ => Workplace::Directory(made.changes),
+        self.workplace = match (views.tree, plan.mode) {
+            (Some(view), _) => workplace(view),
+            (None, WorkspaceMode::None) => Workplace::Empty,
+            (None, _) => Workplace::Directory(plan.source.clone()),
         };
-        Ok(made.left_out)
+        self.git = views.git.map(workplace);
+        Ok(left_out)
     }
 
     /// Everything that the containers will find, then the containers.
@@ -112,7 +114,7 @@ impl Compose {
         }
         let _lock = start.claim.lock_store()?;
         let label = Label { project: &project, owner: &owner };
-        self.facts = Some(project_file::write(&self.engine, &label, &self.workplace, self.operator, start)?);
+        self.facts = Some(project_file::write(&self.engine, &label, (&self.workplace, self.git.as_ref()), self.operator, start)?);
         let agent = self.joining(AGENT, plan)?;
         Up::start(&self.engine, project, &self.under_way, agent, start)
     }
@@ -124,7 +126,9 @@ impl Compose {
             Error::failed(format!("nobody waits for `{component}`"), "it was not prepared", "this is a bug in bottle: please report it")
         })?;
         let address = render::address(plan, component, facts);
-        Ok(Joining { component: component.to_owned(), awaited, ids: self.ids(plan, component), address })
+        let places = [Some(&self.workplace), self.git.as_ref()];
+        let renames_directories = places.into_iter().flatten().any(|place| matches!(place, Workplace::Overlay { .. }));
+        Ok(Joining { component: component.to_owned(), awaited, ids: self.ids(plan, component), address, renames_directories })
     }
 }
 

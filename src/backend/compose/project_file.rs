@@ -26,9 +26,15 @@ pub(super) struct Label<'a> {
 }
 
 /// Writes the project's file, and what its containers are to find.
-pub(super) fn write(engine: &Engine, label: &Label<'_>, workplace: &Workplace, operator: (u32, u32), start: &Start<'_>) -> Result<Facts> {
+pub(super) fn write(
+    engine: &Engine,
+    label: &Label<'_>,
+    (workplace, git): (&Workplace, Option<&Workplace>),
+    operator: (u32, u32),
+    start: &Start<'_>,
+) -> Result<Facts> {
     let ids = |component: &str| ids::in_plan(operator, start.plan, component);
-    let mut facts = facts(engine, label, workplace, &ids, start)?;
+    let mut facts = facts(engine, label, (workplace, git), &ids, start)?;
     let etc = start.claim.runtime()?.subdir(AGENT)?.subdir("etc")?;
     let address = |name: &str| render::address(start.plan, name, &facts);
     let own = view::etc(start.plan, &start.products.agent_ca, ids(AGENT), &etc, address)?;
@@ -37,7 +43,13 @@ pub(super) fn write(engine: &Engine, label: &Label<'_>, workplace: &Workplace, o
     Ok(facts)
 }
 
-fn facts(engine: &Engine, label: &Label<'_>, workplace: &Workplace, ids: &dyn Fn(&str) -> Ids, start: &Start<'_>) -> Result<Facts> {
+fn facts(
+    engine: &Engine,
+    label: &Label<'_>,
+    (workplace, git): (&Workplace, Option<&Workplace>),
+    ids: &dyn Fn(&str) -> Ids,
+    start: &Start<'_>,
+) -> Result<Facts> {
     let runtime = start.claim.runtime()?;
     let mut taken = Range::routes(&fs::read_to_string("/proc/net/route").unwrap_or_default());
     taken.extend(objects::networks(engine)?.iter().filter_map(|subnet| Range::parse(subnet)));
@@ -68,6 +80,7 @@ fn facts(engine: &Engine, label: &Label<'_>, workplace: &Workplace, ids: &dyn Fn
         agent: tools.files,
         resolution,
         workplace: workplace.clone(),
+        git: git.cloned(),
     })
 }
 

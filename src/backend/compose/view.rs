@@ -8,6 +8,7 @@ use super::names::is_plain_option;
 use crate::backend::etc;
 use crate::backend::host_tree::Entry;
 use crate::backend::ids::Ids;
+use crate::backend::mounts::mount_points;
 use crate::error::{Error, Result};
 use crate::files::{Dir, PUBLIC};
 use crate::manifest::model::Rootfs;
@@ -73,17 +74,6 @@ impl Tools {
     }
 }
 
-/// Where something is mounted, from the table of mounts (proc_pid_mountinfo(5)): each place once.
-fn mount_points(table: &str) -> Vec<PathBuf> {
-    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    let plain = |point: &str| escapes.iter().fold(point.to_owned(), |point, (escape, character)| point.replace(escape, character));
-    let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-    let mut points: Vec<PathBuf> = points.map(|point| plain(point).into()).collect();
-    points.sort();
-    points.dedup();
-    points
-}
-
 /// Writes the agent's own files of `/etc` below `directory`, and shows them in their places. They do not change while it runs, so that a
 /// file of its own may be mounted for each.
 pub(super) fn etc(plan: &Plan, ca_pem: &str, ids: Ids, directory: &Dir, address: impl Fn(&str) -> Ipv4Addr) -> Result<Vec<Bind>> {
@@ -102,15 +92,4 @@ pub(super) fn etc(plan: &Plan, ca_pem: &str, ids: Ids, directory: &Dir, address:
     let links = etc::LINKS.iter().filter(|(_, to)| to.ends_with("ca-certificates.crt"));
     binds.extend(links.map(|(target, _)| Bind::read_only(&certificates, *target)));
     Ok(binds)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::mount_points;
-
-    #[test]
-    fn each_mount_point_is_named_once_and_as_it_is() {
-        let table = "1 0 8:1 / / rw - ext4 a rw\n2 1 0:5 / /a\\040b ro - ext4 a rw\n3 2 0:6 / /a\\040b ro - tmpfs t rw\n";
-        assert_eq!(mount_points(table), ["/", "/a b"].map(std::path::PathBuf::from));
-    }
 }

@@ -11,10 +11,11 @@ pub mod spawn;
 
 use std::path::PathBuf;
 
-use bottle_init::spec::{Source, Surroundings};
+use bottle_init::spec::{Mount, Source, Surroundings};
 
 use super::ids::{self, Ids};
 use super::kernel::cgroup::{self, Hierarchy};
+use super::prepared_workspace::{Overlays, Views};
 use super::{Backend, Effect, Listener, Logs, Process, Start, host_tree, kernel, prepared_workspace, provision, sidecar_programs, spec};
 use crate::error::{Error, Result};
 use crate::manifest::model::WorkspaceMode;
@@ -28,14 +29,14 @@ pub struct Embedded {
     operator: (u32, u32),
     hierarchy: Hierarchy,
     groups: Vec<PathBuf>,
-    /// Where the agent's changes go, or its copy of the tree.
-    changes: PathBuf,
+    /// Where the agent's changes go, or its copies.
+    views: Views,
 }
 
 impl Embedded {
     /// Looks at what the host lets this process limit.
     pub fn new() -> Self {
-        Self { operator: ids::operator(), hierarchy: Hierarchy::find(), groups: Vec::new(), changes: PathBuf::new() }
+        Self { operator: ids::operator(), hierarchy: Hierarchy::find(), groups: Vec::new(), views: Views::default() }
     }
 
     fn ids(&self, plan: &Plan, component: &str) -> Ids {
@@ -43,13 +44,11 @@ impl Embedded {
     }
 
     fn workspace(&mut self, start: &mut Start<'_>) -> Result<Vec<String>> {
-        let workspace = &start.plan.workspace;
-        if matches!(workspace.mode, WorkspaceMode::None | WorkspaceMode::Mount) {
-            return Ok(Vec::new());
-        }
-        let made = prepared_workspace::make(&workspace.source, workspace.mode, None, start.claim)?;
-        self.changes = if workspace.mode == WorkspaceMode::Overlay { made.directory } else { made.changes };
-        Ok(made.left_out)
+        let plan = &start.plan.workspace;
+        let overlays = Overlays { tree: true, git: plan.mode != WorkspaceMode::Copy };
+        let (views, left_out) = prepared_workspace::make(plan, overlays, None, start.claim)?;
+        self.views = views;
+        Ok(left_out)
     }
 
     fn limits(&mut self, start: &mut Start<'_>) -> Result<()> {
@@ -68,11 +67,12 @@ impl Embedded {
         let plan = start.plan;
         let (listeners, ports) = dialled_by_agent(plan);
         let host = host_tree::read();
-        let facts = root::AgentFacts { host: &host, ca_pem: &start.products.agent_ca, changes: &self.changes };
+        let facts = root::AgentFacts { host: &host, ca_pem: &start.products.agent_ca, views: &self.views };
         let mut spec = spec::agent(plan, &start.input.values, start.input.window, Surroundings::Fresh);
         spec.listen = ports;
         spec.image = start.input.images.root.clone().map(Source::Path);
         spec.mounts = root::agent(plan, &facts);
+        spec.renames_directories = spec.mounts.iter().any(|mount| matches!(mount, Mount::Overlay { .. }));
         spec.rlimits.push((libc::RLIMIT_NPROC, plan.limits.pids));
         let ids = self.ids(plan, AGENT);
         let mut fds = sources::detach(&mut spec, ids)?;

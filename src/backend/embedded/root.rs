@@ -9,8 +9,9 @@ use bottle_init::spec::{Mount, Source};
 use crate::backend::etc;
 use crate::backend::host_tree::Entry;
 use crate::backend::ids::INSIDE;
+use crate::backend::prepared_workspace::{View, Views};
 use crate::manifest::model::{Rootfs, WorkspaceMode};
-use crate::plan::agent::{HOME, SCRATCH_BYTES, SMALL_BYTES};
+use crate::plan::agent::{HOME, SMALL_BYTES};
 use crate::plan::{Plan, SidecarPlan};
 
 /// What the mounts of an agent are made from.
@@ -20,8 +21,8 @@ pub struct AgentFacts<'a> {
     pub host: &'a [Entry],
     /// The certificate of the authority that the agent trusts.
     pub ca_pem: &'a str,
-    /// Where the agent's changes go, or its copy of the tree; unused for `mount` and `none`.
-    pub changes: &'a Path,
+    /// Where the agent's changes go, or its copies.
+    pub views: &'a Views,
 }
 
 /// The agent's file system.
@@ -36,16 +37,21 @@ pub fn agent(plan: &Plan, facts: &AgentFacts<'_>) -> Vec<Mount> {
     mounts.extend([
         Mount::Dev,
         Mount::Proc,
-        scratch("/tmp", 0o1777),
-        scratch("/var/tmp", 0o1777),
-        scratch("/run", 0o755),
-        scratch(HOME, 0o700),
+        scratch(plan, "/tmp", 0o1777),
+        scratch(plan, "/var/tmp", 0o1777),
+        scratch(plan, "/run", 0o755),
+        scratch(plan, HOME, 0o700),
     ]);
     mounts.extend(etc_mounts(plan, facts.ca_pem));
     mounts.extend(plan.tools.iter().map(|path| read_only(path, path)));
     mounts.extend(plan.agent.links.iter().map(|(target, to)| Mount::Symlink { to: to.clone(), target: target.clone() }));
     mounts.extend(plan.agent.files.iter().map(|(target, text)| Mount::File { target: target.clone(), text: text.clone(), mode: 0o600 }));
-    mounts.push(workspace(plan, facts));
+    // Order matters: a git directory may hold the worktree.
+    if let (Some(view), Some(target)) = (&facts.views.git, &plan.workspace.git) {
+        mounts.push(shown(view, target));
+    }
+    mounts.push(workspace(plan, facts.views));
+    mounts.extend(plan.workspace.alias().map(|alias| Mount::Symlink { to: plan.workspace.target.clone(), target: alias.to_owned() }));
     mounts
 }
 
@@ -70,18 +76,24 @@ fn read_only(source: &Path, target: &Path) -> Mount {
     Mount::Bind { source: Source::Path(source.to_owned()), target: target.to_owned(), writable: false }
 }
 
-fn scratch(target: &str, mode: u32) -> Mount {
-    Mount::Tmpfs { target: target.into(), size: SCRATCH_BYTES, mode, executable: true }
+fn scratch(plan: &Plan, target: &str, mode: u32) -> Mount {
+    Mount::Tmpfs { target: target.into(), size: plan.limits.scratch, mode, executable: true }
 }
 
-fn workspace(plan: &Plan, facts: &AgentFacts<'_>) -> Mount {
+fn workspace(plan: &Plan, views: &Views) -> Mount {
     let target = plan.workspace.target.clone();
+    match (&views.tree, plan.workspace.mode) {
+        (Some(view), _) => shown(view, &target),
+        (None, WorkspaceMode::None) => Mount::Tmpfs { target, size: plan.limits.scratch, mode: 0o755, executable: true },
+        (None, _) => Mount::Bind { source: Source::Path(plan.workspace.source.clone()), target, writable: true },
+    }
+}
+
+fn shown(view: &View, target: &Path) -> Mount {
     let path = |path: &Path| Source::Path(path.to_owned());
-    match plan.workspace.mode {
-        WorkspaceMode::Overlay => Mount::Overlay { lower: path(&plan.workspace.source), changes: path(facts.changes), target },
-        WorkspaceMode::Copy => Mount::Bind { source: path(facts.changes), target, writable: true },
-        WorkspaceMode::Mount => Mount::Bind { source: path(&plan.workspace.source), target, writable: true },
-        WorkspaceMode::None => Mount::Tmpfs { target, size: SCRATCH_BYTES, mode: 0o755, executable: true },
+    match view.is_overlay {
+        true => Mount::Overlay { lower: path(&view.source), changes: path(&view.directory), target: target.to_owned() },
+        false => Mount::Bind { source: path(&view.changes), target: target.to_owned(), writable: true },
     }
 }
 

@@ -230,7 +230,7 @@ fn a_tree_that_cannot_be_removed_keeps_nobody_from_starting_and_is_told_by_name(
     fs::write(stuck.join("work/node"), "").unwrap();
     std::os::unix::fs::chown(&stuck, Some(bottle.user().unwrap()), None).unwrap();
     let (code, text) = command(&bottle, &["start", "shell", "--yes", "--", "sh", "-c", "exit 6"]);
-    assert!(code == Some(6) && text.starts_with("record: ") && text.lines().count() == 1, "{text}");
+    assert!(code == Some(6) && text.starts_with("ended: bottle ") && text.lines().count() == 2, "{text}");
     let (code, text) = command(&bottle, &["cleanup"]);
     assert_eq!(code, Some(125), "{text}");
     let path = stuck.display().to_string();

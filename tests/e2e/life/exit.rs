@@ -210,7 +210,7 @@ fn a_time_that_was_up_is_told_in_the_message_the_list_and_the_record(#[values(Us
     let hint = "raise `limits.time` of its bottle; its log is kept: `bottle logs`";
     ended.expect(143, "", &format!("error: the agent was ended: its time was up (1s)\ncause: SIGTERM\nhint:  {hint}\n"));
     let listed = bottle.run(["list"]).stdout;
-    assert!(listed.ends_with("  143 (its time was up (1s))\n"), "{listed}");
+    assert!(listed.contains("  143 ") && listed.ends_with(" (its time was up (1s))\n"), "{listed}");
     let timeline = fs::read_to_string(bottle.path().join("state/bottle/short/timeline.jsonl")).unwrap();
     let record = timeline.lines().find(|line| line.contains("\"time_limit\"")).unwrap();
     assert!(record.contains("its time was up (1s)"), "{record}");

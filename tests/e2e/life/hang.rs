@@ -30,12 +30,14 @@ fn wait_for_notes(world: &World, count: usize) {
     wait_until(TIMEOUT, || (noted(world).len() >= count).then_some(())).unwrap_or_else(|| panic!("{:?}", noted(world)));
 }
 
-/// The row of `bottle list` without its time.
+/// The name, the status and the reason in `bottle list`.
 fn listed(world: &World) -> String {
     let done = world.bottle.beside(program(), ["list"]).output().expect("bottle runs");
     let list = String::from_utf8(done.stdout).expect("the list is text");
-    let row: Vec<&str> = list.lines().nth(1).expect("a row").split_whitespace().collect();
-    [&row[..2], &row[3..]].concat().join(" ")
+    let line = list.lines().nth(1).expect("a row");
+    let row: Vec<&str> = line.split_whitespace().take(2).collect();
+    let reason = line.split_once('(').map_or("-", |(_, reason)| reason.trim_end_matches(')'));
+    format!("{} {reason}", row.join(" "))
 }
 
 // covers: L08
@@ -50,14 +52,14 @@ fn a_sidecar_that_hangs_is_named_nothing_passes_around_it_and_it_may_go_on(
     let script = format!("{ask} && echo works; while {ask}; do sleep 0.1; done; echo hangs; until {ask}; do sleep 0.1; done; echo goes on");
     let run: OnPipes<'_> = world.bottle.start(["start", NAME, "--yes", "--headless", "--", "/bin/sh", "-c", &script]);
     run.said("works\n");
-    assert_eq!(listed(&world), format!("{NAME} running embedded -"));
+    assert_eq!(listed(&world), format!("{NAME} running -"));
 
     let stopped = component(run.pid(), &format!("bottle-{sidecar}"));
     send(stopped, libc::SIGSTOP);
     run.said("works\nhangs\n");
     let before = world.since(0).len();
     wait_for_notes(&world, 1);
-    assert_eq!(listed(&world), format!("{NAME} running embedded {sidecar} does not respond"));
+    assert_eq!(listed(&world), format!("{NAME} running {sidecar} does not respond"));
     assert_eq!(world.since(before), []);
 
     send(stopped, libc::SIGCONT);

@@ -87,7 +87,7 @@ fn the_operators_tree_is_untouched_until_the_changes_are_applied() {
             assert_eq!(picture(&work), before, "{mode} as {user:?}");
             let diff = world.bottle.run(["diff", "altered"]);
             ended_well(&diff);
-            assert!(diff.stdout.contains("-as it was\n+changed\n") && diff.stdout.contains("D removed\n"), "{}", diff.stdout);
+            assert!(diff.stdout.contains("-as it was\n+changed\n") && diff.stdout.contains("--- a/removed\n"), "{}", diff.stdout);
             assert_eq!(picture(&work), before, "{mode} as {user:?}");
             ended_well(&world.bottle.run(["apply", "altered"]));
             assert_eq!(picture(&work), done(user), "{mode} as {user:?}");

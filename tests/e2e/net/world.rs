@@ -142,6 +142,13 @@ impl World {
         self
     }
 
+    /// Runs in this of the bottle's own directories from here on.
+    pub(crate) fn below(mut self, name: &str) -> Self {
+        let directory = self.bottle.path().join(name);
+        self.bottle = self.bottle.in_directory(directory);
+        self
+    }
+
     /// A file in the operator's working directory.
     pub(crate) fn file(self, name: &str, text: &str) -> Self {
         let path = self.bottle.path().join("work").join(name);

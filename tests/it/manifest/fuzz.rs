@@ -108,7 +108,7 @@ proptest! {
     fn an_unknown_key_is_refused_wherever_it_stands(key in "[a-zA-Z_-][a-zA-Z0-9_-]{0,12}", slot in 0..SLOTS.len()) {
         let (line, indent) = SLOTS[slot];
         let keys = ["extends", "env", "egress", "git", "supervise", "limits", "rootfs", "tools", "workspace", "routes", "trust", "proxy", "host", "matches",
-            "auth", "connect", "methods", "paths", "header", "scheme", "token_ref", "address", "ca", "repos", "memory", "pids", "time"];
+            "auth", "connect", "methods", "paths", "header", "scheme", "token_ref", "address", "ca", "repos", "memory", "scratch", "pids", "time"];
         prop_assume!(!keys.contains(&key.as_str()) && !key.starts_with('-'));
         let error = bottle(&with_key(&key, line, indent)).unwrap_err();
         prop_assert!(error.contains(&format!("b.md:{}:{}: unknown key `{key}`", line + 2, indent + 1)), "{error}");

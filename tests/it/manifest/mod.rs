@@ -93,7 +93,7 @@ egress:
   trust: [ca.pem, ~/x.pem]
   proxy: { address: "192.0.2.7:3128", ca: /etc/proxy.pem }
 scan: { rules: [gitleaks.toml, ~/more.toml], answers: true }
-limits: { memory: 4GiB, pids: 512, time: 2h }
+limits: { memory: 4GiB, scratch: 20GiB, pids: 512, time: 2h }
 rootfs: { image: ~/images/a.tar }
 tools: [~/.local/share/mise, /opt/node]
 workspace: none
@@ -150,7 +150,7 @@ Why this bottle is as it is.
             author: Author::default(),
             supervise: false,
             scan: Scan { rules: vec!["/cfg/bottles/gitleaks.toml".into(), "/home/u/more.toml".into()], answers: true },
-            limits: Limits { memory: Some(4 << 30), pids: Some(512), time: Some(Duration::from_secs(7200)) },
+            limits: Limits { memory: Some(4 << 30), scratch: Some(20 << 30), pids: Some(512), time: Some(Duration::from_secs(7200)) },
             rootfs: Rootfs::Image("/home/u/images/a.tar".into()),
             tools: vec!["/home/u/.local/share/mise".into(), "/opt/node".into()],
             workspace: WorkspaceMode::None,
@@ -178,7 +178,7 @@ fn a_child_adds_variables_and_replaces_lists() {
         author: Author::default(),
         supervise: false,
         scan: Scan { rules: vec!["/cfg/bottles/p.toml".into()], answers: false },
-        limits: Limits { memory: Some(1 << 30), pids: Some(20), time: None },
+        limits: Limits { memory: Some(1 << 30), scratch: None, pids: Some(20), time: None },
         rootfs: Rootfs::Host,
         tools: vec![],
         workspace: WorkspaceMode::None,

@@ -86,7 +86,13 @@ fn a_copy_of_a_supervisor_that_keeps_the_lock_is_named_and_ended() {
         assert!(!is_free(&home) && !has_ended(copy));
         let (code, text) = match command {
             "stop" => said(|out| stop::run(&stop::Args { id: "web".into(), now: false }, &home.layout, out)),
-            _ => said(|out| cleanup::run(&cleanup::Args { dry_run: false, all: false, force: false, backend: None }, &home.layout, out)),
+            _ => said(|out| {
+                cleanup::run(
+                    &cleanup::Args { dry_run: false, all: false, force: false, older_than: None, backend: None },
+                    &home.layout,
+                    out,
+                )
+            }),
         };
         let expected = if command == "stop" { "web has stopped\n" } else { "removed the leftovers of web\n" };
         assert_eq!((code, text.as_str()), (0, expected));
@@ -115,8 +121,12 @@ fn a_strangers_program_that_keeps_the_lock_is_named_and_left_alone() {
     let home = Home::new();
     // Its supervisor is not this process, whose number the claim records.
     let copy = orphaned(&home);
-    let ended =
-        cleanup::run(&cleanup::Args { dry_run: false, all: false, force: false, backend: None }, &home.layout, &mut Vec::new()).unwrap();
+    let ended = cleanup::run(
+        &cleanup::Args { dry_run: false, all: false, force: false, older_than: None, backend: None },
+        &home.layout,
+        &mut Vec::new(),
+    )
+    .unwrap();
     assert!(ended == 0 && has_ended(copy.0));
     let mut stranger = Command::new("sh");
     stranger.args(["-c", "exec 9<\"$0\" && flock 9 && echo locked && exec sleep 1000"]).arg(home.state("web").join("lock"));
@@ -130,7 +140,9 @@ fn a_strangers_program_that_keeps_the_lock_is_named_and_left_alone() {
          hint:  check what it is, then `kill {pid}`"
     );
     assert_eq!(stopped, (125, expected));
-    let cleaned = said(|out| cleanup::run(&cleanup::Args { dry_run: false, all: false, force: false, backend: None }, &home.layout, out));
+    let cleaned = said(|out| {
+        cleanup::run(&cleanup::Args { dry_run: false, all: false, force: false, older_than: None, backend: None }, &home.layout, out)
+    });
     assert_eq!(cleaned, (125, String::new()));
     assert!(!has_ended(pid));
 }

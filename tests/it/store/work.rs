@@ -19,8 +19,8 @@ pub(crate) fn clean(home: &Home, arguments: &cleanup::Args) -> (u8, String) {
     (code, String::from_utf8(out).unwrap())
 }
 
-pub(crate) const PLAIN: cleanup::Args = cleanup::Args { dry_run: false, all: false, force: false, backend: None };
-pub(crate) const ALL: cleanup::Args = cleanup::Args { dry_run: false, all: true, force: false, backend: None };
+pub(crate) const PLAIN: cleanup::Args = cleanup::Args { dry_run: false, all: false, force: false, older_than: None, backend: None };
+pub(crate) const ALL: cleanup::Args = cleanup::Args { dry_run: false, all: true, force: false, older_than: None, backend: None };
 
 pub(crate) const FORCED: cleanup::Args = cleanup::Args { force: true, ..ALL };
 
@@ -32,7 +32,8 @@ pub(crate) fn killed_at_work(home: &Home, name: &str) {
     let upper = home.state(name).join("workspace/upper");
     fs::create_dir_all(&upper).unwrap();
     fs::write(upper.join("made"), "work").unwrap();
-    let workspace = Workspace { mode: WorkspaceMode::Overlay, source, dir: upper, since: 0, copied: 0 };
+    let workspace =
+        Workspace { mode: WorkspaceMode::Overlay, source, dir: upper, since: 0, copied: 0, git: None, base: None, hidden: Vec::new() };
     claim.update(|m| (m.workspace, m.phase) = (Some(workspace), Phase::Running)).unwrap();
 }
 

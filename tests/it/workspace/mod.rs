@@ -11,13 +11,15 @@ use std::process::Command;
 
 use bottle::clock::file_nanos;
 use bottle::files::Dir;
-use bottle::workspace::{Applied, Changes, Choices, Kind, Node, apply, copied, copy, diff, overlay, summary};
+use bottle::workspace::{
+    Applied, Change, Changes, Choices, Ignored, Kind, Node, Reader, Report, Resolution, apply, copied, copy, overlay, patch,
+};
 use rustix::fs::{CWD, FileType, Mode, XattrFlags};
 use tempfile::TempDir;
 
 use crate::support::{in_mount_namespace, memory};
 
-pub(crate) const PLAIN: Choices = Choices { force: false, git: false };
+pub(crate) const PLAIN: Choices = Choices { resolution: Resolution::Leave, links: false, paths: Vec::new(), dry_run: false };
 
 /// A temporary directory with named directories in it.
 pub(crate) struct Place {
@@ -122,6 +124,20 @@ pub(crate) fn show(changes: &Changes) -> Vec<String> {
         Node::Other => "?",
     };
     changes.list.iter().map(|change| format!("{} {}{}", letter(change.kind), change.path.display(), suffix(&change.node))).collect()
+}
+
+/// Applies what was written below `written` to `target`; what was there at the start is in `base`, if that is there.
+pub(crate) fn take(place: &Place, changes: &Changes, [written, target]: [&str; 2], since: u64, choices: &Choices) -> Applied {
+    fs::create_dir_all(place.at("bottle")).unwrap();
+    let (new, target, bottle) = (place.dir(written), place.dir(target), place.dir("bottle"));
+    let base = place.at("base").exists().then(|| place.dir("base"));
+    let at = bottle::workspace::Place { new: &new, target: &target, base: base.as_ref(), bottle: &bottle, since };
+    apply(changes, &at, choices).unwrap()
+}
+
+/// What stays out, each with its reason.
+pub(crate) fn out(applied: &Applied) -> Vec<String> {
+    applied.out.iter().map(|skipped| format!("{}: {}", skipped.path.display(), skipped.why)).collect()
 }
 
 pub(crate) fn paths(applied: &Applied) -> Vec<&str> {
@@ -342,8 +358,9 @@ fn a_changed_copy_becomes_the_tree_that_the_agent_saw() {
 
 /// Applies, and compares with what the agent saw.
 fn brought_back(place: &Place, changes: &Changes, target: &str, written: &str, since: u64) {
-    let applied = apply(changes, &place.dir(written), &place.dir(target), since, PLAIN).unwrap();
-    assert_eq!((applied.conflicts.len(), applied.stopped.clone(), applied.left_out.len()), (0, None, 0), "{applied:?}");
+    let before = place.tree(target);
+    let applied = take(place, changes, [written, target], since, &PLAIN);
+    assert_eq!(out(&applied), Vec::<String>::new());
     assert_eq!(applied.done.len(), changes.list.len());
     for name in ["seen", target] {
         // The operator can always use what is theirs.
@@ -352,8 +369,11 @@ fn brought_back(place: &Place, changes: &Changes, target: &str, written: &str, s
         chmod(&place.at(name).join("quiet"), 0o600);
     }
     assert_eq!(place.tree(target), place.tree("seen"));
-    let again = apply(changes, &place.dir(written), &place.dir(target), since, PLAIN).unwrap();
-    assert_eq!((paths(&again), again.conflicts.len(), again.already), (vec![], 0, changes.list.len() as u64), "{again:?}");
+    let again = take(place, changes, [written, target], since, &PLAIN);
+    assert_eq!((paths(&again), out(&again), again.already), (vec![], vec![], changes.list.len() as u64), "{again:?}");
+    let undone = bottle::workspace::undo(&place.dir("bottle"), &place.dir(target)).unwrap();
+    assert_eq!(undone.out, []);
+    assert_eq!(place.tree(target), before);
 }
 
 #[test]
@@ -374,46 +394,149 @@ fn a_tree_without_bottom_is_walked_in_bounded_depth() {
     }
 }
 
-// covers: G07
+// covers: G07 W03
 #[test]
 fn a_summary_counts_shows_and_warns_without_a_raw_byte() {
     let place = Place::new(&["lower", "upper"]);
-    place.write("lower", &[("a", "x"), ("gone", "x")]);
+    place.write("lower", &[("a", "x"), ("gone", "x"), (".gitignore", "target/\n")]);
     place.write("upper", &[("a", "y"), (".envrc", "evil"), ("run", "x"), ("evil\u{1b}[2J\u{202e}", "->/\u{1b}]0;x")]);
+    place.write("upper", &[("Makefile", "x"), ("target/a", "x"), (".git/objects/ab/cd", "x"), (".git/refs/heads/agent/x", "x")]);
+    place.write("upper", &[(".git/hooks/pre-commit", "x"), (".git/index", "x"), (".git/hooks/update.sample", "x")]);
     chmod(&place.at("upper/run"), 0o755);
     place.whiteout("upper/gone");
     let bad = std::ffi::OsStr::from_bytes(b"\xff\n");
     fs::write(place.at("upper").join(bad), "x").unwrap();
+    let text = |changes: &Changes| Report::of(changes, &mut Ignored::of(&place.dir("lower"))).text();
     let changes = overlay(&place.dir("lower"), &place.dir("upper")).unwrap();
-    let expected = "4 added, 1 modified, 1 deleted\n  A .envrc\n  M a\n  A evil\\u{1b}[2J\\u{202e} -> /\\u{1b}]0;x\n  D gone\n  A run (executable)\n  A \\xff\\u{a}\n\
-                    look at these before you work there, they run by themselves:\n  A .envrc: the shell obeys it in this directory\n";
-    assert_eq!(summary(&changes), expected);
-    assert_eq!(summary(&Changes::default()), "the workspace is unchanged\n");
-    place.write("upper", &(0..30).map(|_| ("x", "y")).collect::<Vec<_>>());
-    (0..30).for_each(|n| place.write("upper", &[(&format!("many{n}"), "x")]));
-    assert!(summary(&overlay(&place.dir("lower"), &place.dir("upper")).unwrap()).contains("  … and 25 more\n"));
+    let expected = "6 added, 1 modified, 1 deleted, 2 ignored by git\n  A .envrc\n  A .git/hooks/pre-commit\n  A Makefile\n  M a\n  \
+                    A evil\\u{1b}[2J\\u{202e} -> /\\u{1b}]0;x\n  D gone\n  A run (executable)\n  A \\xff\\u{a}\n\
+                    look at these before you work there, they run by themselves:\n  A .git/hooks/pre-commit: git runs it\n  \
+                    A .envrc: the shell obeys it in this directory\n  A Makefile: the build runs it\n\
+                    the agent committed: refs/heads/agent/x\n  files come by `bottle apply`, commits by a push through the gate, or in a bundle: `git bundle create FILE HEAD` inside\n";
+    assert_eq!(text(&changes), expected);
+    assert_eq!(text(&Changes::default()), "the workspace is unchanged\n");
+    (0..30).for_each(|n| place.write("upper", &[(&format!("many{n}"), "x"), (&format!("d{n}/Makefile"), "x")]));
+    let text = text(&overlay(&place.dir("lower"), &place.dir("upper")).unwrap());
+    assert!(text.contains("  … and 56 more\n") && text.matches("Makefile: the build runs it").count() == 31, "{text}");
+}
+
+/// The patch for a program, and what is not in it.
+fn patch_of(place: &Place, changes: &Changes, reader: Reader) -> (Vec<u8>, Vec<String>) {
+    let (lower, upper) = (place.dir("lower"), place.dir("upper"));
+    let list: Vec<&Change> = changes.list.iter().collect();
+    let mut out = Vec::new();
+    let skipped = patch(&lower, &upper, &list, reader, &mut out).unwrap();
+    (out, skipped.iter().map(|skipped| skipped.path.display().to_string()).collect())
+}
+
+// covers: W05
+#[test]
+fn git_applies_the_patch_and_takes_it_back() {
+    let place = Place::new(&["lower", "upper", "target"]);
+    let long: String = (0..200).map(|n| format!("line {n}\n")).collect();
+    let old = [
+        ("a.txt", "one\ntwo\n\tthree\nfour\nfive\n"),
+        ("gone", "bye\n"),
+        ("mode", "x\n"),
+        ("binary", "x"),
+        ("src/kept", "kept\n"),
+        ("src/moved.rs", long.as_str()),
+        ("src/deep/same", "the same\n"),
+        ("becomes-link", "text\n"),
+        ("link", "->a.txt"),
+        ("empty-now", "x\n"),
+        ("with space", "x\n"),
+    ];
+    place.write("lower", &old);
+    place.write("target", &old);
+    for root in ["lower", "target"] {
+        fs::write(place.at(root).join("blob"), (0..=255u8).cycle().take(3000).collect::<Vec<_>>()).unwrap();
+    }
+    let edited = long.replace("line 7\n", "line seven\n");
+    place.write(
+        "upper",
+        &[
+            ("a.txt", "one\n2\u{1b}[31m\n\tthree\nfour\nfive"),
+            ("new", "hi\r\n"),
+            ("mode", "x\n"),
+            ("binary", "\0y"),
+            ("lib/moved.rs", &edited),
+            ("lib/deep/same", "the same\n"),
+            ("becomes-link", "->a.txt"),
+            ("link", "->gone"),
+            ("empty-now", ""),
+            ("with space", "y\n"),
+            ("\u{e4}\n\"\\", "odd\n"),
+            ("added-binary", "\0\u{1}\u{2}"),
+        ],
+    );
+    for gone in ["gone", "blob", "src/moved.rs", "src/deep"] {
+        fs::create_dir_all(place.at("upper/src")).unwrap();
+        place.whiteout(&format!("upper/{gone}"));
+    }
+    chmod(&place.at("upper/mode"), 0o755);
+    let changes = overlay(&place.dir("lower"), &place.dir("upper")).unwrap();
+    let (text, skipped) = patch_of(&place, &changes, Reader::Program);
+    assert_eq!(skipped, Vec::<String>::new());
+    let shown = String::from_utf8_lossy(&text);
+    assert!(shown.contains("rename from src/moved.rs\nrename to lib/moved.rs\n"), "{shown}");
+    assert!(shown.contains("similarity index 100%\nrename from src/deep/same\n"), "{shown}");
+    fs::write(place.at("patch"), &text).unwrap();
+    let git = |arguments: &[&str]| {
+        let patch = place.at("patch");
+        let mut command = Command::new("git");
+        command.arg("apply").args(arguments).arg(&patch).current_dir(place.at("target"));
+        let ended = command.env("GIT_CEILING_DIRECTORIES", place.temp.path()).output().unwrap();
+        assert!(ended.status.success(), "{}\n{shown}", String::from_utf8_lossy(&ended.stderr));
+    };
+    let before = snapshot(&place.at("target"));
+    git(&[]);
+    let after = snapshot(&place.at("target"));
+    let expected: BTreeMap<String, Vec<u8>> = {
+        take(&place, &changes, ["upper", "lower"], u64::MAX, &PLAIN);
+        snapshot(&place.at("lower"))
+    };
+    assert_eq!(after, expected);
+    git(&["-R"]);
+    assert_eq!(snapshot(&place.at("target")), before);
+}
+
+/// Files with their content and whether they are executable, links with their targets.
+fn snapshot(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut ahead = vec![root.to_owned()];
+    while let Some(dir) = ahead.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            let meta = fs::symlink_metadata(&path).unwrap();
+            if meta.is_dir() {
+                ahead.push(path);
+                continue;
+            }
+            let mut content = if meta.is_symlink() {
+                [b"->", fs::read_link(&path).unwrap().as_os_str().as_bytes()].concat()
+            } else {
+                fs::read(&path).unwrap()
+            };
+            content.push(b'0' + u8::from(meta.mode() & 0o100 != 0));
+            found.insert(path.strip_prefix(root).unwrap().to_string_lossy().into_owned(), content);
+        }
+    }
+    found
 }
 
 #[test]
-fn a_diff_shows_text_and_names_the_rest() {
+fn a_person_is_shown_no_raw_byte() {
     let place = Place::new(&["lower", "upper"]);
-    place.write("lower", &[("a.txt", "one\ntwo\n\tthree\nfour\nfive\n"), ("gone", "bye\n"), ("mode", "x"), ("binary", "x")]);
-    place.write(
-        "upper",
-        &[("a.txt", "one\n2\u{1b}[31m\n\tthree\nfour\nfive"), ("new", "hi\r\n"), ("mode", "x"), ("binary", "\0"), ("link", "->a.txt")],
-    );
-    place.whiteout("upper/gone");
-    chmod(&place.at("upper/mode"), 0o755);
-    fs::write(place.at("upper/huge"), vec![b'x'; 2 << 20]).unwrap();
-    let (lower, upper) = (place.dir("lower"), place.dir("upper"));
-    let mut out = Vec::new();
-    diff(&lower, &upper, &overlay(&lower, &upper).unwrap(), &mut out).unwrap();
-    let expected = "M a.txt\n@@ -1,5 +1,5 @@\n one\n-two\n+2\\u{1b}[31m\n \tthree\n four\n-five\n+five\n\\ no newline at the end\n\
-                    M binary\n  (binary, not shown)\n\
-                    D gone\n@@ -1,1 +0,0 @@\n-bye\n\
-                    A huge\n  (more than 1048576 bytes, not shown)\n\
-                    A link -> a.txt\n\
-                    M mode (executable)\n  (mode 0755)\n\
-                    A new\n@@ -0,0 +1,1 @@\n+hi\\u{d}\n";
-    assert_eq!(String::from_utf8(out).unwrap(), expected);
+    place.write("lower", &[("a.txt", "one\n"), ("binary", "x")]);
+    place.write("upper", &[("a.txt", "2\u{1b}[31m\ttab\n"), ("binary", "\0"), ("\u{1b}[2J", "x\n")]);
+    let changes = overlay(&place.dir("lower"), &place.dir("upper")).unwrap();
+    let (text, _) = patch_of(&place, &changes, Reader::Person { colour: false });
+    let text = String::from_utf8(text).unwrap();
+    assert!(!text.contains('\u{1b}'), "{text}");
+    for line in ["-one\n+2\\u{1b}[31m\ttab\n", "binary: 1 bytes, 1 before\n", "rename", "\"b/\\033[2J\""] {
+        assert_eq!(text.contains(line), line != "rename", "{line}\n{text}");
+    }
+    let (text, _) = patch_of(&place, &changes, Reader::Person { colour: true });
+    assert!(String::from_utf8(text).unwrap().contains("\u{1b}[31m-one\u{1b}[m\n"));
 }
