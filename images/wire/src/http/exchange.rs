@@ -83,7 +83,7 @@ pub(crate) async fn answer<H: Handler>(context: Arc<Context<H>>, mut request: Re
     }
     response.map(|body| {
         let body = ResponseBody::new(body, log, idle, Some(record));
-        if to_sibling { body.to_sibling() } else { body }
+        if to_sibling { body.packing_trailers() } else { body }
     })
 }
 

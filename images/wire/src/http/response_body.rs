@@ -38,7 +38,7 @@ impl ResponseBody {
     }
 
     /// For a sibling, whose connection carries trailers in a field of our own.
-    pub(crate) fn to_sibling(self) -> Self {
+    pub(crate) fn packing_trailers(self) -> Self {
         Self { to_sibling: true, ..self }
     }
 
