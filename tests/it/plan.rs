@@ -70,8 +70,15 @@ pub(crate) fn made(egress: &str, workspace: &str, run: &Run, terminal: bool) -> 
         fs::write(file, text).unwrap();
     }
     let library = manifest::load(config.path(), Some(Path::new("/home/ada")), None).unwrap();
-    let facts =
-        Facts { place: Place::plain("/home/ada/web"), terminal, term: Some("xterm-256color".into()), program: None, rules: Vec::new() };
+    let facts = Facts {
+        place: Place::plain("/home/ada/web"),
+        terminal,
+        term: Some("xterm-256color".into()),
+        program: None,
+        toolchains: Default::default(),
+        rules: Vec::new(),
+        home: Default::default(),
+    };
     plan(&library.resolve("web").unwrap(), "web", run, &facts)
 }
 
