@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::files::Dir;
 use crate::store::Layout;
 use crate::terminal;
-use crate::workspace::{self, Change, Ignored, Reader, Report, Skipped};
+use crate::workspace::{self, Change, Ignored, Reader, Report, Skipped, Trees};
 
 /// Show what the agent changed in its working directory, as a patch that `git apply` takes
 #[derive(Debug, Default, clap::Args)]
@@ -41,7 +41,8 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         return output(writeln!(io::stderr(), "no changes").map(|()| 0));
     };
     let changes = workspace::changes(place)?;
-    let (old, new) = (Dir::open(&place.source)?, Dir::open(&place.dir)?);
+    let (old, new, base) = (Dir::open(&place.source)?, Dir::open(&place.dir)?, chosen.base()?);
+    let trees = Trees { old: &old, new: &new, base: base.as_ref() };
     let report = Report::of(&changes, &mut Ignored::of(&old));
     if args.summary {
         return output(out.write_all(report.text().as_bytes()).map(|()| 0));
@@ -59,7 +60,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
             return shown.iter().try_for_each(|change| writeln!(out, "{}", workspace::quoted("", &change.path))).map(|()| Vec::new());
         }
         if args.stat {
-            let (stats, skipped) = workspace::stat(&old, &new, &shown)?;
+            let (stats, skipped) = workspace::stat(trees, &shown)?;
             for stat in stats {
                 match stat.lines {
                     Some((added, removed)) => writeln!(out, " {} | +{added} -{removed}", stat.path)?,
@@ -68,7 +69,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
             }
             return Ok(skipped);
         }
-        workspace::patch(&old, &new, &shown, reader, out)
+        workspace::patch(trees, &shown, reader, out)
     };
     let skipped = match reader {
         Reader::Person { .. } => paged(out, &mut write),

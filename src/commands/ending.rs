@@ -116,7 +116,8 @@ pub(super) fn changes(claim: &mut Claim) -> Result<String> {
     }
     let id = claim.id();
     let commits = if commits_elsewhere { "the agent committed\n" } else { "" };
-    Ok(format!("{}{commits}`bottle diff {id}` shows it, `bottle apply {id}` brings it here\n", report.text()))
+    let text = if report.is_empty() { String::new() } else { report.text() };
+    Ok(format!("{text}{commits}`bottle diff {id}` shows it, `bottle apply {id}` brings it here\n"))
 }
 
 #[cfg(test)]

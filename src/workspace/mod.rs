@@ -33,7 +33,7 @@ pub use flags::{When, flag};
 pub use ignored::Ignored;
 pub use index::tracked;
 pub use merge::Resolution;
-pub use patch::{Reader, Stat, patch, quoted, stat};
+pub use patch::{Reader, Stat, Trees, patch, quoted, stat};
 pub use report::Report;
 pub use undo::{Undone, is_applied, undo};
 

@@ -71,7 +71,9 @@ impl<'c> Report<'c> {
     pub fn has_commits(&self) -> bool {
         self.git.iter().any(|change| {
             let within = within_git(&change.path).unwrap_or(std::path::Path::new(""));
-            change.node != Node::Dir && (within.starts_with("objects") || within.starts_with("refs") || within.starts_with("packed-refs"))
+            // Also in the git directory of a submodule.
+            let is_data = |part: std::path::Component<'_>| ["objects", "refs", "packed-refs"].iter().any(|name| part.as_os_str() == *name);
+            change.node != Node::Dir && within.components().any(is_data)
         })
     }
 

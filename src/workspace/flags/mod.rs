@@ -31,6 +31,11 @@ pub fn flag(path: &Path) -> Option<(When, &'static str)> {
 
 fn in_place(directory: &str, below: &[&str]) -> Option<(When, &'static str)> {
     let first = below.first()?;
+    if directory == ".git" && matches!(*first, "modules" | "worktrees") {
+        // A submodule has a git directory of its own there.
+        let is_config = below.last().is_some_and(|name| matches!(*name, "config" | "config.worktree"));
+        return (below.contains(&"hooks") || is_config).then_some((When::Next, "git runs it, or programs that it names"));
+    }
     let found = PLACES.iter().find(|(place, names, ..)| *place == directory && (names.is_empty() || names.contains(first)));
     found.map(|(.., when, why)| (*when, *why))
 }
@@ -76,8 +81,16 @@ mod tests {
         ] {
             assert_eq!(flag(Path::new(path)).map(|(when, _)| when), Some(when), "{path}");
         }
-        for path in ["src/main.rs", "README.md", "git/hooks/x", "vscode/x", ".github/CODEOWNERS", "docs/makefile.md", ".git/objects/ab/cd"]
-        {
+        for path in [
+            "src/main.rs",
+            "README.md",
+            "git/hooks/x",
+            "vscode/x",
+            ".github/CODEOWNERS",
+            "docs/makefile.md",
+            ".git/objects/ab/cd",
+            ".git/modules/lib/index",
+        ] {
             assert_eq!(flag(Path::new(path)), None, "{path}");
         }
     }

@@ -6,7 +6,7 @@ use super::When::{self, Asked, Entered, Next};
 /// A directory, the names directly in it that count (none: all), when, and why.
 pub(super) const PLACES: &[(&str, &[&str], When, &str)] = &[
     (".git", &["hooks"], Next, "git runs it"),
-    (".git", &["config", "config.worktree", "commondir", "gitdir", "info", "modules"], Next, "git's configuration can name programs"),
+    (".git", &["config", "config.worktree", "commondir", "gitdir", "info"], Next, "git's configuration can name programs"),
     (".hg", &["hgrc", "hgrc-not-shared", "sharedpath"], Next, "Mercurial's configuration can name programs"),
     (".jj", &[], Next, "Jujutsu's configuration can name programs"),
     (".svn", &[], Next, "Subversion's configuration can name programs"),

@@ -20,6 +20,17 @@ use hunks::Lines;
 /// Files of more bytes are named, and are no part of a patch.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
+/// What a patch is made of.
+#[derive(Clone, Copy)]
+pub struct Trees<'d> {
+    /// The operator's tree.
+    pub old: &'d Dir,
+    /// What the agent wrote.
+    pub new: &'d Dir,
+    /// Copies of files as they were at the start.
+    pub base: Option<&'d Dir>,
+}
+
 /// For whom the patch is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
@@ -51,15 +62,15 @@ pub struct Stat {
 }
 
 /// Writes the patch. What cannot be in it is returned.
-pub fn patch(old: &Dir, new: &Dir, changes: &[&Change], reader: Reader, out: &mut dyn Write) -> io::Result<Vec<Skipped>> {
+pub fn patch(trees: Trees<'_>, changes: &[&Change], reader: Reader, out: &mut dyn Write) -> io::Result<Vec<Skipped>> {
     let mut out = Output { out, reader };
-    each(old, new, changes, &mut |before, after| write(before, after, &mut out))
+    each(trees, changes, &mut |before, after| write(before, after, &mut out))
 }
 
 /// Counts lines.
-pub fn stat(old: &Dir, new: &Dir, changes: &[&Change]) -> io::Result<(Vec<Stat>, Vec<Skipped>)> {
+pub fn stat(trees: Trees<'_>, changes: &[&Change]) -> io::Result<(Vec<Stat>, Vec<Skipped>)> {
     let mut stats = Vec::new();
-    let skipped = each(old, new, changes, &mut |before, after| {
+    let skipped = each(trees, changes, &mut |before, after| {
         let (mut a, mut b) = (Vec::new(), Vec::new());
         if let Some(side) = &before {
             a.clone_from(&side.content);
@@ -84,8 +95,9 @@ pub fn stat(old: &Dir, new: &Dir, changes: &[&Change]) -> io::Result<(Vec<Stat>,
 type Visit<'v> = &'v mut dyn FnMut(Option<Side<'_>>, Option<Side<'_>>) -> io::Result<()>;
 
 /// Visits each changed file with both its sides; a rename once, at its new path.
-fn each(old: &Dir, new: &Dir, changes: &[&Change], visit: Visit<'_>) -> io::Result<Vec<Skipped>> {
-    let (old, new) = (Tree::operators(old), Tree::agents(new));
+fn each(trees: Trees<'_>, changes: &[&Change], visit: Visit<'_>) -> io::Result<Vec<Skipped>> {
+    let (old, new) = (Tree::operators(trees.old), Tree::agents(trees.new));
+    let base = trees.base.map(Tree::operators);
     let renames: HashMap<&Path, &Path> = renames::find(changes, old, new);
     let moved: std::collections::HashSet<&Path> = renames.values().copied().collect();
     let mut skipped = Vec::new();
@@ -97,7 +109,7 @@ fn each(old: &Dir, new: &Dir, changes: &[&Change], visit: Visit<'_>) -> io::Resu
         let from = renames.get(path).copied().unwrap_or(path);
         let has_before = change.kind != Kind::Added || from != path;
         let sides = || {
-            let before = if has_before { side(old, from)? } else { None };
+            let before = if has_before { side_before(old, base, from)? } else { None };
             let after = if change.kind == Kind::Deleted { None } else { side(new, path)? };
             Ok::<_, String>((before, after))
         };
@@ -114,6 +126,16 @@ fn each(old: &Dir, new: &Dir, changes: &[&Change], visit: Visit<'_>) -> io::Resu
         }
     }
     Ok(skipped)
+}
+
+/// The old side: what the operator has changed since the start is no part of the agent's change, as far as the start is known.
+fn side_before<'c>(old: Tree<'_>, base: Option<Tree<'_>>, path: &'c Path) -> Result<Option<Side<'c>>, String> {
+    let now = side(old, path)?;
+    let then = base.and_then(|base| side(base, path).ok().flatten());
+    Ok(match (now, then) {
+        (Some(now), Some(then)) if now.mode != 0o120_000 => Some(Side { content: then.content, ..now }),
+        (now, _) => now,
+    })
 }
 
 /// A file or symlink; `None` for everything else.

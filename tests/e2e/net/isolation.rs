@@ -320,7 +320,7 @@ fn the_mounts_are_these_and_none_is_shared_with_the_host() {
                 "/proc/sys ro,nosuid,nodev,noexec proc",
                 "/run rw,nosuid,nodev tmpfs",
                 "/tmp rw,nosuid,nodev tmpfs",
-                &format!("{}/work rw,nosuid,nodev overlay", world.bottle.path().display()),
+                "[HOME]/work rw,nosuid,nodev overlay",
                 "/var/lib rw,nosuid,nodev,noexec tmpfs",
                 "/var/tmp rw,nosuid,nodev tmpfs",
             ],
@@ -342,9 +342,8 @@ fn nothing_of_the_operator_is_open_inside() {
                 file
             })
             .collect();
-        let work = world.bottle.path().join("work");
-        let expected = format!("0\n1\n2\n3\n{}\n/\n", work.display());
-        assert_eq!(world.said("ls /proc/self/fd; readlink /proc/self/cwd /proc/self/root"), expected);
+        // The bottle's own directories are named so in what a run says.
+        assert_eq!(world.said("ls /proc/self/fd; readlink /proc/self/cwd /proc/self/root"), "0\n1\n2\n3\n[HOME]/work\n/\n");
         drop(inherited);
     }
 }

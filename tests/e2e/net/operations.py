@@ -90,7 +90,8 @@ def sparse():
 def unnamed():
     fd = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o644)
     os.write(fd, b"unnamed")
-    os.link(f"/proc/self/fd/{fd}", "named", follow_symlinks=True)
+    if libc.linkat(-100, f"/proc/self/fd/{fd}".encode(), -100, b"named", 0x400) != 0:
+        raise OSError(ctypes.get_errno(), "linkat")
     os.close(fd)
     return read("named")
 

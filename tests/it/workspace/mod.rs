@@ -425,7 +425,7 @@ fn patch_of(place: &Place, changes: &Changes, reader: Reader) -> (Vec<u8>, Vec<S
     let (lower, upper) = (place.dir("lower"), place.dir("upper"));
     let list: Vec<&Change> = changes.list.iter().collect();
     let mut out = Vec::new();
-    let skipped = patch(&lower, &upper, &list, reader, &mut out).unwrap();
+    let skipped = patch(bottle::workspace::Trees { old: &lower, new: &upper, base: None }, &list, reader, &mut out).unwrap();
     (out, skipped.iter().map(|skipped| skipped.path.display().to_string()).collect())
 }
 

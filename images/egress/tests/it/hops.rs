@@ -155,6 +155,31 @@ fn a_websocket_reaches_the_origin_and_its_echo_is_blanked() {
     assert_eq!(event.sent, Some(5));
 }
 
+/// Trailers as pipelock sends them.
+fn packed(trailers: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(trailers)
+}
+
+// covers: V09 V10
+#[test]
+fn trailers_reach_the_agent_over_either_version_and_hold_no_credential() {
+    let carried = packed(&format!("grpc-status:0\nx-echo:{TOKEN}\nx-bottle-reason:forged\n"));
+    let text = format!(
+        "HTTP/1.1 200 OK\r\ntrailer: grpc-status, x-echo\r\ntrailer: x-bottle-trailers\r\ntransfer-encoding: chunked\r\n\r\n\
+         5\r\nhello\r\n0\r\nx-bottle-trailers: {carried}\r\n\r\n"
+    );
+    let egress = Bottle::new(always(text)).start(&[with_token("api.test")]);
+    for version in ["--http1.1", "--http2"] {
+        let got = egress.fetch(&["-i", version, "-H", "te: trailers", "https://api.test/"]);
+        let stars = "*".repeat(TOKEN.len());
+        assert!(got.contains("grpc-status: 0") && got.contains(&format!("x-echo: {stars}")), "{version}: {got}");
+        assert!(!got.contains(TOKEN) && !got.contains("x-bottle-"), "{version}: {got}");
+        let arrived = egress.stub().last();
+        assert_eq!((arrived.field("te"), arrived.field("x-bottle-takes-trailers")), (Some("trailers"), Some("1")), "{version}");
+    }
+}
+
 /// An intercepting proxy in openssl's clothes: `CONNECT`, then TLS with its own authority's leaf.
 fn parent(answer: &'static str) -> (std::net::SocketAddr, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

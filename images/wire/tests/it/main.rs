@@ -2,6 +2,7 @@
 
 mod binding;
 mod bounds;
+mod conduct;
 mod framing;
 mod http2;
 mod imports;
