@@ -77,13 +77,13 @@ pub(crate) async fn answer<H: Handler>(context: Arc<Context<H>>, mut request: Re
         // Nor is what follows an upgrade that did not happen, or a broken head, read as a message.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    let to_sibling = context.peer.is_sibling() && response.body().size_hint().exact().is_none();
-    if to_sibling {
+    let into_sibling = context.peer.is_sibling() && response.body().size_hint().exact().is_none();
+    if into_sibling {
         trailers::announce(response.headers_mut());
     }
     response.map(|body| {
         let body = ResponseBody::new(body, log, idle, Some(record));
-        if to_sibling { body.to_sibling() } else { body }
+        if into_sibling { body.into_sibling() } else { body }
     })
 }
 

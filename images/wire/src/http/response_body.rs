@@ -29,17 +29,17 @@ pub(crate) struct ResponseBody {
     timer: Option<Pin<Box<Sleep>>>,
     /// Writes the exchange's event when this body is gone.
     record: Option<Record>,
-    to_sibling: bool,
+    into_sibling: bool,
 }
 
 impl ResponseBody {
     pub(crate) fn new(body: Body, log: AccessLog, idle: Duration, record: Option<Record>) -> Self {
-        Self { body, log, idle, timer: None, record, to_sibling: false }
+        Self { body, log, idle, timer: None, record, into_sibling: false }
     }
 
     /// For a sibling, whose connection carries trailers in a field of our own.
-    pub(crate) fn to_sibling(self) -> Self {
-        Self { to_sibling: true, ..self }
+    pub(crate) fn into_sibling(self) -> Self {
+        Self { into_sibling: true, ..self }
     }
 
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -89,7 +89,7 @@ impl http_body::Body for ResponseBody {
                 }
                 Err(frame) => frame.into_trailers().ok().map(|mut trailers| {
                     headers::clean_trailers(&mut trailers);
-                    Ok(Frame::trailers(if self.to_sibling { trailers::pack(&trailers) } else { trailers }))
+                    Ok(Frame::trailers(if self.into_sibling { trailers::pack(&trailers) } else { trailers }))
                 }),
             },
         })
