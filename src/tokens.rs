@@ -207,7 +207,9 @@ mod tests {
 
         fn run(&self, text: &str) -> std::result::Result<String, String> {
             let command = vec![self.script(text)];
-            fetch(&TokenSource::Command(command), Path::new("/workspace")).map(|token| token.to_string()).map_err(|error| error.cause)
+            fetch(&TokenSource::Command(command), Path::new("/workspace"))
+                .map(|token| token.to_string())
+                .map_err(|error| error.cause.to_string())
         }
     }
 

@@ -183,7 +183,7 @@ mod tests {
             ("~/key.txt", "the rule `github-pat` fits at byte 8"),
         ] {
             let error = names(&format!("home: {{ files: {{ x: {file} }} }}")).unwrap_err();
-            assert_eq!((error.cause.as_str(), error.hint.as_str()), (cause, HINT), "{file}");
+            assert_eq!((&*error.cause, error.hint.as_str()), (cause, HINT), "{file}");
         }
         assert_eq!(names("home: { files: { x: ~/nowhere } }").unwrap_err().cause, "No such file or directory (os error 2)");
     }

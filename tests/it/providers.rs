@@ -114,13 +114,15 @@ fn what_the_manifest_says_reaches_every_program_and_so_does_what_there_is_not() 
 }
 
 fn held(plan: &Plan) -> BTreeMap<&str, &str> {
-    let text = |value| match value {
-        &EnvValue::Template(ref parts) => match parts.as_slice() {
-            [TemplatePart::Text(text)] => text.as_str(),
-            _ => "",
-        },
-        EnvValue::Ask(_) => "",
-    };
+    fn text(value: &EnvValue) -> &str {
+        match value {
+            EnvValue::Template(parts) => match parts.as_slice() {
+                [TemplatePart::Text(text)] => text.as_str(),
+                _ => "",
+            },
+            EnvValue::Ask(_) => "",
+        }
+    }
     plan.agent
         .env
         .iter()
