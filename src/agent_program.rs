@@ -6,10 +6,11 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::plan::agent::PATH;
-use crate::plan::program::Program;
+use crate::plan::program::{Program, TREES};
+use crate::plan::toolchains::{self, Files, Operator, Toolchains};
 
 /// The kernel reads no more of a script's first line (`BINPRM_BUF_SIZE`).
 const MAX_SHEBANG_BYTES: usize = 256;
@@ -19,12 +20,80 @@ pub fn look_up(name: &str) -> Option<Program> {
     look_up_in(name, &env::var_os("PATH")?)
 }
 
+/// Finds `name` for an agent that sees these toolchains. A lone script that no toolchain brings is often a shim, which is nothing without what
+/// lies around it: where the agent has another program of that name, it counts.
+pub fn choose(name: &str, toolchains: &Toolchains) -> Option<Program> {
+    let program = look_up(name)?;
+    let is_brought = TREES.iter().any(|tree| program.file.starts_with(tree))
+        || toolchains.trees.iter().any(|tree| program.file.starts_with(tree))
+        || program.file.components().any(|part| part.as_os_str() == "node_modules");
+    match look_up_inside(name) {
+        Some(inside) if !is_brought && program.interpreter.is_some() => Some(inside),
+        _ => Some(program),
+    }
+}
+
 /// Finds `name` where an agent would, if the bottle shows it the host's programs.
 pub fn look_up_inside(name: &str) -> Option<Program> {
     look_up_in(name, OsStr::new(PATH))
 }
 
+/// The toolchains that the operator's `PATH` leads to; `tools` are directories that the manifest shows.
+pub fn toolchains(tools: &[PathBuf]) -> Toolchains {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let variable = |name: &'static str| Some((name.to_owned(), PathBuf::from(env::var_os(name)?)));
+    let operator = Operator {
+        home: env::var_os("HOME").map(PathBuf::from),
+        path: env::split_paths(&path).collect(),
+        variables: Operator::asked().filter_map(variable).filter(|(_, place)| place.is_absolute()).collect(),
+        tools: tools.to_vec(),
+    };
+    toolchains_of(&operator)
+}
+
+/// The toolchains that this operator's `PATH` leads to.
+pub fn toolchains_of(operator: &Operator) -> Toolchains {
+    let path = env::join_paths(&operator.path).unwrap_or_default();
+    toolchains::find(operator, &Host { path: &path })
+}
+
+/// The host's file system.
+struct Host<'a> {
+    path: &'a OsStr,
+}
+
+impl Files for Host<'_> {
+    fn canonical(&self, path: &Path) -> Option<PathBuf> {
+        fs::canonicalize(path).ok()
+    }
+
+    fn names(&self, directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+        let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
+    fn is_program(&self, path: &Path) -> bool {
+        at(path).is_some()
+    }
+
+    fn is_directory(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn interpreter(&self, path: &Path) -> Option<PathBuf> {
+        interpreter(path, self.path).map(|program| program.found)
+    }
+}
+
 fn look_up_in(name: &str, path: &OsStr) -> Option<Program> {
+    if name.contains('/') {
+        // A relative path is one of the workspace.
+        let mut program = at(Path::new(name)).filter(|program| program.found.is_absolute())?;
+        program.interpreter = interpreter(&program.file, path).map(Box::new);
+        return Some(program);
+    }
     let program = on_path(OsStr::new(name), path)?;
     let interpreter = interpreter(&program.file, path).map(Box::new);
     Some(Program { interpreter, ..program })

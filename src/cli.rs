@@ -11,14 +11,14 @@ use clap_complete::CompleteEnv;
 use rustix::fs::Mode;
 
 use crate::commands::{
-    apply, audit, check, cleanup, completions, demo, diff, doctor, explain, help, images, info, init, list, logs, man, rm, schema, start,
-    stop, undo,
+    allow, apply, audit, check, cleanup, completions, demo, diff, doctor, explain, help, images, info, init, list, logs, man, rm, schema,
+    start, stop, undo,
 };
 use crate::error::{Result, USAGE};
 use crate::help::{Style, examples, parse, show};
 use crate::store::Layout;
 use crate::terminal::Messages;
-use crate::{manifest, terminal};
+use crate::{agent_program, manifest, terminal};
 use stdout::Stdout;
 
 /// Run a coding agent as if it were already compromised, and lose nothing when it is
@@ -47,6 +47,7 @@ enum Command {
     Explain(explain::Args),
     Check(check::Args),
     Images(images::Args),
+    Allow(allow::Args),
     Info(info::Args),
     Init(init::Args),
     Schema(schema::Args),
@@ -142,7 +143,11 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
         Command::Audit(args) => audit::run(args, &Layout::here()?, out),
         Command::Explain(args) => explain::run(args, &Layout::here()?, out),
         Command::Check(args) => check::run(args, &library, &|name| std::env::var(name).ok(), out),
-        Command::Info(args) => info::run(args, out, &library()?, &|name| std::env::var_os(name).is_some()).map(|()| 0),
+        Command::Allow(args) => allow::run(args, &Layout::here()?.config, &library()?, out).map(|()| 0),
+        Command::Info(args) => {
+            let host = info::Host { is_set: &|name| std::env::var_os(name).is_some(), toolchains: &agent_program::toolchains };
+            info::run(args, out, &library()?, &host).map(|()| 0)
+        }
         Command::Images(args) => images::run(args, &Layout::here()?, out),
         Command::Init(args) => init::run(args, out, &Layout::here()?.config).map(|()| 0),
         Command::Schema(args) => schema::run(args, out).map(|()| 0),

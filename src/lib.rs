@@ -94,6 +94,8 @@ pub mod sys;
 #[expect(clippy::disallowed_methods, reason = "effect island: the operator's terminal")]
 pub mod terminal;
 pub mod timeline;
+#[expect(clippy::disallowed_methods, reason = "effect island: files and programs that hold tokens")]
+pub mod tokens;
 pub mod values;
 #[expect(clippy::disallowed_methods, reason = "effect island: a deadline for diffs of hostile text")]
 pub mod workspace;

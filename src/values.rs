@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::manifest::model::{EnvValue, TemplatePart};
+use crate::manifest::token::TokenSource;
 use crate::plan::Plan;
 
 /// The values of one start.
@@ -37,8 +38,17 @@ pub type Ask<'a> = &'a mut dyn FnMut(&str) -> Result<Zeroizing<String>>;
 /// Reads a file that holds a secret.
 pub type Read<'a> = &'a dyn Fn(&Path) -> io::Result<Zeroizing<String>>;
 
+/// Gets a token that is in no variable: from a file, a program, or a login.
+pub type Fetch<'a> = &'a mut dyn FnMut(&TokenSource) -> Result<Zeroizing<String>>;
+
 /// Reads and asks for all values. `host` looks a variable up, `read` a file; without `ask` there is nobody to ask.
-pub fn resolve(plan: &Plan, host: &dyn Fn(&str) -> Option<String>, read: Read<'_>, mut ask: Option<Ask<'_>>) -> Result<Values> {
+pub fn resolve(
+    plan: &Plan,
+    host: &dyn Fn(&str) -> Option<String>,
+    read: Read<'_>,
+    fetch: Fetch<'_>,
+    mut ask: Option<Ask<'_>>,
+) -> Result<Values> {
     let mut tokens = BTreeMap::new();
     for secret in plan.sidecars.iter().flat_map(|s| &s.secrets) {
         let name = &secret.token_ref;
@@ -46,10 +56,14 @@ pub fn resolve(plan: &Plan, host: &dyn Fn(&str) -> Option<String>, read: Read<'_
             tokens.insert(name.clone(), identity(name, read)?);
             continue;
         }
-        let value = host(name).map(Zeroizing::new).filter(|v| !v.trim().is_empty()).ok_or_else(|| {
-            let what = format!("the token `{name}` is not set");
-            Error::usage(what, "a route's `token_ref` names this variable", format!("export {name}=…, then start again"))
-        })?;
+        let value = match &secret.source {
+            TokenSource::Variable => host(name).map(Zeroizing::new).filter(|v| !v.trim().is_empty()).ok_or_else(|| {
+                let what = format!("the token `{name}` is not set");
+                let obtain = secret.obtain.as_ref().map(|obtain| format!(" ({obtain})")).unwrap_or_default();
+                Error::usage(what, "a route's `token_ref` names this variable", format!("export {name}=…, then start again{obtain}"))
+            })?,
+            source => fetch(source)?,
+        };
         if value.trim().chars().any(|c| c.is_control()) {
             let what = format!("the token `{name}` cannot be sent in a header");
             return Err(Error::usage(what, "it holds a line break or another control character", "export the token alone, on one line"));
@@ -71,7 +85,8 @@ pub fn resolve(plan: &Plan, host: &dyn Fn(&str) -> Option<String>, read: Read<'_
 /// Notes on tokens that no sidecar can recognise in traffic, as they are too short or too plain: for the preflight. They
 /// name the token and never its value. A token that is not set is not judged.
 pub fn weak_tokens(plan: &Plan, host: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
-    let secrets = plan.sidecars.iter().flat_map(|s| &s.secrets).filter(|secret| !secret.is_file);
+    let secrets = plan.sidecars.iter().flat_map(|s| &s.secrets);
+    let secrets = secrets.filter(|secret| !secret.is_file && secret.source == TokenSource::Variable);
     let names: BTreeSet<&str> = secrets.map(|secret| secret.token_ref.as_str()).collect();
     let weak = |name: &str| {
         let value = host(name).map(Zeroizing::new).filter(|value| !value.trim().is_empty())?;

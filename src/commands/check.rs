@@ -2,6 +2,7 @@
 
 mod config;
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -57,10 +58,19 @@ pub fn run(args: &Args, library: &dyn Fn() -> Result<Library>, host: &dyn Fn(&st
     let (routes, pipelock, plan) = match &args.config {
         Some(file) => (None, config::read(file)?, None),
         None => {
-            let resolved = library()?.resolve(&args.agent)?;
+            let is_set = |name: &str| host(name).is_some_and(|value| !value.trim().is_empty());
+            let resolved = library()?.resolve(&args.agent)?.with_credentials(&is_set);
             let rules = rules::read(&resolved.bottle.scan.rules)?;
-            let facts = Facts { place: Place::plain("/"), terminal: false, term: None, program: None, rules };
-            let plan = plan(&resolved, &args.agent, &Run { command: None, prompt: None, headless: true }, &facts);
+            let facts = Facts {
+                place: Place::plain("/"),
+                terminal: false,
+                term: None,
+                program: None,
+                toolchains: Default::default(),
+                rules,
+                home: BTreeMap::new(),
+            };
+            let plan = plan(&resolved, &args.agent, &Run { headless: true, ..Run::default() }, &facts);
             let (routes, pipelock) = policies(&plan, host)?;
             (routes, pipelock, Some(plan))
         }

@@ -119,6 +119,8 @@ fn start_arguments() -> start::Args {
         yes: true,
         headless: true,
         prompt: None,
+        stream: false,
+        model: None,
         name: Some(NAME.to_owned()),
         grace: GRACE,
         // A container could not reach this machine's loopback.

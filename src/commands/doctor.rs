@@ -23,7 +23,9 @@ pub struct Args {
 /// Prints a line for each need, and the verdict; 1 if a bottle cannot start.
 pub fn run(args: &Args, layout: &Layout, library: &dyn Fn() -> Result<Library>, style: Style, out: &mut dyn Write) -> Result<u8> {
     let mut findings = probe::all(layout);
+    let toolchains = agent_program::toolchains(&[]);
     let host = agents::Host {
+        toolchains: &toolchains,
         program: &|name| agent_program::look_up(name).map(|program| program.file.display().to_string()),
         is_set: &|name| std::env::var(name).is_ok_and(|value| !value.trim().is_empty()),
     };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write;
+use std::path::PathBuf;
 
 use bottle_contract::Untrusted;
 use bottle_contract::route::{Match, PathRule};
@@ -11,9 +12,11 @@ use serde::Serialize;
 
 use super::{Format, cannot_write, completions};
 use crate::error::{Error, Result};
-use crate::manifest::model::{EnvValue, Limits, Origin, Provider, Resolved, Rootfs, Route, Scan, TemplatePart, WorkspaceMode};
+use crate::manifest::model::{AgentProgram, EnvValue, Limits, Origin, Resolved, Rootfs, Route, Scan, TemplatePart, WorkspaceMode};
 use crate::manifest::source::describe;
+use crate::manifest::token::TokenSource;
 use crate::manifest::{Kind, Library};
+use crate::plan::toolchains::Toolchains;
 
 /// Show what an agent may reach, or list all agents
 #[derive(Clone, Debug, clap::Args)]
@@ -26,11 +29,21 @@ pub struct Args {
     pub format: Format,
 }
 
-/// Prints the view. `is_set` checks whether the host has a variable; values are never read.
-pub fn run(args: &Args, out: &mut dyn Write, library: &Library, is_set: &dyn Fn(&str) -> bool) -> Result<()> {
+/// What is asked of the host. Values are never asked for.
+pub struct Host<'a> {
+    /// Whether it has a variable of this name.
+    pub is_set: &'a dyn Fn(&str) -> bool,
+    /// The operator's toolchains; the bottle shows these directories besides.
+    pub toolchains: &'a dyn Fn(&[PathBuf]) -> Toolchains,
+}
+
+/// Prints the view.
+pub fn run(args: &Args, out: &mut dyn Write, library: &Library, host: &Host<'_>) -> Result<()> {
     let Some(name) = &args.agent else { return list(args.format, out, library) };
-    let resolved = library.resolve(name)?;
-    let view = View::new(&resolved, library, is_set);
+    let resolved = library.resolve(name)?.with_credentials(host.is_set);
+    let finds = resolved.bottle.toolchains && resolved.bottle.rootfs == Rootfs::Host;
+    let toolchains = if finds { (host.toolchains)(&resolved.bottle.tools) } else { Toolchains::default() };
+    let view = View::new(&resolved, library, host.is_set, &toolchains);
     let text = match args.format {
         Format::Text => view.text(),
         Format::Json => json(&view),
@@ -133,7 +146,7 @@ fn hides(others: &[String]) -> String {
 struct View<'a> {
     agent: String,
     description: String,
-    provider: &'a Provider,
+    provider: &'a AgentProgram,
     defined: String,
     hides: Vec<String>,
     bottle: &'a str,
@@ -150,6 +163,8 @@ struct View<'a> {
     limits: Bounds,
     rootfs: &'a Rootfs,
     tools: Vec<String>,
+    /// Programs and toolchains of the operator's home, as found now.
+    toolchains: Vec<String>,
     notes: Vec<String>,
 }
 
@@ -169,12 +184,17 @@ struct Variable<'a> {
 }
 
 impl<'a> View<'a> {
-    fn new(resolved: &'a Resolved, library: &Library, is_set: &dyn Fn(&str) -> bool) -> Self {
+    fn new(resolved: &'a Resolved, library: &Library, is_set: &dyn Fn(&str) -> bool, toolchains: &Toolchains) -> Self {
         let (agent, bottle) = (&resolved.agent, &resolved.bottle);
         let others = |kind, name: &str| library.origins(kind, name).into_iter().skip(1).map(describe).collect();
         let token = |name: &'a str| Token { name, set: is_set(name) };
-        let tokens: BTreeSet<&str> =
-            bottle.egress.routes.iter().filter_map(|route| Some(route.auth.as_ref()?.token_ref.as_str())).collect();
+        let tokens: BTreeSet<&str> = bottle
+            .egress
+            .routes
+            .iter()
+            .filter_map(|route| route.auth.as_ref().filter(|auth| auth.source == TokenSource::Variable))
+            .map(|auth| auth.token_ref.as_str())
+            .collect();
         let variable = |(name, value): (&'a String, &'a EnvValue)| {
             let needs: BTreeSet<&str> = match value {
                 EnvValue::Ask(_) => BTreeSet::new(),
@@ -192,7 +212,7 @@ impl<'a> View<'a> {
         Self {
             agent: agent.name.clone(),
             description: Untrusted::new(&agent.description).to_string(),
-            provider: &agent.provider,
+            provider: &agent.program,
             defined: describe(&agent.origin),
             hides: others(Kind::Agent, &agent.name),
             bottle: &bottle.name,
@@ -208,7 +228,8 @@ impl<'a> View<'a> {
             limits: Bounds::new(bottle.limits),
             rootfs: &bottle.rootfs,
             tools: bottle.tools.iter().map(|path| path_text(path)).collect(),
-            notes: resolved.notes(),
+            toolchains: toolchains.trees.iter().map(|path| path_text(path)).collect(),
+            notes: resolved.notes().into_iter().chain(toolchains.notes()).collect(),
         }
     }
 
@@ -225,7 +246,7 @@ impl<'a> View<'a> {
         row("bottle", &format!("{}, {}{}", self.bottle, self.bottle_defined, hides(&self.bottle_hides)));
         row("workspace", workspace(self.workspace));
         row("root", &rootfs(self.rootfs));
-        let routes: Vec<(String, String)> = self.routes.iter().map(|r| (address(r), rules(r))).collect();
+        let routes: Vec<(String, String)> = self.routes.iter().map(|r| (address(r), rules(r) + &origin(r, self.bottle))).collect();
         let width = routes.iter().map(|(address, _)| address.len()).max().unwrap_or(0);
         let lines: Vec<String> = routes.iter().map(|(address, rules)| format!("{address:width$}  {rules}")).collect();
         let tokens: Vec<String> = self.tokens.iter().map(Token::text).collect();
@@ -240,6 +261,7 @@ impl<'a> View<'a> {
             ("tokens", &tokens),
             ("variables", &env),
             ("tools", &self.tools),
+            ("toolchain", &self.toolchains),
             ("limits", &limits),
             ("note", &self.notes),
         ] {
@@ -302,11 +324,10 @@ impl Variable<'_> {
     }
 }
 
-fn program(provider: &Provider) -> String {
-    match provider {
-        Provider::Claude => "Claude Code".to_owned(),
-        Provider::Shell => "a shell".to_owned(),
-        Provider::Command(arguments) => arguments.iter().map(|argument| Untrusted::new(argument).to_string()).collect::<Vec<_>>().join(" "),
+fn program(program: &AgentProgram) -> String {
+    match program {
+        AgentProgram::Provider(provider) => Untrusted::new(&provider.title).to_string(),
+        AgentProgram::Command(words) => words.iter().map(|word| Untrusted::new(word).to_string()).collect::<Vec<_>>().join(" "),
     }
 }
 
@@ -347,6 +368,16 @@ fn rules(route: &Route) -> String {
         let _ = write!(text, ", at {address}");
     }
     text
+}
+
+/// Where a row comes from, if it is not the bottle's own.
+fn origin(route: &Route, bottle: &str) -> String {
+    match (&route.from.preset, route.from.bottle == bottle) {
+        (None, true) => String::new(),
+        (None, false) => format!("  (from {})", route.from.bottle),
+        (Some(preset), true) => format!("  (preset {preset})"),
+        (Some(preset), false) => format!("  (preset {preset} of {})", route.from.bottle),
+    }
 }
 
 fn rule(rule: &Match) -> String {

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::cannot_write;
 use crate::error::{Error, Result};
+use crate::manifest::Kind;
 use crate::manifest::built_in::{LIBRARY, Starter};
 
 /// Write the built-in agents and bottles to your configuration, to be edited
@@ -29,7 +30,8 @@ enum Outcome {
 
 /// Writes the missing files below `config`, and reports the result for each.
 pub fn run(_args: &Args, out: &mut dyn Write, config: &Path) -> Result<()> {
-    for starter in &LIBRARY {
+    // A provider that was written out would stay as it is when the program that it describes changes.
+    for starter in LIBRARY.iter().filter(|starter| starter.kind != Kind::Provider) {
         let directory = config.join(starter.kind.directory());
         let file = directory.join(format!("{}.md", starter.name));
         let escaped = Untrusted::new(file.as_os_str().as_encoded_bytes()).to_string();

@@ -1,5 +1,6 @@
 //! The commands, one file each: each takes arguments, and returns text and an exit code.
 
+pub mod allow;
 pub mod apply;
 pub mod audit;
 pub mod check;
@@ -13,9 +14,11 @@ mod ending;
 pub mod explain;
 mod format;
 pub mod help;
+mod home_files;
 pub mod images;
 pub mod info;
 pub mod init;
+pub mod invocation;
 pub mod list;
 pub mod logs;
 pub mod man;

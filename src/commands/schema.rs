@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::cannot_write;
 use crate::error::Result;
-use crate::manifest::raw;
+use crate::manifest::{provider, raw};
 
 /// Print the JSON Schema of a manifest's front matter
 #[derive(Clone, Debug, clap::Args)]
@@ -26,6 +26,8 @@ pub enum Kind {
     Bottle,
     /// Agents: the program, and its bottle
     Agent,
+    /// Providers: how an agent's program is found, started and set up
+    Provider,
 }
 
 /// Prints the schema.
@@ -33,6 +35,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let schema = match args.kind {
         Kind::Bottle => schema::<raw::Bottle>(),
         Kind::Agent => schema::<raw::Agent>(),
+        Kind::Provider => schema::<provider::raw::Provider>(),
     };
     writeln!(out, "{schema:#}").map_err(cannot_write)
 }

@@ -12,21 +12,24 @@ use std::time::{Duration, Instant};
 use clap_complete::ArgValueCandidates;
 use zeroize::Zeroizing;
 
-use super::{Format, completions, rules};
+use super::invocation::invocation;
+use super::{Format, completions, home_files, rules};
 use crate::backend::kind::Kind;
 use crate::backend::{Input, repository};
 use crate::error::{Error, NOT_FOUND, Result};
 use crate::lifecycle::state_machine::Times;
 use crate::lifecycle::{self, Performer, RunOptions};
 use crate::manifest::model::{Resolved, Rootfs, WorkspaceMode};
+use crate::manifest::provider::Provider;
 use crate::manifest::{self, host_path};
-use crate::plan::agent::{self, Run};
+use crate::plan::agent;
 use crate::plan::build::Facts;
+use crate::plan::toolchains::Toolchains;
 use crate::plan::{Plan, plan};
 use crate::signals::{self, Signals};
 use crate::store::{Id, Layout, Reservation};
 use crate::terminal::{self, Messages};
-use crate::{agent_program, limits, values};
+use crate::{agent_program, limits, tokens, values};
 
 /// How long everything up to the agent's first instruction may take.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,7 +48,7 @@ pub struct Args {
     /// Agent: `bottle info` lists them
     #[arg(add = ArgValueCandidates::new(completions::agents))]
     pub agent: String,
-    /// Run this program instead of the agent's own
+    /// Give these arguments to the agent's program, as in `-- --verbose`; without a dash in front, run this program instead
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<String>,
     /// Start without asking
@@ -57,6 +60,12 @@ pub struct Args {
     /// Give the agent this task
     #[arg(long, value_name = "TEXT")]
     pub prompt: Option<String>,
+    /// Print the agent's events as they come, in its own format (headless)
+    #[arg(long)]
+    pub stream: bool,
+    /// Use this model, by the name that the agent's program knows
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
     /// Set the bottle's id; without it, the agent's name or the next free one after it
     #[arg(long, value_name = "ID")]
     pub name: Option<String>,
@@ -98,18 +107,23 @@ pub(super) fn resolved(
     host: &dyn Fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> Result<u8> {
-    let own = agent::program(&resolved.agent).filter(|_| resolved.bottle.rootfs == Rootfs::Host);
-    let program = own.and_then(agent_program::look_up);
+    let resolved = resolved.with_credentials(&|name| host(name).is_some_and(|value| !value.trim().is_empty()));
+    let wish = invocation(args, &resolved.agent)?;
+    let own = agent::program(&resolved.agent, &wish).filter(|_| resolved.bottle.rootfs == Rootfs::Host);
+    let finds = resolved.bottle.toolchains && resolved.bottle.rootfs == Rootfs::Host;
+    let toolchains = if finds { agent_program::toolchains(&resolved.bottle.tools) } else { Toolchains::default() };
+    // What lies in the workspace is there anyhow.
+    let program = own.and_then(|name| agent_program::choose(name, &toolchains)).filter(|program| !program.file.starts_with(&directory));
     let rules = rules::read(&resolved.bottle.scan.rules)?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
+    let brought = home_files::read(&resolved.agent, home.as_deref())?;
     let refused = |path: &Path| host_path::is_private(path, home.as_deref());
     let place = repository::find(&directory, &refused);
     if refused(&place.top) && resolved.workspace() != WorkspaceMode::None && !args.allow_private_directory && !args.dry_run {
         return Err(private(&place.top));
     }
-    let facts = Facts { place, terminal: terminal::is_interactive(), term: std::env::var("TERM").ok(), program, rules };
-    let wish =
-        Run { command: (!args.command.is_empty()).then(|| args.command.clone()), prompt: args.prompt.clone(), headless: args.headless };
+    let facts =
+        Facts { place, terminal: terminal::is_interactive(), term: std::env::var("TERM").ok(), program, toolchains, rules, home: brought };
     let base = args.name.as_deref().unwrap_or(&args.agent);
     base.parse::<Id>()?;
     let kind = choice::kind(args.backend, &resolved)?;
@@ -118,8 +132,10 @@ pub(super) fn resolved(
         plan.notes.extend(values::weak_tokens(&plan, host));
         return confirm::dry_run(args, kind, &plan, out);
     }
-    if let (Some(name), None, None) = (own, &facts.program, &wish.command) {
-        return Err(not_installed(name));
+    if let (Some(provider), None, None) = (resolved.agent.program.provider(), &facts.program, &wish.command)
+        && resolved.bottle.rootfs == Rootfs::Host
+    {
+        return Err(not_installed(provider));
     }
     limits::set()?;
     let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
@@ -127,7 +143,13 @@ pub(super) fn resolved(
     let plan = plan(&resolved, reservation.id().as_str(), &wish, &facts);
     let mut ask = |prompt: &str| terminal::secret(prompt, &mut signals);
     let ask: values::Ask<'_> = &mut ask;
-    let values = values::resolve(&plan, host, &read_secret, (facts.terminal && !args.headless).then_some(ask))?;
+    let values = values::resolve(
+        &plan,
+        host,
+        &read_secret,
+        &mut |source| tokens::fetch(source, &facts.place.top),
+        (facts.terminal && !args.headless).then_some(ask),
+    )?;
     let weak = values::weak_tokens(&plan, host);
     let backend = kind.open()?;
     let notes = [weak.clone(), backend.check(&plan)?].concat();
@@ -169,9 +191,10 @@ fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
 }
 
 /// The agent's own program is nowhere.
-fn not_installed(name: &str) -> Error {
-    let hint = "`npm install -g @anthropic-ai/claude-code`, or run another program: `bottle start AGENT -- CMD`";
-    Error { code: NOT_FOUND, ..Error::failed(format!("`{name}` is not installed"), "no directory of PATH has it", hint) }
+fn not_installed(provider: &Provider) -> Error {
+    let install = provider.install.as_ref().map(|install| format!("`{install}`, or ")).unwrap_or_default();
+    let hint = format!("{install}run another program: `bottle start AGENT -- CMD`");
+    Error { code: NOT_FOUND, ..Error::failed(format!("`{}` is not installed", provider.program), "no directory of PATH has it", hint) }
 }
 
 /// A directory that nobody means to hand over.

@@ -7,7 +7,8 @@ use bottle_contract::Untrusted;
 
 use super::host_path::{self, Base};
 use super::model::{Author, Backend, Bottle, Egress, Limits, Origin, Rootfs, Scan, WorkspaceMode};
-use super::{env, measure, raw, repo, route};
+use super::provider::Provider;
+use super::{env, measure, raw, reach, repo};
 use crate::yaml::{At, Problem};
 
 impl Bottle {
@@ -24,6 +25,7 @@ impl Bottle {
             limits: Limits::default(),
             rootfs: Rootfs::default(),
             tools: Vec::new(),
+            toolchains: true,
             workspace: WorkspaceMode::default(),
             backend: Backend::default(),
             origin,
@@ -31,16 +33,16 @@ impl Bottle {
     }
 
     /// Merges one manifest: variables, limits and the keys of `egress` and `scan` one by one, every other key as a whole. Paths are
-    /// relative to `base`.
-    pub fn merge(&mut self, raw: &raw::Bottle, base: Base<'_>) -> Result<(), Problem> {
+    /// relative to `base`; `name` is the bottle's, and `provider` the agent's.
+    pub fn merge(&mut self, raw: &raw::Bottle, base: Base<'_>, name: &str, provider: Option<&Provider>) -> Result<(), Problem> {
         let files = |list: &Vec<At<String>>| list.iter().map(|path| host_path::file(path, base)).collect::<Result<_, _>>();
         if let Some(variables) = &raw.env {
             self.env.extend(env::read(variables)?);
         }
         if let Some(egress) = &raw.egress {
-            set(&mut self.egress.routes, egress.routes.as_deref().map(route::parse_routes))?;
+            reach::add(&mut self.egress, egress, name, provider, base)?;
             set(&mut self.egress.trust, egress.trust.as_ref().map(files))?;
-            set(&mut self.egress.parent, egress.proxy.as_ref().map(|proxy| route::parent(proxy, base).map(Some)))?;
+            set(&mut self.egress.parent, egress.proxy.as_ref().map(|proxy| super::route::parent(proxy, base).map(Some)))?;
         }
         if let Some(repos) = &raw.git {
             self.git = repo::read(repos, base)?;
@@ -58,7 +60,15 @@ impl Bottle {
             set(&mut self.limits.time, limits.time.as_ref().map(|text| time(text).map(Some)))?;
         }
         set(&mut self.rootfs, raw.rootfs.as_ref().map(|rootfs| self::rootfs(rootfs, base)))?;
-        set(&mut self.tools, raw.tools.as_ref().map(|list| list.iter().map(|path| host_path::tool(path, base)).collect()))?;
+        if let Some(tools) = &raw.tools {
+            (self.tools, self.toolchains) = match &tools.value {
+                raw::Tools::None => (Vec::new(), false),
+                raw::Tools::List(list) => (list.iter().map(|path| host_path::tool(path, base)).collect::<Result<_, _>>()?, true),
+                raw::Tools::Unknown => {
+                    return Err(tools.problem("expected a list of directories, or the word none", "write `tools: [/opt/tool]`"));
+                }
+            };
+        }
         set(&mut self.workspace, raw.workspace.as_ref().map(|mode| Ok(mode.value.into())))?;
         set(&mut self.backend, raw.backend.as_ref().map(|backend| Ok(backend.value.into())))
     }

@@ -1,7 +1,9 @@
 //! Parses paths of the host, and refuses directories that an agent must not see.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use super::provider::Login;
 use crate::yaml::{At, Problem};
 
 /// The base of relative paths.
@@ -11,6 +13,13 @@ pub struct Base<'a> {
     pub home: Option<&'a Path>,
     /// The manifest's own directory; none for a built-in one.
     pub directory: Option<&'a Path>,
+    /// Logins that a credential may come from, by provider.
+    pub logins: Option<&'a BTreeMap<String, Login>>,
+}
+
+impl Base<'_> {
+    /// Of what bottle brings along.
+    pub const BUILT_IN: Self = Self { home: None, directory: None, logins: None };
 }
 
 /// Directories of the kernel and of running services: they contain no tools, and their sockets lead out of the bottle.
@@ -54,6 +63,21 @@ pub fn tool(text: &At<String>, base: Base<'_>) -> Result<PathBuf, Problem> {
     }
 }
 
+/// Reads the path of a file or directory of the host that the agent gets a copy of.
+pub fn copied(text: &At<String>, base: Base<'_>) -> Result<PathBuf, Problem> {
+    let path = file(text, base)?;
+    let clean: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
+    if clean.components().any(|part| part == Component::ParentDir) {
+        return Err(text.problem("a path that goes up (`..`)", "write the path that is meant"));
+    }
+    let secret = base.home.iter().flat_map(|home| CREDENTIALS.iter().map(|name| home.join(name)));
+    let never = FORBIDDEN.iter().map(PathBuf::from).chain(secret).find(|never| clean.starts_with(never));
+    if never.is_some() || base.home.is_some_and(|home| home.starts_with(&clean)) {
+        return Err(text.problem("the agent must not get a copy of this", "name the file or directory that it needs"));
+    }
+    Ok(clean)
+}
+
 /// True for a tree that no agent is shown merely because somebody works there: a home directory, the root, and whatever holds, or lies in,
 /// credentials of the account.
 pub fn is_private(path: &Path, home: Option<&Path>) -> bool {
@@ -88,7 +112,7 @@ mod tests {
     }
 
     fn base() -> Base<'static> {
-        Base { home: Some(Path::new("/home/u")), directory: Some(Path::new("/home/u/.config/bottle/bottles")) }
+        Base { home: Some(Path::new("/home/u")), directory: Some(Path::new("/home/u/.config/bottle/bottles")), logins: None }
     }
 
     #[test]

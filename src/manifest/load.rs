@@ -21,13 +21,13 @@ pub const MAX_MANIFEST_BYTES: u64 = 256 * 1024;
 /// The limit of files in a directory: it bounds memory and time for hostile repositories.
 pub const MAX_MANIFESTS: usize = 512;
 
-/// Reads `<config>/bottles`, `<config>/agents`, and `.bottle/agents` of a repository; `home` replaces `~`.
+/// Reads `<config>/bottles`, `<config>/agents`, `<config>/providers` and, of a repository, `.bottle/agents`; `home` is what `~` stands for.
 ///
 /// An error means that the definitions are unknown. A single broken file is not an error: it becomes a source that fails when
 /// it is used.
 pub fn load(config: &Path, home: Option<&Path>, repo: Option<&Path>) -> Result<Library> {
     let mut found = Found::default();
-    for kind in [Kind::Bottle, Kind::Agent] {
+    for kind in [Kind::Bottle, Kind::Agent, Kind::Provider] {
         let path = config.join(kind.directory());
         if let Some(directory) = open_directory(CWD, &path, Links::Followed).map_err(|e| cannot_read(&path, e))? {
             found.read(kind, &directory, &path, Links::Followed)?;
@@ -66,15 +66,17 @@ impl Found {
     fn read_repo(&mut self, repo: &Path) -> Result<()> {
         let path = repo.join(".bottle");
         let Some(dot) = open_directory(CWD, &path, Links::Refused).map_err(|e| cannot_read(&path, e))? else { return Ok(()) };
-        match statat(&dot, "bottles", rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => {}
-            Err(error) => return Err(cannot_read(&path.join("bottles"), error)),
-            Ok(_) => {
-                return Err(Error::usage(
-                    "this repository tries to define bottles",
-                    format!("{} exists; bottles are only read from the home configuration", escaped(&path.join("bottles"))),
-                    "remove it, or move what you want of it to your own configuration",
-                ));
+        for kind in ["bottles", "providers"] {
+            match statat(&dot, kind, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(cannot_read(&path.join(kind), error)),
+                Ok(_) => {
+                    return Err(Error::usage(
+                        format!("this repository tries to define {kind}"),
+                        format!("{} exists; {kind} are only read from the home configuration", escaped(&path.join(kind))),
+                        "remove it, or move what you want of it to your own configuration",
+                    ));
+                }
             }
         }
         let path = path.join("agents");

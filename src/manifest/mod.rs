@@ -4,7 +4,10 @@
 //! (values) → [`model`]. Everything is pure except [`load`], which reads the files once.
 
 pub mod bottle;
+pub mod brought;
 pub mod built_in;
+pub mod credentials;
+pub mod edit;
 pub mod env;
 pub mod front_matter;
 pub mod host_path;
@@ -13,10 +16,14 @@ pub mod load;
 pub mod measure;
 pub mod model;
 pub mod notes;
+pub mod preset;
+pub mod provider;
 pub mod raw;
+pub mod reach;
 pub mod repo;
 pub mod route;
 pub mod source;
+pub mod token;
 
 pub use bottle_base::key;
 pub use library::Library;

@@ -11,7 +11,10 @@ use bottle_contract::remote::RemoteUrl;
 use bottle_contract::route::Match;
 use serde::{Deserialize, Serialize};
 
-/// An agent and its bottle, with `extends` resolved.
+use super::provider::Provider;
+use super::token::TokenSource;
+
+/// An agent and the bottle it names, with `extends` resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Resolved {
     /// The agent.
@@ -27,17 +30,50 @@ pub struct Agent {
     pub name: String,
     /// One line for `bottle info`.
     pub description: String,
-    /// Its program.
-    pub provider: Provider,
-    /// The workspace mode; `None` for the bottle's.
+    /// Which program it is.
+    #[serde(rename = "provider")]
+    pub program: AgentProgram,
+    /// The model that it is started with.
+    pub model: Option<String>,
+    /// How it sees the user's working directory; `None`: as the bottle says.
     pub workspace: Option<WorkspaceMode>,
+    /// Files of the operator's home that it gets copies of.
+    pub home: Home,
+    /// Directories of skills.
+    pub skills: Vec<PathBuf>,
+    /// MCP servers, by name.
+    pub mcp: BTreeMap<String, McpServer>,
     /// The system prompt: the manifest's body, trimmed.
     pub prompt: String,
     /// Its origin, for messages.
     pub origin: Origin,
 }
 
-/// The origin of a definition.
+/// Which files of the operator's home an agent gets copies of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Home {
+    /// Those that its provider lists.
+    pub defaults: bool,
+    /// By the path in the agent's home: the file or directory of the operator's.
+    pub files: BTreeMap<PathBuf, PathBuf>,
+}
+
+/// An MCP server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum McpServer {
+    /// A program inside the bottle.
+    Command {
+        /// With its arguments.
+        command: Vec<String>,
+        /// With these variables.
+        env: BTreeMap<String, String>,
+    },
+    /// A service, which a route must allow.
+    Url(String),
+}
+
+/// Where a definition came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
@@ -52,13 +88,22 @@ pub enum Origin {
 /// The program of an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Provider {
-    /// Claude Code.
-    Claude,
-    /// An interactive shell.
-    Shell,
-    /// Any other program, with its arguments.
+pub enum AgentProgram {
+    /// Any program, with its arguments.
     Command(Vec<String>),
+    /// One that bottle knows how to start.
+    #[serde(untagged)]
+    Provider(Box<Provider>),
+}
+
+impl AgentProgram {
+    /// The provider, if it is one.
+    pub fn provider(&self) -> Option<&Provider> {
+        match self {
+            Self::Provider(provider) => Some(provider),
+            Self::Command(_) => None,
+        }
+    }
 }
 
 /// The agent's view of the working directory.
@@ -110,7 +155,9 @@ pub struct Bottle {
     pub rootfs: Rootfs,
     /// Additional directories of the host that the agent sees, read-only, at the same path.
     pub tools: Vec<PathBuf>,
-    /// The workspace mode, unless the agent sets one.
+    /// Programs and toolchains of the operator's home are found and shown.
+    pub toolchains: bool,
+    /// How it sees the user's working directory, unless the agent says otherwise.
     pub workspace: WorkspaceMode,
     /// The backend, unless the command line sets one.
     pub backend: Backend,
@@ -147,6 +194,8 @@ pub struct Egress {
     pub trust: Vec<PathBuf>,
     /// A proxy behind pipelock.
     pub parent: Option<Parent>,
+    /// Rows that a child repeats of its parent, by the names of both: a manifest from when a list replaced the parent's.
+    pub repeated: Vec<(String, String)>,
 }
 
 /// A route.
@@ -162,6 +211,26 @@ pub struct Route {
     pub auth: Option<Auth>,
     /// Dial this address for the host.
     pub connect: Option<SocketAddr>,
+    /// Where the row was written.
+    pub from: RouteOrigin,
+}
+
+/// Where a row of the table was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RouteOrigin {
+    /// The bottle.
+    pub bottle: String,
+    /// The preset that the bottle names.
+    pub preset: Option<String>,
+}
+
+impl std::fmt::Display for RouteOrigin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.preset {
+            None => f.write_str(&self.bottle),
+            Some(preset) => write!(f, "{}, preset {preset}", self.bottle),
+        }
+    }
 }
 
 /// A credential, by name.
@@ -171,8 +240,10 @@ pub struct Auth {
     pub header: String,
     /// `Bearer`, `token`, `Basic`, or none.
     pub scheme: Option<String>,
-    /// The host's environment variable with the value.
+    /// The name that the token goes by: the host's variable, if it comes from one.
     pub token_ref: String,
+    /// Where the value comes from.
+    pub source: TokenSource,
 }
 
 /// A proxy behind pipelock.

@@ -15,6 +15,11 @@ impl Resolved {
             let what = if self.bottle.git.is_empty() { "nothing" } else { "nothing but its git remotes" };
             notes.push(format!("this bottle has no routes: the agent reaches {what}"));
         }
+        for (child, parent) in &egress.repeated {
+            notes.push(format!(
+                "`{child}` repeats routes of `{parent}`: routes add to the parent's now, and `egress: {{ replace: true }}` keeps only the child's"
+            ));
+        }
         if self.workspace() == WorkspaceMode::Mount {
             notes.push("the agent writes to your working directory itself".to_owned());
         }

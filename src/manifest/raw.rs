@@ -4,8 +4,10 @@
 //! which never allows more than the missing key.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::JsonSchema;
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::{env, key, measure};
@@ -19,28 +21,59 @@ pub struct Agent {
     /// The bottle in which it runs.
     #[schemars(extend("pattern" = key::PATTERN))]
     pub bottle: At<String>,
-    /// A program that bottle knows: `claude` or `shell`.
+    /// Which program it is, one that bottle knows how to start: `aider`, `claude`, `codex`, `copilot`, `gemini`, `opencode`, `shell`, or
+    /// one of your own `providers`.
     #[serde(default, deserialize_with = "written")]
-    pub provider: Option<At<Provider>>,
+    #[schemars(extend("pattern" = key::PATTERN))]
+    pub provider: Option<At<String>>,
     /// Any other program: its name or path, then its arguments.
     #[serde(default, deserialize_with = "written")]
     pub command: Option<At<Vec<At<String>>>>,
     /// One line for `bottle info`.
     #[serde(default, deserialize_with = "written")]
     pub description: Option<At<String>>,
-    /// The workspace mode, instead of the bottle's.
+    /// The model that it is started with, by the name that its program knows.
+    #[serde(default, deserialize_with = "written")]
+    pub model: Option<At<String>>,
+    /// Files of your home that it gets copies of. Not in a repository's agent.
+    #[serde(default, deserialize_with = "written")]
+    pub home: Option<At<Home>>,
+    /// Directories of skills that it gets copies of. Not in a repository's agent.
+    #[serde(default, deserialize_with = "written")]
+    pub skills: Option<At<Vec<At<String>>>>,
+    /// MCP servers, by name, registered with its program.
+    #[serde(default, deserialize_with = "written_list")]
+    pub mcp: Option<BTreeMap<String, At<McpServer>>>,
+    /// How it sees the working directory, if not as the bottle says.
     #[serde(default, deserialize_with = "written")]
     pub workspace: Option<At<Workspace>>,
 }
 
-/// The program of an agent.
+/// Files of your home that an agent gets copies of.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Home {
+    /// True for those that the agent's provider lists: your instructions, commands and skills.
+    #[serde(default, deserialize_with = "written")]
+    pub defaults: Option<At<bool>>,
+    /// By the path in the agent's home: a file or directory of yours. A credential in it is refused.
+    #[serde(default, deserialize_with = "written_list")]
+    pub files: Option<BTreeMap<String, At<String>>>,
+}
+
+/// An MCP server: a program inside the bottle, or a service that a route allows.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Provider {
-    /// Claude Code.
-    Claude,
-    /// An interactive shell.
-    Shell,
+#[serde(deny_unknown_fields)]
+pub struct McpServer {
+    /// The program, then its arguments.
+    #[serde(default, deserialize_with = "written")]
+    pub command: Option<At<Vec<At<String>>>>,
+    /// Its variables. Plain text, and no credential: the agent sees it.
+    #[serde(default, deserialize_with = "written_list")]
+    pub env: Option<BTreeMap<String, At<String>>>,
+    /// The address of a service.
+    #[serde(default, deserialize_with = "written")]
+    pub url: Option<At<String>>,
 }
 
 /// The agent's view of the working directory.
@@ -62,8 +95,8 @@ pub enum Workspace {
 #[serde(deny_unknown_fields)]
 #[schemars(title = "bottle: bottle")]
 pub struct Bottle {
-    /// The parent bottle. `env`, `egress`, `scan` and `limits` merge key by key; every other key replaces the parent's. Lists are
-    /// replaced as a whole.
+    /// A bottle to start from: `env`, `egress`, `scan` and `limits` merge key by key, routes add to the parent's, every other key and list
+    /// replaces the parent's as a whole.
     #[serde(default, deserialize_with = "written")]
     #[schemars(extend("pattern" = key::PATTERN))]
     pub extends: Option<At<String>>,
@@ -90,10 +123,11 @@ pub struct Bottle {
     /// The source of the root file system: `host` (a read-only view of the host's tools) or `{ image: path }`.
     #[serde(default, deserialize_with = "written")]
     pub rootfs: Option<At<Rootfs>>,
-    /// Additional directories of the host that the agent sees, read-only, at the same path.
-    #[serde(default, deserialize_with = "written_list")]
-    pub tools: Option<Vec<At<String>>>,
-    /// The agent's view of the working directory; `overlay` by default.
+    /// Further directories of the host that the agent sees, read-only, at the same path. The programs and toolchains that your `PATH` leads
+    /// to (nvm, rustup, pipx, pyenv and others) are found and shown without it; `none` turns that off.
+    #[serde(default, deserialize_with = "written")]
+    pub tools: Option<At<Tools>>,
+    /// How the agent sees the working directory; `overlay` if nothing says otherwise.
     #[serde(default, deserialize_with = "written")]
     pub workspace: Option<At<Workspace>>,
     /// The backend, unless `--backend` or `BOTTLE_BACKEND` is set; `embedded` by default.
@@ -101,7 +135,65 @@ pub struct Bottle {
     pub backend: Option<At<Backend>>,
 }
 
-/// The backend of a bottle.
+/// Directories of the host, or the word `none`.
+#[derive(Debug)]
+pub enum Tools {
+    /// Nothing of the home directory, and no further directories.
+    None,
+    /// Directories.
+    List(Vec<At<String>>),
+    /// Something else, which is refused where its place is known.
+    Unknown,
+}
+
+impl JsonSchema for Tools {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Tools".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let list = generator.subschema_for::<Vec<String>>();
+        schemars::json_schema!({ "oneOf": [{ "const": "none" }, list] })
+    }
+}
+
+impl<'de> Deserialize<'de> for Tools {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Tools;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of directories, or the word none")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Tools, E> {
+                Ok(if word == "none" { Tools::None } else { Tools::Unknown })
+            }
+
+            fn visit_unit<E: serde::de::Error>(self) -> Result<Tools, E> {
+                Ok(Tools::List(Vec::new()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Tools, A::Error> {
+                let mut directories = Vec::new();
+                while let Some(directory) = list.next_element()? {
+                    directories.push(directory);
+                }
+                Ok(Tools::List(directories))
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// What makes the bottle.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Backend {
@@ -115,10 +207,17 @@ pub enum Backend {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Egress {
-    /// The allowed hosts. All others are refused.
+    /// Lists of hosts by name: `agent` (what the agent's own program needs), `npm`, `pypi`, `crates`, `go`, `maven`, `rubygems`, `github`,
+    /// `gitlab`, `debian`, `huggingface`.
+    #[serde(default, deserialize_with = "written_list")]
+    pub presets: Option<Vec<At<String>>>,
+    /// The hosts. What no route names is refused. They add to the parent's; one of the same host replaces it. Written empty: nothing.
     #[serde(default, deserialize_with = "written_list")]
     pub routes: Option<Vec<At<Route>>>,
-    /// PEM files with additional roots for origins.
+    /// True when nothing of the parent's routes and presets counts.
+    #[serde(default, deserialize_with = "written")]
+    pub replace: Option<At<bool>>,
+    /// PEM files with further roots for origins.
     #[serde(default, deserialize_with = "written_list")]
     pub trust: Option<Vec<At<String>>>,
     /// A proxy for all requests.
@@ -138,8 +237,8 @@ pub struct Route {
     pub matches: Option<Vec<At<Match>>>,
     /// The credential that the proxy injects. The agent never sees it.
     #[serde(default, deserialize_with = "written")]
-    pub auth: Option<Auth>,
-    /// `address:port` to dial for this host, instead of resolving its name.
+    pub auth: Option<At<Auth>>,
+    /// `address:port` to dial for this host, instead of what its name resolves to.
     #[serde(default, deserialize_with = "written")]
     pub connect: Option<At<String>>,
 }
@@ -169,9 +268,19 @@ pub struct Auth {
     /// `authorization`, and none for any other header.
     #[serde(default, deserialize_with = "written")]
     pub scheme: Option<At<String>>,
-    /// The name of the host's environment variable with the value. Never the value itself.
+    /// The name of the host's environment variable that holds the value. Never the value itself.
+    #[serde(default, deserialize_with = "written")]
     #[schemars(extend("pattern" = env::PATTERN))]
-    pub token_ref: At<String>,
+    pub token_ref: Option<At<String>>,
+    /// A file with the value, instead: the token alone, or `{"token": "…", "expires_at": "…"}`.
+    #[serde(default, deserialize_with = "written")]
+    pub token_file: Option<At<String>>,
+    /// A program that prints the value, instead, in the same form. It runs outside of the bottle, without a terminal, for 30 seconds at most.
+    #[serde(default, deserialize_with = "written")]
+    pub token_command: Option<At<Vec<At<String>>>>,
+    /// The provider whose login on this machine is used, instead: `claude`.
+    #[serde(default, deserialize_with = "written")]
+    pub login: Option<At<String>>,
 }
 
 /// A proxy for all requests.
@@ -223,8 +332,8 @@ pub struct Repo {
     pub host_key: Option<At<String>>,
     /// The credential for an upstream over HTTPS. The agent never sees it.
     #[serde(default, deserialize_with = "written")]
-    pub auth: Option<Auth>,
-    /// `address:port` to dial for this upstream, instead of resolving its name.
+    pub auth: Option<At<Auth>>,
+    /// `address:port` to dial for this upstream, instead of what its name resolves to.
     #[serde(default, deserialize_with = "written")]
     pub connect: Option<At<String>>,
     /// What may be pushed. Without it: nothing.
@@ -335,6 +444,10 @@ pub enum Rootfs {
 /// An empty `egress:` denies everything, even if a parent allows something.
 fn written_egress<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Egress>, D::Error> {
     let written = Option::<Egress>::deserialize(deserializer)?;
-    let has_keys = |egress: &Egress| egress.routes.is_some() || egress.trust.is_some() || egress.proxy.is_some();
-    Ok(Some(written.filter(has_keys).unwrap_or(Egress { routes: Some(Vec::new()), trust: None, proxy: None })))
+    let says_something = |egress: &Egress| {
+        let Egress { presets, routes, replace, trust, proxy } = egress;
+        presets.is_some() || routes.is_some() || replace.is_some() || trust.is_some() || proxy.is_some()
+    };
+    let nothing = Egress { presets: None, routes: Some(Vec::new()), replace: None, trust: None, proxy: None };
+    Ok(Some(written.filter(says_something).unwrap_or(nothing)))
 }

@@ -48,14 +48,14 @@ fn repo(raw: &raw::Repo, base: Base<'_>) -> Result<Repo, Problem> {
         _ => {}
     }
     if let (true, Some(auth)) = (ssh, &raw.auth) {
-        return Err(auth.token_ref.problem("a token for an upstream over SSH", "remove it, or write the upstream as https://…"));
+        return Err(auth.problem("a token for an upstream over SSH", "remove it, or write the upstream as https://…"));
     }
     Ok(Repo {
         name: name(&raw.name)?,
         upstream,
         identity: raw.identity.as_ref().map(|path| host_path::file(path, base)).transpose()?,
         host_key: raw.host_key.as_ref().map(host_key).transpose()?,
-        auth: raw.auth.as_ref().map(route::auth).transpose()?,
+        auth: raw.auth.as_ref().map(|raw| route::auth(raw, base)).transpose()?,
         connect: raw.connect.as_ref().map(route::address).transpose()?,
         push: raw.push.as_ref().map_or(Ok(PushPolicy::default()), push)?,
         other_committers: raw.push.as_ref().is_some_and(|push| push.other_committers),

@@ -9,8 +9,8 @@ use bottle_policy::credential_header::{self, Unfit};
 use bottle_policy::guard;
 
 use super::host_path::{self, Base};
-use super::model::{Auth, Parent, Route};
-use super::{env, raw};
+use super::model::{Auth, Parent, Route, RouteOrigin};
+use super::{raw, token};
 use crate::suggest;
 use crate::yaml::{At, Problem};
 
@@ -20,10 +20,10 @@ const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 const NO_METADATA: &str = "metadata services are never reachable; there is no exception";
 
 /// Parses the routes. Two routes for one host are an error, because only one could decide.
-pub fn parse_routes(rows: &[At<raw::Route>]) -> Result<Vec<Route>, Problem> {
+pub fn parse_routes(rows: &[At<raw::Route>], base: Base<'_>) -> Result<Vec<Route>, Problem> {
     let mut routes: Vec<Route> = Vec::new();
     for row in rows {
-        let route = route(&row.value)?;
+        let route = route(&row.value, base)?;
         if routes.iter().any(|other| other.host == route.host) {
             return Err(row.value.host.problem(format!("a second route for `{}`", route.host), "put all `matches` of a host in one route"));
         }
@@ -32,7 +32,7 @@ pub fn parse_routes(rows: &[At<raw::Route>]) -> Result<Vec<Route>, Problem> {
     Ok(routes)
 }
 
-fn route(raw: &raw::Route) -> Result<Route, Problem> {
+fn route(raw: &raw::Route, base: Base<'_>) -> Result<Route, Problem> {
     let (host, ports) = host(&raw.host)?;
     if raw.auth.is_some() && covers_strangers(&host) {
         return Err(raw
@@ -44,10 +44,11 @@ fn route(raw: &raw::Route) -> Result<Route, Problem> {
     }
     Ok(Route {
         matches: raw.matches.as_ref().map_or(Ok(Vec::new()), |rows| matches(rows, &raw.host))?,
-        auth: raw.auth.as_ref().map(auth).transpose()?,
+        auth: raw.auth.as_ref().map(|raw| auth(raw, base)).transpose()?,
         connect: raw.connect.as_ref().map(address).transpose()?,
         host,
         ports,
+        from: RouteOrigin::default(),
     })
 }
 
@@ -124,17 +125,21 @@ fn path_rule(text: &At<String>) -> Result<PathRule, Problem> {
     Ok(if canonical.ends_with('/') { PathRule::Prefix(canonical) } else { PathRule::Exact(canonical) })
 }
 
-/// Parses a reference to a credential.
-pub(super) fn auth(raw: &raw::Auth) -> Result<Auth, Problem> {
-    let header = match &raw.header {
-        None => "authorization".to_owned(),
-        Some(text) => header(text)?,
-    };
-    let scheme = match &raw.scheme {
+/// Reads a credential, by name.
+pub(super) fn auth(raw: &At<raw::Auth>, base: Base<'_>) -> Result<Auth, Problem> {
+    let (header, scheme) = place(raw.value.header.as_ref(), raw.value.scheme.as_ref())?;
+    let (token_ref, source) = token::read(raw, base)?;
+    Ok(Auth { header, scheme, token_ref, source })
+}
+
+/// Where a credential goes: the header, and the word before the value.
+pub(super) fn place(header: Option<&At<String>>, scheme: Option<&At<String>>) -> Result<(String, Option<String>), Problem> {
+    let header = header.map_or_else(|| Ok("authorization".to_owned()), self::header)?;
+    let scheme = match scheme {
         None => (header == "authorization").then(|| "Bearer".to_owned()),
-        Some(text) => scheme(text)?,
+        Some(text) => self::scheme(text)?,
     };
-    Ok(Auth { header, scheme, token_ref: env::token_ref(&raw.token_ref)? })
+    Ok((header, scheme))
 }
 
 fn header(text: &At<String>) -> Result<String, Problem> {

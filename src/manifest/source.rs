@@ -17,6 +17,8 @@ pub enum Kind {
     Agent,
     /// A bottle.
     Bottle,
+    /// A provider.
+    Provider,
 }
 
 impl Kind {
@@ -25,6 +27,7 @@ impl Kind {
         match self {
             Self::Agent => "agents",
             Self::Bottle => "bottles",
+            Self::Provider => "providers",
         }
     }
 }
@@ -34,6 +37,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Agent => "agent",
             Self::Bottle => "bottle",
+            Self::Provider => "provider",
         })
     }
 }

@@ -1,14 +1,16 @@
 //! The agent's program and variables: what makes every tool use the proxy and trust its authority.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bottle_contract::names;
-use serde_json::json;
 
 use super::git;
+use super::home;
 use super::sidecars::{self, SidecarInput};
-use crate::manifest::model::{Agent, Author, Bottle, EnvValue, Provider, TemplatePart};
+use super::toolchains::Toolchains;
+use crate::manifest::model::{Agent, AgentProgram, Author, Bottle, EnvValue, TemplatePart};
+use crate::manifest::provider::{Credential, Provider};
 
 /// The agent's component name.
 pub const AGENT: &str = "agent";
@@ -33,6 +35,14 @@ pub struct Run {
     pub command: Option<Vec<String>>,
     /// The task, for an agent that takes one.
     pub prompt: Option<String>,
+    /// Additional arguments for the agent's own program.
+    pub arguments: Vec<String>,
+    /// The model, instead of the manifest's.
+    pub model: Option<String>,
+    /// The program goes on with its last conversation.
+    pub resume: bool,
+    /// The program prints events as they come.
+    pub stream: bool,
     /// No person is at a terminal.
     pub headless: bool,
 }
@@ -52,42 +62,35 @@ pub const CA_VARIABLES: [&str; 11] = [
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", // gRPC
 ];
 
-/// The program, with its arguments.
-pub(super) fn argv(agent: &Agent, run: &Run) -> Vec<String> {
-    if let Some(command) = &run.command {
-        return command.clone();
-    }
-    let owned = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-    let mut argv = match &agent.provider {
-        Provider::Claude => {
-            // Its own permission prompts protect nothing inside a bottle.
-            let mut argv = owned(&["claude", "--dangerously-skip-permissions"]);
-            if !agent.prompt.is_empty() {
-                argv.extend(["--append-system-prompt".into(), agent.prompt.clone()]);
-            }
-            if run.headless {
-                argv.push("--print".into());
-            }
-            argv
-        }
-        Provider::Shell if run.prompt.is_some() => owned(&["/bin/sh", "-c"]),
-        Provider::Shell => owned(&["/bin/bash", "-l"]),
-        Provider::Command(command) => command.clone(),
-    };
-    argv.extend(run.prompt.clone());
-    argv
-}
+/// Names and addresses of what runs inside, which is asked without the proxy. Programs read this list in different ways: some know no
+/// ranges, some no brackets, and some want the dot.
+const LOOPBACK: [&str; 7] = ["localhost", ".localhost", "127.0.0.1", "127.0.0.0/8", "::1", "[::1]", "0.0.0.0"];
 
 /// All of the agent's variables. Of the operator's environment, only what the manifest names gets in.
-pub(super) fn env(agent: &Agent, input: &SidecarInput<'_>, term: Option<&str>) -> BTreeMap<String, EnvValue> {
+pub(super) fn env(
+    agent: &Agent,
+    input: &SidecarInput<'_>,
+    term: Option<&str>,
+    directory: &Path,
+    toolchains: &Toolchains,
+    has_links: bool,
+) -> BTreeMap<String, EnvValue> {
     let mut env = BTreeMap::new();
     let mut set = |name: &str, value: &str| {
         env.insert(name.to_owned(), EnvValue::Template(vec![TemplatePart::Text(value.to_owned())]));
     };
-    for (name, value) in
-        [("HOME", HOME), ("USER", "agent"), ("LOGNAME", "agent"), ("SHELL", "/bin/sh"), ("PATH", PATH), ("LANG", "C.UTF-8")]
-    {
+    for (name, value) in [
+        ("HOME", HOME),
+        ("USER", "agent"),
+        ("LOGNAME", "agent"),
+        ("SHELL", "/bin/sh"),
+        ("PATH", &toolchains.path(has_links)),
+        ("LANG", "C.UTF-8"),
+    ] {
         set(name, value);
+    }
+    for (name, place) in &toolchains.env {
+        set(name, &place.to_string_lossy());
     }
     if let Some(term) = term {
         set("TERM", term);
@@ -99,7 +102,7 @@ pub(super) fn env(agent: &Agent, input: &SidecarInput<'_>, term: Option<&str>) -
         set(name, &proxy);
     }
     // Hosts inside the bottle, which are reachable without the proxy.
-    let mut direct = vec!["localhost", "127.0.0.1", "::1"];
+    let mut direct = [&LOOPBACK[..], &[input.id]].concat();
     if !input.bottle.git.is_empty() {
         direct.push(names::GIT_GATE.0);
     }
@@ -125,51 +128,57 @@ pub(super) fn env(agent: &Agent, input: &SidecarInput<'_>, term: Option<&str>) -
     // Node's own fetch ignores the proxy variables by default.
     set("NODE_USE_ENV_PROXY", "1");
     set("BOTTLE_ID", input.id);
-    if agent.provider == Provider::Claude {
-        for (name, value) in CLAUDE {
+    if let Some(provider) = agent.program.provider() {
+        for (name, value) in &provider.env {
+            set(name, &home::filled(value, directory));
+        }
+        for (name, value) in placeholders(provider, input.bottle) {
             set(name, value);
         }
+    }
+    if home::writes_instructions(agent) {
+        set("BOTTLE_INSTRUCTIONS", &format!("{HOME}/{}", home::INSTRUCTIONS));
     }
     env.extend(input.bottle.env.clone());
     env
 }
 
-/// The program that the host must have, if bottle knows the agent by name.
-pub fn program(agent: &Agent) -> Option<&'static str> {
-    match agent.provider {
-        Provider::Claude => Some("claude"),
-        Provider::Shell | Provider::Command(_) => None,
+/// The placeholders of the provider's credentials, by variable: of those that the routes put in, or of the first one, so that the program
+/// does not ask for a login that could not succeed.
+fn placeholders<'a>(provider: &'a Provider, bottle: &Bottle) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let routes = &bottle.egress.routes;
+    let fits = |credential: &&Credential| routes.iter().any(|route| credential.fits(route));
+    let mut chosen: Vec<&Credential> = provider.credentials.iter().filter(fits).collect();
+    if chosen.is_empty() {
+        chosen.extend(provider.credentials.first());
+    }
+    chosen.into_iter().flat_map(|credential| {
+        let names = std::iter::once(credential.variable()).chain(credential.also.iter().map(String::as_str));
+        names.map(|name| (name, credential.placeholder.as_str()))
+    })
+}
+
+/// Where a person gets a provider's credentials, by their names.
+pub(super) fn obtain(provider: &Provider) -> BTreeMap<String, String> {
+    let one = |credential: &Credential| {
+        let others: Vec<&str> =
+            provider.credentials.iter().map(Credential::variable).filter(|other| *other != credential.variable()).collect();
+        let or = if others.is_empty() { String::new() } else { format!("; {} would do, too", others.join(" or ")) };
+        let login = provider.login.as_ref().filter(|login| login.variable == credential.variable());
+        let login = login.map(|_| format!("; if you are logged in here, `auth: {{ login: {} }}` in your bottle uses that", provider.name));
+        let text = format!("{}{or}{}", credential.obtain.as_deref().unwrap_or("see its vendor's pages"), login.unwrap_or_default());
+        (credential.variable().to_owned(), text)
+    };
+    provider.credentials.iter().map(one).collect()
+}
+
+/// The program that is looked up on the host: what runs, by its name.
+pub fn program<'a>(agent: &'a Agent, run: &'a Run) -> Option<&'a str> {
+    if let Some(command) = &run.command {
+        return command.first().map(String::as_str);
+    }
+    match &agent.program {
+        AgentProgram::Provider(provider) => Some(&provider.program),
+        AgentProgram::Command(command) => command.first().map(String::as_str),
     }
 }
-
-/// Files of the agent's home.
-pub(super) fn files(agent: &Agent, bottle: &Bottle, directory: &Path) -> BTreeMap<PathBuf, String> {
-    let mut files = BTreeMap::new();
-    let mut put = |name: &str, text: String| drop(files.insert(Path::new(HOME).join(name), text));
-    match agent.provider {
-        Provider::Claude => claude_files(directory).into_iter().for_each(|(name, text)| put(name, text)),
-        Provider::Shell | Provider::Command(_) => {}
-    }
-    // Git reads this file too; `~/.gitconfig` belongs to the agent.
-    put(".config/git/config", git::config(&bottle.git, &git::author(agent, bottle)));
-    files
-}
-
-/// Answers to the questions of Claude Code's first start: the theme, trust in the directory, work without permission prompts. The
-/// operator has answered them with `bottle start`.
-fn claude_files(directory: &Path) -> [(&'static str, String); 2] {
-    let mut answers = json!({"hasCompletedOnboarding": true, "bypassPermissionsModeAccepted": true});
-    answers["projects"][&*directory.to_string_lossy()] = json!({"hasTrustDialogAccepted": true, "hasCompletedProjectOnboarding": true});
-    [(".claude.json", format!("{answers}\n")), (".claude/settings.json", "{\"skipDangerousModePermissionPrompt\":true}\n".to_owned())]
-}
-
-/// Lets Claude Code start unattended and without its vendor's telemetry. The credential is a placeholder: `egress` injects the
-/// real one.
-const CLAUDE: &[(&str, &str)] = &[
-    ("CLAUDE_CODE_OAUTH_TOKEN", "placeholder-the-bottle-puts-the-real-one-in"),
-    ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
-    ("DISABLE_TELEMETRY", "1"),
-    ("DISABLE_ERROR_REPORTING", "1"),
-    ("DISABLE_AUTOUPDATER", "1"),
-    ("IS_SANDBOX", "1"),
-];

@@ -1,13 +1,17 @@
 //! Builds the plan from a resolved agent and the facts. Pure: the same input gives the same plan.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use bottle_contract::RuleFile;
 
 use super::agent::{self, Run, SCRATCH_BYTES};
 use super::program::{self, Program};
 use super::sidecars::{self, SidecarInput};
+use super::toolchains::Toolchains;
 use super::workspace::{Place, WorkspacePlan};
-use super::{AgentPlan, LimitsPlan, Plan, git, step};
-use crate::manifest::model::{Resolved, WorkspaceMode};
+use super::{AgentPlan, LimitsPlan, Plan, RouteCount, command_line, git, home, instructions, step};
+use crate::manifest::model::{Bottle, Resolved, Rootfs, WorkspaceMode};
 
 /// The host's properties that the plan depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +24,12 @@ pub struct Facts {
     pub term: Option<String>,
     /// The agent's own program, if it has one and the host has it.
     pub program: Option<Program>,
+    /// Programs and toolchains of the operator's home.
+    pub toolchains: Toolchains,
     /// The rule files that the bottle names.
     pub rules: Vec<RuleFile>,
+    /// Files of the operator's that the agent gets copies of, by their path in its home.
+    pub home: BTreeMap<PathBuf, String>,
 }
 
 /// The default memory limit, in bytes.
@@ -32,7 +40,8 @@ const PIDS: u64 = 4096;
 /// Builds the plan of a start.
 pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
     let Resolved { agent, bottle } = resolved;
-    let input = SidecarInput { id, bottle, author: git::author(agent, bottle), rules: &facts.rules };
+    let obtain = agent.program.provider().map(agent::obtain).unwrap_or_default();
+    let input = SidecarInput { id, bottle, author: git::author(agent, bottle), rules: &facts.rules, obtain };
     let terminal = facts.terminal && !run.headless;
     let sidecars = sidecars::sidecars(&input);
     let workspace = WorkspacePlan::new(resolved.workspace(), &facts.place);
@@ -40,15 +49,19 @@ pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
     let exposed = (workspace.mode == WorkspaceMode::Mount && !facts.place.hidden.is_empty()).then(|| {
         format!("{} files that look like credentials are visible: only an overlay or a copy hides them", facts.place.hidden.len())
     });
-    let visible = facts.program.as_ref().map(program::visible).unwrap_or_default();
+    let none = Toolchains::default();
+    let toolchains = if bottle.toolchains && bottle.rootfs == Rootfs::Host { &facts.toolchains } else { &none };
+    let visible = facts.program.as_ref().map(|program| program::visible(program, toolchains)).unwrap_or_default();
+    let links: BTreeMap<PathBuf, PathBuf> = toolchains.links.clone().into_iter().chain(visible.links).collect();
+    let text = instructions::text(&agent.prompt, &input);
     let mut plan = Plan {
         version: 1,
         id: id.to_owned(),
         bottle: bottle.name.clone(),
         agent: AgentPlan {
             name: agent.name.clone(),
-            argv: agent::argv(agent, run),
-            env: agent::env(agent, &input, facts.term.as_deref().filter(|_| terminal)),
+            argv: command_line::argv(agent, run, &text),
+            env: agent::env(agent, &input, facts.term.as_deref().filter(|_| terminal), &directory, toolchains, !links.is_empty()),
             terminal,
             hosts: sidecars
                 .iter()
@@ -56,13 +69,13 @@ pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
                 .map(|s| s.component.clone())
                 .collect(),
             trusts: sidecars::proxy(&input).0.to_owned(),
-            links: visible.links,
-            files: agent::files(agent, bottle, &directory),
+            links,
+            files: home::files(agent, bottle, &directory, &text, &facts.home),
             directory,
         },
         workspace,
         rootfs: bottle.rootfs.clone(),
-        tools: bottle.tools.iter().cloned().chain(visible.trees).collect(),
+        tools: bottle.tools.iter().chain(&toolchains.trees).cloned().chain(visible.trees).collect(),
         sidecars,
         limits: LimitsPlan {
             memory: bottle.limits.memory.unwrap_or(MEMORY),
@@ -71,9 +84,22 @@ pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
             pids: bottle.limits.pids.unwrap_or(PIDS),
             time: bottle.limits.time,
         },
-        notes: resolved.notes().into_iter().chain(facts.place.notes.iter().cloned()).chain(exposed).collect(),
+        routes: reach(bottle),
+        notes: [resolved.notes(), facts.place.notes.clone(), exposed.into_iter().collect(), toolchains.notes()].concat(),
         steps: Vec::new(),
     };
     plan.steps = step::steps(&plan);
     plan
+}
+
+/// How many routes come from which bottle, the bottle's own first.
+fn reach(bottle: &Bottle) -> Vec<RouteCount> {
+    let mut counts: Vec<RouteCount> = vec![RouteCount { from: bottle.name.clone(), count: 0 }];
+    for route in &bottle.egress.routes {
+        match counts.iter_mut().find(|count| count.from == route.from.bottle) {
+            Some(count) => count.count += 1,
+            None => counts.push(RouteCount { from: route.from.bottle.clone(), count: 1 }),
+        }
+    }
+    counts
 }

@@ -10,16 +10,17 @@ use bottle_contract::route::Auth;
 
 use super::SecretPlan;
 use crate::manifest::model::{self, Agent, Author, Bottle};
+use crate::manifest::token::TokenSource;
 
 /// The distinct secrets of the repositories, numbered in the order of their first use.
 pub(super) fn secrets(repos: &[model::Repo]) -> Vec<SecretPlan> {
     let mut secrets: Vec<SecretPlan> = Vec::new();
     for repo in repos {
-        let file = repo.identity.as_ref().map(|path| (path.to_string_lossy().into_owned(), true));
-        let token = repo.auth.as_ref().map(|auth| (auth.token_ref.clone(), false));
-        let Some((token_ref, is_file)) = file.or(token) else { continue };
+        let file = repo.identity.as_ref().map(|path| (path.to_string_lossy().into_owned(), true, TokenSource::Variable));
+        let token = repo.auth.as_ref().map(|auth| (auth.token_ref.clone(), false, auth.source.clone()));
+        let Some((token_ref, is_file, source)) = file.or(token) else { continue };
         if !secrets.iter().any(|other| other.token_ref == token_ref) {
-            secrets.push(SecretPlan { slot: format!("GIT_SECRET_{}", secrets.len()), token_ref, is_file });
+            secrets.push(SecretPlan { slot: format!("GIT_SECRET_{}", secrets.len()), token_ref, is_file, source, obtain: None });
         }
     }
     secrets

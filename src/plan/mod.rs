@@ -5,13 +5,18 @@
 
 pub mod agent;
 pub mod build;
+pub mod command_line;
 pub mod git;
+mod home;
+mod instructions;
+mod mcp;
 pub mod program;
 pub mod sidecar_config;
 pub mod sidecars;
 pub mod step;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod toolchains;
 pub mod workspace;
 
 use std::collections::BTreeMap;
@@ -21,6 +26,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::manifest::model::{EnvValue, Rootfs};
+use crate::manifest::token::TokenSource;
 
 pub use build::plan;
 pub use sidecar_config::{Config, SidecarConfig};
@@ -48,6 +54,8 @@ pub struct Plan {
     pub sidecars: Vec<SidecarPlan>,
     /// Limits.
     pub limits: LimitsPlan,
+    /// The origins of its routes, the bottle's own first.
+    pub routes: Vec<RouteCount>,
     /// Notes for the operator's confirmation.
     pub notes: Vec<String>,
     /// The steps, in order. They are undone in reverse.
@@ -59,6 +67,15 @@ impl Plan {
     pub fn sidecar<C: Config>(&self) -> Option<(&SidecarPlan, &C)> {
         self.sidecars.iter().find_map(|sidecar| Some((sidecar, C::of(&sidecar.config)?)))
     }
+}
+
+/// Routes of one bottle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RouteCount {
+    /// The bottle whose manifest has them.
+    pub from: String,
+    /// How many.
+    pub count: usize,
 }
 
 /// The untrusted program.
@@ -148,6 +165,16 @@ pub struct SecretPlan {
     /// It is a file: a private key.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_file: bool,
+    /// Where a token comes from.
+    #[serde(skip_serializing_if = "is_variable")]
+    pub source: TokenSource,
+    /// Where a person gets it, if its provider says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub obtain: Option<String>,
+}
+
+fn is_variable(source: &TokenSource) -> bool {
+    *source == TokenSource::Variable
 }
 
 /// Limits, with the defaults filled in.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::agent::{HOME, PATH};
+use super::toolchains::Toolchains;
 
 /// Trees of programs and libraries that every bottle shows. `/opt` and `/nix/store` contain whole toolchains.
 pub const TREES: [&str; 11] =
@@ -29,15 +30,18 @@ pub struct Visible {
     pub links: BTreeMap<PathBuf, PathBuf>,
 }
 
-/// Makes as little as possible visible: never the directory of a program, which may be `~/.local/bin` or a home.
-pub fn visible(program: &Program) -> Visible {
+/// Makes as little as possible visible: never the directory of a program, which may be `~/.local/bin` or a home. What the toolchains show
+/// is visible already.
+pub fn visible(program: &Program, toolchains: &Toolchains) -> Visible {
     let mut visible = Visible::default();
     for program in [Some(program), program.interpreter.as_deref()].into_iter().flatten() {
-        let in_tree = TREES.iter().any(|tree| program.file.starts_with(tree));
+        let mut trees = TREES.iter().map(Path::new).chain(toolchains.trees.iter().map(PathBuf::as_path));
+        let in_tree = trees.any(|tree| program.file.starts_with(tree));
         if !in_tree {
             visible.trees.push(unit(&program.file));
         }
-        let on_path = program.found.parent().is_some_and(|directory| PATH.split(':').any(|entry| directory == Path::new(entry)));
+        let mut path = PATH.split(':').map(Path::new).chain(toolchains.path.iter().map(PathBuf::as_path));
+        let on_path = program.found.parent().is_some_and(|directory| path.any(|entry| directory == entry));
         if !(in_tree && on_path)
             && let Some(name) = program.found.file_name()
         {
@@ -99,7 +103,7 @@ mod tests {
             ),
             ("/home/ann/bin/claude", "/home/ann/bin/claude", expected(&["/home/ann/bin/claude"], &[("claude", "/home/ann/bin/claude")])),
         ] {
-            assert_eq!(visible(&program(found, file)), expected_visible, "{found}");
+            assert_eq!(visible(&program(found, file), &Toolchains::default()), expected_visible, "{found}");
         }
     }
 
@@ -110,6 +114,6 @@ mod tests {
         let mut script = program("/home/ann/.nvm/versions/node/v24.0.0/bin/claude", cli);
         script.interpreter = Some(Box::new(program(node, node)));
         let scope = "/home/ann/.nvm/versions/node/v24.0.0/lib/node_modules/@anthropic-ai";
-        assert_eq!(visible(&script), expected(&[scope, node], &[("claude", cli), ("node", node)]));
+        assert_eq!(visible(&script, &Toolchains::default()), expected(&[scope, node], &[("claude", cli), ("node", node)]));
     }
 }

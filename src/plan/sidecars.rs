@@ -21,6 +21,8 @@ pub(super) struct SidecarInput<'a> {
     pub(super) author: Author,
     /// The rule files that it names.
     pub(super) rules: &'a [RuleFile],
+    /// Where a person gets a token, by its name.
+    pub(super) obtain: BTreeMap<String, String>,
 }
 
 impl SidecarInput<'_> {
@@ -135,13 +137,23 @@ fn egress(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
         limits: Default::default(),
     };
     let secrets: BTreeSet<_> = slots.into_iter().map(|(token_ref, slot)| (slot, token_ref)).collect();
+    let secret = |(slot, token_ref): (String, String)| {
+        let source = routes.iter().filter_map(|route| route.auth.as_ref()).find(|auth| auth.token_ref == token_ref);
+        SecretPlan {
+            slot,
+            is_file: false,
+            source: source.map(|auth| auth.source.clone()).unwrap_or_default(),
+            obtain: input.obtain.get(&token_ref).cloned(),
+            token_ref,
+        }
+    };
     Some(SidecarPlan {
         component: name.into(),
         network: Network::None,
         listeners: vec![ListenerPlan { name: listener::AGENT.into(), dialled_by: Dialler::Agent(port) }],
         config: config.into(),
         authority: true,
-        secrets: secrets.into_iter().map(|(slot, token_ref)| SecretPlan { slot, token_ref, is_file: false }).collect(),
+        secrets: secrets.into_iter().map(secret).collect(),
         trust: BTreeMap::new(),
         dials_siblings: true,
         host_resolution: false,

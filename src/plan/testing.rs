@@ -33,6 +33,7 @@ pub(crate) fn bare() -> Plan {
         tools: Vec::new(),
         sidecars: Vec::new(),
         limits: LimitsPlan { memory: 1 << 30, memory_is_required: false, scratch: 1 << 20, pids: 64, time: None },
+        routes: Vec::new(),
         notes: Vec::new(),
         steps: vec![Step::Release],
     }

@@ -94,7 +94,7 @@ fn has_own_path(path: &Path) -> bool {
     path.is_absolute()
         && path.to_str().is_some_and(|text| !text.chars().any(char::is_control))
         && !KERNEL.iter().any(|place| path.starts_with(place))
-        && !KERNEL.iter().chain(&OWN).chain(&TREES).any(|place| covers(&place))
+        && !KERNEL.iter().chain(&OWN).chain(&TREES).any(covers)
 }
 
 #[cfg(test)]

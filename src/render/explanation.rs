@@ -33,7 +33,9 @@ pub fn explain(bottle: &str, id: &str, events: &RequestEvents<'_>) -> String {
         Some((component, reason, event)) => {
             row("verdict", &format!("refused by {component}: {reason}"));
             row("agent may", reason.hint());
-            row("you may", &operator(reason, event));
+            for (index, line) in operator(reason, event).lines().enumerate() {
+                row(if index == 0 { "you may" } else { "" }, line);
+            }
         }
     }
     format!("request {}, bottle {bottle}\n{out}", Untrusted::new(id))
@@ -105,15 +107,32 @@ fn describe_place(place: &str) -> String {
     }
 }
 
-/// What the operator may do about a refusal.
+/// Text as a scalar of YAML's flow style. JSON's strings are all of them YAML's, too.
+fn quoted(text: &str) -> String {
+    serde_json::to_string(&Untrusted::new(text).to_string()).unwrap_or_default()
+}
+
+/// What the operator may do about a refusal; lines behind the first stand in the manifest as they are.
 fn operator(reason: Reason, event: &Event) -> String {
     let origin = event.origin.as_deref().map_or_else(|| "the host".to_owned(), |origin| Untrusted::new(origin).to_string());
+    let host = origin.split_once("://").map_or(origin.as_str(), |(_, authority)| authority);
     match reason {
-        Reason::HostNotListed | Reason::PortNotListed => format!("add a route for {origin} to the bottle, if its agent should reach it"),
-        Reason::MethodNotAllowed | Reason::PathNotAllowed => {
-            format!("widen `matches` of the route for {origin}, if its agent should do this")
+        Reason::HostNotListed | Reason::PortNotListed => {
+            format!("allow it, if its agent should reach it, with a line under `routes` of the bottle:\n- {{ host: {} }}", quoted(host))
         }
-        Reason::AddressNotPublic => "name the address under `connect` in the route, if you know it to be the right one".to_owned(),
+        Reason::MethodNotAllowed | Reason::PathNotAllowed => format!(
+            "allow it, if its agent should do this, with an entry under `matches` of the route for {host}:\n\
+             - {{ methods: [{}], paths: [{}] }}",
+            event.method.as_deref().map_or_else(String::new, |method| Untrusted::new(method).to_string()),
+            event.path.as_deref().map_or_else(String::new, quoted)
+        ),
+        Reason::AddressNotPublic => {
+            let address = event.origin.as_deref().and_then(|origin| origin.strip_prefix("http://")).map_or(443, |_| 80);
+            format!(
+                "name the address in the route, if you know it to be the right one:\n- {{ host: {}, connect: \"ADDRESS:{address}\" }}",
+                quoted(host)
+            )
+        }
         Reason::SecretDetected => {
             "look for what the agent was about to send; `bottle check --body FILE` tells what is found in a file".to_owned()
         }
@@ -172,5 +191,23 @@ mod tests {
         assert!(text.contains("the header `x-\\u{1b}[2J`"), "{text}");
         assert!(text.contains(&format!("agent may  {}", Reason::SecretDetected.hint())), "{text}");
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text}");
+    }
+
+    // covers: W21
+    #[test]
+    fn the_person_reads_the_lines_that_would_allow_it() {
+        let lines = |reason, origin: &str, path: Option<&str>| {
+            let refused = event("refused", |e| {
+                (e.method, e.origin, e.path) = (Some("POST".into()), Some(origin.into()), path.map(Into::into));
+                e.reason = Some(reason);
+            });
+            let text = explain("web", "1-2", &[("egress", &refused)]);
+            text.lines().last().unwrap().trim().to_owned()
+        };
+        assert_eq!(lines(Reason::HostNotListed, "https://new.test", None), "- { host: \"new.test\" }");
+        assert_eq!(lines(Reason::PortNotListed, "https://new.test:8443", None), "- { host: \"new.test:8443\" }");
+        let narrow = lines(Reason::PathNotAllowed, "https://api.test", Some("/v2/\"x\u{1b}"));
+        assert_eq!(narrow, "- { methods: [POST], paths: [\"/v2/\\\"x\\\\u{1b}\"] }");
+        assert_eq!(lines(Reason::AddressNotPublic, "https://nas.test", None), "- { host: \"nas.test\", connect: \"ADDRESS:443\" }");
     }
 }

@@ -9,7 +9,7 @@ use bottle_contract::pipelock::PipelockConfig;
 use bottle_contract::route::{Match, PathRule};
 
 use crate::manifest::model::{Rootfs, WorkspaceMode};
-use crate::plan::Plan;
+use crate::plan::{Plan, RouteCount};
 
 /// The summary of a plan; `notes` come from the backend.
 pub fn preflight(plan: &Plan, backend: &str, notes: &[String]) -> String {
@@ -32,6 +32,9 @@ pub fn preflight(plan: &Plan, backend: &str, notes: &[String]) -> String {
     for (index, path) in plan.tools.iter().enumerate() {
         let path = Untrusted::new(path.as_os_str().as_encoded_bytes()).to_string();
         row(if index == 0 { "sees" } else { "" }, &format!("{path}, read-only"));
+    }
+    if plan.routes.iter().any(|routes| routes.count > 0 && routes.from != plan.bottle) {
+        row("routes", &counts(plan));
     }
     let routes = routes(plan);
     if routes.is_empty() {
@@ -92,6 +95,15 @@ fn workspace(plan: &Plan) -> String {
         WorkspaceMode::Mount => format!("{source} itself{at}, writable"),
         WorkspaceMode::None => format!("an empty directory at {target}"),
     }
+}
+
+/// How many routes come from where.
+fn counts(plan: &Plan) -> String {
+    let one = |routes: &RouteCount| match routes.from == plan.bottle {
+        true => format!("{} own", routes.count),
+        false => format!("{} from {}", routes.count, routes.from),
+    };
+    plan.routes.iter().map(one).collect::<Vec<_>>().join(" + ")
 }
 
 /// How many files are hidden, and the first of them.

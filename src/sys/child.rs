@@ -21,6 +21,15 @@ pub fn dies_with_us(command: &mut Command) {
     }
 }
 
+/// The command leads a session of its own, which has no terminal.
+pub fn without_terminal(command: &mut Command) {
+    // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
+    unsafe {
+        command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into));
+    }
+    dies_with_us(command);
+}
+
 /// Owns a descriptor that the kernel has just returned.
 pub fn own(fd: std::os::fd::RawFd) -> std::os::fd::OwnedFd {
     // SAFETY: the caller got it from a call that makes new descriptors, and has told nobody else.

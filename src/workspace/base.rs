@@ -151,5 +151,5 @@ impl<'d> Base<'d> {
 }
 
 fn modified(stat: &Stat) -> u64 {
-    (stat.st_mtime as u64).saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as u64)
+    (stat.st_mtime as u64).saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec)
 }

@@ -32,7 +32,7 @@ pub(super) struct Foreign(BTreeSet<PathBuf>);
 impl Foreign {
     /// Looks at the changes and at the tree that they go into.
     pub(super) fn of(changes: &[Change], tree: Tree<'_>) -> Self {
-        let named = |change: &&Change| change.path.file_name().is_some_and(|name| is_mark(name));
+        let named = |change: &&Change| change.path.file_name().is_some_and(is_mark);
         let added: BTreeSet<&Path> = changes.iter().filter(|c| c.kind != Kind::Deleted).map(|c| c.path.as_path()).collect();
         let deleted: BTreeSet<&Path> = changes.iter().filter(|c| c.kind == Kind::Deleted).map(|c| c.path.as_path()).collect();
         let candidates: BTreeSet<&Path> = changes.iter().filter(named).filter_map(|change| change.path.parent()).collect();

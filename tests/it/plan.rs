@@ -70,8 +70,15 @@ pub(crate) fn made(egress: &str, workspace: &str, run: &Run, terminal: bool) -> 
         fs::write(file, text).unwrap();
     }
     let library = manifest::load(config.path(), Some(Path::new("/home/ada")), None).unwrap();
-    let facts =
-        Facts { place: Place::plain("/home/ada/web"), terminal, term: Some("xterm-256color".into()), program: None, rules: Vec::new() };
+    let facts = Facts {
+        place: Place::plain("/home/ada/web"),
+        terminal,
+        term: Some("xterm-256color".into()),
+        program: None,
+        toolchains: Default::default(),
+        rules: Vec::new(),
+        home: Default::default(),
+    };
     plan(&library.resolve("web").unwrap(), "web", run, &facts)
 }
 
@@ -112,7 +119,7 @@ fn every_tool_is_told_of_the_proxy_and_of_the_authority() {
         assert_eq!(literal(name), "http://egress:9099", "{name}");
     }
     for name in ["NO_PROXY", "no_proxy"] {
-        assert_eq!(literal(name), "localhost,127.0.0.1,::1", "{name}");
+        assert_eq!(literal(name), "localhost,.localhost,127.0.0.1,127.0.0.0/8,::1,[::1],0.0.0.0,web", "{name}");
     }
     for name in bottle::plan::agent::CA_VARIABLES {
         assert_eq!(literal(name), bottle::plan::agent::CA_BUNDLE, "{name}");

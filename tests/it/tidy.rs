@@ -11,7 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["ca", "clock", "digest", "error", "files", "manifest", "plan", "agent_program", "render", "store", "sys", "values", "workspace"],
     ),
     ("ca", &["error"]),
-    ("cli", &["commands", "error", "help", "manifest", "store", "terminal"]),
+    ("cli", &["agent_program", "commands", "error", "help", "manifest", "store", "terminal"]),
     ("clock", &[]),
     (
         "commands",
@@ -35,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "suggest",
             "terminal",
             "timeline",
+            "tokens",
             "values",
             "workspace",
             "yaml",
@@ -54,6 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("terminal", &["error", "help", "signals", "sys"]),
     ("timeline", &["clock", "digest", "error", "files", "logs"]),
+    ("tokens", &["clock", "error", "manifest", "signals", "sys"]),
     ("values", &["error", "manifest", "plan"]),
     ("workspace", &["clock", "digest", "error", "files", "manifest", "signals", "store"]),
 ];

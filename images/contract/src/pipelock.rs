@@ -227,7 +227,7 @@ impl Default for Limits {
         Self {
             connections: 1024,
             head_bytes: 64 * 1024,
-            headers: 96,
+            headers: 500,
             body_bytes: 4 << 30,
             head_ms: 30_000,
             handshake_ms: 10_000,

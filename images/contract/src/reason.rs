@@ -31,21 +31,21 @@ macro_rules! reasons {
 
 reasons! {
     /// No route names this host.
-    HostNotListed = "host_not_listed", "this bottle may not reach that host; http://egress:9099/_bottle/routes lists what it may reach";
+    HostNotListed = "host_not_listed", "use a host that http://egress:9099/_bottle/routes lists, or ask the person who runs this bottle to add a route for this one";
     /// The host is listed, but not on this port.
-    PortNotListed = "port_not_listed", "this host is allowed on ports 443 and 80 only, unless its route names another port";
+    PortNotListed = "port_not_listed", "use port 443 or 80, or ask the person who runs this bottle to name the port in its route";
     /// A route names the host, none of its matches allows the method.
-    MethodNotAllowed = "method_not_allowed", "the route for this host does not allow this method";
+    MethodNotAllowed = "method_not_allowed", "use a method that http://egress:9099/_bottle/routes lists for this host, or ask the person who runs this bottle to widen its route";
     /// A route names the host, none of its matches allows the path.
-    PathNotAllowed = "path_not_allowed", "the route for this host does not allow this path";
+    PathNotAllowed = "path_not_allowed", "use a path that http://egress:9099/_bottle/routes lists for this host, or ask the person who runs this bottle to widen its route";
     /// CONNECT host, SNI and Host or `:authority` do not agree.
     OriginMismatch = "origin_mismatch", "the CONNECT target, the TLS server name and the Host header must name the same origin";
     /// The target cannot be read in exactly one way.
-    AmbiguousTarget = "ambiguous_target", "the request target can be read in more than one way; send it in plain canonical form";
+    AmbiguousTarget = "ambiguous_target", "send the target in its one plain form, without dot segments, backslashes or raw special characters";
     /// The message framing or syntax is not exactly one valid message.
-    MalformedRequest = "malformed_request", "the request is not one well-formed HTTP message";
+    MalformedRequest = "malformed_request", "send it as one well-formed HTTP message";
     /// Something other than TLS or HTTP inside a CONNECT.
-    OpaqueTunnel = "opaque_tunnel", "only HTTP over TLS may pass through CONNECT to this host";
+    OpaqueTunnel = "opaque_tunnel", "only HTTP and TLS cross the wall: a database, SSH or another protocol does not, but through a gateway that speaks HTTP";
     /// A protocol upgrade that the policy does not know.
     UpgradeNotAllowed = "upgrade_not_allowed", "only WebSocket upgrades may pass";
     /// `git push` over HTTPS, around the gate.
@@ -61,9 +61,9 @@ reasons! {
     /// Upstream did not take a push that the gate let pass.
     UpstreamRefused = "upstream_refused", "the upstream repository refused this push; its own words say why";
     /// The address that would be dialled is not a public one.
-    AddressNotPublic = "address_not_public", "the name resolves to an address that is not public";
+    AddressNotPublic = "address_not_public", "ask the person who runs this bottle to name the address under `connect` in the route for this host, if it is the right one";
     /// A cloud metadata service, never exempt.
-    MetadataAddress = "metadata_address", "cloud metadata services are never reachable from a bottle";
+    MetadataAddress = "metadata_address", "do without: cloud metadata services are never reachable from a bottle";
     /// A secret or a secret-shaped value in the outgoing message.
     SecretDetected = "secret_detected", "the request holds something that looks like a credential; remove it and send again";
     /// The body cannot be decoded, so it cannot be judged.
@@ -75,7 +75,7 @@ reasons! {
     /// Too many at once.
     TooMany = "too_many", "too many connections or requests at once; send fewer";
     /// The request would reach bottle itself.
-    SelfRequest = "self_request", "the proxy does not serve requests to itself or its siblings";
+    SelfRequest = "self_request", "a server inside the bottle is asked directly, without the proxy: name it localhost, or list it in NO_PROXY";
     /// The name does not resolve.
     NameNotResolved = "name_not_resolved", "the name of the origin does not resolve";
     /// The origin, or the next proxy, cannot be reached.

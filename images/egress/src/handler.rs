@@ -5,26 +5,36 @@ use std::sync::Arc;
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
 use bottle_policy::{Place, routes};
+use bottle_wire::content_coding::Decoder;
+use bottle_wire::headers::remove_where;
 use bottle_wire::reload::Reloadable;
 use bottle_wire::secret::Redactor;
 use bottle_wire::{AccessLog, Admission, Body, Handled, Handler, Peer, Refused, RequestContext};
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
+use tokio::sync::Semaphore;
 
+use crate::decoded::DecodedBody;
 use crate::egress_policy::EgressPolicy;
-use crate::scrub::{self, ScrubbedBody, ScrubbedStream, Scrubber};
-use crate::{credential, pages};
+use crate::messages::ScrubbedStream;
+use crate::scrub::{self, ScrubbedBody, Scrubber};
+use crate::{credential, decoded, pages, range};
 
 /// The proxy under the policy in force.
 #[derive(Clone)]
 pub(crate) struct Egress {
     policy: Arc<Reloadable<EgressPolicy>>,
+    /// For decoders of answers, in units of 8 MiB.
+    windows: Arc<Semaphore>,
 }
+
+/// What decoders' windows may take together, in units of 8 MiB.
+const MAX_WINDOWS: usize = 2;
 
 impl Egress {
     pub(crate) fn new(policy: Arc<Reloadable<EgressPolicy>>) -> Self {
-        Self { policy }
+        Self { policy, windows: Arc::new(Semaphore::new(MAX_WINDOWS)) }
     }
 }
 
@@ -47,6 +57,7 @@ impl Handler for Egress {
         }
         // `routes::credential` is the one place that says when it may be sent.
         let injected = configured.filter(|_| routes::credential(route, context.https).is_some());
+        let range = range::asked(request.method(), request.headers());
         if let Some(credential) = injected {
             credential::inject(request.headers_mut(), credential);
             context.log.update(|entry| entry.injected = Some(credential.header.as_str().to_owned()));
@@ -54,7 +65,10 @@ impl Handler for Egress {
         let bodyless = *request.method() == Method::HEAD;
         let mut response = policy.next_hop.send(&context, request, injected.map(|credential| &credential.header)).await?;
         if let Some(credential) = injected {
-            response = hide(response, credential.redactor.clone(), &context.log, bodyless)?;
+            response = self.hide(response, credential.redactor.clone(), &context.log, bodyless).await?;
+            if let Some(range) = &range {
+                response = range::cut(response, range, &context.log);
+            }
         }
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Handled::Response(response, policy.next_hop.answers_as()));
@@ -65,8 +79,8 @@ impl Handler for Egress {
         Ok(match injected {
             None => Handled::Upgraded(response, Box::new(stream)),
             Some(credential) => {
-                let scrubber = Scrubber::new(credential.redactor.clone(), context.log);
-                Handled::Upgraded(response, Box::new(ScrubbedStream::new(Box::new(stream), scrubber)))
+                let stream = ScrubbedStream::new(Box::new(stream), credential.redactor.clone(), context.log);
+                Handled::Upgraded(response, Box::new(stream))
             }
         })
     }
@@ -76,28 +90,48 @@ impl Handler for Egress {
     }
 }
 
-/// Keeps a credential, and the sessions that it opens, from the agent.
-fn hide(mut response: Response<Body>, redactor: Arc<Redactor>, log: &AccessLog, bodyless: bool) -> Result<Response<Body>, Refused> {
-    response.headers_mut().remove(header::SET_COOKIE);
-    scrub::fields(&redactor, response.headers_mut(), log);
-    let fields = response.headers();
-    let encoded = fields.get_all(header::CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
-    let empty = bodyless || http_body::Body::is_end_stream(response.body());
-    match response.status() {
-        StatusCode::PARTIAL_CONTENT => Err(unrequested("a part of a body, in which a part of its credential could hide")),
-        StatusCode::SWITCHING_PROTOCOLS if fields.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) => {
-            Err(unrequested("a WebSocket extension"))
+impl Egress {
+    /// Keeps a credential, and the sessions that it opens, from the agent.
+    async fn hide(
+        &self,
+        mut response: Response<Body>,
+        redactor: Arc<Redactor>,
+        log: &AccessLog,
+        bodyless: bool,
+    ) -> Result<Response<Body>, Refused> {
+        let fields = response.headers_mut();
+        remove_where(fields, |name| [header::SET_COOKIE, header::ACCEPT_RANGES].contains(name));
+        scrub::fields(&redactor, fields, log);
+        let codings = fields.get_all(header::CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+        let decoder = Decoder::new(codings)
+            .map_err(|_| unrequested("a body with a Content-Encoding that cannot be undone, and its credential could hide in it"))?;
+        let empty = bodyless || http_body::Body::is_end_stream(response.body());
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT => return Err(unrequested("a part of a body, and a part of its credential could hide in it")),
+            StatusCode::SWITCHING_PROTOCOLS if response.headers().contains_key(header::SEC_WEBSOCKET_EXTENSIONS) => {
+                return Err(unrequested("a WebSocket extension"));
+            }
+            StatusCode::SWITCHING_PROTOCOLS => return Ok(response),
+            _ => {}
         }
-        StatusCode::SWITCHING_PROTOCOLS => Ok(response),
-        _ if empty => Ok(response),
-        _ if encoded => Err(unrequested("a compressed body, in which its credential could hide")),
-        _ => {
-            let scrubber = Scrubber::new(redactor, log.clone());
-            Ok(response.map(|body| ScrubbedBody { body, scrubber, trailers: None, ended: false }.boxed()))
+        if let Some(decoder) = decoder {
+            decoded::describe_plain(response.headers_mut());
+            if !empty {
+                let memory = match decoder.windows() {
+                    0 => None,
+                    units => self.windows.clone().acquire_many_owned(units).await.ok(),
+                };
+                response = response.map(|body| DecodedBody::new(body, decoder, memory).boxed());
+            }
         }
+        if empty {
+            return Ok(response);
+        }
+        let scrubber = Scrubber::new(redactor, log.clone());
+        Ok(response.map(|body| ScrubbedBody { body, scrubber, trailers: None, ended: false }.boxed()))
     }
 }
 
 fn unrequested(what: &str) -> Refused {
-    Refused::new(Reason::UpstreamProtocol, format!("the origin sent {what} that was not asked for")).place(Place::Upstream)
+    Refused::new(Reason::UpstreamProtocol, format!("the origin sent what was not asked for: {what}")).place(Place::Upstream)
 }

@@ -11,7 +11,8 @@
 //! 4. The request goes to the next hop: our `pipelock` over a unix socket ([`next_hop::sibling`]), which is told the request's id
 //!    and the name of the header that was put in, or an ordinary proxy ([`next_hop::proxy`]).
 //! 5. The answer streams back. If a credential was put in, it is blanked wherever the origin echoes it, in headers, body
-//!    and WebSocket ([`scrub`]), so that it never enters the bottle. For this the origin is asked for plain bodies.
+//!    and WebSocket ([`scrub`]), so that it never enters the bottle. For this the origin is asked for plain and whole bodies;
+//!    what comes compressed all the same is decoded ([`decoded`]), and a range is cut out here ([`range`]).
 //!
 //! `SIGHUP` reads configuration and secrets again. A policy that cannot be used, or is older, leaves the old one in
 //! force, visibly: event `reload_failed`, and `http://egress:9099/_bottle/health`.
@@ -21,10 +22,13 @@
 #![forbid(unsafe_code)]
 
 mod credential;
+mod decoded;
 mod egress_policy;
 mod handler;
+mod messages;
 mod next_hop;
 mod pages;
+mod range;
 mod scrub;
 
 use std::process::ExitCode;

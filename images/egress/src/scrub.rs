@@ -4,18 +4,15 @@
 //! stream, only an end that tells the beginning of a secret waits for what follows; so the end of a message is not
 //! delayed. Of a secret that is split within its first bytes, these few pass, and the rest does not.
 
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bottle_wire::secret::Redactor;
-use bottle_wire::tunnel::Duplex;
-use bottle_wire::{AccessLog, Body, BodyError, delegate};
-use bytes::{Buf, Bytes};
+use bottle_wire::{AccessLog, Body, BodyError};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use http_body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Finds secrets in one stream.
 pub(crate) struct Scrubber {
@@ -157,41 +154,6 @@ impl http_body::Body for ScrubbedBody {
         }
         hint
     }
-}
-
-/// A WebSocket whose incoming half is without the secret.
-pub(crate) struct ScrubbedStream {
-    stream: Box<dyn Duplex>,
-    scrubber: Scrubber,
-    passed: Bytes,
-    ended: bool,
-}
-
-impl ScrubbedStream {
-    pub(crate) fn new(stream: Box<dyn Duplex>, scrubber: Scrubber) -> Self {
-        Self { stream, scrubber, passed: Bytes::new(), ended: false }
-    }
-}
-
-impl AsyncRead for ScrubbedStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        while this.passed.is_empty() && !this.ended {
-            let mut room = [0; 4096];
-            let mut more = ReadBuf::new(&mut room);
-            ready!(Pin::new(&mut this.stream).poll_read(cx, &mut more))?;
-            this.ended = more.filled().is_empty();
-            this.passed = if this.ended { this.scrubber.rest() } else { this.scrubber.pass(Bytes::copy_from_slice(more.filled())) };
-        }
-        let taken = this.passed.len().min(buf.remaining());
-        buf.put_slice(&this.passed[..taken]);
-        this.passed.advance(taken);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for ScrubbedStream {
-    delegate!(stream: poll_write, poll_write_vectored, poll_flush, poll_shutdown);
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ impl<'g> Copying<'g> {
         if self.nodes > MAX_NODES || depth > MAX_DEPTH {
             return Err(Errno::XDEV);
         }
-        if self.nodes % 64 == 0 {
+        if self.nodes.is_multiple_of(64) {
             self.check()?;
         }
         let stat = statat(from.0, from.1, AtFlags::SYMLINK_NOFOLLOW)?;

@@ -12,7 +12,7 @@ use bottle_contract::Reason;
 use bottle_contract::event::Level;
 use bottle_contract::host::Host;
 use bottle_scan::{Scanner, Suspicion};
-use bottle_wire::headers::{HTTP_2, INJECTED, REQUEST_ID};
+use bottle_wire::headers::{INJECTED, REQUEST_ID, remove_where};
 use bottle_wire::reload::{Generation, Reloadable};
 use bottle_wire::tunnel::agrees;
 use bottle_wire::{Admission, Body, Events, Handled, Handler, Peer, Refused, RequestContext};
@@ -102,8 +102,7 @@ impl Door {
         }
         let mut headers = parts.headers;
         let injected = take_injected(&mut headers)?;
-        headers.remove(&REQUEST_ID);
-        headers.remove(&HTTP_2);
+        remove_where(&mut headers, |name| *name == REQUEST_ID);
         head::scan(&policy.scanner, &parts.method, &parts.uri, &headers, injected.as_ref())?;
 
         let encodings = headers.get_all(header::CONTENT_ENCODING);
@@ -230,7 +229,8 @@ impl Handler for Door {
 
 /// The header that the sibling put a credential in. It must be there exactly once: a second value is the agent's.
 fn take_injected(headers: &mut HeaderMap) -> Result<Option<HeaderName>, Refused> {
-    let Some(value) = headers.remove(&INJECTED) else { return Ok(None) };
+    let Some(value) = headers.get(&INJECTED).cloned() else { return Ok(None) };
+    remove_where(headers, |name| *name == INJECTED);
     let name = HeaderName::from_bytes(value.as_bytes())
         .map_err(|_| Refused::new(Reason::MalformedRequest, format!("{INJECTED} names no header")).place(Place::Head))?;
     let values = headers.get_all(&name).iter().count();
@@ -242,7 +242,7 @@ fn take_injected(headers: &mut HeaderMap) -> Result<Option<HeaderName>, Refused>
 
 /// No extension may be agreed on: what is compressed in a frame cannot be scanned.
 fn prepare_websocket(headers: &mut HeaderMap) {
-    headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
+    remove_where(headers, |name| *name == header::SEC_WEBSOCKET_EXTENSIONS);
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }

@@ -2,9 +2,11 @@
 
 use http::HeaderName;
 
+use crate::overrides::replaces;
+
 /// Headers that frame a message or name its parties, that a proxy removes or answers itself, or that it sets to detect an
 /// echoed credential. A credential there would get lost or change the meaning of the message.
-const RESERVED: [&str; 25] = [
+const RESERVED: [&str; 16] = [
     // RFC 9110, section 7.6.1, and RFC 9112.
     "connection",
     "content-encoding",
@@ -22,16 +24,6 @@ const RESERVED: [&str; 25] = [
     "accept-encoding",
     "if-range",
     "range",
-    // Removed: some frameworks use them instead of the method and target that were judged.
-    "forwarded",
-    "x-forwarded-host",
-    "x-host",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-url",
-    "x-rewrite-method",
-    "x-rewrite-url",
     // Written by the gate.
     "git-protocol",
 ];
@@ -51,7 +43,9 @@ pub enum Unfit {
 /// Parses the name of a header that may carry a credential.
 pub fn parse(text: &str) -> Result<HeaderName, Unfit> {
     let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| Unfit::NotAName)?;
-    let reserved = RESERVED.contains(&name.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix));
+    let reserved = replaces(&name).is_some()
+        || RESERVED.contains(&name.as_str())
+        || RESERVED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix));
     if reserved { Err(Unfit::Reserved) } else { Ok(name) }
 }
 

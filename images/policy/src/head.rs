@@ -47,7 +47,7 @@ impl Lines {
 }
 
 /// Scans method, host, path, query and headers. `injected` is the header into which the sibling injected the real
-/// credential: the only place where it is not a leak. There are no trailers here: `bottle_wire` drops them.
+/// credential: the only place where it is not a leak.
 pub fn scan(scanner: &Scanner, method: &Method, uri: &Uri, headers: &HeaderMap, injected: Option<&HeaderName>) -> Result<(), Leak> {
     let mut lines = Lines { text: Vec::with_capacity(1024), places: Vec::with_capacity(24) };
     // A standard method is not a secret; a custom one may be.
@@ -63,7 +63,8 @@ pub fn scan(scanner: &Scanner, method: &Method, uri: &Uri, headers: &HeaderMap, 
     lines.add_target(Place::Query, query);
     lines.add_joined(Place::Query, query.split(['&', ';']).map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value)));
     for name in headers.keys() {
-        lines.add(Place::Header(name.clone()), name.as_str().as_bytes());
+        // The name is not the place: what was found in it must not be repeated.
+        lines.add(Place::HeaderName, name.as_str().as_bytes());
         if Some(name) == injected {
             continue;
         }
@@ -77,6 +78,18 @@ pub fn scan(scanner: &Scanner, method: &Method, uri: &Uri, headers: &HeaderMap, 
     if let Some((first, _)) = own.first() {
         lines.add_joined(Place::Header((*first).clone()), own.iter().map(|(_, value)| *value));
     }
+    lines.scan(scanner)
+}
+
+/// Scans the fields behind a body.
+pub fn scan_trailers(scanner: &Scanner, trailers: &HeaderMap) -> Result<(), Leak> {
+    let mut lines = Lines::default();
+    for (name, value) in trailers {
+        lines.add(Place::Trailer, name.as_str().as_bytes());
+        lines.add(Place::Trailer, value.as_bytes());
+    }
+    let values: Vec<&str> = trailers.values().filter_map(|value| value.to_str().ok()).collect();
+    lines.add_joined(Place::Trailer, values.into_iter());
     lines.scan(scanner)
 }
 
@@ -124,6 +137,9 @@ mod tests {
         assert_eq!(place("GET", &format!("https://a.test/x/{one}/{two}"), &[], None), found("path"));
         assert_eq!(place("GET", &format!("https://a.test/?a={one}&b={two}"), &[], None), found("query"));
         assert_eq!(place("GET", "https://a.test/", &[("x-a", one), ("accept", "*/*"), ("x-b", two)], None), found("header:x-a"));
+        assert_eq!(place("GET", "https://a.test/", &[(&s.to_lowercase(), "1")], None), found("header name"));
+        let trailers = [("x-a", one), ("x-b", two)].map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        assert_eq!(scan_trailers(&scanner(), &trailers.into_iter().collect()).err().map(|leak| leak.place.to_string()), found("trailer"));
         assert_eq!(place("GET", "https://a.test/ok?a=b", &[("user-agent", "curl/8"), ("accept", "*/*")], None), None);
     }
 

@@ -18,6 +18,7 @@ pub mod credential_header;
 pub mod evaluate;
 pub mod guard;
 pub mod head;
+pub mod overrides;
 pub mod own;
 pub mod pipelock_policy;
 pub mod place;

@@ -15,16 +15,26 @@ const SIDECARS: [(&str, u16); 4] = [names::EGRESS, names::PIPELOCK, names::GIT_G
 pub fn is_own(host: &Host, port: u16) -> bool {
     match host {
         Host::Name(name) => SIDECARS.iter().any(|(sidecar, _)| sidecar == name) || name == "localhost" || name.ends_with(".localhost"),
+        Host::Ip(_) => is_loopback(host) && SIDECARS.iter().any(|(_, own)| *own == port),
+    }
+}
+
+/// Whether a host is the machine that the client itself is on: what the agent runs is reached without a proxy.
+pub fn is_loopback(host: &Host) -> bool {
+    match host {
+        Host::Name(name) => name == "localhost" || name.ends_with(".localhost"),
         Host::Ip(address) => {
             let address = address.to_canonical();
-            (address.is_loopback() || address.is_unspecified()) && SIDECARS.iter().any(|(_, own)| *own == port)
+            address.is_loopback() || address.is_unspecified()
         }
     }
 }
 
 /// The refusal of a request to the bottle itself.
 pub fn refuse(host: &str) -> Refused {
-    Refused::new(Reason::SelfRequest, format!("{} is part of this bottle", Untrusted::new(host))).place(Place::Head)
+    let loopback = Host::parse(host).is_ok_and(|host| is_loopback(&host));
+    let direct = if loopback { ": ask it directly, without the proxy" } else { "" };
+    Refused::new(Reason::SelfRequest, format!("{} is part of this bottle{direct}", Untrusted::new(host))).place(Place::Head)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use bottle_scan::Scanner;
 use ipnet::IpNet;
 
 use crate::guard::{Guard, metadata, refuse_chosen};
-use crate::own::is_own;
+use crate::own::{is_loopback, is_own};
 use crate::refused::Refused;
 use crate::scanner;
 
@@ -108,6 +108,9 @@ impl PipelockPolicy {
             Refused::new(
                 reason,
                 match reason {
+                    Reason::HostNotListed if is_loopback(host) => {
+                        format!("{host} is this bottle's own machine: ask it directly, without the proxy")
+                    }
                     Reason::HostNotListed => format!("{host} is not one of the hosts that this bottle may reach"),
                     Reason::PortNotListed => format!("{host} may not be reached on port {port}"),
                     Reason::MetadataAddress => format!("{host} is a cloud metadata service"),

@@ -19,6 +19,10 @@ pub enum Place {
     Query,
     /// A header.
     Header(HeaderName),
+    /// The name of a header, which is not repeated: the secret is in it.
+    HeaderName,
+    /// The fields behind a body.
+    Trailer,
     /// The whole body.
     Body,
     /// A byte of the body, in one of its forms: `body`, `body.decoded` and the like.
@@ -44,6 +48,8 @@ impl fmt::Display for Place {
             Self::Path => f.write_str("path"),
             Self::Query => f.write_str("query"),
             Self::Header(name) => write!(f, "header:{name}"),
+            Self::HeaderName => f.write_str("header name"),
+            Self::Trailer => f.write_str("trailer"),
             Self::Body => f.write_str("body"),
             Self::BodyAt(form, at) => write!(f, "{form}@{at}"),
             Self::BodyView(form, view) => write!(f, "{form}:{view}"),
@@ -69,6 +75,8 @@ mod tests {
             (Place::Path, "path"),
             (Place::Query, "query"),
             (user_agent, "header:user-agent"),
+            (Place::HeaderName, "header name"),
+            (Place::Trailer, "trailer"),
             (Place::Body, "body"),
             (Place::BodyAt("body.decoded".into(), 40), "body.decoded@40"),
             (Place::BodyView("body".into(), "json values"), "body:json values"),

@@ -4,14 +4,18 @@ use std::borrow::Cow;
 
 use bottle_contract::Untrusted;
 use bottle_contract::host::Host;
+use bottle_contract::path::{hides_dots, requested};
 use bottle_contract::reason::Reason;
 use bottle_contract::route::{Auth, Match, PathRule, Route};
-use http::HeaderMap;
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, Uri};
 
+use crate::overrides;
+use crate::own;
 use crate::place::Place;
 use crate::push::{self, decoded};
 use crate::refused::Refused;
-use crate::target::Target;
+use crate::target::{Target, split_authority};
 
 /// Admits a `CONNECT` target if a route names it.
 pub fn admit(routes: &[Route], host: &Host, port: u16) -> Result<(), Refused> {
@@ -23,18 +27,49 @@ pub fn judge(routes: &[Route], target: &Target, method: &str, headers: &HeaderMa
     let (host, port, path) = (&target.host, target.port, target.path.as_str());
     let index = for_host(routes, host, port).map_err(|reason| refused(reason, host, port, method, path))?;
     let route = &routes[index];
-    let judge_method = |method: &str| {
+    let judge_both = |method: &str, path: &str| {
         let rule = |reason| refused(reason, host, port, method, path).rule(route.host.to_string());
         check_matches(&route.matches, method, path).map_err(rule)
     };
+    let judge_method = |method: &str| judge_both(method, path);
+    let judge_path = |path: &str| judge_both(method, path);
     judge_method(method)?;
     let query = target.query.as_deref().unwrap_or_default();
     push::refuse(method, path, query, headers)?;
+    for (name, other) in overrides::methods(headers) {
+        judge_method(&other).map_err(|refused| refused.place(Place::Header(name.clone())))?;
+    }
+    judge_destination(route, target, headers, &judge_path)?;
     // Some frameworks take the method from the query, so both must be allowed.
     for other in values(query, "_method") {
         judge_method(&other.to_ascii_uppercase()).map_err(|refused| refused.place(Place::Query))?;
     }
     Ok(index)
+}
+
+/// WebDAV's COPY and MOVE name a second path (RFC 4918, section 10.3), which the route must allow as well.
+fn judge_destination(
+    route: &Route,
+    target: &Target,
+    headers: &HeaderMap,
+    judge_path: &dyn Fn(&str) -> Result<(), Refused>,
+) -> Result<(), Refused> {
+    if route.matches.is_empty() {
+        return Ok(());
+    }
+    let name = HeaderName::from_static("destination");
+    for value in headers.get_all(&name) {
+        let place = || Place::Header(name.clone());
+        let other = |why: &str| Refused::new(Reason::AmbiguousTarget, format!("the field destination {why}")).place(place());
+        let uri: Uri = value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| other("cannot be read"))?;
+        let agrees = |authority: &Authority| split_authority(authority.as_str()).is_ok_and(|(host, _)| host == target.host);
+        if !uri.authority().is_none_or(agrees) {
+            return Err(other("names another host"));
+        }
+        let path = requested(uri.path()).map_err(|error| other(&format!("cannot be read: {error}")))?;
+        judge_path(&path).map_err(|refused| refused.place(place()))?;
+    }
+    Ok(())
 }
 
 /// The credential of an allowed request. Never sent over plain HTTP.
@@ -53,6 +88,11 @@ fn for_host(routes: &[Route], host: &Host, port: u16) -> Result<usize, Reason> {
 fn check_matches(matches: &[Match], method: &str, path: &str) -> Result<(), Reason> {
     let method_fits = |m: &&Match| m.methods.is_empty() || m.methods.iter().any(|name| name == method);
     let path_fits = |m: &&Match| m.paths.is_empty() || m.paths.iter().any(|rule| allows(rule, path));
+    let names_paths = matches.iter().any(|m| !m.paths.is_empty());
+    // Servers join slashes, and decode more than they should: where paths count, they are read in one way only.
+    if names_paths && (path.starts_with("//") || hides_dots(path)) {
+        return Err(Reason::PathNotAllowed);
+    }
     if matches.is_empty() || matches.iter().any(|m| method_fits(&m) && path_fits(&m)) {
         Ok(())
     } else if matches.iter().any(|m| path_fits(&m)) {
@@ -71,9 +111,18 @@ fn allows(rule: &PathRule, path: &str) -> bool {
 
 fn refused(reason: Reason, host: &Host, port: u16, method: &str, path: &str) -> Refused {
     let message = match reason {
+        Reason::HostNotListed if own::is_loopback(host) => {
+            format!("{host} is this bottle's own machine: ask it directly, without the proxy")
+        }
         Reason::HostNotListed => format!("no route names {host}"),
         Reason::PortNotListed => format!("the route for {host} does not name port {port}"),
         Reason::MethodNotAllowed => format!("the route for {host} does not allow {method} {}", Untrusted::new(path)),
+        _ if path.starts_with("//") => {
+            format!(
+                "the route for {host} names paths, and {} begins with two slashes: does your base URL end with one?",
+                Untrusted::new(path)
+            )
+        }
         _ => format!("the route for {host} does not allow {}", Untrusted::new(path)),
     };
     Refused::new(reason, message)

@@ -2,7 +2,7 @@
 
 use bottle_contract::Untrusted;
 use bottle_contract::host::{Host, HostPort};
-use bottle_contract::path::{canonical, query_is_sendable};
+use bottle_contract::path::{escape_bytes, query_is_sendable, requested};
 use bottle_contract::reason::Reason;
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version, header};
@@ -80,14 +80,14 @@ pub enum Peer {
     Agent,
     /// A sibling sidecar: it may name `https` targets in absolute form, and its `x-bottle-` headers are trusted.
     Sibling,
-    /// The agent, inside intercepted TLS. `mismatch` is set if the TLS server name was another host.
+    /// The agent, inside intercepted TLS.
     Intercepted {
         /// The host of the `CONNECT`.
         host: Host,
         /// Its port.
         port: u16,
-        /// What is wrong with the server name.
-        mismatch: Option<Refused>,
+        /// Why every request inside is refused: the target of the `CONNECT`, or the TLS server name.
+        refused: Option<Refused>,
     },
 }
 
@@ -95,6 +95,14 @@ impl Peer {
     /// True for the agent on the connection itself.
     pub fn is_agent(&self) -> bool {
         matches!(self, Self::Agent)
+    }
+
+    /// Why every request of this connection is refused, if that is known from its beginning.
+    pub fn refusal(&self) -> Option<&Refused> {
+        match self {
+            Self::Intercepted { refused, .. } => refused.as_ref(),
+            Self::Agent | Self::Sibling => None,
+        }
     }
 
     /// True for a sibling sidecar.
@@ -171,7 +179,11 @@ pub fn check_method(method: &Method) -> Result<(), Refused> {
     let plain =
         name.len() <= 32 && name.starts_with(|c: char| c.is_ascii_uppercase()) && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
     if !plain {
-        return Err(refused(Reason::MalformedRequest, format!("not a method: {}", Untrusted::new(name))).place(Place::Head));
+        let message = match name.bytes().all(|b| b.is_ascii_alphabetic()) {
+            true => format!("methods are case-sensitive: send {}, not {name}", name.to_ascii_uppercase()),
+            false => format!("not a method: {}", Untrusted::new(name)),
+        };
+        return Err(refused(Reason::MalformedRequest, message).place(Place::Head));
     }
     match name {
         "TRACE" | "TRACK" | "CONNECT" | "PRI" => {
@@ -184,8 +196,8 @@ pub fn check_method(method: &Method) -> Result<(), Refused> {
 /// Parses the target of any request but `CONNECT`.
 pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
     check_method(&parts.method)?;
-    if let Peer::Intercepted { mismatch: Some(mismatch), .. } = peer {
-        return Err(mismatch.clone());
+    if let Some(refused) = peer.refusal() {
+        return Err(refused.clone());
     }
     let uri = &parts.uri;
     let host_field = host_header(&parts.headers)?;
@@ -207,10 +219,8 @@ pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
             (true, host.clone(), *port)
         }
         (_, Some(scheme @ ("http" | "https")), Some(authority)) => {
+            // An agent that does not say CONNECT first leaves TLS to the proxy: its own hop stays in the bottle, and the rest is the same.
             let https = scheme == "https";
-            if https && !peer.is_sibling() {
-                return Err(refused(Reason::AmbiguousTarget, "https needs CONNECT, so that the origin is authenticated").place(Place::Head));
-            }
             let (host, port) = split_authority(authority.as_str())?;
             let port = port.unwrap_or(default_port(https));
             if let Some(other) = host_field
@@ -241,25 +251,35 @@ pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
 }
 
 fn query(uri: &Uri) -> Result<Option<String>, Refused> {
-    match uri.query() {
-        Some(query) if !query_is_sendable(query) => {
+    match uri.query().map(escape_bytes) {
+        Some(query) if !query_is_sendable(&query) => {
             Err(refused(Reason::AmbiguousTarget, "the query has a character that must be escaped").place(Place::Query))
         }
-        query => Ok(query.map(str::to_owned)),
+        query => Ok(query.map(Into::into)),
     }
 }
 
 fn path(uri: &Uri) -> Result<String, Refused> {
-    canonical(uri.path()).map_err(|error| refused(Reason::AmbiguousTarget, error.to_string()).place(Place::Path))
+    requested(uri.path()).map_err(|error| refused(Reason::AmbiguousTarget, error.to_string()).place(Place::Path))
 }
 
-/// True for a WebSocket handshake, false for no upgrade; anything else is refused. `bodyless`: the request has no body.
+/// Whether these values of `Upgrade` offer a WebSocket, alone or among others. Any other offer may be ignored (RFC 9110, section 7.8).
+pub fn offers_websocket<'a>(upgrades: impl IntoIterator<Item = &'a [u8]>) -> bool {
+    let mut offers = upgrades.into_iter().flat_map(|value| value.split(|b| *b == b','));
+    offers.any(|offer| offer.trim_ascii().split(|b| *b == b'/').next().is_some_and(|name| name.eq_ignore_ascii_case(b"websocket")))
+}
+
+/// True for a WebSocket, false for no upgrade that anybody takes. `bodyless` says that the request has no body.
 pub fn websocket(parts: &Parts, bodyless: bool) -> Result<bool, Refused> {
-    let mut upgrades = parts.headers.get_all(header::UPGRADE).iter();
+    let upgrades = parts.headers.get_all(header::UPGRADE);
+    if !offers_websocket(upgrades.iter().map(http::HeaderValue::as_bytes)) {
+        return Ok(false);
+    }
+    let mut upgrades = upgrades.iter();
     let Some(upgrade) = upgrades.next() else { return Ok(false) };
     let not = |why: &str| Err(refused(Reason::UpgradeNotAllowed, why).place(Place::Header(header::UPGRADE)));
     if upgrades.next().is_some() || !upgrade.as_bytes().eq_ignore_ascii_case(b"websocket") {
-        return not("only upgrades to WebSocket are supported");
+        return not("a WebSocket is offered beside another protocol");
     }
     let one = |name: header::HeaderName| {
         let mut values = parts.headers.get_all(name).iter();

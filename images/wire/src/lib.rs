@@ -37,7 +37,7 @@ pub use crate::http::headers::AnsweredBy;
 pub use crate::http::refusal::refusal_response;
 pub use crate::http::request::RequestContext;
 pub use crate::http::serve::serve;
-pub use crate::http::{body, headers, tunnel};
+pub use crate::http::{body, content_coding, headers, trailers, tunnel};
 pub use crate::process::events::Events;
 pub use crate::process::{reload, run};
 pub use crate::tls::leaves::LeafAuthority;

@@ -1,6 +1,6 @@
 """Asks the proxy in the bytes that are given, so that no client tidies them: one question a line, FORM HOST [NAME [PATH]].
 
-connect     CONNECT HOST, then nothing
+connect     CONNECT HOST; on 443 a refusal stands inside TLS, so GET / with Host: HOST follows there
 absolute    GET http://HOST/
 tls         CONNECT HOST, TLS for NAME, then GET PATH with Host: NAME
 host        CONNECT HOST, TLS for HOST, then GET / with Host: NAME
@@ -37,7 +37,7 @@ def ask(form, host, name="", path="/"):
     port = "" if re.search(r":\d+$", host) and not host.endswith("]") else ":443"
     raw.sendall(f"CONNECT {host}{port} HTTP/1.1\r\nHost: {host}{port}\r\n\r\n".encode())
     said = answer(raw)
-    if said != "200" or form == "connect":
+    if said != "200" or (form == "connect" and port != ":443"):
         return said
     if form == "raw":
         raw.sendall(b"SSH-2.0-OpenSSH_9.0\r\n")
@@ -45,7 +45,8 @@ def ask(form, host, name="", path="/"):
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        tls = context.wrap_socket(raw, server_hostname=name if form == "tls" else host)
+        tls = context.wrap_socket(raw, server_hostname=name if form == "tls" else host.strip("[]"))
+        name = name or host
         tls.sendall(f"GET {path} HTTP/1.1\r\nHost: {name}\r\n\r\n".encode())
         return answer(tls)
     except (OSError, ssl.SSLError) as error:

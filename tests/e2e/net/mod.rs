@@ -1,5 +1,6 @@
 //! The network of a bottle, and what clients and agents see of it.
 
+mod agents;
 mod claude;
 mod clients;
 mod codex;

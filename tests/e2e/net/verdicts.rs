@@ -159,7 +159,7 @@ fn a_redirect_is_the_agents_to_follow_and_takes_no_credential_along() {
                done
              done 2>/dev/null; true",
         );
-        assert_eq!(said, "200 000 ".repeat(5));
+        assert_eq!(said, "200 403 ".repeat(5));
         let token = format!("Bearer {}", world.token.value());
         for request in world.since(0) {
             let expected = (request.server_name.as_deref() == Some("echo.test")).then_some(token.as_str());

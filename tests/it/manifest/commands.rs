@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use bottle::commands::{Format, info, init, schema};
+use bottle::commands::{Format, allow, info, init, schema};
 use bottle::manifest::built_in::LIBRARY;
 use bottle::manifest::{Library, front_matter, load};
 use serde_json::{Value, json};
@@ -13,7 +13,8 @@ use crate::manifest::library;
 fn info(library: &Library, agent: Option<&str>, format: Format, set: &[&str]) -> (String, Option<String>) {
     let mut out = Vec::new();
     let args = info::Args { agent: agent.map(str::to_owned), format };
-    let error = info::run(&args, &mut out, library, &|name| set.contains(&name)).err();
+    let host = info::Host { is_set: &|name| set.contains(&name), toolchains: &|_| Default::default() };
+    let error = info::run(&args, &mut out, library, &host).err();
     (String::from_utf8(out).unwrap(), error.map(|error| error.to_string()))
 }
 
@@ -75,7 +76,13 @@ fn info_for_programs_says_the_same_and_holds_no_value() {
 #[test]
 fn info_lists_all_and_fails_when_something_is_broken() {
     let whole = "agents
+  aider        aider, as it comes, built-in
+  claude       Claude Code, as it comes, built-in
+  codex        Codex, as it comes, built-in
+  copilot      Copilot CLI, as it comes, built-in
+  gemini       Gemini CLI, as it comes, built-in
   implementer  writes code in this repository, unsupervised, built-in
+  opencode     OpenCode, as it comes, built-in
   reviewer     reviews the changes in this repository and reports, without changing the user's files, built-in
   shell        mine, /cfg/agents/shell.md (hides: built-in)
 bottles
@@ -116,7 +123,9 @@ fn init_writes_what_is_missing_and_keeps_what_was_edited() {
     };
     assert_eq!(
         run(),
-        "written   bottles/dev.md\nwritten   bottles/offline.md\nwritten   agents/implementer.md\nwritten   agents/reviewer.md\nwritten   agents/shell.md\n"
+        "written   bottles/dev.md\nwritten   bottles/offline.md\nwritten   agents/aider.md\nwritten   agents/claude.md\nwritten   agents/codex.md\n\
+         written   agents/copilot.md\nwritten   agents/gemini.md\nwritten   agents/implementer.md\nwritten   agents/opencode.md\n\
+         written   agents/reviewer.md\nwritten   agents/shell.md\n"
     );
     assert_eq!(load(&config, None, None).unwrap().problems(), vec![]);
     let mode = |path: &str| fs::metadata(config.join(path)).unwrap().permissions().mode() & 0o777;
@@ -131,14 +140,19 @@ fn init_writes_what_is_missing_and_keeps_what_was_edited() {
     symlink("nowhere", config.join("agents/reviewer.md")).unwrap();
     assert_eq!(
         run(),
-        "kept      bottles/dev.md (yours differs from the built-in one)\nwritten   bottles/offline.md\nunchanged agents/implementer.md\n\
+        "kept      bottles/dev.md (yours differs from the built-in one)\nwritten   bottles/offline.md\nunchanged agents/aider.md\n\
+         unchanged agents/claude.md\nunchanged agents/codex.md\nunchanged agents/copilot.md\nunchanged agents/gemini.md\n\
+         unchanged agents/implementer.md\nunchanged agents/opencode.md\n\
          kept      agents/reviewer.md (yours differs from the built-in one)\nkept      agents/shell.md (yours differs from the built-in one)\n"
     );
     assert_eq!(fs::read_to_string(config.join("bottles/dev.md")).unwrap(), edited);
     assert_eq!(fs::read_to_string(config.join("agents/shell.md")).unwrap(), same_length);
     let mut left: Vec<_> = fs::read_dir(config.join("agents")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     left.sort();
-    assert_eq!(left, ["implementer.md", "reviewer.md", "shell.md"]);
+    assert_eq!(
+        left,
+        ["aider.md", "claude.md", "codex.md", "copilot.md", "gemini.md", "implementer.md", "opencode.md", "reviewer.md", "shell.md"]
+    );
 }
 
 #[test]
@@ -161,7 +175,10 @@ fn assert_strict(schema: &Value) {
             if let Some(Value::Object(properties)) = map.get("properties") {
                 assert_eq!(map["additionalProperties"], json!(false), "{schema}");
                 for (name, property) in properties {
-                    assert!(name == "command" || name == "image" || property.get("description").is_some(), "{name} has no description");
+                    assert!(
+                        matches!(name.as_str(), "command" | "image" | "arguments" | "file") || property.get("description").is_some(),
+                        "{name} has no description"
+                    );
                 }
             }
             assert!(map.get("type") != Some(&json!("null")) && !map.get("type").is_some_and(Value::is_array), "{schema}");
@@ -174,7 +191,11 @@ fn assert_strict(schema: &Value) {
 
 #[test]
 fn the_schemas_are_strict_and_fit_the_starter_library() {
-    for (kind, required) in [(schema::Kind::Bottle, Value::Null), (schema::Kind::Agent, json!(["bottle"]))] {
+    for (kind, required) in [
+        (schema::Kind::Bottle, Value::Null),
+        (schema::Kind::Agent, json!(["bottle"])),
+        (schema::Kind::Provider, json!(["title", "program"])),
+    ] {
         let mut out = Vec::new();
         schema::run(&schema::Args { kind }, &mut out).unwrap();
         let schema: Value = serde_json::from_slice(&out).unwrap();
@@ -187,4 +208,52 @@ fn the_schemas_are_strict_and_fit_the_starter_library() {
             crate::manifest::fuzz::known(&value, &schema, &schema).unwrap();
         }
     }
+}
+
+// covers: W22
+#[test]
+fn allow_writes_a_route_and_nothing_else_and_refuses_what_it_cannot_write() {
+    let root = tempfile::tempdir().unwrap();
+    let config = root.path().canonicalize().unwrap();
+    let allow = |hosts: &[&str], agent: &str, read_only: bool| {
+        let args = allow::Args { hosts: hosts.iter().map(|host| (*host).to_owned()).collect(), agent: agent.into(), read_only };
+        let mut out = Vec::new();
+        let library = load(&config, None, None).unwrap();
+        let result = allow::run(&args, &config, &library, &mut out).map(|()| String::from_utf8(out).unwrap());
+        result.map(|text| text.replace(&format!("{}/", config.display()), "")).map_err(|error| error.cause)
+    };
+    let read = |name: &str| fs::read_to_string(config.join(name)).unwrap();
+    let routes = |agent: &str| load(&config, None, None).unwrap().resolve(agent).unwrap().bottle.egress.routes;
+    // Of a built-in bottle.
+    let before = routes("implementer");
+    assert_eq!(
+        allow(&["*.cdn.test", "a.test:8443"], "implementer", true).unwrap(),
+        "implementer may reach *.cdn.test: to read, by bottles/dev.md\nimplementer may reach a.test:8443: to read, by bottles/dev.md\n"
+    );
+    assert_eq!(
+        read("bottles/dev.md"),
+        "---\nextends: dev\negress:\n  routes:\n    - { host: \"*.cdn.test\", matches: [{ methods: [GET, HEAD] }] }\n    \
+         - { host: \"a.test:8443\", matches: [{ methods: [GET, HEAD] }] }\n---\n\nThe built-in bottle `dev`, and what was allowed besides.\n"
+    );
+    let after = routes("implementer");
+    assert_eq!((&after[..before.len()], after.len()), (&before[..], before.len() + 2));
+    // Of a file that a person wrote, again and again.
+    fs::create_dir_all(config.join("agents")).unwrap();
+    fs::write(config.join("agents/a.md"), "---\nbottle: mine\nprovider: shell\n---\n").unwrap();
+    let mine = "---\n# why\negress: # reach\n  routes:\n    - host: x.test # first\n\n# end\nenv: { A: b }\n---\ntext\n";
+    fs::write(config.join("bottles/mine.md"), mine).unwrap();
+    allow(&["y.test"], "a", false).unwrap();
+    allow(&["z.test"], "a", false).unwrap();
+    let added = "first\n    - { host: \"y.test\" }\n    - { host: \"z.test\" }\n";
+    assert_eq!(read("bottles/mine.md"), mine.replace("first\n", added));
+    // What would change more, or nothing, is refused, and the file stays.
+    let file = read("bottles/mine.md");
+    assert!(allow(&["x.test"], "a", false).unwrap_err().ends_with(": a second route for `x.test`"));
+    let known = allow(&["github.com"], "implementer", false).unwrap_err();
+    assert_eq!(known, "`github.com` has a route already, which this one would replace");
+    assert!(allow(&["https://x.test/"], "a", false).unwrap_err().contains("a URL where a host is meant"));
+    assert!(allow(&["b.test\"}, {host: \"*"], "a", false).is_err());
+    assert_eq!(read("bottles/mine.md"), file);
+    fs::write(config.join("bottles/mine.md"), "---\negress: { routes: [{ host: x.test }] }\n---\n").unwrap();
+    assert!(allow(&["y.test"], "a", false).unwrap_err().ends_with("its routes are written on one line, in brackets"));
 }

@@ -64,7 +64,10 @@ fn files_of_the_home_and_of_the_repository_are_found() {
         .file("cfg/agents/.own.md.swp", "an editor's")
         .file("cfg/agents/.hidden.md", "hidden");
     let library = places.load().unwrap();
-    assert_eq!(library.names(Kind::Agent).collect::<Vec<_>>(), ["implementer", "own", "reviewer", "shell", "theirs"]);
+    assert_eq!(
+        library.names(Kind::Agent).collect::<Vec<_>>(),
+        ["aider", "claude", "codex", "copilot", "gemini", "implementer", "opencode", "own", "reviewer", "shell", "theirs"]
+    );
     assert_eq!(library.names(Kind::Bottle).collect::<Vec<_>>(), ["dev", "mine", "offline"]);
     assert_eq!(library.resolve("own").unwrap().agent.origin, Origin::Home(places.path("cfg/agents/own.md")));
     assert_eq!(library.resolve("theirs").unwrap().agent.origin, Origin::Repo(places.path("repo/.bottle/agents/theirs.md")));
@@ -121,21 +124,25 @@ fn the_operator_may_link_a_file_but_not_a_device() {
 }
 
 #[test]
-fn a_repository_that_defines_bottles_is_refused_whatever_stands_there() {
+fn a_repository_that_defines_bottles_or_providers_is_refused_whatever_stands_there() {
     for make in [
         |path: &Path| fs::create_dir(path).unwrap(),
         |path: &Path| fs::write(path, "").unwrap(),
         |path: &Path| symlink("/nowhere", path).unwrap(),
         fifo,
     ] {
-        let places = Places::new();
-        make(&places.path("repo/.bottle/bottles"));
-        assert_eq!(
-            places.load().unwrap_err(),
-            "error: this repository tries to define bottles\n\
-             cause: repo/.bottle/bottles exists; bottles are only read from the home configuration\n\
-             hint:  remove it, or move what you want of it to your own configuration"
-        );
+        for kind in ["bottles", "providers"] {
+            let places = Places::new();
+            make(&places.path(&format!("repo/.bottle/{kind}")));
+            assert_eq!(
+                places.load().unwrap_err(),
+                format!(
+                    "error: this repository tries to define {kind}\n\
+                     cause: repo/.bottle/{kind} exists; {kind} are only read from the home configuration\n\
+                     hint:  remove it, or move what you want of it to your own configuration"
+                )
+            );
+        }
     }
 }
 
@@ -234,7 +241,10 @@ fn a_file_whose_name_is_no_key_is_told_of_and_not_used() {
         fs::write(agents.join(std::ffi::OsStr::from_bytes(name)), AGENT).unwrap();
     }
     let library = places.load().unwrap();
-    assert_eq!(library.names(Kind::Agent).collect::<Vec<_>>(), ["implementer", "reviewer", "shell"]);
+    assert_eq!(
+        library.names(Kind::Agent).collect::<Vec<_>>(),
+        ["aider", "claude", "codex", "copilot", "gemini", "implementer", "opencode", "reviewer", "shell"]
+    );
     let problems: Vec<String> = library.problems().iter().map(|p| places.relative(&p.to_string())).collect();
     assert_eq!(problems.len(), 7, "{problems:#?}");
     assert!(problems.iter().all(|text| text.lines().count() == 3 && !text.contains('\u{1b}')), "{problems:#?}");

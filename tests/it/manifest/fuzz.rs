@@ -55,7 +55,7 @@ pub(crate) fn known(value: &Value, schema: &Value, root: &Value) -> Result<(), S
     if let Some(choices) = schema["oneOf"].as_array() {
         let fits = choices.iter().any(|choice| match choice.get("const") {
             Some(word) => word == value,
-            None => value.is_object() && known(value, choice, root).is_ok(),
+            None => !value.is_string() && known(value, choice, root).is_ok(),
         });
         return if fits { Ok(()) } else { Err(format!("{value} is no choice")) };
     }

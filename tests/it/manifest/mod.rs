@@ -28,7 +28,11 @@ fn library_with(own: &[(&str, &str)], repo: &[(&str, &str)]) -> Library {
 
 fn source(root: &str, path: &str, text: &str) -> Source {
     let (directory, name) = path.split_once('/').unwrap();
-    let kind = if directory == "agents" { Kind::Agent } else { Kind::Bottle };
+    let kind = match directory {
+        "agents" => Kind::Agent,
+        "bottles" => Kind::Bottle,
+        _ => Kind::Provider,
+    };
     let file = Path::new(root).join(format!("{path}.md"));
     let origin = if root == "/cfg" { Origin::Home(file) } else { Origin::Repo(file) };
     Source { kind, name: name.to_owned(), origin, content: Ok(text.as_bytes().to_vec()) }
@@ -57,7 +61,13 @@ pub(crate) fn assert_refused(yaml: &str, cause: &str, hint: &str) {
 }
 
 pub(crate) fn route(host: &str) -> Route {
-    Route { host: host.parse().unwrap(), ports: vec![443, 80], matches: vec![], auth: None, connect: None }
+    let from = RouteOrigin { bottle: "b".into(), preset: None };
+    Route { host: host.parse().unwrap(), ports: vec![443, 80], matches: vec![], auth: None, connect: None, from }
+}
+
+/// The route as another bottle's.
+fn of(bottle: &str, route: Route) -> Route {
+    Route { from: RouteOrigin { bottle: bottle.into(), preset: None }, ..route }
 }
 
 pub(crate) fn text(text: &str) -> EnvValue {
@@ -105,7 +115,12 @@ Why this bottle is as it is.
     .resolve("a")
     .unwrap();
     let with = |route: Route, header: &str, scheme: Option<&str>, token_ref: &str| Route {
-        auth: Some(Auth { header: header.into(), scheme: scheme.map(str::to_owned), token_ref: token_ref.into() }),
+        auth: Some(Auth {
+            header: header.into(),
+            scheme: scheme.map(str::to_owned),
+            token_ref: token_ref.into(),
+            source: Default::default(),
+        }),
         ..route
     };
     let github = Match {
@@ -116,8 +131,12 @@ Why this bottle is as it is.
         agent: Agent {
             name: "a".into(),
             description: "writes".into(),
-            provider: Provider::Command(vec!["codex".into(), "--yolo".into()]),
+            program: AgentProgram::Command(vec!["codex".into(), "--yolo".into()]),
+            model: None,
             workspace: Some(WorkspaceMode::Copy),
+            home: Home::default(),
+            skills: vec![],
+            mcp: BTreeMap::new(),
             prompt: "# Prompt\n\nWork.".into(),
             origin: Origin::Home("/cfg/agents/a.md".into()),
         },
@@ -145,6 +164,7 @@ Why this bottle is as it is.
                 ],
                 trust: vec!["/cfg/bottles/ca.pem".into(), "/home/u/x.pem".into()],
                 parent: Some(Parent { address: "192.0.2.7:3128".parse().unwrap(), ca: Some("/etc/proxy.pem".into()) }),
+                repeated: vec![],
             },
             git: vec![],
             author: Author::default(),
@@ -153,6 +173,7 @@ Why this bottle is as it is.
             limits: Limits { memory: Some(4 << 30), scratch: Some(20 << 30), pids: Some(512), time: Some(Duration::from_secs(7200)) },
             rootfs: Rootfs::Image("/home/u/images/a.tar".into()),
             tools: vec!["/home/u/.local/share/mise".into(), "/opt/node".into()],
+            toolchains: true,
             workspace: WorkspaceMode::None,
             backend: Default::default(),
             origin: Origin::Home("/cfg/bottles/b.md".into()),
@@ -163,7 +184,7 @@ Why this bottle is as it is.
 }
 
 #[test]
-fn a_child_adds_variables_and_replaces_lists() {
+fn a_child_adds_variables_and_routes_and_replaces_other_lists() {
     let parent = "---\nenv: { A: parent, B: parent }\negress:\n  routes: [{ host: p.test }]\n  trust: [p.pem]\nscan: { rules: [p.toml], answers: true }\nlimits: { memory: 1GiB, pids: 10 }\n\
                   tools: [/opt/p]\nrootfs: { image: p.tar }\nworkspace: copy\n---\n";
     let middle = "---\nextends: parent\nenv: { B: middle, C: middle }\nscan: { answers: false }\nlimits: { pids: 20 }\n---\n";
@@ -173,7 +194,12 @@ fn a_child_adds_variables_and_replaces_lists() {
     let expected = Bottle {
         name: "b".into(),
         env: BTreeMap::from([("A".into(), text("parent")), ("B".into(), text("middle")), ("C".into(), text("child"))]),
-        egress: Egress { routes: vec![route("c.test")], trust: vec!["/cfg/bottles/p.pem".into()], parent: None },
+        egress: Egress {
+            routes: vec![of("parent", route("p.test")), route("c.test")],
+            trust: vec!["/cfg/bottles/p.pem".into()],
+            parent: None,
+            repeated: vec![],
+        },
         git: vec![],
         author: Author::default(),
         supervise: false,
@@ -181,11 +207,53 @@ fn a_child_adds_variables_and_replaces_lists() {
         limits: Limits { memory: Some(1 << 30), scratch: None, pids: Some(20), time: None },
         rootfs: Rootfs::Host,
         tools: vec![],
+        toolchains: true,
         workspace: WorkspaceMode::None,
         backend: Default::default(),
         origin: Origin::Home("/cfg/bottles/b.md".into()),
     };
     assert_eq!(library(&files).resolve("a").unwrap().bottle, expected);
+}
+
+// covers: W22
+#[test]
+fn a_childs_route_replaces_the_parents_of_the_same_host_whole_and_replace_replaces_all() {
+    let parent = (
+        "bottles/p",
+        "---\negress: { presets: [pypi], routes: [{ host: a.test, matches: [{ methods: [GET] }] }, { host: b.test }] }\n---\n",
+    );
+    let reach = |yaml: &str| {
+        let text = format!("---\nextends: p\n{yaml}\n---\n");
+        let resolved = library(&[AGENT, parent, ("bottles/b", text.as_str())]).resolve("a").unwrap();
+        let row = |route: &Route| format!("{} of {}{}", route.host, route.from, if route.matches.is_empty() { "" } else { ", limited" });
+        (resolved.bottle.egress.routes.iter().map(row).collect::<Vec<_>>(), resolved.notes())
+    };
+    let pypi = ["pypi.org of p, preset pypi, limited", "files.pythonhosted.org of p, preset pypi, limited"];
+    assert_eq!(reach("env: {}").0, [pypi[0], pypi[1], "a.test of p, limited", "b.test of p"]);
+    assert_eq!(reach("egress: { trust: [x.pem] }").0.len(), 4);
+    assert_eq!(
+        reach("egress: { presets: [npm], routes: [{ host: a.test }, { host: pypi.org }] }").0,
+        [
+            "pypi.org of b",
+            pypi[1],
+            "a.test of b",
+            "b.test of p",
+            "registry.npmjs.org of b, preset npm, limited",
+            "registry.yarnpkg.com of b, preset npm, limited",
+            "nodejs.org of b, preset npm, limited",
+        ]
+    );
+    assert_eq!(reach("egress: { replace: true, routes: [{ host: c.test }] }").0, ["c.test of b"]);
+    assert_eq!(reach("egress: { replace: true }").0, Vec::<String>::new());
+    assert_eq!(reach("egress: { presets: [] }").0, Vec::<String>::new());
+    let (_, notes) = reach("egress: { routes: [{ host: b.test }] }");
+    assert_eq!(
+        notes,
+        ["`b` repeats routes of `p`: routes add to the parent's now, and `egress: { replace: true }` keeps only the child's"]
+    );
+    let known = "the presets are: agent, crates, debian, github, gitlab, go, huggingface, maven, npm, pypi, rubygems";
+    assert_refused("egress: { presets: [crate, x] }", "2:21: there is no preset `crate`", "did you mean `crates`?");
+    assert_refused("egress: { presets: [zzzzzzz] }", "2:21: there is no preset `zzzzzzz`", known);
 }
 
 // covers: F20
@@ -227,7 +295,7 @@ fn a_table_that_says_nothing_allows_nothing_and_says_so() {
 fn basic_and_bearer_are_known_in_any_case() {
     for (written, read) in [("basic", "Basic"), ("BEARER", "Bearer"), ("token", "token"), ("Token", "Token")] {
         let yaml = format!("egress: {{ routes: [{{ host: a.test, auth: {{ token_ref: A, scheme: {written} }} }}] }}");
-        let auth = Auth { header: "authorization".into(), scheme: Some(read.into()), token_ref: "A".into() };
+        let auth = Auth { header: "authorization".into(), scheme: Some(read.into()), token_ref: "A".into(), source: Default::default() };
         assert_eq!(bottle(&yaml).unwrap().egress.routes[0].auth, Some(auth));
     }
 }
@@ -256,9 +324,28 @@ fn extends_finds_its_parents_and_no_circle() {
 fn a_repository_names_a_bottle_and_can_do_no_more() {
     let dev = ("bottles/dev", "---\nworkspace: overlay\n---\n");
     let agent = |yaml: &str| format!("---\nbottle: dev\nprovider: claude\n{yaml}\n---\nPrompt\n");
-    for key in
-        ["env: {}", "egress: {}", "rootfs: host", "tools: []", "limits: {}", "git: {}", "supervise: true", "extends: dev", "routes: []"]
-    {
+    for key in [
+        "env: {}",
+        "egress: {}",
+        "rootfs: host",
+        "tools: []",
+        "limits: {}",
+        "git: {}",
+        "supervise: true",
+        "extends: dev",
+        "routes: []",
+        "presets: []",
+        "scan: {}",
+        "backend: embedded",
+        "hide: []",
+        "auth: {}",
+        "token_ref: A",
+        "token_file: ~/.ssh/id",
+        "token_command: [cat, /etc/shadow]",
+        "on_secret: redact",
+        "allow_addresses: [10.0.0.1]",
+        "audit: {}",
+    ] {
         let text = agent(key);
         let name = key.split(':').next().unwrap();
         let error = library_with(&[dev], &[("agents/evil", text.as_str())]).resolve("evil").unwrap_err();
@@ -295,15 +382,15 @@ fn the_operators_definition_wins_then_the_repositorys_then_the_built_in() {
     let agent = |program: &str| format!("---\nbottle: offline\ncommand: [{program}]\n---\n");
     let (own, repo) = (agent("own"), agent("repo"));
     let file = ("agents/implementer", repo.as_str());
-    let program = |library: &Library| library.resolve("implementer").unwrap().agent.provider;
+    let program = |library: &Library| library.resolve("implementer").unwrap().agent.program;
     let both = library_with(&[("agents/implementer", own.as_str())], &[file]);
-    assert_eq!(program(&both), Provider::Command(vec!["own".into()]));
+    assert_eq!(program(&both), AgentProgram::Command(vec!["own".into()]));
     assert_eq!(
         both.origins(Kind::Agent, "implementer"),
         [&Origin::Home("/cfg/agents/implementer.md".into()), &Origin::Repo("/repo/.bottle/agents/implementer.md".into()), &Origin::BuiltIn]
     );
     let repository = library_with(&[], &[file]);
-    assert_eq!(program(&repository), Provider::Command(vec!["repo".into()]));
+    assert_eq!(program(&repository), AgentProgram::Command(vec!["repo".into()]));
     assert_eq!(
         repository.resolve("implementer").unwrap().notes(),
         [
@@ -311,7 +398,7 @@ fn the_operators_definition_wins_then_the_repositorys_then_the_built_in() {
             "the agent and its prompt come from this repository: /repo/.bottle/agents/implementer.md",
         ]
     );
-    assert_eq!(program(&library(&[])), Provider::Claude);
+    assert_eq!(program(&library(&[])).provider().map(|provider| provider.name.clone()), Some("claude".into()));
 }
 
 #[test]
@@ -350,19 +437,25 @@ fn the_starter_library_resolves_with_credentials_for_the_model_alone() {
         .names(Kind::Agent)
         .map(|name| {
             let resolved = library.resolve(name).unwrap();
-            assert!(!resolved.agent.description.is_empty() && !resolved.agent.prompt.is_empty(), "{name}");
+            assert!(!resolved.agent.description.is_empty(), "{name}");
             (name, resolved.bottle.name.clone(), resolved.workspace())
         })
         .collect();
     assert_eq!(
         agents,
         [
+            ("aider", "dev".to_owned(), WorkspaceMode::Overlay),
+            ("claude", "dev".to_owned(), WorkspaceMode::Overlay),
+            ("codex", "dev".to_owned(), WorkspaceMode::Overlay),
+            ("copilot", "dev".to_owned(), WorkspaceMode::Overlay),
+            ("gemini", "dev".to_owned(), WorkspaceMode::Overlay),
             ("implementer", "dev".to_owned(), WorkspaceMode::Overlay),
+            ("opencode", "dev".to_owned(), WorkspaceMode::Overlay),
             ("reviewer", "dev".to_owned(), WorkspaceMode::Overlay),
             ("shell", "offline".to_owned(), WorkspaceMode::Overlay),
         ]
     );
-    let dev = library.resolve("implementer").unwrap().bottle;
+    let dev = library.resolve("implementer").unwrap().with_credentials(&|_| false).bottle;
     for route in &dev.egress.routes {
         let methods: Vec<&str> = route.matches.iter().flat_map(|m| &m.methods).map(String::as_str).collect();
         if route.host.to_string() == "api.anthropic.com" {

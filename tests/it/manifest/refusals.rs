@@ -11,7 +11,7 @@ fn a_key_that_nobody_knows_is_an_error_on_every_level() {
     for (yaml, cause, hint) in [
         ("zzz: 1", "2:1: unknown key `zzz`", hint("extends, env, egress, git, supervise, scan, limits, rootfs, tools, workspace, backend")),
         ("limit: { pids: 1 }", "2:1: unknown key `limit`", "did you mean `limits`?".into()),
-        ("egress:\n  zzz: 1", "3:3: unknown key `zzz`", hint("routes, trust, proxy")),
+        ("egress:\n  zzz: 1", "3:3: unknown key `zzz`", hint("presets, routes, replace, trust, proxy")),
         (
             "egress:\n  routes:\n    - host: a.test\n      methods: [GET]",
             "5:7: unknown key `methods`",
@@ -25,7 +25,7 @@ fn a_key_that_nobody_knows_is_an_error_on_every_level() {
         (
             "egress: { routes: [{ host: a.test, auth: { token_ref: A, token: ghp } }] }",
             "2:58: unknown key `token`",
-            hint("header, scheme, token_ref"),
+            hint("header, scheme, token_ref, token_file, token_command, login"),
         ),
         ("egress: { proxy: { address: \"192.0.2.1:1\", cert: x } }", "2:44: unknown key `cert`", hint("address, ca")),
         ("scan: { rule: [x] }", "2:9: unknown key `rule`", "did you mean `rules`?".into()),
@@ -60,8 +60,8 @@ fn a_value_of_the_wrong_kind_is_an_error_that_does_not_quote_it() {
         ("egress: { routes: [{ host: a, auth: }] }", "2:35: expected a mapping", shape),
         (
             "egress: { routes: [{ host: a, auth: {} }] }",
-            "2:37: missing key `token_ref`",
-            "add `token_ref: …`; `bottle schema` prints every key",
+            "2:37: a credential that comes from nowhere",
+            "write `token_ref`, the name of a variable, or `token_file`, `token_command` or `login`",
         ),
         ("egress: { routes: [{}] }", "2:20: missing key `host`", "add `host: …`; `bottle schema` prints every key"),
         (
@@ -81,7 +81,7 @@ fn a_value_of_the_wrong_kind_is_an_error_that_does_not_quote_it() {
         ("rootfs: [host]", "2:9: expected a word or a mapping", shape),
         ("rootfs: { image: a, host: }", "2:21: more than one choice where one is meant", "keep one of them"),
         ("workspace: writable", "2:12: unknown value `writable`", "known here: overlay, copy, mount, none"),
-        ("tools: /opt", "2:8: expected a list", shape),
+        ("tools: /opt", "2:8: expected a list of directories, or the word none", "write `tools: [/opt/tool]`"),
         ("[a]", "2:1: expected a mapping", shape),
         ("text", "2:1: expected a mapping", shape),
         ("<<: { env: {} }", "2:1: a merge key (`<<`)", "write the keys out, or put them in a bottle and extend it"),
@@ -231,19 +231,21 @@ fn an_agent_manifest_is_as_strict_as_a_bottle() {
         (
             "bottle: offline",
             "2:9: the agent names no program",
-            "write `provider: claude`, `provider: shell` or `command: [program, argument]`",
+            "write `provider: claude`, another provider, or `command: [program, argument]`",
         ),
         ("bottle: offline\nprovider: shell\ncommand: [x]", "4:10: both `provider` and `command` name a program", "keep one of them"),
         ("bottle: ofline\nprovider: shell", "2:9: there is no bottle `ofline`", "did you mean `offline`?"),
-        ("bottle: offline\nprovider: cluade", "3:11: unknown value `cluade`", "did you mean `claude`?"),
+        ("bottle: offline\nprovider: cluade", "3:11: there is no provider `cluade`", "did you mean `claude`?"),
         ("bottle: offline\ncommand: []", "3:10: `command` names no program", "write `command: [program, argument]`"),
         ("bottle: offline\ncommand: ['']", "3:10: `command` names no program", "write `command: [program, argument]`"),
         ("bottle: offline\ncommand: [a, \"b\\0\"]", "3:14: a NUL in an argument", "arguments cannot contain one"),
+        ("bottle: offline\nprovider: shell\nmodell: opus", "4:1: unknown key `modell`", "did you mean `model`?"),
         (
             "bottle: offline\nprovider: shell\nmodel: opus",
-            "4:1: unknown key `model`",
-            "known here: bottle, provider, command, description, workspace",
+            "4:8: this program cannot be given a model",
+            "write it into the program's arguments, or remove the key",
         ),
+        ("bottle: offline\nprovider: claude\nmodel: --evil", "4:8: not a model's name", "write the name that the program knows"),
         (
             "bottle: offline\nprovider: shell\ndescription: \"a\\nb\"",
             "4:14: the description is not one line of text",

@@ -9,9 +9,10 @@ use bottle_contract::reason::Reason;
 use bottle_policy::Place;
 use bottle_wire::client::pool::{Failure, Pool};
 use bottle_wire::client::sender::{NewConnection, Protocol};
-use bottle_wire::headers::{HTTP_2, INJECTED, REQUEST_ID};
-use bottle_wire::{Body, Refused, RequestContext};
-use http::{HeaderName, HeaderValue, Request, Response};
+use bottle_wire::headers::{HTTP_2, INJECTED, REQUEST_ID, TAKES_TRAILERS};
+use bottle_wire::{Body, Refused, RequestContext, trailers};
+use http::{HeaderName, HeaderValue, Request, Response, header};
+use http_body::Body as _;
 use tokio::net::UnixStream;
 
 use super::failure::{IDLE_TIMEOUT, refused};
@@ -34,6 +35,7 @@ impl PipelockClient {
         mut request: Request<Body>,
         injected: Option<&HeaderName>,
     ) -> Result<Response<Body>, Refused> {
+        let has_trailers = request.body().size_hint().exact().is_none();
         let headers = request.headers_mut();
         if let Ok(id) = HeaderValue::try_from(&context.request_id) {
             headers.insert(&REQUEST_ID, id);
@@ -44,8 +46,19 @@ impl PipelockClient {
         if let Some(name) = injected {
             headers.insert(&INJECTED, HeaderValue::try_from(name.as_str()).unwrap_or(HeaderValue::from_static("authorization")));
         }
+        if !context.websocket {
+            if headers.insert(header::TE, HeaderValue::from_static("trailers")).is_some() {
+                headers.insert(&TAKES_TRAILERS, HeaderValue::from_static("1"));
+            }
+            if has_trailers {
+                trailers::announce(headers);
+                request = request.map(trailers::packed);
+            }
+        }
         let sent = self.pool.send((), request, &context.log, async || self.dial().await).await;
-        sent.map_err(|failure| refused(failure, Reason::SidecarGone, "pipelock does not answer"))
+        let mut response = sent.map_err(|failure| refused(failure, Reason::SidecarGone, "pipelock does not answer"))?;
+        trailers::forget(response.headers_mut());
+        Ok(response.map(trailers::unpacked))
     }
 
     async fn dial(&self) -> Result<NewConnection<UnixStream>, Failure> {

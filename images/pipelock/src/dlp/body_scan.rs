@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 
 use bottle_contract::Reason;
-use bottle_policy::{Leak, Place};
+use bottle_policy::{Leak, Place, head};
 use bottle_scan::{Finding, Message, Scanner};
 use bottle_wire::Refused;
+use bottle_wire::content_coding::{Decoder, Undecodable};
+use http::HeaderMap;
 use tokio::task::JoinSet;
 
-use super::decode::{Decoder, Undecodable};
 use super::fragments::MAX_SMALL_BODY;
 
 /// From this many bytes on, what a body says is scanned by another thread than its raw bytes: to wake one takes as long as to
@@ -18,6 +19,7 @@ const TWO_THREADS: u64 = 32 << 10;
 /// Scans a body chunk by chunk.
 #[derive(Debug)]
 pub struct Inspector {
+    scanner: Scanner,
     raw: Message,
     read: u64,
     decoded: Option<Decoded>,
@@ -74,7 +76,12 @@ impl Inspector {
         // What is encoded says nothing before it is decoded.
         let raw = scanner.message(kind.filter(|_| decoder.is_none()));
         let decoded = |decoder| Decoded { decoder, stream: scanner.message(kind), written: 0, marks: VecDeque::new(), cleared: 0 };
-        Ok(Self { raw, read: 0, decoded: decoder.map(decoded), small: Vec::new() })
+        Ok(Self { scanner: scanner.clone(), raw, read: 0, decoded: decoder.map(decoded), small: Vec::new() })
+    }
+
+    /// The fields behind the body.
+    pub fn trailers(&self, trailers: &HeaderMap) -> Result<(), Refused> {
+        Ok(head::scan_trailers(&self.scanner, trailers)?)
     }
 
     /// The memory that the decoders' windows may take, in units of 8 MiB.

@@ -1,7 +1,6 @@
 //! Data loss prevention: nothing leaves before it was scanned, and nothing that was found leaves whole.
 
 pub mod body_scan;
-pub mod decode;
 pub mod fragments;
 pub mod response;
 pub mod upload;

@@ -4,12 +4,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bottle_scan::{AnswerReader, Suspicion};
+use bottle_wire::content_coding::{Decoder, Undecodable};
 use bottle_wire::{Body, BodyError};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http_body::{Frame, SizeHint};
-
-use super::decode::{Decoder, Undecodable};
 
 /// Types that are text, by a word in them.
 const TEXT: [&str; 9] = ["text/", "json", "xml", "javascript", "html", "markdown", "yaml", "form-urlencoded", "event-stream"];

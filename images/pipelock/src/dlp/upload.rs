@@ -12,6 +12,7 @@ use bottle_contract::Reason;
 use bottle_policy::Place;
 use bottle_wire::{Body, BodyError, Refused};
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -54,6 +55,8 @@ pub struct Upload {
     released: u64,
     /// What comes after it.
     rest: Option<Box<Rest>>,
+    /// Scanned; they are sent behind everything else.
+    trailers: Option<HeaderMap>,
     verdict: Verdict,
     /// All of a small body, decoded.
     small: Vec<u8>,
@@ -93,7 +96,13 @@ impl Upload {
                 BodyError::Refused(refused) => refused,
                 BodyError::Broken(cause) => Refused::new(Reason::MalformedRequest, format!("the request body broke off: {cause}")),
             })?;
-            let Ok(data) = frame.into_data() else { continue };
+            let data = match frame.into_data() {
+                Ok(data) => data,
+                Err(frame) => {
+                    upload.take_trailers(frame, &inspector)?;
+                    continue;
+                }
+            };
             inspector.push(&data)?;
             let kib = u32::try_from(data.len().div_ceil(1024)).unwrap_or(u32::MAX);
             let memory = budget.whole.clone().try_acquire_many_owned(kib);
@@ -117,6 +126,13 @@ impl Upload {
     /// What a small body holds, decoded; nothing of one that is not small.
     pub fn small(&self) -> &[u8] {
         &self.small
+    }
+
+    fn take_trailers(&mut self, frame: Frame<Bytes>, inspector: &Inspector) -> Result<(), Refused> {
+        let Ok(trailers) = frame.into_trailers() else { return Ok(()) };
+        inspector.trailers(&trailers)?;
+        self.trailers = Some(trailers);
+        Ok(())
     }
 
     fn hold(&mut self, data: Bytes) {
@@ -161,12 +177,27 @@ impl http_body::Body for Upload {
             if let Some(bytes) = self.release() {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-            let Some(rest) = self.rest.as_mut().filter(|rest| rest.inspector.is_some()) else { return Poll::Ready(None) };
+            let Some(rest) = self.rest.as_mut().filter(|rest| rest.inspector.is_some()) else {
+                return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+            };
             match ready!(Pin::new(&mut rest.body).poll_frame(cx)) {
                 Some(Err(BodyError::Refused(refused))) => return Poll::Ready(Some(Err(self.refuse(refused)))),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(frame)) => {
-                    let Ok(data) = frame.into_data() else { continue };
+                    let data = match frame.into_data() {
+                        Ok(data) => data,
+                        Err(frame) => {
+                            let inspector = rest.inspector.take();
+                            let taken = inspector.as_ref().map_or(Ok(()), |inspector| self.take_trailers(frame, inspector));
+                            if let Err(refused) = taken {
+                                return Poll::Ready(Some(Err(self.refuse(refused))));
+                            }
+                            if let Some(rest) = &mut self.rest {
+                                rest.inspector = inspector;
+                            }
+                            continue;
+                        }
+                    };
                     if let Some(inspector) = &mut rest.inspector
                         && let Err(refused) = inspector.push(&data)
                     {
@@ -190,14 +221,15 @@ impl http_body::Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held_bytes == 0 && self.rest.as_ref().is_none_or(|rest| rest.inspector.is_none())
+        self.held_bytes == 0 && self.trailers.is_none() && self.rest.as_ref().is_none_or(|rest| rest.inspector.is_none())
     }
 
     fn size_hint(&self) -> SizeHint {
         let held = self.held_bytes as u64;
         let open = self.rest.as_ref().filter(|rest| rest.inspector.is_some());
         match open.map(|rest| rest.body.size_hint()) {
-            None => SizeHint::with_exact(held),
+            None if self.trailers.is_none() => SizeHint::with_exact(held),
+            None => SizeHint::default(),
             Some(hint) => {
                 let mut sum = SizeHint::new();
                 sum.set_lower(hint.lower().saturating_add(held));

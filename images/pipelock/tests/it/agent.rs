@@ -102,7 +102,7 @@ async fn the_agent_gets_no_opaque_tunnel_and_no_way_back_in() {
     for (target, reason) in [
         ("a.test:22", "port_not_listed"),
         ("pipelock:8888", "self_request"),
-        ("localhost:443", "self_request"),
+        ("localhost:22", "self_request"),
         ("metadata.google.internal:80", "metadata_address"),
         (&own, "port_not_listed"),
     ] {

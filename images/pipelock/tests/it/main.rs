@@ -4,6 +4,7 @@ mod again;
 mod agent;
 mod answers;
 mod certificates;
+mod intermediary;
 mod leaks;
 mod messages;
 mod process;

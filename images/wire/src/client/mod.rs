@@ -4,3 +4,5 @@ pub mod connect;
 pub mod pool;
 pub mod retry;
 pub mod sender;
+
+mod response_guard;

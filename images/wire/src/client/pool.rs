@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bottle_policy::Refused;
+use bottle_contract::reason::Reason;
+use bottle_policy::{Place, Refused};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, header};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -17,9 +18,10 @@ use hyper::client::conn::TrySendError;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::client::retry::{ReplayableRequest, connection_was_lost, note_retry};
-use crate::client::sender::{NewConnection, Sender};
+use crate::client::sender::{MAX_FIELDS, MAX_HEAD_BYTES, NewConnection, Sender};
 use crate::http::access_log::AccessLog;
 use crate::http::body::{self, Body, BodyError};
+use crate::http::headers;
 
 /// Unused connections to one target: an agent that runs that many tools at once is busy.
 const MAX_UNUSED: usize = 256;
@@ -61,7 +63,30 @@ impl From<Refused> for Failure {
 
 impl From<hyper::Error> for Failure {
     fn from(error: hyper::Error) -> Self {
-        Self::Broken(error)
+        match error.is_parse_too_large() {
+            true => Self::Refused(head_too_large()),
+            false => Self::Broken(error),
+        }
+    }
+}
+
+fn head_too_large() -> Refused {
+    let message = format!("the head of the answer has more than {MAX_HEAD_BYTES} bytes or {MAX_FIELDS} fields");
+    Refused::new(Reason::UpstreamProtocol, message).place(Place::Upstream)
+}
+
+/// What no answer may have, in either version of HTTP.
+fn check<B>(response: &Response<B>) -> Result<(), Refused> {
+    let fields = response.headers();
+    if fields.len() > MAX_FIELDS || headers::size(fields) > MAX_HEAD_BYTES {
+        return Err(head_too_large());
+    }
+    // Inside of another coding, nothing could be found and nothing be blanked; none was asked for (RFC 9112, section 6.1).
+    let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Refused::new(Reason::UpstreamProtocol, "the answer has a transfer coding other than chunked").place(Place::Upstream)),
     }
 }
 
@@ -99,7 +124,10 @@ where
             sender.note_address(log);
             let had_answered = sender.has_answered();
             match sender.send(request, &uri).await {
-                Ok(response) => return Ok(self.pooled(target, response, sender, bodyless)),
+                Ok(response) => {
+                    check(&response)?;
+                    return Ok(self.pooled(target, response, sender, bodyless, log));
+                }
                 Err(mut error) => match error.take_message() {
                     // The connection had been closed before anything was sent: nobody has seen the request.
                     Some(unsent) => {
@@ -127,7 +155,8 @@ where
         }
         sender.note_address(log);
         let response = sender.send(request, &uri).await.map_err(TrySendError::into_error)?;
-        Ok(self.pooled(target, response, sender, bodyless))
+        check(&response)?;
+        Ok(self.pooled(target, response, sender, bodyless, log))
     }
 
     fn lock(&self) -> MutexGuard<'_, Unused<K, B>> {
@@ -176,12 +205,19 @@ where
         }
     }
 
-    fn pooled(self: &Arc<Self>, target: K, response: Response<Incoming>, sender: Sender<B>, bodyless: bool) -> Response<Body> {
+    fn pooled(
+        self: &Arc<Self>,
+        target: K,
+        response: Response<Incoming>,
+        sender: Sender<B>,
+        bodyless: bool,
+        log: &AccessLog,
+    ) -> Response<Body> {
         if sender.is_shared() {
             return response.map(body::incoming);
         }
         response.map(|body| {
-            let mut body = Pooled { body, loan: Some(Loan { pool: self.clone(), target, sender, bodyless }) };
+            let mut body = Pooled { body, loan: Some(Loan { pool: self.clone(), target, sender, bodyless, log: log.clone() }) };
             body.settle();
             if body.loan.is_none() && body.body.is_end_stream() { body::empty() } else { body.boxed() }
         })
@@ -222,6 +258,7 @@ struct Loan<K, B> {
     sender: Sender<B>,
     /// The request had no body, so that the end of the answer is the end of the exchange.
     bodyless: bool,
+    log: AccessLog,
 }
 
 /// An answer's body that holds on to its connection.
@@ -242,7 +279,12 @@ where
     }
 
     fn give_back(&mut self) {
-        let Some(Loan { pool, target, mut sender, bodyless }) = self.loan.take() else { return };
+        let Some(Loan { pool, target, mut sender, bodyless, log }) = self.loan.take() else { return };
+        if sender.was_cut_off() {
+            let note = "the origin ended TLS without saying so: its answer, which has no length, may not be whole";
+            log.update(|entry| entry.message = Some(note.to_owned()));
+            return;
+        }
         if bodyless {
             pool.put(target, sender);
         } else {

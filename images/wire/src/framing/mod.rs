@@ -22,7 +22,7 @@ use crate::delegate;
 use chunked::Chunked;
 use request_head::{Body, read};
 use violation::Violation;
-pub(crate) use violation::violation;
+pub(crate) use violation::{check_head, violation};
 
 /// How long, and how many bytes, a closed connection is still read, so that its last answer is not lost to a reset
 /// (RFC 9112, section 9.6).

@@ -1,5 +1,7 @@
 //! One request's head (RFC 9112, sections 2 to 6), recognised without leniency.
 
+use bottle_policy::target::offers_websocket;
+
 use super::violation::Violation;
 
 /// What follows a head.
@@ -65,10 +67,15 @@ fn request_line(line: &[u8]) -> Result<(&[u8], bool), Violation> {
     };
     let plain = method.first().is_some_and(u8::is_ascii_uppercase) && method.iter().all(|b| b.is_ascii_uppercase() || *b == b'-');
     if !plain || method.len() > 32 {
-        return Err(Violation::Method);
+        return Err(if method.iter().all(u8::is_ascii_alphabetic) && !method.is_empty() {
+            Violation::MethodCase
+        } else {
+            Violation::Method
+        });
     }
     // hyper would drop a connection whose target its own parser rejects, without an answer.
-    if !target.iter().all(|&b| b.is_ascii_graphic() && b != b'#') || http::Uri::try_from(target).is_err() {
+    // Bytes outside ASCII are escaped later.
+    if !target.iter().all(|&b| (b.is_ascii_graphic() || b >= 0x80) && b != b'#') || http::Uri::try_from(target).is_err() {
         return Err(Violation::Target);
     }
     match version {
@@ -111,7 +118,7 @@ impl Framing {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         match name.len() {
             4 if is("host") => self.hosts += 1,
-            7 if is("upgrade") => self.upgrade = true,
+            7 if is("upgrade") => self.upgrade |= offers_websocket([value]),
             14 if is("content-length") => {
                 let plain = !value.is_empty() && value.len() < 19 && value.iter().all(u8::is_ascii_digit);
                 if self.length.is_some() || !plain {
@@ -202,6 +209,8 @@ mod tests {
             ("Transfer\u{0}-Encoding: chunked\r\n", Err(Violation::FieldName)),
             ("Transfer_Encoding: chunked\r\n", Err(Violation::TransferEncoding)),
             ("Upgrade: websocket\r\n", Ok(Body::Opaque)),
+            ("Upgrade: h2c, WebSocket/13\r\n", Ok(Body::Opaque)),
+            ("Upgrade: TLS/1.2\r\nContent-Length: 5\r\n", Ok(Body::Length(5))),
         ] {
             assert_eq!(fields(text), body, "{text:?}");
         }
@@ -223,12 +232,12 @@ mod tests {
             (" GET / HTTP/1.1", Err(Violation::RequestLine)),
             ("GET /a b HTTP/1.1", Err(Violation::RequestLine)),
             ("GET\t/ HTTP/1.1", Err(Violation::RequestLine)),
-            ("get / HTTP/1.1", Err(Violation::Method)),
-            ("Get / HTTP/1.1", Err(Violation::Method)),
+            ("get / HTTP/1.1", Err(Violation::MethodCase)),
+            ("Get / HTTP/1.1", Err(Violation::MethodCase)),
             ("G\u{0}T / HTTP/1.1", Err(Violation::Method)),
             ("! /0 HTTP/1.1", Err(Violation::Method)),
             ("GET /\u{7f} HTTP/1.1", Err(Violation::Target)),
-            ("GET /é HTTP/1.1", Err(Violation::Target)),
+            ("GET /é HTTP/1.1", Ok(Body::Length(0))),
             ("GET /#x HTTP/1.1", Err(Violation::Target)),
             ("GET /?\" HTTP/1.1", Err(Violation::Target)),
             // Browsers do not escape these in a query (WHATWG URL, "query percent-encode set").

@@ -2,14 +2,14 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bottle_contract::Untrusted;
 use bottle_contract::event::Level;
 use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
-use bottle_policy::target::Peer;
+use bottle_policy::target::{self, Peer};
 use bottle_policy::{Place, Refused};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -21,14 +21,14 @@ use crate::framing::{FramingGuard, HeadLimits};
 use crate::http::context::{Context, Serving, Shared};
 use crate::http::exchange;
 use crate::http::h2_budget::FrameBudget;
+use crate::http::h2_resets::{self, ResetAnswers};
 use crate::http::handler::Handler;
-use crate::http::intercept::{self, Serve};
+use crate::http::intercept::{self, Inside, Serve};
 use crate::http::record::log_refusal;
 use crate::http::refusal::refusal_bytes;
 use crate::http::response_body::ResponseBody;
 use crate::http::slots::Slot;
 use crate::http::sniff::{self, Prefixed, Protocol};
-use crate::http::tunnel::Duplex;
 
 /// Streams of one HTTP/2 connection at one time. RFC 9113, section 6.5.2 advises no less.
 const MAX_STREAMS: u32 = 100;
@@ -44,15 +44,22 @@ const MAX_RESET_STREAMS: usize = 32;
 const READ_AHEAD: usize = 64 << 10;
 /// Header fields that hyper reads without memory of its own.
 const FIELDS_ON_STACK: usize = 100;
-/// Header fields that a sibling adds to a request: a credential, its name, the request's own, and the agent's protocol.
-const SIBLING_FIELDS: usize = 4;
+/// Header fields that a sibling adds to a request: a credential, its name, the request's own, the agent's protocol, and what trailers need.
+const SIBLING_FIELDS: usize = 8;
+/// Bytes of these fields, and of a target in absolute form.
+const SIBLING_BYTES: usize = 80 << 10;
+/// What HTTP/2 counts for each field beyond its bytes (RFC 9113, section 6.5.2).
+const FIELD_OVERHEAD: usize = 32;
 
 /// How long a peer may take to close its end of a connection that is shut down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn head_limits(serving: &Serving) -> HeadLimits {
     let Limits { head_bytes, headers, .. } = serving.limits;
-    HeadLimits { bytes: head_bytes, fields: headers + if serving.peer.is_sibling() { SIBLING_FIELDS } else { 0 } }
+    match serving.peer.is_sibling() {
+        true => HeadLimits { bytes: head_bytes + SIBLING_BYTES, fields: headers + SIBLING_FIELDS },
+        false => HeadLimits { bytes: head_bytes, fields: headers },
+    }
 }
 
 /// Serves a connection as it was accepted.
@@ -69,7 +76,7 @@ where
     };
     // Neither silence nor a reset is worth an event: there was no request.
     let Ok(Ok((protocol, stream))) = detected else { return };
-    let context = Arc::new(Context { peer: shared.serving.peer.clone(), shared, slot });
+    let context = Arc::new(Context { peer: shared.serving.peer.clone(), shared, slot, unanswered: Mutex::default() });
     match protocol {
         Protocol::Nothing => {}
         Protocol::Http2 => http2(stream, context, outer::<S, H>).await,
@@ -79,10 +86,11 @@ where
 }
 
 /// Serves what is inside intercepted TLS.
-fn serve_intercepted<H: Handler>(stream: Box<dyn Duplex>, h2: bool, shared: Arc<Shared<H>>, peer: Peer, slot: Slot) -> Serve {
-    let context = Arc::new(Context { shared, peer, slot });
+fn serve_intercepted<H: Handler>(inside: Inside, shared: Arc<Shared<H>>, slot: Slot) -> Serve {
+    let Inside { stream, http_2, peer, unanswered } = inside;
+    let context = Arc::new(Context { shared, peer, slot, unanswered: Mutex::new(unanswered) });
     let stream = Prefixed::new(Default::default(), stream);
-    if h2 { http2(stream, context, inner) } else { http1(stream, context, inner) }
+    if http_2 { http2(stream, context, inner) } else { http1(stream, context, inner) }
 }
 
 type Answer = Response<ResponseBody>;
@@ -124,7 +132,7 @@ where
     let mut connection = builder
         // The slot bounds the time, the guard the size; hyper's own bounds only have to be wider.
         .header_read_timeout(None)
-        .max_buf_size(limits.head_bytes.max(READ_AHEAD) + 8192)
+        .max_buf_size(bounds.bytes.max(READ_AHEAD) + 8192)
         .half_close(false)
         // hyper keeps room for the service's future as long as the connection lives: a box, not all of it.
         .serve_connection(TokioIo::new(guard), service_fn(move |request| Box::pin(answer(shared.clone(), request))))
@@ -184,15 +192,24 @@ where
     let limits = &context.shared.serving.limits;
     let head_timeout = Duration::from_millis(limits.head_ms);
     let shared = context.clone();
+    let noticed = context.clone();
+    let stream = ResetAnswers::new(FrameBudget::new(stream), move || {
+        // Which request it was is not known: nothing of it was read.
+        noticed.answer_connect();
+        let refused = Refused::new(Reason::MalformedRequest, h2_resets::MESSAGE).place(Place::Head);
+        let (serving, origin) = (&noticed.shared.serving, apparent_origin(&noticed.peer));
+        log_refusal(&serving.events, &noticed.shared.ids.next(), None, origin, &refused);
+    });
     let mut connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        // The bound on a head is counted afterwards, the same for both versions, so that its refusal can be read.
+        .max_header_list_size(u32::try_from(limits.head_bytes * 2 + limits.headers * FIELD_OVERHEAD).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
         .max_local_error_reset_streams(MAX_RESET_STREAMS)
-        .serve_connection(TokioIo::new(FrameBudget::new(stream)), service_fn(move |request| answer(shared.clone(), request)));
+        .serve_connection(TokioIo::new(stream), service_fn(move |request| answer(shared.clone(), request)));
     Box::pin(async move {
         let ends = async {
             tokio::select! { () = context.slot.idle_for(head_timeout) => {}, () = context.shared.serving.stop.cancelled() => {} }
@@ -214,6 +231,14 @@ where
             broke(&context, &error);
         }
     })
+}
+
+/// The origin that every request of an intercepted connection names.
+fn apparent_origin(peer: &Peer) -> Option<String> {
+    match peer {
+        Peer::Intercepted { host, port, .. } => Some(target::origin(true, host, *port)),
+        Peer::Agent | Peer::Sibling => None,
+    }
 }
 
 /// Logs the end of a connection that hyper could not go on with. A peer that just leaves is not worth an event.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bottle_contract::Untrusted;
+use bottle_contract::pipelock::Limits;
 use bottle_contract::reason::Reason;
-use bottle_policy::own;
 use bottle_policy::target::{self, Named, Peer, Target};
-use bottle_policy::{Place, Refused};
+use bottle_policy::{Place, Refused, overrides, own};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
@@ -21,11 +21,11 @@ use crate::http::forwarding::{ask_for_websocket, clean, end_to_end};
 use crate::http::handler::{Handled, Handler};
 use crate::http::headers::{AnsweredBy, HTTP_2, REASON};
 use crate::http::record::Record;
-use crate::http::refusal::refusal_response;
+use crate::http::refusal::{reason_phrase, refusal_response};
 use crate::http::request::RequestContext;
 use crate::http::request_body::{request_body, too_large};
 use crate::http::response_body::{ResponseBody, too_slow};
-use crate::http::tunnel;
+use crate::http::{trailers, tunnel};
 
 /// Answers one request, whatever comes.
 pub(crate) async fn answer<H: Handler>(context: Arc<Context<H>>, mut request: Request<Incoming>) -> Response<ResponseBody> {
@@ -36,18 +36,25 @@ pub(crate) async fn answer<H: Handler>(context: Arc<Context<H>>, mut request: Re
     let idle = Duration::from_millis(serving.limits.idle_ms);
 
     let http_1 = request.version() < Version::HTTP_2;
-    let upgrade = http_1 && request.headers().contains_key(header::UPGRADE);
+    let offers = request.headers().get_all(header::UPGRADE).iter().map(HeaderValue::as_bytes);
+    let upgrade = http_1 && target::offers_websocket(offers);
     let agent = upgrade.then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
-    let malformed = framing::violation(&parts);
+    let malformed = framing::violation(&parts, &serving.limits);
     let last = upgrade || malformed.is_some();
     if incoming.is_end_stream() {
         log.request_read();
     }
 
-    let handled = match malformed {
-        Some(refused) => Err(refused),
-        None => respond(&context, parts, incoming, &id, &log, &mut record, idle).await,
+    context.answer_connect();
+    let handled = match (context.peer.refusal(), malformed) {
+        (Some(refused), _) => {
+            // Of a host that may not be reached, nothing is repeated but its name: the rest was not scanned.
+            record.origin(if last { "-" } else { parts.method.as_str() }, apparent_origin(&context.peer, &parts));
+            Err(refused.clone())
+        }
+        (None, Some(refused)) => Err(refused),
+        (None, None) => respond(&context, parts, incoming, &id, &log, &mut record, idle).await,
     };
     let mut response = match handled {
         Ok(Handled::Response(response, _)) => response,
@@ -70,7 +77,14 @@ pub(crate) async fn answer<H: Handler>(context: Arc<Context<H>>, mut request: Re
         // Nor is what follows an upgrade that did not happen, or a broken head, read as a message.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response.map(|body| ResponseBody::new(body, log, idle, Some(record)))
+    let into_sibling = context.peer.is_sibling() && response.body().size_hint().exact().is_none();
+    if into_sibling {
+        trailers::announce(response.headers_mut());
+    }
+    response.map(|body| {
+        let body = ResponseBody::new(body, log, idle, Some(record));
+        if into_sibling { body.into_sibling() } else { body }
+    })
 }
 
 async fn respond<H: Handler>(
@@ -99,7 +113,10 @@ async fn respond<H: Handler>(
         Named::Origin(target) => target,
     };
     record.named(method, target.origin(), target.path.clone());
-    check_bounds(&parts, &incoming, limits.headers, limits.body_bytes)?;
+    check_bounds(&parts, &incoming, limits)?;
+    if !context.peer.is_sibling() {
+        overrides::refuse(&parts.headers)?;
+    }
     let websocket = target::websocket(&parts, incoming.is_end_stream())?;
     let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| websocket).cloned();
     let agent_speaks_http_2 =
@@ -112,7 +129,7 @@ async fn respond<H: Handler>(
         http_2: agent_speaks_http_2,
         log: log.clone(),
     };
-    let request = end_to_end(parts, &request_context, request_body(incoming, limits.body_bytes, log))?;
+    let request = end_to_end(parts, &request_context, request_body(incoming, limits.body_bytes, context.peer.is_sibling(), log))?;
 
     let handled = tokio::select! {
         biased;
@@ -131,13 +148,13 @@ async fn respond<H: Handler>(
 }
 
 /// Bounds that are known from a head alone.
-fn check_bounds(parts: &Parts, incoming: &Incoming, max_headers: usize, max_body: u64) -> Result<(), Refused> {
-    if parts.version == Version::HTTP_2 && parts.headers.len() > max_headers {
-        // HTTP/1 was counted as it came; HTTP/2 bounds only the sum of sizes.
-        return Err(Refused::new(Reason::TooLarge, "the request has more header fields than this bottle allows").place(Place::Head));
+fn check_bounds(parts: &Parts, incoming: &Incoming, limits: &Limits) -> Result<(), Refused> {
+    // HTTP/1 was counted as it came.
+    if parts.version == Version::HTTP_2 {
+        framing::check_head(parts, limits)?;
     }
-    if incoming.size_hint().lower() > max_body {
-        return Err(too_large(max_body));
+    if incoming.size_hint().lower() > limits.body_bytes {
+        return Err(too_large(limits.body_bytes));
     }
     if parts.headers.get_all(header::EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(
@@ -159,6 +176,7 @@ fn finish(mut response: Response<Body>, by: AnsweredBy, record: &mut Record) -> 
         && let Some(reason) = refusal_of_sibling(&response)
     {
         record.broke(&Refused::new(reason, "refused by the next sidecar"));
+        response.extensions_mut().insert(reason_phrase(reason));
     }
     Ok(Handled::Response(response, by))
 }

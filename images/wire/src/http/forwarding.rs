@@ -1,5 +1,6 @@
 //! What is forwarded: a request's canonical target and end-to-end fields, and a response's.
 
+use bottle_contract::Untrusted;
 use bottle_contract::reason::Reason;
 use bottle_policy::target::{self, Target};
 use bottle_policy::{Place, Refused};
@@ -10,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header};
 use crate::http::body::Body;
 use crate::http::headers::{self, AnsweredBy};
 use crate::http::request::RequestContext;
+use crate::http::trailers;
 
 /// The request as it is forwarded: canonical target, end-to-end fields, counted body.
 pub(crate) fn end_to_end(mut parts: Parts, context: &RequestContext, body: Body) -> Result<Request<Body>, Refused> {
@@ -18,7 +20,15 @@ pub(crate) fn end_to_end(mut parts: Parts, context: &RequestContext, body: Body)
     parts.uri = absolute(parts.uri, context, &authority).map_err(sendable)?;
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
-    headers::clean_request(&mut parts.headers, &context.peer);
+    if context.peer.is_sibling() {
+        trailers::forget(&mut parts.headers);
+    }
+    let taken = headers::clean_request(&mut parts.headers, &context.peer);
+    if !taken.is_empty() {
+        let names: Vec<_> = taken.iter().map(http::HeaderName::as_str).collect();
+        let note = format!("taken out, for they would replace the host: {}", Untrusted::new(&names.join(", ")));
+        context.log.update(|entry| entry.message = Some(note));
+    }
     if parts.headers.get(header::HOST).is_none_or(|received| *received != authority) {
         let host = HeaderValue::try_from(authority)
             .map_err(|_| Refused::new(Reason::AmbiguousTarget, "the host cannot be written").place(Place::Head))?;
@@ -55,6 +65,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 pub(crate) fn ask_for_websocket(headers: &mut HeaderMap) {
+    headers::remove_where(headers, |name| *name == header::TE);
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }

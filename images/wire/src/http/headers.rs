@@ -1,8 +1,9 @@
 //! Header fields that are not end to end, and those that only this side of the wall may set.
 
 use bottle_contract::{egress, reason};
+use bottle_policy::overrides::{Replaces, replaces};
 use bottle_policy::target::Peer;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// [`egress::INJECTED`] as a name that need not be parsed for each request; so the others.
 pub static INJECTED: HeaderName = HeaderName::from_static(egress::INJECTED);
@@ -24,55 +25,61 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Fields by which some frameworks let a client replace the method that was judged.
-const METHOD_OVERRIDES: [HeaderName; 4] = [
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
-    HeaderName::from_static("x-rewrite-method"),
-];
+/// A header on the link only, of any value: the client takes trailers. The field that says so belongs to one hop.
+pub static TAKES_TRAILERS: HeaderName = HeaderName::from_static("x-bottle-takes-trailers");
 
-/// Fields by which some frameworks let a client replace the path or the host that was judged.
-const TARGET_OVERRIDES: [HeaderName; 5] = [
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-host"),
-    HeaderName::from_static("forwarded"),
-];
-
-/// Takes out the fields of one connection and those that `Connection` nominates. What a message cannot lose without
-/// changing its meaning stays even when it is nominated: an agent must not make us drop `host` or the note of a credential
-/// that was put in.
-pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let nominated: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|list| list.split(','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-            .filter(|name| ![header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE].contains(name) && !is_ours(name))
-            .collect();
-        for name in nominated {
-            headers.remove(name);
-        }
-    }
-    remove_where(headers, |name| HOP_BY_HOP.contains(name));
+/// Takes out the fields of one connection, those that `Connection` nominates, and those that are `taken`; the others stay in their order.
+/// What a message cannot lose without changing its meaning stays even when it is nominated: an agent must not make us drop `host` or the
+/// note of a credential that was put in.
+fn remove_hop_by_hop(headers: &mut HeaderMap, taken: impl Fn(&HeaderName) -> bool) {
+    let connection = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let nominated: Vec<HeaderName> = connection
+        .flat_map(|list| list.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .filter(|name| ![header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE].contains(name) && !is_ours(name))
+        .collect();
+    remove_where(headers, |name| HOP_BY_HOP.contains(name) || nominated.contains(name) || taken(name));
 }
 
-/// Makes a request's fields end to end. What a sibling notes in `x-bottle-` fields stays.
-pub fn clean_request(headers: &mut HeaderMap, peer: &Peer) {
-    remove_hop_by_hop(headers);
-    remove_where(headers, |name| {
-        METHOD_OVERRIDES.contains(name)
-            || TARGET_OVERRIDES.contains(name)
-            || *name == header::TRAILER
+/// Makes a request's fields end to end. What a sibling notes in `x-bottle-` fields stays. Returns the names of fields that were taken out
+/// although they belong to no hop.
+pub fn clean_request(headers: &mut HeaderMap, peer: &Peer) -> Vec<HeaderName> {
+    let replaced: Vec<HeaderName> = headers.keys().filter(|name| replaces(name) == Some(Replaces::Host)).cloned().collect();
+    let takes_trailers = match peer {
+        Peer::Sibling => headers.contains_key(&TAKES_TRAILERS),
+        Peer::Agent | Peer::Intercepted { .. } => takes_trailers(headers),
+    };
+    remove_hop_by_hop(headers, |name| {
+        replaced.contains(name)
             // Answered by this proxy itself when it first reads the body.
             || *name == header::EXPECT
             || name.as_str().starts_with("proxy-")
             || (is_ours(name) && !(peer.is_sibling() && [&INJECTED, &REQUEST_ID].contains(&name)))
     });
+    if takes_trailers {
+        // The one thing that TE may say over HTTP/2, and all that gRPC asks of it (RFC 9113, section 8.2.2).
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    write_length(headers);
+    replaced
+}
+
+/// Whether TE says that trailers are welcome (RFC 9110, section 10.1.4).
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::TE).iter().filter_map(|value| value.to_str().ok());
+    let mut codings = values.flat_map(|list| list.split(','));
+    codings.any(|coding| coding.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("trailers")))
+}
+
+/// Writes a length as everybody reads it: `010` is ten to one and eight to another.
+fn write_length(headers: &mut HeaderMap) {
+    let Some(value) = headers.get(header::CONTENT_LENGTH) else { return };
+    let plain = value.as_bytes().first().is_some_and(|first| *first != b'0') || value == "0";
+    if (!plain || headers.get_all(header::CONTENT_LENGTH).iter().count() > 1)
+        && let Some(length) = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok())
+    {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
 }
 
 /// Whether only this side of the wall may set it.
@@ -92,10 +99,10 @@ pub enum AnsweredBy {
 /// Makes a response's fields end to end. `alt-svc` would lead a client around the proxy (RFC 7838), and nobody but
 /// our own sibling may answer in our name.
 pub fn clean_response(headers: &mut HeaderMap, by: AnsweredBy) {
-    remove_hop_by_hop(headers);
-    remove_where(headers, |name| {
+    remove_hop_by_hop(headers, |name| {
         *name == header::ALT_SVC || name.as_str().starts_with("proxy-") || (is_ours(name) && by == AnsweredBy::Origin)
     });
+    write_length(headers);
 }
 
 /// Fields that would act as header fields if a trailer held them (RFC 9110, section 6.5.1).
@@ -122,17 +129,34 @@ const NO_TRAILERS: [HeaderName; 18] = [
 
 /// Takes out trailer fields that would act as header fields.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
-    remove_hop_by_hop(trailers);
-    remove_where(trailers, |name| NO_TRAILERS.contains(name) || name.as_str().starts_with("proxy-") || is_ours(name));
+    remove_hop_by_hop(trailers, |name| {
+        NO_TRAILERS.contains(name) || name.as_str().starts_with("proxy-") || is_ours(name) || replaces(name).is_some()
+    });
 }
 
-/// Takes out every field whose name is `taken`. To compare the few names of a message takes less than to look up each of
-/// the many that it must not have.
+/// Takes out every field whose name is `taken`; the others stay in their order, which `HeaderMap::remove` would change: a value that is
+/// spread over fields must be read in the order in which it leaves.
 pub fn remove_where(headers: &mut HeaderMap, taken: impl Fn(&HeaderName) -> bool) {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| taken(name)).cloned().collect();
-    for name in names {
-        headers.remove(name);
+    if !headers.keys().any(&taken) {
+        return;
     }
+    let all = std::mem::take(headers);
+    headers.reserve(all.len());
+    let mut current = None;
+    for (name, value) in all {
+        // Of several values, the first brings the name.
+        if let Some(name) = name {
+            current = (!taken(&name)).then_some(name);
+        }
+        if let Some(name) = &current {
+            headers.append(name.clone(), value);
+        }
+    }
+}
+
+/// The bytes that these fields take in a head of HTTP/1.1.
+pub fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum()
 }
 
 #[cfg(test)]
@@ -140,7 +164,7 @@ mod tests {
     use super::*;
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        fields.iter().map(|(n, v)| (HeaderName::from_static(n), http::HeaderValue::from_static(v))).collect()
+        fields.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
     }
 
     // covers: H13
@@ -157,15 +181,45 @@ mod tests {
             ("te", "trailers"),
             ("trailer", "x-sum"),
             ("x-http-method-override", "DELETE"),
-            ("x-http-method", "DELETE"),
-            ("x-method-override", "DELETE"),
-            ("x-original-url", "/admin"),
+            ("x_forwarded_host", "b.test"),
+            ("forwarded", "host=b.test"),
+            ("content-length", "010"),
             ("x-bottle-injected", "authorization"),
             ("x-bottle-request-id", "forged"),
             ("expect", "100-continue"),
         ]);
-        clean_request(&mut headers, &Peer::Agent);
-        assert_eq!(headers, map(&[("host", "a.test"), ("accept", "*/*")]));
+        assert_eq!(clean_request(&mut headers, &Peer::Agent), ["x_forwarded_host", "forwarded"]);
+        let left = [
+            ("host", "a.test"),
+            ("accept", "*/*"),
+            ("trailer", "x-sum"),
+            ("x-http-method-override", "DELETE"),
+            ("content-length", "10"),
+            ("te", "trailers"),
+        ];
+        assert_eq!(headers.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect::<Vec<_>>(), left);
+    }
+
+    // covers: A08
+    #[test]
+    fn what_is_left_stays_in_its_order() {
+        let mut headers = map(&[("connection", "keep-alive"), ("x-a", "1"), ("x-b", "2"), ("keep-alive", "5"), ("x-a", "3"), ("x-c", "4")]);
+        remove_hop_by_hop(&mut headers, |_| false);
+        let left: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
+        assert_eq!(left, [("x-a", "1"), ("x-a", "3"), ("x-b", "2"), ("x-c", "4")]);
+    }
+
+    // covers: V09
+    #[test]
+    fn of_te_only_trailers_are_passed_on() {
+        for (te, passes) in [("trailers", true), ("gzip, Trailers;q=0.5", true), ("gzip", false), ("xtrailers", false)] {
+            let mut headers = map(&[("te", te), ("connection", "te")]);
+            clean_request(&mut headers, &Peer::Agent);
+            assert_eq!(headers, if passes { map(&[("te", "trailers")]) } else { HeaderMap::new() }, "{te}");
+        }
+        let mut headers = map(&[("te", "trailers")]);
+        clean_request(&mut headers, &Peer::Sibling);
+        assert_eq!(headers, HeaderMap::new(), "between siblings it is always there");
     }
 
     #[test]

@@ -37,8 +37,28 @@ use crate::process::events::Events;
 /// the time, and this is what they weigh.
 pub(crate) type Serve = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// A connection inside intercepted TLS.
+pub(crate) struct Inside {
+    pub(crate) stream: Box<dyn Duplex>,
+    pub(crate) http_2: bool,
+    pub(crate) peer: Peer,
+    pub(crate) unanswered: Option<Record>,
+}
+
 /// Serves HTTP inside intercepted TLS: a connection like any other, and so handed in.
-pub(crate) type ServeInside<H> = fn(Box<dyn Duplex>, bool, Arc<Shared<H>>, Peer, Slot) -> Serve;
+pub(crate) type ServeInside<H> = fn(Inside, Arc<Shared<H>>, Slot) -> Serve;
+
+/// What stands behind a `CONNECT` that was answered.
+struct Tunnel {
+    host: Host,
+    port: u16,
+    id: String,
+    /// Why it leads nowhere, and the record that says so, should nobody ask inside.
+    refused: Option<(Refused, Record)>,
+}
+
+/// The port of HTTPS. A client there shows the answer to a request, and hides that to a `CONNECT`.
+const HTTPS: u16 = 443;
 
 /// Answers `CONNECT`, and serves what follows.
 pub(crate) async fn connect<S, H>(
@@ -58,18 +78,22 @@ where
     let h1 = request.version() < http::Version::HTTP_2;
     let (parts, _) = request.into_parts();
     let mut record = Record::new(serving.events.clone(), &id, log.clone(), Some(context.slot.begin()));
-    let admitted = match target::connect_target(&parts) {
-        Err(refused) => {
-            record.origin("CONNECT", "-".into());
-            Err(refused)
-        }
-        Ok((host, port)) => {
-            record.origin("CONNECT", target::origin(true, &host, port));
-            admit(&context, &host, port).await.map(|admission| (host, port, admission))
-        }
+    let target = target::connect_target(&parts);
+    record.origin("CONNECT", target.as_ref().map_or("-".into(), |(host, port)| target::origin(true, host, *port)));
+    let admitted = match &target {
+        Err(refused) => Err(refused.clone()),
+        Ok((host, port)) => admit(&context, host, *port).await,
     };
-    let mut response = match admitted {
-        Err(refused) => {
+    // A sibling reads the answer to `CONNECT`; most programs of an agent only say that it failed.
+    let answers_inside = context.peer.is_agent() && serving.authority.is_some();
+    match (admitted, target) {
+        (Err(refused), Ok((host, port @ HTTPS))) if answers_inside => {
+            record.broke(&refused);
+            record.status(refused.status());
+            let tunnel = Tunnel { host, port, id, refused: Some((refused, record.waiting())) };
+            tokio::spawn(context.slot.clone().run_until_evicted(intercept::<S, H>(agent, context.clone(), tunnel, serve_inside)));
+        }
+        (Err(refused), _) | (_, Err(refused)) => {
             record.broke(&refused);
             record.status(refused.status());
             let mut response = refusal_response(&refused, serving.component, &id);
@@ -79,21 +103,19 @@ where
             }
             return response.map(|body| ResponseBody::new(body, log, idle, Some(record)));
         }
-        Ok((host, port, Admission::Intercept)) => {
+        (Ok(Admission::Intercept), Ok((host, port))) => {
             // Requests inside are recorded one by one.
             record.forget();
-            tokio::spawn(context.slot.clone().run_until_evicted(intercept::<S, H>(agent, context.clone(), host, port, id, serve_inside)));
-            Response::new(body::empty())
+            let tunnel = Tunnel { host, port, id, refused: None };
+            tokio::spawn(context.slot.clone().run_until_evicted(intercept::<S, H>(agent, context.clone(), tunnel, serve_inside)));
         }
-        Ok((_, _, Admission::Tunnel(stream))) => {
+        (Ok(Admission::Tunnel(stream)), Ok(_)) => {
             record.slug("tunnel");
             record.status(StatusCode::OK);
             tokio::spawn(tunnel::carry_on(agent, stream, log.clone(), idle, record, context.slot.clone()));
-            Response::new(body::empty())
         }
-    };
-    *response.status_mut() = StatusCode::OK;
-    response.map(|body| ResponseBody::new(body, log, idle, None))
+    }
+    Response::new(ResponseBody::new(body::empty(), log, idle, None))
 }
 
 async fn admit<H: Handler>(context: &Context<H>, host: &Host, port: u16) -> Result<Admission, Refused> {
@@ -108,8 +130,8 @@ async fn admit<H: Handler>(context: &Context<H>, host: &Host, port: u16) -> Resu
     }
 }
 
-/// Detects what the agent speaks inside the tunnel, and serves it only if it is TLS for the admitted host.
-async fn intercept<S, H>(agent: OnUpgrade, context: Arc<Context<H>>, host: Host, port: u16, id: String, serve_inside: ServeInside<H>)
+/// Detects what the agent speaks inside the tunnel, and serves it only if it is TLS for the host of the `CONNECT`.
+async fn intercept<S, H>(agent: OnUpgrade, context: Arc<Context<H>>, tunnel: Tunnel, serve_inside: ServeInside<H>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
@@ -121,28 +143,38 @@ where
             let (stream, held) = io.into_inner().into_parts();
             let first = if held.is_empty() { read_buf } else { Bytes::from([&read_buf[..], &held[..]].concat()) };
             let stream = Prefixed::new(first, stream);
-            terminate(stream, context, host, port, id, serve_inside).await;
+            terminate(stream, context, tunnel, serve_inside).await;
         }
-        Err(upgraded) => terminate(TokioIo::<Upgraded>::new(upgraded), context, host, port, id, serve_inside).await,
+        Err(upgraded) => terminate(TokioIo::<Upgraded>::new(upgraded), context, tunnel, serve_inside).await,
     }
 }
 
-async fn terminate<S, H>(stream: S, context: Arc<Context<H>>, host: Host, port: u16, id: String, serve_inside: ServeInside<H>)
+async fn terminate<S, H>(stream: S, context: Arc<Context<H>>, tunnel: Tunnel, serve_inside: ServeInside<H>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
     let serving = &context.shared.serving;
     let Some(authority) = serving.authority.clone() else { return };
+    let Tunnel { host, port, id, refused } = tunnel;
     let origin = target::origin(true, &host, port);
-    let refuse = |refused: &Refused| log_refusal(&serving.events, &id, Some("CONNECT"), Some(origin.clone()), refused);
-    let fail = |why: &str| {
-        let mut event = Events::event(Level::Warn, "error");
-        event.request_id = Some(id.clone());
-        event.origin = Some(origin.clone());
-        event.message = Some(Untrusted::new(why).to_string());
-        serving.events.write(&event);
+    let is_refused = refused.is_some();
+    // Of a refused target there is one event already, which is written when its record is dropped.
+    let refuse = |refused: &Refused| {
+        if !is_refused {
+            log_refusal(&serving.events, &id, Some("CONNECT"), Some(origin.clone()), refused);
+        }
     };
+    let fail = |why: &str| {
+        if !is_refused {
+            let mut event = Events::event(Level::Warn, "error");
+            event.request_id = Some(id.clone());
+            event.origin = Some(origin.clone());
+            event.message = Some(Untrusted::new(why).to_string());
+            serving.events.write(&event);
+        }
+    };
+    let verdict = refused.as_ref().map(|(refused, _)| refused.clone());
     let accepted = async {
         let (protocol, mut stream) =
             sniff::detect_protocol(stream).await.map_err(|error| fail(&format!("the tunnel broke: {error}"))).ok()?;
@@ -150,9 +182,10 @@ where
             Protocol::Nothing => return None,
             Protocol::Tls => {}
             Protocol::Http1 | Protocol::Http2 => {
-                let refused = Refused::new(Reason::OpaqueTunnel, "what came through CONNECT is not TLS");
-                refuse(&refused);
-                let _ = stream.write_all(&refusal_bytes(&refused, serving.component, &id)).await;
+                let opaque = Refused::new(Reason::OpaqueTunnel, "what came through CONNECT is not TLS");
+                refuse(&opaque);
+                let answer = refusal_bytes(verdict.as_ref().unwrap_or(&opaque), serving.component, &id);
+                let _ = stream.write_all(&answer).await;
                 let _ = stream.shutdown().await;
                 return None;
             }
@@ -162,7 +195,6 @@ where
             .map_err(|error| fail(&format!("the agent's TLS handshake failed: {error}")))
             .ok()?;
         let mismatch = server_name_mismatch(start.client_hello().server_name(), &host);
-        mismatch.iter().for_each(&refuse);
         let config = authority.config(&host).map_err(|error| fail(&format!("no leaf certificate could be made: {error}"))).ok()?;
         let stream = start.into_stream(config).await.map_err(|error| fail(&format!("the agent's TLS handshake failed: {error}"))).ok()?;
         Some((stream, mismatch))
@@ -173,17 +205,25 @@ where
         Ok(None) => return,
         Err(_) => return refuse(&Refused::new(Reason::TooSlow, format!("no TLS handshake within {} ms", handshake_timeout.as_millis()))),
     };
-    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let peer = Peer::Intercepted { host, port, mismatch };
+    let http_2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let record_mismatch = |mismatch: Refused| {
+        let mut record = Record::new(serving.events.clone(), &id, AccessLog::default(), None);
+        record.origin("CONNECT", origin.clone());
+        record.broke(&mismatch);
+        record.status(mismatch.status());
+        (mismatch, record)
+    };
+    let (refused, unanswered) = refused.or_else(|| mismatch.map(record_mismatch)).unzip();
+    let inside = Inside { stream: Box::new(stream), http_2, peer: Peer::Intercepted { host, port, refused }, unanswered };
     let (shared, slot) = (context.shared.clone(), context.slot.clone());
     drop(context);
     // A task of its own: this one is as large as the handshake needed.
-    tokio::spawn(slot.clone().run_until_evicted(serve_inside(Box::new(stream), h2, shared, peer, slot)));
+    tokio::spawn(slot.clone().run_until_evicted(serve_inside(inside, shared, slot)));
 }
 
 /// The server name must be the admitted host. Addresses are not sent as names (RFC 6066, section 3), so it may be
-/// missing only for them. The refusal is sent inside TLS, with the admitted host's leaf: no leaf is made for a name
-/// that was not admitted.
+/// missing only for them. The refusal is sent inside TLS, with the leaf of the `CONNECT`'s host: no leaf is made for a name
+/// that only the handshake brings.
 fn server_name_mismatch(server_name: Option<&str>, host: &Host) -> Option<Refused> {
     let refused = |message: String| Some(Refused::new(Reason::OriginMismatch, message).place(Place::Tls));
     match (server_name.map(Host::parse), host) {

@@ -2,18 +2,23 @@
 
 pub mod access_log;
 pub mod body;
+pub mod content_coding;
 pub mod context;
 pub mod handler;
 pub mod headers;
 pub mod refusal;
 pub mod request;
 pub mod serve;
+pub mod trailers;
 pub mod tunnel;
 
+mod aws_chunked;
+mod conceal;
 mod connection;
 mod exchange;
 mod forwarding;
 mod h2_budget;
+mod h2_resets;
 mod intercept;
 mod record;
 mod request_body;

@@ -13,6 +13,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::http::access_log::AccessLog;
 use crate::http::body::{self, BodyError};
+use crate::http::conceal::conceal;
 use crate::http::headers::REQUEST_ID;
 use crate::http::slots::InFlight;
 use crate::process::events::Events;
@@ -112,6 +113,12 @@ impl Record {
         }
     }
 
+    /// Waits for what comes of it, without keeping its connection from being idle.
+    pub(crate) fn waiting(mut self) -> Self {
+        self._in_flight = None;
+        self
+    }
+
     /// Writes nothing: what this exchange leads to is recorded on its own.
     pub(crate) fn forget(mut self) {
         self.silent = true;
@@ -138,10 +145,24 @@ impl Drop for Record {
             event.level = Level::Warn;
             event.message.get_or_insert_with(|| "broken off before there was an answer".to_owned());
         }
+        if event.event == "refused" || event.status.is_none() {
+            conceal_secrets(event);
+        }
         event.sent = Some(self.log.sent());
         event.received = Some(self.log.received());
         event.micros = Some(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX));
         self.events.write(event);
+    }
+}
+
+/// What was refused may never have been scanned: text of the peer's own choosing that may be a secret is not written.
+fn conceal_secrets(event: &mut Event) {
+    if matches!(event.reason, Some(Reason::HostNotListed | Reason::PortNotListed | Reason::SelfRequest)) {
+        // A path at a host that may not be reached explains nothing.
+        event.path = None;
+    }
+    for text in [&mut event.method, &mut event.origin, &mut event.path, &mut event.place, &mut event.message].into_iter().flatten() {
+        *text = conceal(text);
     }
 }
 
@@ -156,5 +177,6 @@ pub(crate) fn log_refusal(events: &Events, id: &str, method: Option<&str>, origi
     event.rule = refused.rule.clone();
     event.place = refused.place.as_ref().map(ToString::to_string);
     event.message = Some(Untrusted::new(&refused.message).to_string());
+    conceal_secrets(&mut event);
     events.write(&event);
 }

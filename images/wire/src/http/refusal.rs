@@ -1,9 +1,10 @@
 //! Refusals: what the agent reads when a request may not pass.
 
 use bottle_contract::Untrusted;
-use bottle_contract::reason::{HEADER, Refusal};
+use bottle_contract::reason::{HEADER, Reason, Refusal};
 use bottle_policy::Refused;
 use http::{Response, header};
+use hyper::ext::ReasonPhrase;
 
 use crate::http::body::{self, Body};
 
@@ -11,7 +12,7 @@ use crate::http::body::{self, Body};
 pub(crate) fn page(refused: &Refused, component: &str, request_id: &str) -> Vec<u8> {
     let refusal = Refusal {
         reason: refused.reason,
-        message: Untrusted::new(&refused.message).to_string(),
+        message: sentence(refused),
         hint: refused.reason.hint().to_owned(),
         component: component.to_owned(),
         request_id: request_id.to_owned(),
@@ -21,10 +22,27 @@ pub(crate) fn page(refused: &Refused, component: &str, request_id: &str) -> Vec<
     page
 }
 
+/// What was refused and why, and what the reader may do instead: models and people often see this field alone.
+fn sentence(refused: &Refused) -> String {
+    let message = Untrusted::new(&refused.message).to_string();
+    let subject = if message.starts_with("bottle refused") { "" } else { "bottle refused this request: " };
+    format!("{subject}{message}; {}", refused.reason.hint())
+}
+
+/// The reason phrase of a refusal in HTTP/1: many clients show nothing else of an answer to `CONNECT`.
+pub(crate) fn reason_phrase(reason: Reason) -> ReasonPhrase {
+    ReasonPhrase::try_from(phrase(reason)).unwrap_or(ReasonPhrase::from_static(b"bottle"))
+}
+
+fn phrase(reason: Reason) -> String {
+    ["bottle: ", reason.slug()].concat()
+}
+
 /// The response to a refused request.
 pub fn refusal_response(refused: &Refused, component: &str, request_id: &str) -> Response<Body> {
     let mut response = Response::new(body::full(page(refused, component, request_id)));
     *response.status_mut() = refused.status();
+    response.extensions_mut().insert(reason_phrase(refused.reason));
     let headers = response.headers_mut();
     headers.insert(HEADER, http::HeaderValue::from_static(refused.reason.slug()));
     headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
@@ -40,7 +58,7 @@ pub(crate) fn refusal_bytes(refused: &Refused, component: &str, request_id: &str
     let mut bytes = format!(
         "HTTP/1.1 {} {}\r\n{HEADER}: {}\r\ncontent-type: application/json\r\ncache-control: no-store\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         status.as_str(),
-        status.canonical_reason().unwrap_or("Refused"),
+        phrase(refused.reason),
         refused.reason.slug(),
         page.len()
     )
@@ -51,8 +69,6 @@ pub(crate) fn refusal_bytes(refused: &Refused, component: &str, request_id: &str
 
 #[cfg(test)]
 mod tests {
-    use bottle_contract::reason::Reason;
-
     use super::*;
 
     // covers: H30 T03
@@ -64,13 +80,15 @@ mod tests {
         assert_eq!(
             head,
             format!(
-                "HTTP/1.1 403 Forbidden\r\nx-bottle-reason: host_not_listed\r\ncontent-type: application/json\r\n\
+                "HTTP/1.1 403 bottle: host_not_listed\r\nx-bottle-reason: host_not_listed\r\ncontent-type: application/json\r\n\
                  cache-control: no-store\r\ncontent-length: {}\r\nconnection: close",
                 page.len()
             )
         );
         let refusal: Refusal = serde_json::from_str(page).unwrap();
-        assert_eq!(refusal.message, "no \\u{1b}]0;x\\u{7}\\u{d}\\u{a}Set-Cookie: a=b \\u{202e}\\u{9b}m\\u{0}");
+        let hint = Reason::HostNotListed.hint();
+        let inert = "no \\u{1b}]0;x\\u{7}\\u{d}\\u{a}Set-Cookie: a=b \\u{202e}\\u{9b}m\\u{0}";
+        assert_eq!(refusal.message, format!("bottle refused this request: {inert}; {hint}"));
         assert!(page.trim_end().chars().all(|c| !c.is_control()));
     }
 }

@@ -1,4 +1,4 @@
-//! A request's body on its way up: counted, bounded, without trailers.
+//! A request's body on its way up: counted, bounded, with harmless trailers only.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,19 +12,20 @@ use hyper::body::Incoming;
 
 use crate::http::access_log::AccessLog;
 use crate::http::body::{self, Body, BodyError};
+use crate::http::{headers, trailers};
 
 /// The body of a request, of at most `limit` bytes.
-pub(crate) fn request_body(incoming: Incoming, limit: u64, log: &AccessLog) -> Body {
+pub(crate) fn request_body(incoming: Incoming, limit: u64, from_sibling: bool, log: &AccessLog) -> Body {
     if incoming.is_end_stream() {
         return body::empty();
     }
-    RequestBody { body: incoming, limit, log: log.clone() }.boxed()
+    RequestBody { body: incoming, limit, from_sibling, log: log.clone() }.boxed()
 }
 
-/// Trailers are dropped: nothing needs them in a request, and each field in one would be a header that no rule has seen.
 struct RequestBody {
     body: Incoming,
     limit: u64,
+    from_sibling: bool,
     log: AccessLog,
 }
 
@@ -45,8 +46,18 @@ impl http_body::Body for RequestBody {
             if self.body.is_end_stream() {
                 self.log.request_read();
             }
-            let Some(data) = frame.data_ref() else { continue };
-            if self.log.add_sent(data.len()) > self.limit {
+            let frame = match frame.into_trailers() {
+                Ok(trailers) => {
+                    let mut trailers = if self.from_sibling { trailers::unpack(&trailers) } else { trailers };
+                    headers::clean_trailers(&mut trailers);
+                    if trailers.is_empty() {
+                        continue;
+                    }
+                    Frame::trailers(trailers)
+                }
+                Err(frame) => frame,
+            };
+            if self.log.add_sent(frame.data_ref().map_or(0, Bytes::len)) > self.limit {
                 return Poll::Ready(Some(Err(too_large(self.limit).into())));
             }
             return Poll::Ready(Some(Ok(frame)));

@@ -13,8 +13,8 @@ use tokio::time::{Instant, Sleep};
 
 use crate::http::access_log::AccessLog;
 use crate::http::body::{Body, BodyError};
-use crate::http::headers;
 use crate::http::record::Record;
+use crate::http::{headers, trailers};
 
 /// The refusal of a message that stands still.
 pub(crate) fn too_slow(idle: Duration) -> Refused {
@@ -29,11 +29,17 @@ pub(crate) struct ResponseBody {
     timer: Option<Pin<Box<Sleep>>>,
     /// Writes the exchange's event when this body is gone.
     record: Option<Record>,
+    into_sibling: bool,
 }
 
 impl ResponseBody {
     pub(crate) fn new(body: Body, log: AccessLog, idle: Duration, record: Option<Record>) -> Self {
-        Self { body, log, idle, timer: None, record }
+        Self { body, log, idle, timer: None, record, into_sibling: false }
+    }
+
+    /// For a sibling, whose connection carries trailers in a field of our own.
+    pub(crate) fn into_sibling(self) -> Self {
+        Self { into_sibling: true, ..self }
     }
 
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -83,7 +89,7 @@ impl http_body::Body for ResponseBody {
                 }
                 Err(frame) => frame.into_trailers().ok().map(|mut trailers| {
                     headers::clean_trailers(&mut trailers);
-                    Ok(Frame::trailers(trailers))
+                    Ok(Frame::trailers(if self.into_sibling { trailers::pack(&trailers) } else { trailers }))
                 }),
             },
         })

@@ -160,10 +160,12 @@ async fn what_is_not_end_to_end_goes_no_further() {
     let lab = Lab::start(Setup::default());
     let mut stream = lab.dial().await;
     let fields = "Proxy-Connection: keep-alive\r\nConnection: keep-alive, X-Private\r\nX-Private: 1\r\nTE: trailers\r\n\
-                  Keep-Alive: 5\r\nProxy-Authorization: Basic x\r\nX-HTTP-Method-Override: DELETE\r\nX-Bottle-Injected: x\r\nAccept: */*\r\n";
+                  Keep-Alive: 5\r\nProxy-Authorization: Basic x\r\nForwarded: host=b.test\r\nX-Bottle-Injected: x\r\nAccept: */*\r\n";
     let answer = ask(&mut stream, &format!("GET http://a.test/ HTTP/1.1\r\nHost: A.test:80\r\n{fields}\r\n")).await;
     assert_eq!(answer.status, 200);
-    assert_eq!(lab.forwarded()[0].fields, ["accept: */*", "host: a.test"]);
+    assert_eq!(lab.forwarded()[0].fields, ["accept: */*", "host: a.test", "te: trailers"]);
+    let event = lab.event(|event| event.event == "request");
+    assert_eq!(event.message.as_deref(), Some("taken out, for they would replace the host: forwarded"));
 }
 
 // covers: H16

@@ -82,17 +82,19 @@ async fn a_protocol_that_we_do_not_speak_ends_in_a_clean_alert() {
 async fn the_leaves_that_are_kept_are_bounded() {
     let lab = Lab::start(Setup::default());
     for i in 0..1100 {
-        let host = format!("h{i}.test");
+        let host = format!("{}h{i}.test", if i % 2 == 0 { "" } else { "denied." });
         lab.tls(&format!("{host}:443"), Some(&host), &[]).await.unwrap();
     }
     assert_eq!(lab.authority.cached(), 1024);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_leaf_is_made_for_what_is_not_admitted() {
+async fn a_host_that_is_refused_has_a_leaf_where_its_refusal_is_told_and_nowhere_else() {
     let lab = Lab::start(Setup::default());
-    assert_eq!(lab.tls("denied.test:443", Some("denied.test"), &[]).await.unwrap_err(), "403");
+    assert_eq!(lab.tls("denied.test:8443", Some("denied.test"), &[]).await.unwrap_err(), "403");
     assert_eq!(lab.authority.cached(), 0);
+    lab.tls("denied.test:443", Some("other.test"), &[]).await.unwrap();
+    assert_eq!(lab.authority.cached(), 1);
 }
 
 // covers: H23

@@ -2,10 +2,12 @@
 
 mod binding;
 mod bounds;
+mod conduct;
 mod framing;
 mod http2;
 mod imports;
 mod leaf;
 mod pool;
+mod refusals;
 mod streams;
 mod support;

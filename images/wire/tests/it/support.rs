@@ -60,6 +60,11 @@ impl Handler for Recorder {
     }
 
     async fn handle(&self, context: RequestContext, request: Request<Body>) -> Result<Handled, Refused> {
+        if let Host::Name(name) = &context.host
+            && name.starts_with("denied.")
+        {
+            return Err(Refused::new(Reason::HostNotListed, format!("no route names {name}")));
+        }
         if let Some(script) = &self.script {
             return script(context, request).await;
         }
@@ -131,7 +136,7 @@ impl Lab {
     }
 
     /// Waits for an event.
-    pub(crate) fn event(&self, wanted: impl Fn(&Event) -> bool) -> Event {
+    pub(crate) fn event(&self, mut wanted: impl FnMut(&Event) -> bool) -> Event {
         let events = self.events.lock().unwrap();
         tokio::task::block_in_place(|| {
             loop {

@@ -12,6 +12,7 @@ use crate::origin::{Serve, World};
 
 pub(crate) mod echo;
 pub(crate) mod files;
+pub(crate) mod gemini;
 pub(crate) mod git;
 pub(crate) mod model;
 pub(crate) mod packages;
@@ -26,6 +27,8 @@ pub(crate) enum Site {
     Echo,
     /// Anthropic's Messages API.
     Model,
+    /// Google's Gemini API.
+    Gemini,
     /// OpenAI's Responses API.
     Responses,
     /// A Python index.
@@ -55,6 +58,7 @@ pub(crate) fn choose(serve: &[Serve], host: &str, path: &str) -> Site {
     match host {
         "api.anthropic.test" | "api.anthropic.com" | "platform.claude.com" => Site::Model,
         "api.openai.com" => Site::Responses,
+        "generativelanguage.googleapis.com" => Site::Gemini,
         "pypi.test" => Site::PythonIndex,
         "files.pythonhosted.test" => Site::PythonFiles,
         "registry.npmjs.test" => Site::Npm,
@@ -70,6 +74,7 @@ impl Site {
         match self {
             Self::Echo => echo::answer(world, arrival, upgrade).await,
             Self::Model => model::answer(world, &arrival),
+            Self::Gemini => gemini::answer(world, &arrival),
             Self::Responses => responses::answer(world, arrival, upgrade),
             Self::PythonIndex => world.packages.python_index(&arrival),
             Self::PythonFiles => world.packages.python_file(&arrival),

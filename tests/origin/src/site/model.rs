@@ -79,7 +79,7 @@ fn messages(world: &World, arrival: &Arrival, id: &str) -> Response<Body> {
 }
 
 /// The content of a turn: the last turn that is written repeats.
-fn blocks(directory: &Path, turn: usize) -> Result<Vec<Value>, String> {
+pub(super) fn blocks(directory: &Path, turn: usize) -> Result<Vec<Value>, String> {
     if let Ok(text) = fs::read_to_string(directory.join("reply.json")) {
         let turns: Vec<Vec<Value>> = serde_json::from_str(&text).map_err(|error| format!("reply.json: {error}"))?;
         return turns.get(turn).or(turns.last()).cloned().ok_or_else(|| "reply.json has no turn".to_owned());

@@ -133,7 +133,9 @@ impl Origin {
                 // A client that leaves is the test's affair.
                 let _ = match h2 {
                     true => hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await,
-                    false => hyper::server::conn::http1::Builder::new().serve_connection(io, service).with_upgrades().await,
+                    false => {
+                        hyper::server::conn::http1::Builder::new().max_headers(1000).serve_connection(io, service).with_upgrades().await
+                    }
                 };
             }
         };

@@ -1,9 +1,11 @@
-//! Content-Encoding undone for the scanner: buffer by buffer, in bounded memory, and strictly. What cannot be read to
-//! its very end is not scannable.
+//! Content-Encoding undone for whoever reads a body along: buffer by buffer, in bounded memory, and strictly. What cannot be read to
+//! its very end is an error.
 
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer};
+
+use crate::http::aws_chunked::AwsChunked;
 
 /// The most layers that anyone can mean; `gzip, gzip` happens, by mistake.
 const MAX_LAYERS: usize = 2;
@@ -13,6 +15,8 @@ const STEP_BYTES: usize = 32 * 1024;
 const ZSTD_WINDOW_LOG: u32 = 23;
 /// 4 MiB, what brotli's own tools and libraries use unless told otherwise. The decoder touches all of it at once.
 const BROTLI_WINDOW_LOG: u8 = 22;
+/// Values that stand in Content-Encoding by an old mistake and mean the body as it is: AWS's SDKs of another age, and a character set.
+const NO_CODINGS: [&str; 5] = ["", "identity", "amz-1.0", "utf-8", "utf8"];
 /// What a body may grow by beyond [`MAX_RATIO`] times its size: small bodies compress best.
 const FREE_BYTES: u64 = 1 << 20;
 /// Prose and JSON compress to a tenth, logs to a fiftieth; a bomb to a thousandth.
@@ -24,8 +28,16 @@ pub struct Undecodable(pub &'static str);
 
 enum Codec {
     Gzip(Decompress),
-    Zlib(Decompress),
-    Brotli { state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>, started: bool },
+    /// `deflate`. Some leave out zlib's frame; the first byte tells.
+    Zlib {
+        state: Decompress,
+        started: bool,
+    },
+    AwsChunked(AwsChunked),
+    Brotli {
+        state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>,
+        started: bool,
+    },
     Zstd(DCtx<'static>),
 }
 
@@ -48,7 +60,8 @@ impl Layer {
         let alloc = StandardAlloc::default;
         let codec = match name {
             "gzip" | "x-gzip" => Codec::Gzip(Decompress::new_gzip(15)),
-            "deflate" => Codec::Zlib(Decompress::new(true)),
+            "deflate" => Codec::Zlib { state: Decompress::new(true), started: false },
+            "aws-chunked" => Codec::AwsChunked(AwsChunked::default()),
             "br" => Codec::Brotli { state: Box::new(BrotliState::new_strict(alloc(), alloc(), alloc())), started: false },
             "zstd" => {
                 let mut context = DCtx::create();
@@ -63,7 +76,17 @@ impl Layer {
     fn step(&mut self, input: &[u8]) -> Result<Step, Undecodable> {
         match &mut self.codec {
             Codec::Gzip(state) => inflate(state, input, &mut self.output, "the body is not valid gzip"),
-            Codec::Zlib(state) => inflate(state, input, &mut self.output, "the body is not valid deflate in zlib's format"),
+            Codec::Zlib { state, started } => {
+                if !*started && input.first().is_some_and(|first| first & 0x0f != 8) {
+                    *state = Decompress::new(false);
+                }
+                *started |= !input.is_empty();
+                inflate(state, input, &mut self.output, "the body is not valid deflate")
+            }
+            Codec::AwsChunked(chunks) => {
+                let (read, written) = chunks.step(input, &mut self.output).map_err(Undecodable)?;
+                Ok(Step { read, written, ended: chunks.may_end() })
+            }
             Codec::Brotli { state, started } => {
                 if !*started && input.first().is_some_and(|first| brotli_window_log(*first) > BROTLI_WINDOW_LOG) {
                     return Err(Undecodable("the body needs a brotli window larger than 4 MiB"));
@@ -90,8 +113,9 @@ impl Layer {
     fn restart(&mut self) -> Result<(), Undecodable> {
         match &mut self.codec {
             Codec::Gzip(state) => *state = Decompress::new_gzip(15),
-            Codec::Zstd(_) => {} // the decoder itself starts the next frame
-            Codec::Zlib(_) | Codec::Brotli { .. } => return Err(Undecodable("bytes follow the end of the encoded body")),
+            // The decoder itself starts the next frame; trailers may follow the last chunk.
+            Codec::Zstd(_) | Codec::AwsChunked(_) => {}
+            Codec::Zlib { .. } | Codec::Brotli { .. } => return Err(Undecodable("bytes follow the end of the encoded body")),
         }
         Ok(())
     }
@@ -137,7 +161,7 @@ impl Decoder {
         for value in values {
             let text = std::str::from_utf8(value).map_err(|_| Undecodable("the Content-Encoding is not text"))?;
             for name in text.split(',').map(|name| name.trim_matches([' ', '\t']).to_ascii_lowercase()) {
-                if name.is_empty() || name == "identity" {
+                if NO_CODINGS.contains(&name.as_str()) {
                     continue;
                 }
                 layers.insert(0, Layer::new(&name).ok_or(Undecodable("the Content-Encoding is not one that can be read"))?);
@@ -152,7 +176,7 @@ impl Decoder {
     /// The memory that the decoders' windows may take, in units of 8 MiB; inflate's 32 KiB counts for nothing.
     pub fn windows(&self) -> u32 {
         let window = |layer: &Layer| match layer.codec {
-            Codec::Gzip(_) | Codec::Zlib(_) => 0,
+            Codec::Gzip(_) | Codec::Zlib { .. } | Codec::AwsChunked(_) => 0,
             Codec::Zstd(_) | Codec::Brotli { .. } => 1,
         };
         self.layers.iter().map(window).sum()
@@ -298,12 +322,12 @@ mod tests {
         let at = bad_crc.len() - 6;
         bad_crc[at] ^= 1;
         assert!(decode("gzip", &bad_crc, 4096).is_err(), "a wrong checksum");
-        let raw_deflate = &zlib(b"x")[2..];
-        assert!(decode("deflate", raw_deflate, 4096).is_err(), "deflate without zlib's frame");
-        for unknown in ["compress", "aws-chunked", "gzip;q=1", "identity, x", "gzip, gzip, gzip"] {
+        for unknown in ["compress", "snappy", "gzip;q=1", "identity, x", "gzip, gzip, gzip"] {
             assert!(Decoder::new(std::iter::once(unknown.as_bytes())).is_err(), "{unknown}");
         }
-        assert!(Decoder::new([&b"identity"[..], b""].into_iter()).unwrap().is_none());
+        for plain in ["", "identity", "amz-1.0", "UTF-8", "identity, amz-1.0"] {
+            assert!(Decoder::new(std::iter::once(plain.as_bytes())).unwrap().is_none(), "{plain}");
+        }
     }
 
     #[test]
@@ -313,6 +337,36 @@ mod tests {
             brotli::CompressorWriter::new(&mut body, 4096, 5, window).write_all(&noise(100_000)).unwrap();
             assert_eq!(u32::from(brotli_window_log(body[0])), window);
             assert_eq!(decode("br", &body, 4096).is_ok(), window <= 22, "{window}");
+        }
+    }
+
+    // covers: A17
+    #[test]
+    fn deflate_is_read_without_the_frame_of_zlib_too() {
+        let body = noise(50_000);
+        let framed = zlib(&body);
+        for size in [1, 4096] {
+            assert_eq!(decode("deflate", &framed[2..framed.len() - 4], size).as_ref(), Ok(&body), "in chunks of {size}");
+        }
+    }
+
+    // covers: V38 A17
+    #[test]
+    fn chunks_of_aws_are_undone_around_another_coding_too() {
+        let chunk = |bytes: &[u8]| [format!("{:x};chunk-signature=0a\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+        let last = b"0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n";
+        let body = noise(70_000);
+        let whole = [chunk(&body[..40_000]), chunk(&body[40_000..]), last.to_vec()].concat();
+        let packed = [chunk(&gzip(&body)), last.to_vec()].concat();
+        for size in [1, 7, usize::MAX] {
+            assert_eq!(decode("aws-chunked", &whole, size).as_ref(), Ok(&body));
+            assert_eq!(decode("gzip, aws-chunked", &packed, size).as_ref(), Ok(&body));
+            assert_eq!(decode("aws-chunked", b"0\r\n\r\n", size), Ok(Vec::new()));
+        }
+        for broken in [&b"5\r\nhell"[..], b"5\r\nhello0\r\n\r\n", b"x\r\n", b"\r\n", b"0\r\n\r\nmore", b"5\nhello", &whole[..50_000]] {
+            for size in [1, usize::MAX] {
+                assert!(decode("aws-chunked", broken, size).is_err(), "{}", broken.escape_ascii());
+            }
         }
     }
 

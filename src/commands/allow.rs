@@ -1,0 +1,109 @@
+//! `bottle allow`: writes a route into the bottle of an agent, in the person's own configuration.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use bottle_contract::Untrusted;
+use clap_complete::ArgValueCandidates;
+
+use super::{cannot_write, completions};
+use crate::error::{Error, Result};
+use crate::manifest::model::{Origin, Resolved};
+use crate::manifest::source::Source;
+use crate::manifest::{Kind, Library, edit};
+
+/// Let an agent reach more hosts, by a route in your own configuration
+///
+/// The routes are added to the file of the agent's bottle; comments and order stay. For a built-in bottle a file is written that extends it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Hosts, as a manifest names them: `name`, `*.suffix`, with `:port` if it is neither 443 nor 80
+    #[arg(required = true, value_name = "HOST")]
+    pub hosts: Vec<String>,
+    /// Choose the agent whose bottle it is
+    #[arg(long, default_value = "implementer", add = ArgValueCandidates::new(completions::agents))]
+    pub agent: String,
+    /// Let it read only: GET and HEAD
+    #[arg(long)]
+    pub read_only: bool,
+}
+
+/// Adds the routes, and says where.
+pub fn run(args: &Args, config: &Path, library: &Library, out: &mut dyn Write) -> Result<()> {
+    let before = library.resolve(&args.agent)?;
+    let bottle = &before.bottle.name;
+    let matches = if args.read_only { ", matches: [{ methods: [GET, HEAD] }]" } else { "" };
+    // Quoted as JSON is: a host may begin with a star.
+    let rows: Vec<String> =
+        args.hosts.iter().map(|host| format!("{{ host: {}{matches} }}", serde_json::Value::from(host.as_str()))).collect();
+    let (file, text) = match &before.bottle.origin {
+        Origin::Home(file) => (file.clone(), read(file)?),
+        Origin::BuiltIn | Origin::Repo(_) => {
+            let file = config.join(Kind::Bottle.directory()).join(format!("{bottle}.md"));
+            (file, format!("---\nextends: {bottle}\n---\n\nThe built-in bottle `{bottle}`, and what was allowed besides.\n"))
+        }
+    };
+    let shown = Untrusted::new(file.as_os_str().as_encoded_bytes()).to_string();
+    let by_hand = || {
+        let cause = format!("{shown}: {}", edit::FLOW);
+        Error::failed("the routes cannot be added", cause, format!("add to its routes: {}", rows.join(", ")))
+    };
+    let text = edit::with_routes(&text, &rows).ok_or_else(by_hand)?;
+    let source =
+        Source { kind: Kind::Bottle, name: bottle.clone(), origin: Origin::Home(file.clone()), content: Ok(text.clone().into_bytes()) };
+    let after = library.clone().with(source).resolve(&args.agent)?;
+    differs_in_routes_alone(&before, &after, args.hosts.len())
+        .map_err(|cause| Error::failed("the routes were not added", cause, format!("add them to {shown} by hand")))?;
+    write(&file, &text).map_err(|error| Error::failed(format!("cannot write {shown}"), error, "check its permissions"))?;
+    for host in &args.hosts {
+        let what = if args.read_only { "to read" } else { "everything" };
+        writeln!(out, "{args_agent} may reach {}: {what}, by {shown}", Untrusted::new(host), args_agent = args.agent)
+            .map_err(cannot_write)?;
+    }
+    Ok(())
+}
+
+/// What was read again is what was there, and the new routes.
+fn differs_in_routes_alone(before: &Resolved, after: &Resolved, count: usize) -> std::result::Result<(), String> {
+    let mut rest = after.clone();
+    rest.bottle.origin = before.bottle.origin.clone();
+    let new: Vec<_> = after.bottle.egress.routes.iter().filter(|route| !before.bottle.egress.routes.contains(route)).collect();
+    let host_is_new = |host| before.bottle.egress.routes.iter().all(|route| route.host != host);
+    if let Some(route) = new.iter().find(|route| !host_is_new(route.host.clone())) {
+        return Err(format!("`{}` has a route already, which this one would replace", route.host));
+    }
+    if new.len() != count {
+        return Err("the file would not say what was asked for".to_owned());
+    }
+    // A file that extends a built-in bottle has its rows under the same name.
+    rest.bottle.egress.routes.retain(|route| before.bottle.egress.routes.contains(route));
+    if &rest == before { Ok(()) } else { Err("more than the routes would change".to_owned()) }
+}
+
+fn read(file: &Path) -> Result<String> {
+    fs::read_to_string(file).map_err(|error| {
+        let shown = Untrusted::new(file.as_os_str().as_encoded_bytes()).to_string();
+        Error::failed(format!("cannot read {shown}"), error, "check its permissions")
+    })
+}
+
+/// The whole text is on disk before it has the name. A link of the person's stays one.
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    let file: PathBuf = if file.exists() { file.canonicalize()? } else { file.to_owned() };
+    let directory = file.parent().unwrap_or(Path::new("/"));
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let mode = fs::metadata(&file).map_or(0o644, |meta| meta.permissions().mode() & 0o777);
+    let temporary = directory.join(format!(".allow.{}", std::process::id()));
+    let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary).and_then(|mut target| {
+        target.write_all(text.as_bytes())?;
+        target.sync_all()?;
+        fs::rename(&temporary, &file)
+    });
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
