@@ -19,13 +19,13 @@ pub struct Args {
     /// Bottle, then paths to take over; without a bottle, the latest of this directory
     #[arg(value_name = "ID] [PATH", add = ArgValueCandidates::new(completions::ids))]
     pub what: Vec<String>,
-    /// Where both of you changed the same, keep your version
+    /// Keep your version where both of you changed the same
     #[arg(long, conflicts_with_all = ["theirs", "markers"])]
     pub ours: bool,
-    /// Where both of you changed the same, take the agent's version
+    /// Take the agent's version where both of you changed the same
     #[arg(long, conflicts_with = "markers")]
     pub theirs: bool,
-    /// Where both of you changed the same, write both versions into the file, between markers
+    /// Write both versions, between markers, where both of you changed the same
     #[arg(long)]
     pub markers: bool,
     /// Take symlinks that lead out of the tree

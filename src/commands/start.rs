@@ -78,7 +78,7 @@ pub struct Args {
     /// Choose the backend; without it, $BOTTLE_BACKEND decides, then the manifest
     #[arg(long, value_enum)]
     pub backend: Option<Kind>,
-    /// Hand over a home directory, `/`, or another directory that holds credentials
+    /// Let the agent see a home directory, `/`, or another directory that holds credentials
     #[arg(long)]
     pub allow_private_directory: bool,
     /// Print what would be done, and do nothing
@@ -119,7 +119,7 @@ pub(super) fn resolved(
     let brought = home_files::read(&resolved.agent, home.as_deref())?;
     let refused = |path: &Path| host_path::is_private(path, home.as_deref());
     let place = repository::find(&directory, &refused);
-    if refused(&place.top) && resolved.workspace() != WorkspaceMode::None && !args.allow_private_directory {
+    if refused(&place.top) && resolved.workspace() != WorkspaceMode::None && !args.allow_private_directory && !args.dry_run {
         return Err(private(&place.top));
     }
     let facts =
