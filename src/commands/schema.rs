@@ -35,7 +35,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let schema = match args.kind {
         Kind::Bottle => schema::<raw::Bottle>(),
         Kind::Agent => schema::<raw::Agent>(),
-        Kind::Provider => schema::<provider::raw::Provider>(),
+        Kind::Provider => schema::<provider::keys::Provider>(),
     };
     writeln!(out, "{schema:#}").map_err(cannot_write)
 }

@@ -8,7 +8,6 @@ mod drain;
 mod health;
 pub mod operator;
 pub mod outcome;
-mod process;
 mod processes;
 mod readiness;
 mod records;
@@ -20,9 +19,10 @@ mod starter;
 pub mod state_machine;
 mod teardown;
 mod watch;
+mod watched_process;
 
 pub use run::{Performer, Run, RunOptions};
 pub use teardown::Report;
 
 #[cfg(test)]
-mod testing;
+mod test_home;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bottle_init::control::ToInit;
 
 use super::health::Health;
-use super::process::WatchedProcess;
+use super::watched_process::WatchedProcess;
 use crate::backend::Process;
 
 /// The components under watch, in the order of their start.

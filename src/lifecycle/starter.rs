@@ -148,7 +148,7 @@ impl<'r> Starter<'r> {
 mod tests {
     use super::*;
     use crate::backend::{Images, Logs};
-    use crate::lifecycle::testing;
+    use crate::lifecycle::test_home;
     use crate::plan::testing::bare;
     use crate::store::Object;
 
@@ -190,7 +190,7 @@ mod tests {
     // covers: L04
     #[test]
     fn a_start_is_complete_only_when_its_last_step_has_come_to_an_end() {
-        let bottle = testing::Bottle::new();
+        let bottle = test_home::Bottle::new();
         let plan = Plan { steps: vec![Step::Limits, Step::Sidecar("egress".to_owned()), Step::Release], ..bare() };
         let mut claim = bottle.claim();
         let input = Input { values: Values::nothing(), window: (0, 0), images: Images::default() };

@@ -68,7 +68,7 @@ mod tests {
     use crate::backend::{Effect, Start};
     use crate::error::Result;
     use crate::lifecycle::outcome::AgentExit;
-    use crate::lifecycle::testing;
+    use crate::lifecycle::test_home;
     use crate::plan::testing::bare;
     use crate::plan::{Plan, Step};
     use crate::store::{Bottles, Status};
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_run_that_leaves_nothing_has_ended_with_its_exit_and_its_head() {
-        let bottle = testing::Bottle::new();
+        let bottle = test_home::Bottle::new();
         let mut claim = bottle.claim();
         groups(&mut claim, &["/a", "/b"]);
         let mut fake = Fake::default();
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_removed_is_reported_stays_recorded_and_stops_nothing_else() {
-        let bottle = testing::Bottle::new();
+        let bottle = test_home::Bottle::new();
         let mut claim = bottle.claim();
         groups(&mut claim, &["/a", "/b", "/c"]);
         let mut fake = Fake { stuck: Some("/b"), ..Fake::default() };
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_agents_work_is_no_leftover() {
-        let bottle = testing::Bottle::new();
+        let bottle = test_home::Bottle::new();
         let mut claim = bottle.claim();
         let work = Object::WorkspaceDir("/work".into());
         claim.record(work.clone()).unwrap();
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_recorded_with_its_code_and_what_nobody_has_read_is_reported() {
-        let bottle = testing::Bottle::new();
+        let bottle = test_home::Bottle::new();
         let mut claim = bottle.claim();
         let mut outcome = exited(0);
         outcome.failure(Error::failed("`egress` exited; the agent has lost network access", "it exited with code 1", "look"));

@@ -210,7 +210,7 @@ impl Library {
     }
 
     fn provider(&self, name: &str, source: &Source) -> Result<Provider> {
-        let raw: provider::raw::Provider = yaml::parse(&source.document()?.yaml).map_err(|problem| source.error(problem))?;
+        let raw: provider::keys::Provider = yaml::parse(&source.document()?.yaml).map_err(|problem| source.error(problem))?;
         provider::read(name, &raw, source.origin.clone()).map_err(|problem| source.error(problem))
     }
 

@@ -5,12 +5,12 @@
 //! end, exactly as in the embedded backend, whatever becomes of the daemon.
 
 pub mod command;
-mod component;
 pub mod emptier;
 pub mod engine;
 mod join;
 mod names;
 mod objects;
+mod pending;
 mod project_file;
 pub mod subnets;
 pub mod undo;
@@ -29,11 +29,11 @@ use crate::plan::agent::AGENT;
 use crate::plan::{Plan, Step};
 use crate::render::compose::{self as render, Facts, Workplace};
 use crate::store::{Claim, Object, Phase};
-use component::Joining;
 use engine::Engine;
 use join::Awaited;
 use names::is_plain_option;
 pub use names::{owner, project};
+use pending::Joining;
 use project_file::{Label, components};
 use up::{UnderWay, Up};
 

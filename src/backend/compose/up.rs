@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::command::Running;
-use super::component::Joining;
 use super::engine::Engine;
 use super::objects::{self, ENGINE_HINT, failed_at};
+use super::pending::Joining;
 use super::project_file::components;
 use crate::backend::{Effect, Resume, Start};
 use crate::error::{Error, Result};

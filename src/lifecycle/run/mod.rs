@@ -4,8 +4,8 @@
 //! event but by failing, and then the event waits until the action is over.
 
 mod exits;
+mod interrupts;
 mod output;
-mod signals;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -16,12 +16,12 @@ use bottle_init::control::ToInit;
 use super::drain;
 use super::operator::Operator;
 use super::outcome::Outcome;
-use super::process;
 use super::records::Records;
 use super::starter::{Progress, Starter};
 use super::state_machine::{Action, Event, State, Times, step};
 use super::teardown::{Report, tear_down};
 use super::watch::{Token, Watch};
+use super::watched_process;
 use crate::backend::{Backend, Input};
 use crate::clock;
 use crate::error::{Error, Result};
@@ -261,13 +261,13 @@ impl<'r> Run<'r> {
         let report = process.hear(Instant::now());
         let component = process.handle.component.clone();
         match report {
-            process::Report::Nothing => {}
-            process::Report::Ready => self.check_ready(),
-            process::Report::AnswersAgain => {
+            watched_process::Report::Nothing => {}
+            watched_process::Report::Ready => self.check_ready(),
+            watched_process::Report::AnswersAgain => {
                 self.records.note("sidecar_answers", Level::Info, Some(format!("{component}: it answers again")));
                 self.report_silent();
             }
-            process::Report::NeverReady => {
+            watched_process::Report::NeverReady => {
                 let hint = format!("`bottle logs {} {component}` shows its last words", self.plan.id);
                 let cause = "it closed its readiness descriptor without a word";
                 self.fail(Error::failed(format!("`{component}` does not serve"), cause, hint));

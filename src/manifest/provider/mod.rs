@@ -1,7 +1,7 @@
 //! Providers: how an agent's program is found, started and set up, as data. Each built-in one is a file of the same shape as a person's.
 
-pub mod raw;
-mod read;
+mod checked;
+pub mod keys;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 
 use super::model::{Auth, Origin, Route};
-pub use raw::McpFormat;
-pub(super) use read::in_home;
-pub use read::read;
+pub(super) use checked::in_home;
+pub use checked::read;
+pub use keys::McpFormat;
 
 /// A program that bottle knows how to start.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -251,7 +251,7 @@ fn allow_writes_a_route_and_nothing_else_and_refuses_what_it_cannot_write() {
     assert!(allow(&["x.test"], "a", false).unwrap_err().ends_with(": a second route for `x.test`"));
     let known = allow(&["github.com"], "implementer", false).unwrap_err();
     assert_eq!(known, "`github.com` has a route already, which this one would replace");
-    assert!(allow(&["https://x.test/"], "a", false).unwrap_err().contains("a URL where a host is meant"));
+    assert!(allow(&["https://x.test/"], "a", false).unwrap_err().contains("a URL instead of a host"));
     assert!(allow(&["b.test\"}, {host: \"*"], "a", false).is_err());
     assert_eq!(read("bottles/mine.md"), file);
     fs::write(config.join("bottles/mine.md"), "---\negress: { routes: [{ host: x.test }] }\n---\n").unwrap();

@@ -159,12 +159,12 @@ fn keys_in_memory_are_found_without_the_state_directory() {
         fs::remove_dir_all(if all { home.layout.state.clone() } else { home.state("web") }).unwrap();
         let dry = cleanup::Args { dry_run: true, ..PLAIN };
         let of = |verb: &str| {
-            let other = if all { format!("{verb} in memory of other\n") } else { format!("{} left of other\n", verb.replace("was", "is")) };
-            let web = format!("{verb} in memory of web\n");
+            let other = if all { "runtime directory" } else { "leftovers" };
+            let (other, web) = (format!("{verb} the {other} of other\n"), format!("{verb} the runtime directory of web\n"));
             (0, other + &web)
         };
-        assert_eq!(clean(&home, &dry), of("would remove what is"));
-        assert_eq!(clean(&home, &PLAIN), of("removed what was"));
+        assert_eq!(clean(&home, &dry), of("would remove"));
+        assert_eq!(clean(&home, &PLAIN), of("removed"));
         assert_eq!(names(home.layout.open_runtime().unwrap().path()), Vec::<String>::new());
         assert_eq!(clean(&home, &PLAIN), (0, "nothing to do\n".to_owned()));
     }

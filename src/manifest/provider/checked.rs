@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use bottle_contract::{HostPattern, Untrusted};
 
-use super::{Argument, Credential, Instructions, Login, Mcp, Provider, Slot, raw};
+use super::{Argument, Credential, Instructions, Login, Mcp, Provider, Slot, keys};
 use crate::manifest::host_path::Base;
 use crate::manifest::model::{Auth, Origin, Route};
 use crate::manifest::token::TokenSource;
@@ -14,7 +14,7 @@ use crate::suggest;
 use crate::yaml::{At, Problem};
 
 /// Reads a provider.
-pub fn read(name: &str, raw: &raw::Provider, origin: Origin) -> Result<Provider, Problem> {
+pub fn read(name: &str, raw: &keys::Provider, origin: Origin) -> Result<Provider, Problem> {
     let routes = raw.routes.as_deref().map_or(Ok(Vec::new()), |rows| route::parse_routes(rows, Base::BUILT_IN))?;
     if let Some(row) = raw.routes.iter().flatten().find(|row| row.value.auth.is_some()) {
         return Err(row.value.host.problem("a credential in a provider's route", "list it under `credentials`"));
@@ -98,10 +98,10 @@ fn arguments(items: &[At<String>]) -> Result<Vec<Argument>, Problem> {
     items.iter().map(argument).collect()
 }
 
-fn instructions(raw: &At<raw::Instructions>) -> Result<Instructions, Problem> {
+fn instructions(raw: &At<keys::Instructions>) -> Result<Instructions, Problem> {
     match &raw.value {
-        raw::Instructions::File(path) => in_home(path).map(Instructions::File),
-        raw::Instructions::Arguments(items) => {
+        keys::Instructions::File(path) => in_home(path).map(Instructions::File),
+        keys::Instructions::Arguments(items) => {
             let arguments = items.iter().map(text).collect::<Result<Vec<_>, _>>()?;
             if !arguments.iter().any(|argument| argument.contains("{}")) {
                 return Err(raw.problem("the arguments have no place for the text", "write `{}` where it goes"));
@@ -138,7 +138,7 @@ fn file((path, content): (&String, &At<String>)) -> Result<(PathBuf, String), Pr
     Ok((path, content.value.clone()))
 }
 
-fn credential(raw: &raw::Credential, routes: &[Route]) -> Result<Credential, Problem> {
+fn credential(raw: &keys::Credential, routes: &[Route]) -> Result<Credential, Problem> {
     let mut hosts = Vec::new();
     for name in &raw.hosts {
         let host: HostPattern = name.value.parse().map_err(|error: bottle_contract::host::HostError| {
@@ -163,7 +163,7 @@ fn credential(raw: &raw::Credential, routes: &[Route]) -> Result<Credential, Pro
     })
 }
 
-fn login(raw: &raw::Login, credentials: &[Credential]) -> Result<Login, Problem> {
+fn login(raw: &keys::Login, credentials: &[Credential]) -> Result<Login, Problem> {
     let pointer = |text: &At<String>| match text.value.starts_with('/') {
         true => Ok(text.value.clone()),
         false => Err(text.problem("not a JSON pointer", "write it as in /claudeAiOauth/accessToken")),
