@@ -81,8 +81,8 @@ fn latest(layout: &Layout, directory: &Path) -> Result<Entry> {
 fn below(top: &Path, directory: &Path, path: &str) -> Result<PathBuf> {
     let base = directory.strip_prefix(top).unwrap_or(Path::new(""));
     let path = Path::new(path);
-    let path = path.strip_prefix(top).unwrap_or(path);
     let mut parts: Vec<_> = if path.is_absolute() { Vec::new() } else { base.components().collect() };
+    let path = path.strip_prefix(top).unwrap_or(path);
     for part in path.components() {
         match part {
             Component::Normal(_) => parts.push(part),

@@ -92,7 +92,8 @@ const OWN: [&str; 6] = [HOME, "/tmp", "/var/tmp", "/run", "/etc", "/var/lib"];
 fn has_own_path(path: &Path) -> bool {
     let covers = |place: &&str| Path::new(place).starts_with(path);
     path.is_absolute()
-        && path.to_str().is_some_and(|text| !text.chars().any(char::is_control))
+        // A colon separates the parts of an engine's volume, and the entries of `PATH` and its like.
+        && path.to_str().is_some_and(|text| !text.chars().any(|c| c.is_control() || c == ':'))
         && !KERNEL.iter().any(|place| path.starts_with(place))
         && !KERNEL.iter().chain(&OWN).chain(&TREES).any(covers)
 }
@@ -113,7 +114,8 @@ mod tests {
             assert_eq!(target(WorkspaceMode::Overlay, Path::new(path)), Path::new(path));
             assert_eq!(target(WorkspaceMode::None, Path::new(path)), Path::new(WORKSPACE));
         }
-        for path in ["/", "/home", "/home/agent", "/tmp", "/run", "/etc", "/usr", "/var", "/proc/1/cwd", "/dev/shm/x", "/a\nb"] {
+        for path in ["/", "/home", "/home/agent", "/tmp", "/run", "/etc", "/usr", "/var", "/proc/1/cwd", "/dev/shm/x", "/a\nb", "/srv/a:b"]
+        {
             assert_eq!(target(WorkspaceMode::Mount, Path::new(path)), Path::new(WORKSPACE), "{path}");
         }
         assert_eq!(target(WorkspaceMode::Copy, Path::new(OsStr::from_bytes(b"/\xff"))), Path::new(WORKSPACE));

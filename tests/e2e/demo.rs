@@ -175,7 +175,7 @@ fn an_origin_that_gets_another_token_fails_the_demonstration() {
 #[test]
 fn an_origin_that_does_not_start_or_is_missing_is_an_error_of_three_lines() {
     let staged = Staged::new(Some("exit 3"));
-    let said = "error: the demonstration's origin did not start\ncause: it ended at once\n\
+    let said = "error: the demonstration's origin did not start\ncause: it exited at once\n\
                 hint:  run `bottle-demo-origin` by itself to see why; `make install` installs it\n";
     staged.bottle(User::Caller).run(["demo"]).expect(125, "", said);
     fs::remove_file(staged.libexec().join("bottle-demo-origin")).unwrap();

@@ -46,7 +46,7 @@ fn an_agent_pushes_its_work_and_only_its_work() {
         ));
         assert_eq!(
             said,
-            "Second\nFirst\npushed\nno pattern of this bottle allows this ref\nsecret_detected\ntoken:1\nagent <agent@bottle.invalid>\n\
+            "Second\nFirst\npushed\nno pattern of this bottle allows this ref\nsecret_detected\ntoken:1\n[ID] <[ID]@bottle.invalid>\n\
              refs/heads/agent/x\nrefs/heads/main\n"
         );
         let bearer = format!("Bearer {}", world.token.value());

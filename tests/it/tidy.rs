@@ -43,7 +43,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("doctor", &["backend", "error", "help", "manifest", "plan", "store", "sys"]),
     ("help", &[]),
-    ("lifecycle", &["backend", "clock", "error", "files", "logs", "plan", "signals", "store", "sys", "terminal", "timeline", "values"]),
+    (
+        "lifecycle",
+        &["backend", "clock", "digest", "error", "files", "logs", "plan", "signals", "store", "sys", "terminal", "timeline", "values"],
+    ),
     ("limits", &["error"]),
     ("logs", &["clock", "error", "files"]),
     ("manifest", &["error", "suggest", "yaml"]),

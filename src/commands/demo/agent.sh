@@ -58,8 +58,9 @@ elif [ "$devices" != 'lo ' ]; then broken "this network has other devices than l
 else outcome "no route: this network has 1 device, lo, and $(($(wc -l </proc/net/route) - 1)) routes"; fi
 
 attempt 'a credential in the environment or a file'
-variables=$(env | grep -c -i -E 'token|secret|key|password')
-files=$(find "$HOME" -type f 2>/dev/null | wc -l)
+# Settings of git that bottle makes have KEY in their names; the instructions that bottle writes are in ~/.config.
+variables=$(env | grep -v '^GIT_CONFIG_KEY_' | grep -c -i -E 'token|secret|key|password')
+files=$(find "$HOME" -type f -not -path "$HOME/.config/bottle/*" -not -path "$HOME/.config/git/*" 2>/dev/null | wc -l)
 if [ "$variables" != 0 ] || [ "$files" != 0 ]; then broken "$variables variables look like one; the home has $files files"
 else outcome '0 variables that look like one; the home has 0 files; ~/.ssh of the host is not here'; fi
 

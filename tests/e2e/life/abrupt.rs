@@ -336,7 +336,7 @@ fn a_name_is_not_given_twice_while_its_bottle_ends(#[values(User::Caller, User::
     let arguments = named("exit 0");
     let arguments: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap()).collect();
     let taken = "error: cannot start bottle `one`: the name is taken\ncause: a bottle of this name starts or runs, or its logs are kept\n\
-        hint:  `bottle list` shows it, `bottle cleanup --all` removes what has ended\n";
+        hint:  `bottle list` shows it, `bottle rm one` removes it once it has ended\n";
     assert_eq!(command(&bottle, &arguments), (Some(125), taken.to_owned()));
     run.end().expect(5, "ready\nheard\n", "");
 }

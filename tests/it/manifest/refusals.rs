@@ -29,7 +29,7 @@ fn a_key_that_nobody_knows_is_an_error_on_every_level() {
         ),
         ("egress: { proxy: { address: \"192.0.2.1:1\", cert: x } }", "2:44: unknown key `cert`", hint("address, ca")),
         ("scan: { rule: [x] }", "2:9: unknown key `rule`", "did you mean `rules`?".into()),
-        ("limits: { cpu: 1 }", "2:11: unknown key `cpu`", hint("memory, pids, time")),
+        ("limits: { cpu: 1 }", "2:11: unknown key `cpu`", hint("memory, scratch, pids, time")),
         ("git: { repo: [] }", "2:8: unknown key `repo`", "did you mean `repos`?".into()),
         ("rootfs: { imag: x }", "2:11: unknown value `imag`", "did you mean `image`?".into()),
         (

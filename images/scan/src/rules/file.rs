@@ -81,8 +81,15 @@ struct AllowText {
     commits: Vec<String>,
 }
 
-/// Reads a whole file. Every expression's syntax is checked; none is compiled yet.
-pub(super) fn read(text: &str) -> Result<Rules, String> {
+impl Rules {
+    /// Reads a rule file. An error names the line, or the rule, and what is wrong with it. Every expression's syntax is checked; none is
+    /// compiled yet.
+    pub fn from_toml(text: &str) -> Result<Self, String> {
+        read(text)
+    }
+}
+
+fn read(text: &str) -> Result<Rules, String> {
     let file: File = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(0, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
         format!("line {line}: {}", error.message())

@@ -92,11 +92,6 @@ impl Rules {
         Self::from_toml(BUILT_IN)
     }
 
-    /// Reads a rule file. An error names the line, or the rule, and what is wrong with it.
-    pub fn from_toml(text: &str) -> Result<Self, String> {
-        file::read(text)
-    }
-
     /// These rules, then `more`; of two rules with one id, the later one counts.
     pub fn and(mut self, more: Self) -> Self {
         self.rules.retain(|rule| more.rules.iter().all(|other| other.id != rule.id));

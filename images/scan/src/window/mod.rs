@@ -3,6 +3,7 @@
 mod layers;
 mod matching;
 mod runs;
+mod text;
 
 use crate::decode::inflate::Coding;
 use crate::decode::{escape::Escape, fold, region};
@@ -142,7 +143,7 @@ impl<'e> WindowScan<'e> {
             )?;
         }
         // Decoded bytes that are no text have no letters to dress up.
-        if self.layers.is_empty() || layers::is_text(bytes) {
+        if self.layers.is_empty() || text::is_text(bytes) {
             region::each(
                 bytes,
                 |from| fold::next(bytes, from),

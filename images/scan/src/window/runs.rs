@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::layers::has_text;
+use super::text::has_text;
 use super::{Encoding, Stop, Unfinished, WindowScan};
 use crate::decode::{base32, base64, hex, magic};
 use crate::prefilter;
