@@ -65,7 +65,7 @@ pub fn run(args: &Args, library: &dyn Fn() -> Result<Library>, host: &dyn Fn(&st
                 place: Place::plain("/"),
                 terminal: false,
                 term: None,
-                program: None,
+                programs: Vec::new(),
                 toolchains: Default::default(),
                 rules,
                 home: BTreeMap::new(),

@@ -109,11 +109,12 @@ pub(super) fn resolved(
 ) -> Result<u8> {
     let resolved = resolved.with_credentials(&|name| host(name).is_some_and(|value| !value.trim().is_empty()));
     let wish = invocation(args, &resolved.agent)?;
-    let own = agent::program(&resolved.agent, &wish).filter(|_| resolved.bottle.rootfs == Rootfs::Host);
     let finds = resolved.bottle.toolchains && resolved.bottle.rootfs == Rootfs::Host;
     let toolchains = if finds { agent_program::toolchains(&resolved.bottle.tools) } else { Toolchains::default() };
     // What lies in the workspace is there anyhow.
-    let program = own.and_then(|name| agent_program::choose(name, &toolchains)).filter(|program| !program.file.starts_with(&directory));
+    let names = if resolved.bottle.rootfs == Rootfs::Host { agent::programs(&resolved.agent, &wish) } else { Vec::new() };
+    let found = names.into_iter().filter_map(|name| agent_program::choose(name, &toolchains));
+    let programs: Vec<_> = found.filter(|program| !program.file.starts_with(&directory)).collect();
     let rules = rules::read(&resolved.bottle.scan.rules)?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let brought = home_files::read(&resolved.agent, home.as_deref())?;
@@ -123,7 +124,7 @@ pub(super) fn resolved(
         return Err(private(&place.top));
     }
     let facts =
-        Facts { place, terminal: terminal::is_interactive(), term: std::env::var("TERM").ok(), program, toolchains, rules, home: brought };
+        Facts { place, terminal: terminal::is_interactive(), term: std::env::var("TERM").ok(), programs, toolchains, rules, home: brought };
     let base = args.name.as_deref().unwrap_or(&args.agent);
     base.parse::<Id>()?;
     let kind = choice::kind(args.backend, &resolved)?;
@@ -132,7 +133,7 @@ pub(super) fn resolved(
         plan.notes.extend(values::weak_tokens(&plan, host));
         return confirm::dry_run(args, kind, &plan, out);
     }
-    if let (Some(provider), None, None) = (resolved.agent.program.provider(), &facts.program, &wish.command)
+    if let (Some(provider), [], None) = (resolved.agent.program.provider(), &*facts.programs, &wish.command)
         && resolved.bottle.rootfs == Rootfs::Host
     {
         return Err(not_installed(provider));

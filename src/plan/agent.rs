@@ -172,7 +172,15 @@ pub(super) fn obtain(provider: &Provider) -> BTreeMap<String, String> {
     provider.credentials.iter().map(one).collect()
 }
 
-/// The program that is looked up on the host: what runs, by its name.
+/// The programs that are looked up on the host, by name: the one that runs, and the provider's, which another one may call.
+pub fn programs<'a>(agent: &'a Agent, run: &'a Run) -> Vec<&'a str> {
+    let provider = agent.program.provider().map(|provider| &*provider.program);
+    let mut names: Vec<&str> = program(agent, run).into_iter().chain(provider).collect();
+    names.dedup();
+    names
+}
+
+/// The program that runs, by its name.
 pub fn program<'a>(agent: &'a Agent, run: &'a Run) -> Option<&'a str> {
     if let Some(command) = &run.command {
         return command.first().map(String::as_str);

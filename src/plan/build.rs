@@ -22,8 +22,8 @@ pub struct Facts {
     pub terminal: bool,
     /// The operator's `TERM`.
     pub term: Option<String>,
-    /// The agent's own program, if it has one and the host has it.
-    pub program: Option<Program>,
+    /// The programs of the agent that the host has: the one that runs, and its provider's.
+    pub programs: Vec<Program>,
     /// Programs and toolchains of the operator's home.
     pub toolchains: Toolchains,
     /// The rule files that the bottle names.
@@ -51,7 +51,7 @@ pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
     });
     let none = Toolchains::default();
     let toolchains = if bottle.toolchains && bottle.rootfs == Rootfs::Host { &facts.toolchains } else { &none };
-    let visible = facts.program.as_ref().map(|program| program::visible(program, toolchains)).unwrap_or_default();
+    let visible = program::visible(&facts.programs, toolchains);
     let links: BTreeMap<PathBuf, PathBuf> = toolchains.links.clone().into_iter().chain(visible.links).collect();
     let text = instructions::text(&agent.prompt, &input);
     let mut plan = Plan {

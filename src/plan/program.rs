@@ -32,9 +32,9 @@ pub struct Visible {
 
 /// Makes as little as possible visible: never the directory of a program, which may be `~/.local/bin` or a home. What the toolchains show
 /// is visible already.
-pub fn visible(program: &Program, toolchains: &Toolchains) -> Visible {
+pub fn visible(programs: &[Program], toolchains: &Toolchains) -> Visible {
     let mut visible = Visible::default();
-    for program in [Some(program), program.interpreter.as_deref()].into_iter().flatten() {
+    for program in programs.iter().flat_map(|program| [Some(program), program.interpreter.as_deref()]).flatten() {
         let mut trees = TREES.iter().map(Path::new).chain(toolchains.trees.iter().map(PathBuf::as_path));
         let in_tree = trees.any(|tree| program.file.starts_with(tree));
         if !in_tree {
@@ -103,7 +103,7 @@ mod tests {
             ),
             ("/home/ann/bin/claude", "/home/ann/bin/claude", expected(&["/home/ann/bin/claude"], &[("claude", "/home/ann/bin/claude")])),
         ] {
-            assert_eq!(visible(&program(found, file), &Toolchains::default()), expected_visible, "{found}");
+            assert_eq!(visible(&[program(found, file)], &Toolchains::default()), expected_visible, "{found}");
         }
     }
 
@@ -114,6 +114,6 @@ mod tests {
         let mut script = program("/home/ann/.nvm/versions/node/v24.0.0/bin/claude", cli);
         script.interpreter = Some(Box::new(program(node, node)));
         let scope = "/home/ann/.nvm/versions/node/v24.0.0/lib/node_modules/@anthropic-ai";
-        assert_eq!(visible(&script, &Toolchains::default()), expected(&[scope, node], &[("claude", cli), ("node", node)]));
+        assert_eq!(visible(&[script], &Toolchains::default()), expected(&[scope, node], &[("claude", cli), ("node", node)]));
     }
 }

@@ -74,7 +74,7 @@ pub(crate) fn made(egress: &str, workspace: &str, run: &Run, terminal: bool) -> 
         place: Place::plain("/home/ada/web"),
         terminal,
         term: Some("xterm-256color".into()),
-        program: None,
+        programs: Vec::new(),
         toolchains: Default::default(),
         rules: Vec::new(),
         home: Default::default(),

@@ -16,7 +16,7 @@ pub(crate) fn planned(resolved: &Resolved, run: &Run) -> Plan {
         place: Place::plain("/work"),
         terminal: false,
         term: None,
-        program: None,
+        programs: Vec::new(),
         toolchains: Default::default(),
         rules: Vec::new(),
         home: BTreeMap::new(),

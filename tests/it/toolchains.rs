@@ -186,7 +186,7 @@ fn tools_none_shows_nothing_and_an_image_brings_its_own() {
             place: Place::plain("/work"),
             terminal: false,
             term: None,
-            program: None,
+            programs: Vec::new(),
             toolchains: toolchains.clone(),
             rules: Vec::new(),
             home: BTreeMap::new(),

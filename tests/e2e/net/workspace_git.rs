@@ -61,7 +61,7 @@ fn a_repository_works_from_every_place_in_it() {
                 git(&base.join("work"), &["config", "commit.gpgsign", "true"]);
                 git(&base.join("work/module"), &["config", "commit.gpgsign", "true"]);
                 let (_, ended) = start(world, below, WORK);
-                let expected = format!("[HOME]/{below}\n{NAME} inside\n[HOME]/{top}\n");
+                let expected = format!("[HOME]/{below}\n[ID] inside\n[HOME]/{top}\n");
                 assert_eq!(said(&ended), expected, "{below} {mode} as {user:?}\n{}", ended.stderr);
             }
         }

@@ -85,7 +85,10 @@ where
         Ok((host, port)) => admit(&context, host, *port).await,
     };
     // A sibling reads the answer to `CONNECT`; most programs of an agent only say that it failed.
-    let answers_inside = context.peer.is_agent() && serving.authority.is_some();
+    // Of a host that was written in another way than a certificate names it, a client trusts no certificate.
+    let written = parts.uri.authority().map(|authority| authority.host().to_ascii_lowercase());
+    let is_named = matches!(&target, Ok((host, _)) if written == Some(host.to_string()));
+    let answers_inside = context.peer.is_agent() && serving.authority.is_some() && is_named;
     match (admitted, target) {
         (Err(refused), Ok((host, port @ HTTPS))) if answers_inside => {
             record.broke(&refused);
