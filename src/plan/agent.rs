@@ -64,7 +64,8 @@ pub const CA_VARIABLES: [&str; 11] = [
 
 /// Names and addresses of what runs inside, which is asked without the proxy. Programs read this list in different ways: some know no
 /// ranges, some no brackets, and some want the dot.
-const LOOPBACK: [&str; 7] = ["localhost", ".localhost", "127.0.0.1", "127.0.0.0/8", "::1", "[::1]", "0.0.0.0"];
+/// Not `[::1]`, which alone Python's urllib would read: httpx, and so the SDKs of the model providers, fails on it at start.
+const LOOPBACK: [&str; 6] = ["localhost", ".localhost", "127.0.0.1", "127.0.0.0/8", "::1", "0.0.0.0"];
 
 /// All of the agent's variables. Of the operator's environment, only what the manifest names gets in.
 pub(super) fn env(
