@@ -176,14 +176,14 @@ mod tests {
         );
         write("npmrc/.npmrc", "//registry.test/:_authToken=x");
         write("netrc/.netrc", "");
-        write("key.txt", &format!("token = ghp_{}\n", "16C7e42F292c6912E7710c838347Ae178B4a"));
+        write("key.txt", &format!("token = ghp_{}\n", "aB3dE5fG7hJ9kL1mN2pQ4rS6tU8vW0xY1zC7"));
         for (file, cause) in [
             ("~/.claude/.credentials.json", "files of this name are for credentials"),
             ("~/netrc/.netrc", "files of this name are for credentials"),
             ("~/npmrc/.npmrc", "a line with `_auth…` or `_password`"),
             ("~/key.txt", "the rule `github-pat` fits at byte 8"),
         ] {
-            let error = names(&format!("home: {{ files: {{ x: {file} }} }}")).unwrap_err();
+            let error = names(&format!("home: {{ files: {{ x: {file} }} }}")).expect_err(file);
             assert_eq!((&*error.cause, error.hint.as_str()), (cause, HINT), "{file}");
         }
         assert_eq!(names("home: { files: { x: ~/nowhere } }").unwrap_err().cause, "No such file or directory (os error 2)");

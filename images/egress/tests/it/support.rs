@@ -301,7 +301,7 @@ impl Egress {
     /// What curl prints, if it succeeds.
     pub(crate) fn fetch(&self, arguments: &[&str]) -> String {
         let output = self.curl(arguments);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
