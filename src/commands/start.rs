@@ -123,11 +123,19 @@ pub(super) fn resolved(
     if refused(&place.top) && resolved.workspace() != WorkspaceMode::None && !args.allow_private_directory && !args.dry_run {
         return Err(private(&place.top));
     }
-    let facts =
-        Facts { place, terminal: terminal::is_interactive(), term: std::env::var("TERM").ok(), programs, toolchains, rules, home: brought };
     let base = args.name.as_deref().unwrap_or(&args.agent);
     base.parse::<Id>()?;
     let kind = choice::kind(args.backend, &resolved)?;
+    let facts = Facts {
+        place,
+        terminal: terminal::is_interactive(),
+        term: std::env::var("TERM").ok(),
+        programs,
+        toolchains,
+        rules,
+        home: brought,
+        has_local_names: kind.has_local_names(),
+    };
     if args.dry_run {
         let mut plan = plan(&resolved, base, &wish, &facts);
         plan.notes.extend(values::weak_tokens(&plan, host));

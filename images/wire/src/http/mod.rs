@@ -12,8 +12,9 @@ pub mod serve;
 pub mod trailers;
 pub mod tunnel;
 
+mod arrival;
 mod aws_chunked;
-mod conceal;
+pub(crate) mod conceal;
 mod connection;
 mod exchange;
 mod forwarding;
