@@ -124,3 +124,108 @@ async fn exchange(stream: &mut TcpStream, answers: &Answers) -> io::Result<bool>
     stream.write_all(&[&length.to_be_bytes()[..], &answer].concat()).await?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use bottle_contract::event::Event;
+
+    use super::*;
+
+    /// A query for the address of `a.test`.
+    const QUESTION: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01";
+
+    struct Lab {
+        udp: UdpSocket,
+        tcp: std::net::SocketAddr,
+        names: Arc<Names>,
+        events: mpsc::Receiver<Event>,
+    }
+
+    async fn lab() -> Lab {
+        let (events, written) = Events::captured();
+        let names = Arc::new(Names::default());
+        let resolver = Resolver { own: "implementer".into(), has_ipv6: true };
+        let (udp, tcp) = (UdpSocket::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.connect(udp.local_addr().unwrap()).await.unwrap();
+        let lab = Lab { udp: client, tcp: tcp.local_addr().unwrap(), names: names.clone(), events: written };
+        tokio::spawn(NameServer { udp, tcp, answers: Arc::new(Answers::new(resolver, names, events)) }.serve());
+        lab
+    }
+
+    impl Lab {
+        async fn ask(&self, question: &[u8]) -> Vec<u8> {
+            self.udp.send(question).await.unwrap();
+            let mut buffer = [0; 1024];
+            let length = self.udp.recv(&mut buffer).await.unwrap();
+            buffer[..length].to_vec()
+        }
+    }
+
+    fn framed(question: &[u8]) -> Vec<u8> {
+        [&u16::try_from(question.len()).unwrap().to_be_bytes()[..], question].concat()
+    }
+
+    #[tokio::test]
+    async fn both_transports_give_the_same_answer_and_hostile_bytes_end_neither() {
+        let lab = lab().await;
+        lab.udp.send(&[0xff; MAX_QUESTION + 100]).await.unwrap();
+        lab.udp.send(b"").await.unwrap();
+        let answer = lab.ask(QUESTION).await;
+        assert_eq!(answer[answer.len() - 4..], [198, 19, 1, 1]);
+        let mut stream = TcpStream::connect(lab.tcp).await.unwrap();
+        // Two at once, one of them in pieces.
+        stream.write_all(&[framed(QUESTION), framed(QUESTION)[..9].to_vec()].concat()).await.unwrap();
+        let mut both = vec![0; 2 * (answer.len() + 2)];
+        stream.read_exact(&mut both[..answer.len() + 2]).await.unwrap();
+        stream.write_all(&framed(QUESTION)[9..]).await.unwrap();
+        stream.read_exact(&mut both[answer.len() + 2..]).await.unwrap();
+        assert_eq!(both, framed(&answer).repeat(2));
+        // What is too long, or no question, ends the connection.
+        for bytes in [&[0xff, 0xff][..], &framed(b"\0\0\x80\0\0\0\0\0\0\0\0\0"), &framed(b"short")] {
+            let mut stream = TcpStream::connect(lab.tcp).await.unwrap();
+            stream.write_all(bytes).await.unwrap();
+            assert_eq!(stream.read(&mut [0; 8]).await.unwrap_or(0), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_that_say_nothing_neither_block_questions_nor_stay() {
+        let lab = lab().await;
+        let mut silent = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            let mut stream = TcpStream::connect(lab.tcp).await.unwrap();
+            stream.write_all(&[0]).await.unwrap();
+            silent.push(stream);
+        }
+        let mut surplus = TcpStream::connect(lab.tcp).await.unwrap();
+        assert_eq!(surplus.read(&mut [0; 8]).await.unwrap_or(0), 0);
+        assert_eq!(lab.ask(QUESTION).await[3] & 0xf, 0);
+        // Time goes on by itself once nobody has anything to do.
+        tokio::time::pause();
+        for mut stream in silent {
+            assert_eq!(stream.read(&mut [0; 8]).await.unwrap_or(0), 0);
+        }
+        tokio::time::resume();
+        let mut stream = TcpStream::connect(lab.tcp).await.unwrap();
+        stream.write_all(&framed(QUESTION)).await.unwrap();
+        assert!(stream.read_u16().await.unwrap() > 12);
+    }
+
+    #[tokio::test]
+    async fn when_every_name_is_in_use_the_server_fails_and_says_so_once() {
+        let lab = lab().await;
+        for n in 0..MAX_NAMES {
+            assert_eq!(lab.names.assign(&format!("n{n}.test")), Some(n));
+        }
+        for _ in 0..3 {
+            let answer = lab.ask(QUESTION).await;
+            assert_eq!((answer[3] & 0xf, &answer[6..8]), (2, &[0, 0][..]));
+        }
+        let event = lab.events.try_recv().unwrap();
+        assert_eq!((event.event.as_str(), event.reason, event.origin), ("refused", Some(Reason::TooMany), None));
+        assert!(lab.events.try_recv().is_err());
+    }
+}

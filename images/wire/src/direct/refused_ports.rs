@@ -15,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 use crate::direct::name_table::Names;
 use crate::direct::once_a_minute::{OnceAMinute, Write};
 use crate::http::conceal::conceal;
+use crate::http::record::{DIRECT, RequestIds};
 use crate::process::events::Events;
 
 /// Different pairs of a name and a port that are recorded in one minute.
@@ -27,6 +28,7 @@ pub(super) struct RefusedPorts {
     socket: AsyncFd<OwnedFd>,
     names: Arc<Names>,
     events: Events,
+    ids: RequestIds,
 }
 
 impl RefusedPorts {
@@ -41,7 +43,7 @@ impl RefusedPorts {
             return Ok(None);
         }
         rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(Some(Self { socket: AsyncFd::new(socket)?, names, events }))
+        Ok(Some(Self { socket: AsyncFd::new(socket)?, names, events, ids: RequestIds::new()? }))
     }
 
     /// Reads refusals until the socket breaks.
@@ -65,12 +67,14 @@ impl RefusedPorts {
 
     fn record(&self, (address, port): (IpAddr, u16), write: Write) {
         let mut event = Events::event(Level::Warn, "refused");
+        event.request_id = Some(self.ids.next());
         event.reason = Some(Reason::OpaqueTunnel);
         match write {
             Write::No => return,
             Write::Surplus => event.message = Some("more refused connections in this minute are not recorded".to_owned()),
             Write::Yes => {
                 let host = self.names.name(address).unwrap_or(Host::Ip(address));
+                event.method = Some(DIRECT.to_owned());
                 event.origin = Some(conceal(&format!("tcp://{host}:{port}")));
                 event.message = Some(format!("no program can reach port {port}: only HTTP and TLS on ports 80 and 443 cross the wall"));
             }
@@ -115,7 +119,7 @@ mod tests {
 
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, rustix::net::SocketType::DGRAM, rustix::net::SocketFlags::NONBLOCK, None).unwrap();
-        let refused = RefusedPorts { socket: AsyncFd::new(theirs).unwrap(), names, events };
+        let refused = RefusedPorts { socket: AsyncFd::new(theirs).unwrap(), names, events, ids: RequestIds::new().unwrap() };
         let served = tokio::spawn(refused.serve());
         let packet = |last: u8, port: u16| [&[0x45; 12][..], &[198, 19, 1, last, 127, 0, 0, 1], &port.to_be_bytes()].concat();
         for (last, port) in [(1, 5432), (1, 5432), (1, 22), (9, 22)] {

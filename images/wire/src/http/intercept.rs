@@ -26,7 +26,7 @@ use crate::http::access_log::AccessLog;
 use crate::http::body;
 use crate::http::context::{Context, Shared};
 use crate::http::handler::{Admission, Handler};
-use crate::http::record::{Record, log_refusal};
+use crate::http::record::{DIRECT, Record, log_refusal};
 use crate::http::refusal::{refusal_bytes, refusal_response};
 use crate::http::response_body::ResponseBody;
 use crate::http::slots::Slot;
@@ -81,9 +81,6 @@ impl Named {
         }
     }
 }
-
-/// What an event has for a method where none was sent.
-pub(crate) const DIRECT: &str = "-";
 
 /// The port of HTTPS. A client there shows the answer to a request, and hides that to a `CONNECT`.
 pub(crate) const HTTPS: u16 = 443;
@@ -230,7 +227,8 @@ where
             .await
             .map_err(|error| fail(&format!("the agent's TLS handshake failed: {error}")))
             .ok()?;
-        let (host, refused) = judge(&context, &named, port, start.client_hello().server_name()).await;
+        let server_name = start.client_hello().server_name().map(str::to_owned);
+        let (host, refused) = judge(&context, &named, port, server_name.as_deref()).await;
         let config = authority.config(&host).map_err(|error| fail(&format!("no leaf certificate could be made: {error}"))).ok()?;
         let stream = start.into_stream(config).await.map_err(|error| fail(&format!("the agent's TLS handshake failed: {error}"))).ok()?;
         Some((stream, host, refused))
@@ -318,5 +316,32 @@ fn server_name_mismatch(server_name: Option<&str>, host: &Host) -> Option<Refuse
         (None, Host::Ip(_)) => None,
         (None, Host::Name(_)) => refused("the TLS handshake names no server".into()),
         (Some(_), _) => refused(format!("CONNECT names {host}, TLS names {}", Untrusted::new(server_name.unwrap_or_default()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // covers: N09 H01
+    #[test]
+    fn the_name_in_the_handshake_counts_and_must_be_the_one_whose_address_was_dialled() {
+        let address: IpAddr = "198.19.1.1".parse().unwrap();
+        let host = |name: &str| Host::parse(name).unwrap();
+        let judged = |dialled: Option<&str>, server_name: Option<&str>| {
+            let (host, refused) = by_address(address, dialled.map(host).as_ref(), server_name);
+            (host.to_string(), refused.map(|refused| refused.reason))
+        };
+        let mismatch = Some(Reason::OriginMismatch);
+        assert_eq!(judged(Some("a.test"), Some("a.test")), ("a.test".into(), None));
+        assert_eq!(judged(Some("a.test"), Some("A.Test")), ("a.test".into(), None));
+        assert_eq!(judged(Some("a.test"), None), ("a.test".into(), None));
+        // The client checks the certificate against the name that it sent.
+        assert_eq!(judged(Some("a.test"), Some("b.test")), ("b.test".into(), mismatch));
+        assert_eq!(judged(Some("a.test"), Some("x.a.test")), ("x.a.test".into(), mismatch));
+        assert_eq!(judged(Some("a.test"), Some("198.19.1.1")), ("198.19.1.1".into(), mismatch));
+        assert_eq!(judged(Some("a.test"), Some("b..test")), ("a.test".into(), mismatch));
+        assert_eq!(judged(None, Some("a.test")), ("a.test".into(), mismatch));
+        assert_eq!(judged(None, None), ("198.19.1.1".into(), mismatch));
     }
 }

@@ -21,7 +21,7 @@ mod forwarding;
 mod h2_budget;
 mod h2_resets;
 mod intercept;
-mod record;
+pub(crate) mod record;
 mod request_body;
 mod response_body;
 mod slots;
