@@ -10,7 +10,7 @@ use bottle_contract::event::Level;
 use bottle_contract::host::Host;
 use bottle_contract::reason::Reason;
 use rustix::net::AddressFamily;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UnixDatagram;
 
 use crate::direct::name_table::Names;
 use crate::direct::once_a_minute::{OnceAMinute, Write};
@@ -25,7 +25,8 @@ const MAX_PACKET: usize = 64;
 
 /// Writes the events.
 pub(super) struct RefusedPorts {
-    socket: AsyncFd<OwnedFd>,
+    /// A packet socket: datagrams of every family are received in the same way.
+    socket: UnixDatagram,
     names: Arc<Names>,
     events: Events,
     ids: RequestIds,
@@ -43,7 +44,7 @@ impl RefusedPorts {
             return Ok(None);
         }
         rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(Some(Self { socket: AsyncFd::new(socket)?, names, events, ids: RequestIds::new()? }))
+        Ok(Some(Self { socket: UnixDatagram::from_std(socket.into())?, names, events, ids: RequestIds::new()? }))
     }
 
     /// Reads refusals until the socket breaks.
@@ -51,16 +52,14 @@ impl RefusedPorts {
         let mut minute = OnceAMinute::new(MAX_PAIRS);
         let mut packet = [0; MAX_PACKET];
         loop {
-            let mut ready = self.socket.readable().await?;
-            match ready.try_io(|socket| rustix::io::read(socket, &mut packet[..]).map_err(Into::into)) {
-                Ok(Ok(length)) => {
+            match self.socket.recv(&mut packet).await {
+                Ok(length) => {
                     if let Some(pair) = refused_by(&packet[..length]) {
                         self.record(pair, minute.admit(pair, Instant::now()));
                     }
                 }
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(Err(error)) => return Err(error),
-                Err(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }
@@ -117,13 +116,12 @@ mod tests {
         assert!(RefusedPorts::new(other, names.clone(), events.clone()).unwrap().is_none());
         assert_eq!(written.try_recv().unwrap().event, "error");
 
-        let (ours, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, rustix::net::SocketType::DGRAM, rustix::net::SocketFlags::NONBLOCK, None).unwrap();
-        let refused = RefusedPorts { socket: AsyncFd::new(theirs).unwrap(), names, events, ids: RequestIds::new().unwrap() };
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        let refused = RefusedPorts { socket: theirs, names, events, ids: RequestIds::new().unwrap() };
         let served = tokio::spawn(refused.serve());
         let packet = |last: u8, port: u16| [&[0x45; 12][..], &[198, 19, 1, last, 127, 0, 0, 1], &port.to_be_bytes()].concat();
         for (last, port) in [(1, 5432), (1, 5432), (1, 22), (9, 22)] {
-            rustix::io::write(&ours, &packet(last, port)).unwrap();
+            ours.send(&packet(last, port)).await.unwrap();
         }
         let mut origins = Vec::new();
         while origins.len() < 3 {
