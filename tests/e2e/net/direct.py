@@ -58,7 +58,7 @@ def confusion():
     print("a refused name for an allowed one", tls("unlisted.test", "echo.test", "echo.test"))
     print("an address without a name", tls("198.19.64.200", "echo.test", "echo.test"))
     print("an address of the interface", tls("198.19.0.1", "echo.test", "echo.test"))
-    for what, dialled, host in (("plain", "echo.test", "echo.test"), ("plain, another host", "echo.test", "other.test"),
+    for what, dialled, host in (("plain", "plain.test", "plain.test"), ("plain, another host", "echo.test", "other.test"),
                                 ("plain, a refused name", "unlisted.test", "unlisted.test"), ("plain, no name", "198.19.64.201", "echo.test")):
         with dial(dialled, 80) as stream:
             stream.sendall(get(host))
