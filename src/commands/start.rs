@@ -49,10 +49,10 @@ pub(super) fn resolved(
 ) -> Result<u8> {
     let resolved = resolved.with_credentials(&|name| host(name).is_some_and(|value| !value.trim().is_empty()));
     let wanted = invocation(args, &resolved.agent)?;
-    let facts = facts::gather(args, &resolved, &wanted, &directory)?;
+    let kind = choice::kind(args.backend, &resolved)?;
+    let facts = facts::gather(args, &resolved, &wanted, &directory, kind)?;
     let base = args.name.as_deref().unwrap_or(&args.agent);
     base.parse::<Id>()?;
-    let kind = choice::kind(args.backend, &resolved)?;
     if args.dry_run {
         let mut plan = plan(&resolved, base, &wanted, &facts);
         plan.notes.extend(values::weak_tokens(&plan, host));

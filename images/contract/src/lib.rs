@@ -13,6 +13,7 @@ pub mod gate;
 #[expect(unsafe_code, reason = "descriptors come in as numbers")]
 pub mod handoff;
 pub mod host;
+pub mod local;
 pub mod names;
 pub mod path;
 pub mod pipelock;
