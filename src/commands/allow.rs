@@ -8,15 +8,18 @@ use std::path::{Path, PathBuf};
 use bottle_contract::Untrusted;
 use clap_complete::ArgValueCandidates;
 
+use super::running::Running;
 use super::{cannot_write, completions};
 use crate::error::{Error, Result};
 use crate::manifest::model::{Origin, Resolved};
 use crate::manifest::source::Source;
 use crate::manifest::{Kind, Library, edit};
+use crate::store::Layout;
 
 /// Let an agent reach more hosts, by a route in your own configuration
 ///
 /// The routes are added to the file of the agent's bottle; comments and order stay. For a built-in bottle a file is written that extends it.
+/// Bottles that run already are named: `bottle reload` lets them follow.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Hosts, as a manifest names them: `name`, `*.suffix`, with `:port` if it is neither 443 nor 80
@@ -31,7 +34,7 @@ pub struct Args {
 }
 
 /// Adds the routes, and says where.
-pub fn run(args: &Args, config: &Path, library: &Library, out: &mut dyn Write) -> Result<()> {
+pub fn run(args: &Args, layout: &Layout, library: &Library, out: &mut dyn Write) -> Result<()> {
     let before = library.resolve(&args.agent)?;
     let bottle = &before.bottle.name;
     let matches = if args.read_only { ", matches: [{ methods: [GET, HEAD] }]" } else { "" };
@@ -41,7 +44,7 @@ pub fn run(args: &Args, config: &Path, library: &Library, out: &mut dyn Write) -
     let (file, text) = match &before.bottle.origin {
         Origin::Home(file) => (file.clone(), read(file)?),
         Origin::BuiltIn | Origin::Repo(_) => {
-            let file = config.join(Kind::Bottle.directory()).join(format!("{bottle}.md"));
+            let file = layout.config.join(Kind::Bottle.directory()).join(format!("{bottle}.md"));
             (file, format!("---\nextends: {bottle}\n---\n\nThe built-in bottle `{bottle}`, and what was allowed besides.\n"))
         }
     };
@@ -62,7 +65,13 @@ pub fn run(args: &Args, config: &Path, library: &Library, out: &mut dyn Write) -
         writeln!(out, "{args_agent} may reach {}: {what}, by {shown}", Untrusted::new(host), args_agent = args.agent)
             .map_err(cannot_write)?;
     }
-    Ok(())
+    // Whether they follow is for the person to say, who is then shown all that would change.
+    let follows = |running: &&Running| running.metadata.bottle == *bottle;
+    let running = Running::all(layout).unwrap_or_default();
+    running.iter().filter(follows).try_for_each(|running| {
+        let id = &running.id;
+        writeln!(out, "{id} runs without it: `bottle reload {id}` lets it follow").map_err(cannot_write)
+    })
 }
 
 /// What was read again is what was there, and the new routes.

@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "backend",
             "clock",
+            "control_socket",
             "digest",
             "doctor",
             "error",
@@ -41,11 +42,12 @@ const ARROWS: &[(&str, &[&str])] = &[
             "yaml",
         ],
     ),
+    ("control_socket", &["error", "files"]),
     ("doctor", &["backend", "error", "help", "manifest", "plan", "store", "sys"]),
     ("help", &[]),
     (
         "lifecycle",
-        &["backend", "clock", "digest", "error", "files", "logs", "plan", "signals", "store", "sys", "terminal", "timeline", "values"],
+        &["backend", "clock", "control_socket", "digest", "error", "files", "logs", "plan", "signals", "store", "sys", "terminal", "timeline", "values"],
     ),
     ("limits", &["error"]),
     ("logs", &["clock", "error", "files"]),
