@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::grant_command::GrantRoute;
 use super::policy_command::PolicyInForce;
 use super::reload_command::{Reload, ReloadResult};
 use crate::error::Error;
@@ -14,6 +15,8 @@ pub enum Request {
     Policy,
     /// Reads the manifests again.
     Reload(Reload),
+    /// Allows more, in this bottle alone.
+    Grant(GrantRoute),
 }
 
 /// What the supervisor answers.
@@ -22,8 +25,13 @@ pub enum Request {
 pub enum Response {
     /// To [`Request::Policy`].
     Policy(Box<PolicyInForce>),
-    /// To [`Request::Reload`].
+    /// To [`Request::Reload`], if nothing is changed.
     Reload(ReloadResult),
+    /// To a request that changes the policy: every sidecar has acknowledged this generation.
+    InForce {
+        /// The generation.
+        generation: u64,
+    },
     /// To anything.
     Failed(Failure),
 }

@@ -9,6 +9,7 @@
 mod client;
 mod connection;
 mod frame;
+pub mod grant_command;
 pub mod message;
 pub mod policy_command;
 pub mod reload_command;
