@@ -94,7 +94,10 @@ fn to_file(args: &Args, layout: &Layout, library: &Library, out: &mut dyn Write)
     let new = |route: &&Route| !before.bottle.egress.routes.contains(route);
     let follows = |running: &&Running| {
         let its = library.resolve(&running.metadata.agent).map(|its| its.bottle);
-        its.is_ok_and(|its| its.name == running.metadata.bottle && after.bottle.egress.routes.iter().filter(new).any(|route| its.egress.routes.contains(route)))
+        its.is_ok_and(|its| {
+            its.name == running.metadata.bottle
+                && after.bottle.egress.routes.iter().filter(new).any(|route| its.egress.routes.contains(route))
+        })
     };
     let running = Running::all(layout).unwrap_or_default();
     running.iter().filter(follows).try_for_each(|running| {

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bottle_contract::{Grant, HostPattern, RuleFile};
 use bottle_contract::egress::{EgressConfig, Upstream};
 use bottle_contract::gate::GateConfig;
 use bottle_contract::names::{self, listener};
 use bottle_contract::pipelock::{Connect, Extension, Parent, PipelockConfig, Ports, Switch, TlsInterception};
 use bottle_contract::route;
+use bottle_contract::{Grant, HostPattern, RuleFile};
 
 use super::{Dialler, ListenerPlan, Network, SecretPlan, SidecarPlan, git};
 use crate::manifest::model::{Author, Bottle, Route};
