@@ -1,22 +1,28 @@
-//! `bottle allow`: writes a route into the bottle of an agent, in the person's own configuration.
+//! `bottle allow`: writes a route into the bottle of an agent, in the person's own configuration, or allows it in one running bottle for a while.
+
+mod at_once;
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bottle_contract::Untrusted;
 use clap_complete::ArgValueCandidates;
 
+use super::running::Running;
 use super::{cannot_write, completions};
 use crate::error::{Error, Result};
-use crate::manifest::model::{Origin, Resolved};
+use crate::manifest::model::{Origin, Resolved, Route};
 use crate::manifest::source::Source;
-use crate::manifest::{Kind, Library, edit};
+use crate::manifest::{Kind, Library, edit, measure};
+use crate::store::Layout;
 
 /// Let an agent reach more hosts, by a route in your own configuration
 ///
 /// The routes are added to the file of the agent's bottle; comments and order stay. For a built-in bottle a file is written that extends it.
+/// Bottles that run already are named: `bottle reload` lets them follow.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Hosts, as a manifest names them: `name`, `*.suffix`, with `:port` if it is neither 443 nor 80
@@ -28,10 +34,31 @@ pub struct Args {
     /// Let it read only: GET and HEAD
     #[arg(long)]
     pub read_only: bool,
+    /// Allow it at once, in this running bottle alone; nothing is written
+    #[arg(long = "in", value_name = "ID", conflicts_with = "agent", add = ArgValueCandidates::new(completions::ids))]
+    pub bottle: Option<String>,
+    /// End it after this time, such as 10m; its connections are closed then
+    #[arg(long = "for", value_name = "TIME", requires = "bottle", value_parser = time)]
+    pub time: Option<Duration>,
+    /// End it after this many requests
+    #[arg(long, value_name = "N", requires = "bottle", value_parser = clap::value_parser!(u64).range(1..))]
+    pub uses: Option<u64>,
+}
+
+/// A time as a manifest spells it.
+fn time(text: &str) -> std::result::Result<Duration, String> {
+    measure::duration(text).ok_or_else(|| "a time is a number and s, m or h, as in 10m".to_owned())
 }
 
 /// Adds the routes, and says where.
-pub fn run(args: &Args, config: &Path, library: &Library, out: &mut dyn Write) -> Result<()> {
+pub fn run(args: &Args, layout: &Layout, library: &dyn Fn() -> Result<Library>, out: &mut dyn Write) -> Result<()> {
+    match &args.bottle {
+        Some(id) => at_once::run(args, &Running::named(layout, id)?, out),
+        None => to_file(args, layout, &library()?, out),
+    }
+}
+
+fn to_file(args: &Args, layout: &Layout, library: &Library, out: &mut dyn Write) -> Result<()> {
     let before = library.resolve(&args.agent)?;
     let bottle = &before.bottle.name;
     let matches = if args.read_only { ", matches: [{ methods: [GET, HEAD] }]" } else { "" };
@@ -41,7 +68,7 @@ pub fn run(args: &Args, config: &Path, library: &Library, out: &mut dyn Write) -
     let (file, text) = match &before.bottle.origin {
         Origin::Home(file) => (file.clone(), read(file)?),
         Origin::BuiltIn | Origin::Repo(_) => {
-            let file = config.join(Kind::Bottle.directory()).join(format!("{bottle}.md"));
+            let file = layout.config.join(Kind::Bottle.directory()).join(format!("{bottle}.md"));
             (file, format!("---\nextends: {bottle}\n---\n\nThe built-in bottle `{bottle}`, and what was allowed besides.\n"))
         }
     };
@@ -53,7 +80,8 @@ pub fn run(args: &Args, config: &Path, library: &Library, out: &mut dyn Write) -
     let text = edit::with_routes(&text, &rows).ok_or_else(by_hand)?;
     let source =
         Source { kind: Kind::Bottle, name: bottle.clone(), origin: Origin::Home(file.clone()), content: Ok(text.clone().into_bytes()) };
-    let after = library.clone().with(source).resolve(&args.agent)?;
+    let library = library.clone().with(source);
+    let after = library.resolve(&args.agent)?;
     differs_in_routes_alone(&before, &after, args.hosts.len())
         .map_err(|cause| Error::failed("the routes were not added", cause, format!("add them to {shown} by hand")))?;
     write(&file, &text).map_err(|error| Error::failed(format!("cannot write {shown}"), error, "check its permissions"))?;
@@ -62,7 +90,20 @@ pub fn run(args: &Args, config: &Path, library: &Library, out: &mut dyn Write) -
         writeln!(out, "{args_agent} may reach {}: {what}, by {shown}", Untrusted::new(host), args_agent = args.agent)
             .map_err(cannot_write)?;
     }
-    Ok(())
+    // Whether they follow is for the person to say, who is then shown all that would change.
+    let new = |route: &&Route| !before.bottle.egress.routes.contains(route);
+    let follows = |running: &&Running| {
+        let its = library.resolve(&running.metadata.agent).map(|its| its.bottle);
+        its.is_ok_and(|its| {
+            its.name == running.metadata.bottle
+                && after.bottle.egress.routes.iter().filter(new).any(|route| its.egress.routes.contains(route))
+        })
+    };
+    let running = Running::all(layout).unwrap_or_default();
+    running.iter().filter(follows).try_for_each(|running| {
+        let id = &running.id;
+        writeln!(out, "{id} runs without it: `bottle reload {id}` lets it follow").map_err(cannot_write)
+    })
 }
 
 /// What was read again is what was there, and the new routes.

@@ -7,7 +7,7 @@ use bottle_contract::RuleFile;
 
 use super::agent::{self, Invocation, SCRATCH_BYTES};
 use super::program::{self, Program};
-use super::sidecars::{self, SidecarInput};
+use super::sidecars::{self, Again, SidecarInput};
 use super::toolchains::Toolchains;
 use super::workspace::{Place, WorkspacePlan};
 use super::{AgentPlan, LimitsPlan, Plan, RouteCount, command_line, git, home, instructions, step};
@@ -41,6 +41,11 @@ const PIDS: u64 = 4096;
 
 /// Builds the plan of a start.
 pub fn plan(resolved: &Resolved, id: &str, invocation: &Invocation, facts: &Facts) -> Plan {
+    again(resolved, id, invocation, facts, Again::START)
+}
+
+/// Builds the plan that a bottle which runs would have.
+pub(super) fn again(resolved: &Resolved, id: &str, invocation: &Invocation, facts: &Facts, again: Again<'_>) -> Plan {
     let Resolved { agent, bottle } = resolved;
     let obtain = agent.program.provider().map(agent::obtain).unwrap_or_default();
     let input = SidecarInput {
@@ -50,6 +55,7 @@ pub fn plan(resolved: &Resolved, id: &str, invocation: &Invocation, facts: &Fact
         rules: &facts.rules,
         obtain,
         has_local_names: facts.has_local_names,
+        again,
     };
     let terminal = facts.terminal && !invocation.headless;
     let sidecars = sidecars::sidecars(&input);

@@ -10,6 +10,7 @@ pub mod egress;
 pub mod event;
 pub mod fingerprints;
 pub mod gate;
+pub mod grant;
 #[expect(unsafe_code, reason = "descriptors come in as numbers")]
 pub mod handoff;
 pub mod host;
@@ -24,6 +25,7 @@ pub mod rules;
 pub mod untrusted;
 
 pub use fingerprints::Fingerprints;
+pub use grant::Grant;
 pub use host::HostPattern;
 pub use reason::Reason;
 pub use rules::RuleFile;

@@ -6,7 +6,8 @@
 //!    if a route names the host and port, else the agent gets a 403 before any TLS.
 //!    A program that knows no proxy reaches it by the local address that its resolver gave it for the name (`bottle_wire::direct`).
 //! 2. Inside TLS, each request is judged on its own by one generation of the [`egress_policy`]: route, method, canonical path
-//!    (`bottle_policy::routes`). A `git push` over HTTPS is refused with a hint to the gate.
+//!    (`bottle_policy::routes`), or a grant beside them, whose uses are counted ([`grant_uses`]). A `git push` over HTTPS is refused with a
+//!    hint to the gate.
 //! 3. If the route has a credential, what the agent sent as its own is taken out, and for `https` the real one is put
 //!    in ([`credential`]). Without one, the agent's own headers pass.
 //! 4. The request goes to the next hop: our `pipelock` over a unix socket ([`next_hop::sibling`]), which is told the request's id
@@ -14,6 +15,9 @@
 //! 5. The answer streams back. If a credential was put in, it is blanked wherever the origin echoes it, in headers, body
 //!    and WebSocket ([`scrub`]), so that it never enters the bottle. For this the origin is asked for plain and whole bodies;
 //!    what comes compressed all the same is decoded ([`decoded`]), and a range is cut out here ([`range`]).
+//!
+//! What a new generation does not allow ends: WebSockets always, and every exchange that only a grant allowed. All other requests end under
+//! the generation that judged them.
 //!
 //! `SIGHUP` reads configuration and secrets again. A policy that cannot be used, or is older, leaves the old one in
 //! force, visibly: event `reload_failed`, and `http://egress:9099/_bottle/health`.
@@ -25,6 +29,7 @@
 mod credential;
 mod decoded;
 mod egress_policy;
+mod grant_uses;
 mod handler;
 mod messages;
 mod next_hop;
@@ -63,7 +68,7 @@ async fn egress(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
         events: events.clone(),
         stop: sidecar.stop.clone(),
     };
-    let requests = serve_also(socket, entrances, serving, Egress::new(policy.clone()));
+    let requests = serve_also(socket, entrances, serving, Egress::new(policy.clone(), &events));
     let serving = direct::serve_beside(lookups, requests);
     let (config, secrets) = (sidecar.config, sidecar.secrets);
     let read_again = |old: &EgressPolicy| EgressPolicy::read(&config, &secrets, Some(old));

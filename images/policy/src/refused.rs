@@ -61,6 +61,7 @@ impl Refused {
             | Reason::PortNotListed
             | Reason::MethodNotAllowed
             | Reason::PathNotAllowed
+            | Reason::GrantEnded
             | Reason::OpaqueTunnel
             | Reason::UpgradeNotAllowed
             | Reason::GitPushBypass

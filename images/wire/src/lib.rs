@@ -39,6 +39,7 @@ pub use crate::http::handler::{Admission, Handled, Handler};
 pub use crate::http::headers::AnsweredBy;
 pub use crate::http::refusal::refusal_response;
 pub use crate::http::request::RequestContext;
+pub use crate::http::revocable::{RevocableBody, RevocableStream, Revoked};
 pub use crate::http::serve::{Entrances, serve, serve_also};
 pub use crate::http::{body, content_coding, headers, trailers, tunnel};
 pub use crate::process::events::Events;

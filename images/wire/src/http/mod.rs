@@ -8,6 +8,7 @@ pub mod handler;
 pub mod headers;
 pub mod refusal;
 pub mod request;
+pub mod revocable;
 pub mod serve;
 pub mod trailers;
 pub mod tunnel;
