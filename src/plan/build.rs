@@ -34,6 +34,22 @@ pub struct Facts {
     pub has_local_names: bool,
 }
 
+impl Facts {
+    /// For a plan that is only looked at, and never performed: nothing of the host but the rule files.
+    pub fn minimal(rules: Vec<RuleFile>) -> Self {
+        Self {
+            place: Place::plain("/"),
+            terminal: false,
+            term: None,
+            programs: Vec::new(),
+            toolchains: Toolchains::default(),
+            rules,
+            home: BTreeMap::new(),
+            has_local_names: true,
+        }
+    }
+}
+
 /// The default memory limit, in bytes.
 const MEMORY: u64 = 8 << 30;
 /// The default limit of processes: enough for a parallel build of a large project.
