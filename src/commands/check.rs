@@ -69,6 +69,7 @@ pub fn run(args: &Args, library: &dyn Fn() -> Result<Library>, host: &dyn Fn(&st
                 toolchains: Default::default(),
                 rules,
                 home: BTreeMap::new(),
+                has_local_names: true,
             };
             let plan = plan(&resolved, &args.agent, &Invocation { headless: true, ..Invocation::default() }, &facts);
             let (routes, pipelock) = policies(&plan, host)?;

@@ -30,6 +30,8 @@ pub struct Facts {
     pub rules: Vec<RuleFile>,
     /// Files of the operator's that the agent gets copies of, by their path in its home.
     pub home: BTreeMap<PathBuf, String>,
+    /// The backend can make addresses local to the agent's network, so that names have some.
+    pub has_local_names: bool,
 }
 
 /// The default memory limit, in bytes.
@@ -46,7 +48,15 @@ pub fn plan(resolved: &Resolved, id: &str, invocation: &Invocation, facts: &Fact
 pub(super) fn again(resolved: &Resolved, id: &str, invocation: &Invocation, facts: &Facts, again: Again<'_>) -> Plan {
     let Resolved { agent, bottle } = resolved;
     let obtain = agent.program.provider().map(agent::obtain).unwrap_or_default();
-    let input = SidecarInput { id, bottle, author: git::author(agent, bottle), rules: &facts.rules, obtain, again };
+    let input = SidecarInput {
+        id,
+        bottle,
+        author: git::author(agent, bottle),
+        rules: &facts.rules,
+        obtain,
+        has_local_names: facts.has_local_names,
+        again,
+    };
     let terminal = facts.terminal && !invocation.headless;
     let sidecars = sidecars::sidecars(&input);
     let workspace = WorkspacePlan::new(resolved.workspace(), &facts.place);

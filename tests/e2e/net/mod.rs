@@ -4,6 +4,7 @@ mod agents;
 mod claude;
 mod clients;
 mod codex;
+mod direct;
 mod doctor;
 mod flood;
 mod isolation;

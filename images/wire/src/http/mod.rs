@@ -13,15 +13,16 @@ pub mod serve;
 pub mod trailers;
 pub mod tunnel;
 
+mod arrival;
 mod aws_chunked;
-mod conceal;
+pub(crate) mod conceal;
 mod connection;
 mod exchange;
 mod forwarding;
 mod h2_budget;
 mod h2_resets;
 mod intercept;
-mod record;
+pub(crate) mod record;
 mod request_body;
 mod response_body;
 mod slots;
