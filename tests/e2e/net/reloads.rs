@@ -180,7 +180,7 @@ fn a_grant_opens_at_once_ends_in_time_and_takes_its_websocket_with_it() {
 fn a_grant_of_two_requests_allows_two() {
     let world = world(None);
     let ask = |path: &str| format!("curl -sS -o /dev/null -w '%{{http_code}} ' https://other.test/{path};");
-    let script = format!("echo runs; {} {} {} {}", until("other.test"), ask("second"), ask("third"), "echo");
+    let script = format!("echo runs; {}; {} {} {}", until("other.test"), ask("second"), ask("third"), "echo");
     let run = start(&world, &script);
     run.said("runs");
     let https = world.origin.ready().https;
