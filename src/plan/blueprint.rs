@@ -46,7 +46,6 @@ mod tests {
     use super::*;
     use crate::manifest::model::Origin;
     use crate::manifest::{Kind, Library, Source};
-    use crate::plan::workspace::Place;
 
     fn blueprint(bottle: &str) -> Blueprint {
         let source = |kind, text: String| Source {

@@ -71,16 +71,19 @@ def ports():
         listening = []
         for port in range(1, 65536):
             with socket.socket() as s:
-                # A socket that is given the port that it dials has found itself.
-                if s.connect_ex((address, port)) == 0 and s.getsockname() != s.getpeername():
+                if s.connect_ex((address, port)) != 0:
+                    continue
+                try:
+                    # A socket that is given the port that it dials has found itself.
+                    if s.getsockname() == s.getpeername():
+                        continue
                     s.settimeout(0.5)
-                    listening.append(str(port))
-                    try:
-                        listening.append(f"said {s.recv(9)}" if s.recv(1) else "closed")
-                    except ConnectionResetError:
-                        listening.append("closed")
-                    except TimeoutError:
-                        pass
+                    said = f"said {s.recv(9)}" if s.recv(1) else "closed"
+                except TimeoutError:
+                    said = ""
+                except OSError:
+                    said = "closed"
+                listening.extend([str(port), said] if said else [str(port)])
         print(address, *listening)
 
 

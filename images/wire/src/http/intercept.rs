@@ -59,7 +59,7 @@ pub(crate) struct Tunnel {
 /// Who says which host a connection is for.
 pub(crate) enum Named {
     /// A `CONNECT` that was answered. If it leads nowhere: why, and the record that says so, should nobody ask inside.
-    ByConnect(Host, Option<(Refused, Record)>),
+    ByConnect(Host, Option<Box<(Refused, Record)>>),
     /// The address that was dialled, if a name has it: the handshake's own name counts, and must agree.
     ByAddress(IpAddr, Option<Host>),
 }
@@ -118,7 +118,7 @@ where
         (Err(refused), Ok((host, port @ HTTPS))) if answers_inside => {
             record.broke(&refused);
             record.status(refused.status());
-            let tunnel = Tunnel { named: Named::ByConnect(host, Some((refused, record.waiting()))), port, id };
+            let tunnel = Tunnel { named: Named::ByConnect(host, Some(Box::new((refused, record.waiting())))), port, id };
             tokio::spawn(context.slot.clone().run_until_evicted(intercept::<S, H>(agent, context.clone(), tunnel, serve_inside)));
         }
         (Err(refused), _) | (_, Err(refused)) => {
@@ -205,7 +205,7 @@ where
         }
     };
     let verdict = match &named {
-        Named::ByConnect(_, refused) => refused.as_ref().map(|(refused, _)| refused.clone()),
+        Named::ByConnect(_, refused) => refused.as_ref().map(|refused| refused.0.clone()),
         Named::ByAddress(..) => None,
     };
     let accepted = async {
@@ -249,7 +249,7 @@ where
         (refused, record)
     };
     let before = match named {
-        Named::ByConnect(_, refused) => refused,
+        Named::ByConnect(_, refused) => refused.map(|refused| *refused),
         Named::ByAddress(..) => None,
     };
     let (refused, unanswered) = before.or_else(|| judged.map(record)).unzip();
