@@ -143,7 +143,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
         Command::Audit(args) => audit::run(args, &Layout::here()?, out),
         Command::Explain(args) => explain::run(args, &Layout::here()?, out),
         Command::Check(args) => check::run(args, &library, &|name| std::env::var(name).ok(), out),
-        Command::Allow(args) => allow::run(args, &Layout::here()?.config, &library()?, out).map(|()| 0),
+        Command::Allow(args) => allow::run(args, &Layout::here()?, &library()?, out).map(|()| 0),
         Command::Info(args) => {
             let host = info::Host { is_set: &|name| std::env::var_os(name).is_some(), toolchains: &agent_program::toolchains };
             info::run(args, out, &library()?, &host).map(|()| 0)

@@ -1,4 +1,6 @@
-//! `bottle allow`: writes a route into the bottle of an agent, in the person's own configuration.
+//! `bottle allow`: writes a route, or an exception of the scanner's, into the bottle of an agent, in the person's own configuration.
+
+mod finding;
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -13,56 +15,93 @@ use crate::error::{Error, Result};
 use crate::manifest::model::{Origin, Resolved};
 use crate::manifest::source::Source;
 use crate::manifest::{Kind, Library, edit};
+use crate::store::Layout;
 
-/// Let an agent reach more hosts, by a route in your own configuration
+/// Let an agent reach more hosts, or send a value that only looks like a secret, by your own configuration
 ///
-/// The routes are added to the file of the agent's bottle; comments and order stay. For a built-in bottle a file is written that extends it.
+/// What is allowed is added to the file of the agent's bottle; comments and order stay. For a built-in bottle a file is written that extends it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Hosts, as a manifest names them: `name`, `*.suffix`, with `:port` if it is neither 443 nor 80
-    #[arg(required = true, value_name = "HOST")]
+    #[arg(required_unless_present = "finding", value_name = "HOST")]
     pub hosts: Vec<String>,
-    /// Choose the agent whose bottle it is
-    #[arg(long, default_value = "implementer", add = ArgValueCandidates::new(completions::agents))]
-    pub agent: String,
+    /// Choose the agent whose bottle it is; `implementer`, or of a finding the one that sent it
+    #[arg(long, add = ArgValueCandidates::new(completions::agents))]
+    pub agent: Option<String>,
     /// Let it read only: GET and HEAD
     #[arg(long)]
     pub read_only: bool,
+    /// Show what was found in a request, and let that value pass from now on, once its rule was typed
+    #[arg(long, value_name = "REQUEST-ID", conflicts_with_all = ["hosts", "read_only"])]
+    pub finding: Option<String>,
 }
 
-/// Adds the routes, and says where.
-pub fn run(args: &Args, config: &Path, library: &Library, out: &mut dyn Write) -> Result<()> {
-    let before = library.resolve(&args.agent)?;
-    let bottle = &before.bottle.name;
+/// Adds what is to be allowed, and says where.
+pub fn run(args: &Args, layout: &Layout, library: &Library, out: &mut dyn Write) -> Result<()> {
+    match &args.finding {
+        Some(id) => finding::run(id, args.agent.as_deref(), layout, library, out),
+        None => routes(args, &layout.config, library, out),
+    }
+}
+
+fn routes(args: &Args, config: &Path, library: &Library, out: &mut dyn Write) -> Result<()> {
+    let agent = args.agent.as_deref().unwrap_or("implementer");
+    let before = library.resolve(agent)?;
     let matches = if args.read_only { ", matches: [{ methods: [GET, HEAD] }]" } else { "" };
     // Quoted as JSON is: a host may begin with a star.
     let rows: Vec<String> =
         args.hosts.iter().map(|host| format!("{{ host: {}{matches} }}", serde_json::Value::from(host.as_str()))).collect();
-    let (file, text) = match &before.bottle.origin {
-        Origin::Home(file) => (file.clone(), read(file)?),
-        Origin::BuiltIn | Origin::Repo(_) => {
-            let file = config.join(Kind::Bottle.directory()).join(format!("{bottle}.md"));
-            (file, format!("---\nextends: {bottle}\n---\n\nThe built-in bottle `{bottle}`, and what was allowed besides.\n"))
-        }
-    };
-    let shown = Untrusted::new(file.as_os_str().as_encoded_bytes()).to_string();
+    let own = Own::of(&before, config)?;
+    let shown = own.shown();
     let by_hand = || {
         let cause = format!("{shown}: {}", edit::FLOW);
         Error::failed("the routes cannot be added", cause, format!("add to its routes: {}", rows.join(", ")))
     };
-    let text = edit::with_routes(&text, &rows).ok_or_else(by_hand)?;
-    let source =
-        Source { kind: Kind::Bottle, name: bottle.clone(), origin: Origin::Home(file.clone()), content: Ok(text.clone().into_bytes()) };
-    let after = library.clone().with(source).resolve(&args.agent)?;
+    let text = edit::with_routes(&own.text, &rows).ok_or_else(by_hand)?;
+    let after = own.read_again(&text, &before, agent, library)?;
     differs_in_routes_alone(&before, &after, args.hosts.len())
         .map_err(|cause| Error::failed("the routes were not added", cause, format!("add them to {shown} by hand")))?;
-    write(&file, &text).map_err(|error| Error::failed(format!("cannot write {shown}"), error, "check its permissions"))?;
+    own.write(&text)?;
     for host in &args.hosts {
         let what = if args.read_only { "to read" } else { "everything" };
-        writeln!(out, "{args_agent} may reach {}: {what}, by {shown}", Untrusted::new(host), args_agent = args.agent)
-            .map_err(cannot_write)?;
+        writeln!(out, "{agent} may reach {}: {what}, by {shown}", Untrusted::new(host)).map_err(cannot_write)?;
     }
     Ok(())
+}
+
+/// The person's own file of a bottle, which need not be there yet.
+struct Own {
+    file: PathBuf,
+    text: String,
+}
+
+impl Own {
+    /// That of a bottle; for a built-in one, a file that extends it.
+    fn of(resolved: &Resolved, config: &Path) -> Result<Self> {
+        let bottle = &resolved.bottle.name;
+        Ok(match &resolved.bottle.origin {
+            Origin::Home(file) => Self { file: file.clone(), text: read(file)? },
+            Origin::BuiltIn | Origin::Repo(_) => Self {
+                file: config.join(Kind::Bottle.directory()).join(format!("{bottle}.md")),
+                text: format!("---\nextends: {bottle}\n---\n\nThe built-in bottle `{bottle}`, and what was allowed besides.\n"),
+            },
+        })
+    }
+
+    fn shown(&self) -> String {
+        Untrusted::new(self.file.as_os_str().as_encoded_bytes()).to_string()
+    }
+
+    /// What the agent and its bottle are with this text.
+    fn read_again(&self, text: &str, before: &Resolved, agent: &str, library: &Library) -> Result<Resolved> {
+        let origin = Origin::Home(self.file.clone());
+        let source = Source { kind: Kind::Bottle, name: before.bottle.name.clone(), origin, content: Ok(text.to_owned().into_bytes()) };
+        library.clone().with(source).resolve(agent)
+    }
+
+    fn write(&self, text: &str) -> Result<()> {
+        write(&self.file, text).map_err(|error| Error::failed(format!("cannot write {}", self.shown()), error, "check its permissions"))
+    }
 }
 
 /// What was read again is what was there, and the new routes.

@@ -48,7 +48,7 @@ impl GatePolicy {
         Ok(Self {
             generation: config.generation,
             limits: config.limits,
-            scanner: scanner::build(&config.rules, config.fingerprints).map_err(anyhow::Error::msg)?,
+            scanner: scanner::build(&config.rules, config.fingerprints, &config.excepted).map_err(anyhow::Error::msg)?,
             repos: config.repos.into_iter().map(repo).collect::<anyhow::Result<_>>()?,
         })
     }

@@ -42,7 +42,9 @@ impl Lines {
         let Some(finding) = scanner.scan(&self.text) else { return Ok(()) };
         let at = usize::try_from(finding.offset).unwrap_or(usize::MAX);
         let place = self.places.iter().rev().find(|(start, _)| *start <= at).or(self.places.first());
-        Err(Leak { rule: finding.rule, place: place.map_or(Place::Head, |(_, place)| place.clone()) })
+        let place = place.map_or(Place::Head, |(_, place)| place.clone());
+        let (_, known) = scanner.tell(&self.text, &finding);
+        Err(Leak { rule: finding.rule, place, known: known.map(Box::new) })
     }
 }
 

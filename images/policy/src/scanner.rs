@@ -3,11 +3,23 @@
 use bottle_contract::{Fingerprints, RuleFile};
 use bottle_scan::{Rules, Scanner};
 
-/// Builds the scanner. An error names the rule file and its problem.
-pub fn build(files: &[RuleFile], fingerprints: Option<Fingerprints>) -> Result<Scanner, String> {
+/// Builds the scanner. An error names the rule file and its problem. `excepted` are digests in hexadecimal.
+pub fn build(files: &[RuleFile], fingerprints: Option<Fingerprints>, excepted: &[String]) -> Result<Scanner, String> {
     let mut rules = Rules::built_in()?;
     for file in files {
         rules = rules.beside(Rules::from_toml(&file.text).map_err(|why| format!("`rules`: {}: {why}", file.path))?);
     }
-    Scanner::with_rules(rules, fingerprints.unwrap_or_default().into())
+    let excepted =
+        excepted.iter().map(|text| digest(text).ok_or_else(|| format!("`excepted`: {text:?} is no SHA-256"))).collect::<Result<_, _>>()?;
+    Scanner::with_exceptions(rules, fingerprints.unwrap_or_default().into(), excepted)
+}
+
+/// Reads 64 hexadecimal digits.
+pub fn digest(text: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    let fits = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    for (byte, at) in digest.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(text.get(at..at + 2).filter(|_| fits)?, 16).ok()?;
+    }
+    Some(digest)
 }
