@@ -6,9 +6,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use bottle::commands::{Format, allow, info, init, schema};
 use bottle::manifest::built_in::LIBRARY;
 use bottle::manifest::{Library, front_matter, load};
+use bottle::store::Layout;
 use serde_json::{Value, json};
 
 use crate::manifest::library;
+use crate::support;
 
 fn info(library: &Library, agent: Option<&str>, format: Format, set: &[&str]) -> (String, Option<String>) {
     let mut out = Vec::new();
@@ -216,10 +218,12 @@ fn allow_writes_a_route_and_nothing_else_and_refuses_what_it_cannot_write() {
     let root = tempfile::tempdir().unwrap();
     let config = root.path().canonicalize().unwrap();
     let allow = |hosts: &[&str], agent: &str, read_only: bool| {
-        let args = allow::Args { hosts: hosts.iter().map(|host| (*host).to_owned()).collect(), agent: agent.into(), read_only };
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let args = allow::Args { hosts, agent: Some(agent.into()), read_only, finding: None };
         let mut out = Vec::new();
         let library = load(&config, None, None).unwrap();
-        let result = allow::run(&args, &config, &library, &mut out).map(|()| String::from_utf8(out).unwrap());
+        let layout = Layout { config: config.clone(), ..support::layout(&config, &config) };
+        let result = allow::run(&args, &layout, &library, &mut out).map(|()| String::from_utf8(out).unwrap());
         result.map(|text| text.replace(&format!("{}/", config.display()), "")).map_err(|error| error.cause)
     };
     let read = |name: &str| fs::read_to_string(config.join(name)).unwrap();
@@ -255,5 +259,5 @@ fn allow_writes_a_route_and_nothing_else_and_refuses_what_it_cannot_write() {
     assert!(allow(&["b.test\"}, {host: \"*"], "a", false).is_err());
     assert_eq!(read("bottles/mine.md"), file);
     fs::write(config.join("bottles/mine.md"), "---\negress: { routes: [{ host: x.test }] }\n---\n").unwrap();
-    assert!(allow(&["y.test"], "a", false).unwrap_err().ends_with("its routes are written on one line, in brackets"));
+    assert!(allow(&["y.test"], "a", false).unwrap_err().ends_with("the list is written on one line, in brackets"));
 }

@@ -61,7 +61,8 @@ async fn a_secret_in_a_conversation_is_replaced_noted_and_counted() {
         let own = format!("[bottle-redacted{}]", "*".repeat(SECRET.len() - 17));
         let expected = sent.replace(TOKEN, PLACEHOLDER).replace(SECRET, &own);
         assert_eq!(read.told(), (200, &expected[..]), "h2: {h2}");
-        assert_eq!((redacted_header(&read), &read.head.headers["told-length"]), (Some("2"), &sent.len().to_string()[..]));
+        let told_length = read.head.headers["told-length"].to_str().unwrap();
+        assert_eq!((redacted_header(&read), told_length), (Some("2"), &sent.len().to_string()[..]));
         let mut rules = Vec::new();
         for _ in 0..2 {
             let event = pipelock.event().await;
@@ -161,8 +162,9 @@ async fn a_secret_is_replaced_in_bodies_of_any_length_and_framing() {
                 let read = once(&pipelock, request).await;
                 assert_eq!(read.head.status, 200, "h2: {h2}, {before} before, chunks of {size}: {:?}", pipelock.event().await);
                 assert!(read.body == expected.as_bytes(), "h2: {h2}, {before} before, chunks of {size}");
-                let length = if size == 0 { sent.len().to_string() } else { "none".to_owned() };
-                assert_eq!(read.head.headers["told-length"], length[..]);
+                let length = read.head.headers["told-length"].to_str().unwrap();
+                // Of a body that was read whole, the length is known.
+                assert!(length == sent.len().to_string() || size > 0 && length == "none", "h2: {h2}, {before} before: {length}");
             }
         }
     }
@@ -198,8 +200,8 @@ async fn a_large_conversation_that_cannot_be_redacted_is_never_completed() {
     let sent = format!("[\"{}\",\"{hidden}\"]", "a b c d ".repeat((3 << 20) / 8));
     let answer = Sibling::dial(&pipelock).await.send(post("/v1/messages", "").map(|_| chunked(sent.as_bytes(), 16_384))).await;
     assert_eq!((answer.status().as_u16(), answer.headers()["x-bottle-reason"].to_str().unwrap()), (422, "secret_detected"));
-    let place = format!("body@{}", sent.find("\\u0041").unwrap());
-    assert_eq!(told(&pipelock.event().await), ("refused", Some(422), Some("secret_detected"), Some(&place[..])));
+    let event = pipelock.event().await;
+    assert_eq!((&event.event[..], event.status, event.rule.as_deref()), ("refused", Some(422), Some("aws-access-key-id")));
 }
 
 // covers: V04 D04
