@@ -145,6 +145,9 @@ fn operator(reason: Reason, event: &Event) -> String {
                 quoted(host)
             )
         }
+        Reason::SecretDetected if event.digest.is_some() => {
+            "take it out of what the agent sends; `bottle allow --finding` lets it pass, if it is no secret".to_owned()
+        }
         Reason::SecretDetected => {
             "look for what the agent was about to send; `bottle check --body FILE` tells what is found in a file".to_owned()
         }

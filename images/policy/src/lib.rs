@@ -26,6 +26,7 @@ pub mod push;
 pub mod refused;
 pub mod routes;
 pub mod scanner;
+pub mod signed_url;
 pub mod target;
 
 pub use place::Place;
