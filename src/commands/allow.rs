@@ -17,9 +17,9 @@ use crate::manifest::source::Source;
 use crate::manifest::{Kind, Library, edit};
 use crate::store::Layout;
 
-/// Let an agent reach more hosts, or send a value that only looks like a secret, by your own configuration
+/// Let an agent reach more hosts, or send what only looks like a secret
 ///
-/// What is allowed is added to the file of the agent's bottle; comments and order stay. For a built-in bottle a file is written that extends it.
+/// What is allowed is added to your own configuration, in the file of the agent's bottle; comments and order stay. For a built-in bottle a file is written that extends it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Hosts, as a manifest names them: `name`, `*.suffix`, with `:port` if it is neither 443 nor 80
