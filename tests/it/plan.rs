@@ -146,7 +146,7 @@ fn one_secret_has_one_slot_however_often_it_is_used() {
 #[test]
 fn secrets_are_redacted_in_conversations_with_models_and_where_a_route_says_so() {
     let rows = |routes: &str| {
-        let plan = made(&format!("egress:\n  routes: [{routes}]\n"), "none", &Run::default(), false);
+        let plan = made(&format!("egress:\n  routes: [{routes}]\n"), "none", &Invocation::default(), false);
         let (_, config) = plan.sidecar::<PipelockConfig>().unwrap();
         let row = |row: &OnSecretAt| (row.host.to_string(), row.action, row.paths.len());
         config.x_bottle.on_secret.iter().map(row).collect::<Vec<_>>()
@@ -166,7 +166,7 @@ fn secrets_are_redacted_in_conversations_with_models_and_where_a_route_says_so()
 fn values_that_are_no_secrets_are_told_to_both_that_scan() {
     let digest = "ab".repeat(32);
     let git = "git:\n  repos: [{ name: app, upstream: 'https://git.test/app.git' }]\n";
-    let plan = made(&format!("{git}scan: {{ allow: [{digest}] }}\n"), "none", &Run::default(), false);
+    let plan = made(&format!("{git}scan: {{ allow: [{digest}] }}\n"), "none", &Invocation::default(), false);
     assert_eq!(plan.sidecar::<PipelockConfig>().unwrap().1.x_bottle.excepted, std::slice::from_ref(&digest));
     assert_eq!(plan.sidecar::<GateConfig>().unwrap().1.excepted, [digest]);
 }
