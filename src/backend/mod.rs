@@ -15,6 +15,7 @@ mod mounts;
 pub mod prepared_workspace;
 mod products;
 mod provision;
+pub mod reconfigure;
 pub mod repository;
 pub mod sidecar_programs;
 mod spec;

@@ -1,25 +1,30 @@
-//! `bottle allow`: writes a route, or an exception of the scanner's, into the bottle of an agent, in the person's own configuration.
+//! `bottle allow`: writes a route into the bottle of an agent, in the person's own configuration, or allows it in one running bottle for a while; and an
+//! exception of the scanner's.
 
+mod at_once;
 mod finding;
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bottle_contract::Untrusted;
 use clap_complete::ArgValueCandidates;
 
+use super::running::Running;
 use super::{cannot_write, completions};
 use crate::error::{Error, Result};
-use crate::manifest::model::{Origin, Resolved};
+use crate::manifest::model::{Origin, Resolved, Route};
 use crate::manifest::source::Source;
-use crate::manifest::{Kind, Library, edit};
+use crate::manifest::{Kind, Library, edit, measure};
 use crate::store::Layout;
 
 /// Let an agent reach more hosts, or send what only looks like a secret
 ///
 /// What is allowed is added to your own configuration, in the file of the agent's bottle; comments and order stay. For a built-in bottle a file is written that extends it.
+/// Bottles that run already are named: `bottle reload` lets them follow.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Hosts, as a manifest names them: `name`, `*.suffix`, with `:port` if it is neither 443 nor 80
@@ -31,34 +36,50 @@ pub struct Args {
     /// Let it read only: GET and HEAD
     #[arg(long)]
     pub read_only: bool,
+    /// Allow it at once, in this running bottle alone; nothing is written
+    #[arg(long = "in", value_name = "ID", conflicts_with = "agent", add = ArgValueCandidates::new(completions::ids))]
+    pub bottle: Option<String>,
+    /// End it after this time, such as 10m; its connections are closed then
+    #[arg(long = "for", value_name = "TIME", requires = "bottle", value_parser = time)]
+    pub time: Option<Duration>,
+    /// End it after this many requests
+    #[arg(long, value_name = "N", requires = "bottle", value_parser = clap::value_parser!(u64).range(1..))]
+    pub uses: Option<u64>,
     /// Show what was found in a request, and let that value pass from now on, once its rule was typed
-    #[arg(long, value_name = "REQUEST-ID", conflicts_with_all = ["hosts", "read_only"])]
+    #[arg(long, value_name = "REQUEST-ID", conflicts_with_all = ["hosts", "read_only", "bottle"])]
     pub finding: Option<String>,
 }
 
-/// Adds what is to be allowed, and says where.
-pub fn run(args: &Args, layout: &Layout, library: &Library, out: &mut dyn Write) -> Result<()> {
-    match &args.finding {
-        Some(id) => finding::run(id, args.agent.as_deref(), layout, library, out),
-        None => routes(args, &layout.config, library, out),
+/// A time as a manifest spells it.
+fn time(text: &str) -> std::result::Result<Duration, String> {
+    measure::duration(text).ok_or_else(|| "a time is a number and s, m or h, as in 10m".to_owned())
+}
+
+/// Adds the routes, and says where.
+pub fn run(args: &Args, layout: &Layout, library: &dyn Fn() -> Result<Library>, out: &mut dyn Write) -> Result<()> {
+    match (&args.finding, &args.bottle) {
+        (Some(id), _) => finding::run(id, args.agent.as_deref(), layout, &library()?, out),
+        (None, Some(id)) => at_once::run(args, &Running::named(layout, id)?, out),
+        (None, None) => to_file(args, layout, &library()?, out),
     }
 }
 
-fn routes(args: &Args, config: &Path, library: &Library, out: &mut dyn Write) -> Result<()> {
+fn to_file(args: &Args, layout: &Layout, library: &Library, out: &mut dyn Write) -> Result<()> {
     let agent = args.agent.as_deref().unwrap_or("implementer");
     let before = library.resolve(agent)?;
     let matches = if args.read_only { ", matches: [{ methods: [GET, HEAD] }]" } else { "" };
     // Quoted as JSON is: a host may begin with a star.
     let rows: Vec<String> =
         args.hosts.iter().map(|host| format!("{{ host: {}{matches} }}", serde_json::Value::from(host.as_str()))).collect();
-    let own = Own::of(&before, config)?;
+    let own = Own::of(&before, &layout.config)?;
     let shown = own.shown();
     let by_hand = || {
         let cause = format!("{shown}: {}", edit::FLOW);
         Error::failed("the routes cannot be added", cause, format!("add to its routes: {}", rows.join(", ")))
     };
     let text = edit::with_routes(&own.text, &rows).ok_or_else(by_hand)?;
-    let after = own.read_again(&text, &before, agent, library)?;
+    let library = own.with(&text, &before, library);
+    let after = library.resolve(agent)?;
     differs_in_routes_alone(&before, &after, args.hosts.len())
         .map_err(|cause| Error::failed("the routes were not added", cause, format!("add them to {shown} by hand")))?;
     own.write(&text)?;
@@ -66,7 +87,20 @@ fn routes(args: &Args, config: &Path, library: &Library, out: &mut dyn Write) ->
         let what = if args.read_only { "to read" } else { "everything" };
         writeln!(out, "{agent} may reach {}: {what}, by {shown}", Untrusted::new(host)).map_err(cannot_write)?;
     }
-    Ok(())
+    // Whether they follow is for the person to say, who is then shown all that would change.
+    let new = |route: &&Route| !before.bottle.egress.routes.contains(route);
+    let follows = |running: &&Running| {
+        let its = library.resolve(&running.metadata.agent).map(|its| its.bottle);
+        its.is_ok_and(|its| {
+            its.name == running.metadata.bottle
+                && after.bottle.egress.routes.iter().filter(new).any(|route| its.egress.routes.contains(route))
+        })
+    };
+    let running = Running::all(layout).unwrap_or_default();
+    running.iter().filter(follows).try_for_each(|running| {
+        let id = &running.id;
+        writeln!(out, "{id} runs without it: `bottle reload {id}` lets it follow").map_err(cannot_write)
+    })
 }
 
 /// The person's own file of a bottle, which need not be there yet.
@@ -92,11 +126,11 @@ impl Own {
         Untrusted::new(self.file.as_os_str().as_encoded_bytes()).to_string()
     }
 
-    /// What the agent and its bottle are with this text.
-    fn read_again(&self, text: &str, before: &Resolved, agent: &str, library: &Library) -> Result<Resolved> {
+    /// The library with this text.
+    fn with(&self, text: &str, before: &Resolved, library: &Library) -> Library {
         let origin = Origin::Home(self.file.clone());
         let source = Source { kind: Kind::Bottle, name: before.bottle.name.clone(), origin, content: Ok(text.to_owned().into_bytes()) };
-        library.clone().with(source).resolve(agent)
+        library.clone().with(source)
     }
 
     fn write(&self, text: &str) -> Result<()> {

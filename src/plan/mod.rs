@@ -4,13 +4,16 @@
 //! secrets and contains none.
 
 pub mod agent;
+mod blueprint;
 pub mod build;
 pub mod command_line;
+mod fixed;
 pub mod git;
 mod home;
 mod instructions;
 mod mcp;
 pub mod program;
+mod reached;
 pub mod sidecar_config;
 pub mod sidecars;
 pub mod step;
@@ -28,6 +31,7 @@ use serde::Serialize;
 use crate::manifest::model::{EnvValue, Rootfs};
 use crate::manifest::token::TokenSource;
 
+pub use blueprint::Blueprint;
 pub use build::plan;
 pub use sidecar_config::{Config, SidecarConfig};
 pub use step::Step;
@@ -66,6 +70,12 @@ impl Plan {
     /// The sidecar that has this configuration.
     pub fn sidecar<C: Config>(&self) -> Option<(&SidecarPlan, &C)> {
         self.sidecars.iter().find_map(|sidecar| Some((sidecar, C::of(&sidecar.config)?)))
+    }
+
+    /// Whether names have addresses in the agent's network.
+    pub fn has_local_names(&self) -> bool {
+        let mut listeners = self.sidecars.iter().flat_map(|sidecar| &sidecar.listeners);
+        listeners.any(|listener| matches!(listener.dialled_by, Dialler::Direct(_)))
     }
 }
 
@@ -151,8 +161,24 @@ pub struct ListenerPlan {
 pub enum Dialler {
     /// The agent, at this port of its own loopback interface.
     Agent(u16),
+    /// Programs of the agent that know no proxy, at what they dial and ask anyway.
+    Direct(Direct),
     /// The other sidecars, at this unix socket in the link directory.
     Siblings(String),
+}
+
+/// Where a program without a proxy arrives. Every name has an address of its own there ([`bottle_contract::local`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direct {
+    /// This port of every local address.
+    Port(u16),
+    /// The resolver, over UDP.
+    ResolverUdp,
+    /// The same over TCP.
+    ResolverTcp,
+    /// Ports of protocols that cannot cross the wall: the kernel refuses the connection, the sidecar records it.
+    Refusals,
 }
 
 /// A secret, by name.

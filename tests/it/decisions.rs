@@ -269,8 +269,9 @@ fn the_file_that_holds_a_value_is_named_and_nothing_is_allowed_unless_a_person_t
 
     let library = manifest::load(&layout.config, None, None).unwrap();
     let allow = |id: &str| {
-        let args = allow::Args { hosts: vec![], agent: None, read_only: false, finding: Some(id.into()) };
-        allow::run(&args, &layout, &library, &mut Vec::new()).unwrap_err().cause
+        let args =
+            allow::Args { hosts: vec![], agent: None, read_only: false, bottle: None, time: None, uses: None, finding: Some(id.into()) };
+        allow::run(&args, &layout, &|| Ok(library.clone()), &mut Vec::new()).unwrap_err().cause
     };
     assert_eq!(allow("7-7"), "nobody can be asked: standard input or output is not a terminal");
     assert!(allow("8-8").starts_with("it is one of the bottle's own"));

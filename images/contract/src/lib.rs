@@ -10,9 +10,11 @@ pub mod egress;
 pub mod event;
 pub mod fingerprints;
 pub mod gate;
+pub mod grant;
 #[expect(unsafe_code, reason = "descriptors come in as numbers")]
 pub mod handoff;
 pub mod host;
+pub mod local;
 pub mod names;
 pub mod path;
 pub mod pipelock;
@@ -23,6 +25,7 @@ pub mod rules;
 pub mod untrusted;
 
 pub use fingerprints::Fingerprints;
+pub use grant::Grant;
 pub use host::HostPattern;
 pub use reason::Reason;
 pub use rules::RuleFile;

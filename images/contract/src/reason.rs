@@ -41,6 +41,8 @@ reasons! {
     MethodNotAllowed = "method_not_allowed", "use a method that http://egress:9099/_bottle/routes lists for this host, or ask the person who runs this bottle to widen its route";
     /// A route names the host, none of its matches allows the path.
     PathNotAllowed = "path_not_allowed", "use a path that http://egress:9099/_bottle/routes lists for this host, or ask the person who runs this bottle to widen its route";
+    /// The grant that allowed it has ended while it was under way, or another request took its last use.
+    GrantEnded = "grant_ended", "what was approved for this has ended; ask the person who runs this bottle again if it is still needed";
     /// CONNECT host, SNI and Host or `:authority` do not agree.
     OriginMismatch = "origin_mismatch", "the CONNECT target, the TLS server name and the Host header must name the same origin";
     /// The target cannot be read in exactly one way.

@@ -70,6 +70,7 @@ impl Refused {
             | Reason::PortNotListed
             | Reason::MethodNotAllowed
             | Reason::PathNotAllowed
+            | Reason::GrantEnded
             | Reason::OpaqueTunnel
             | Reason::UpgradeNotAllowed
             | Reason::GitPushBypass

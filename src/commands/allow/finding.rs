@@ -41,7 +41,7 @@ pub(super) fn run(id: &str, agent: Option<&str>, layout: &Layout, library: &Libr
     let item = format!("\"{digest}\" # {rule}{}", comment(search.as_ref()));
     let by_hand = || Error::failed(WHAT, format!("{}: {}", own.shown(), edit::FLOW), format!("add to its `scan.allow`: {item}"));
     let text = edit::with_excepted(&own.text, std::slice::from_ref(&item)).ok_or_else(by_hand)?;
-    let after = own.read_again(&text, &before, agent, library)?;
+    let after = own.with(&text, &before, library).resolve(agent)?;
     differs_in_exceptions_alone(&before, &after, digest)
         .map_err(|cause| Error::failed(WHAT, cause, "`bottle info` shows what is allowed"))?;
     confirm(&shown(event, rule, search.as_ref(), &own), rule)?;

@@ -10,7 +10,6 @@ use bottle::store::Layout;
 use serde_json::{Value, json};
 
 use crate::manifest::library;
-use crate::support;
 
 fn info(library: &Library, agent: Option<&str>, format: Format, set: &[&str]) -> (String, Option<String>) {
     let mut out = Vec::new();
@@ -217,13 +216,14 @@ fn the_schemas_are_strict_and_fit_the_starter_library() {
 fn allow_writes_a_route_and_nothing_else_and_refuses_what_it_cannot_write() {
     let root = tempfile::tempdir().unwrap();
     let config = root.path().canonicalize().unwrap();
+    // No bottle runs here.
+    let (state, images) = (config.join("state"), config.join("images"));
+    let layout = Layout { config: config.clone(), state, images, runtime: Vec::new(), shared: None };
     let allow = |hosts: &[&str], agent: &str, read_only: bool| {
         let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let args = allow::Args { hosts, agent: Some(agent.into()), read_only, finding: None };
+        let args = allow::Args { hosts, agent: Some(agent.into()), read_only, bottle: None, time: None, uses: None, finding: None };
         let mut out = Vec::new();
-        let library = load(&config, None, None).unwrap();
-        let layout = Layout { config: config.clone(), ..support::layout(&config, &config) };
-        let result = allow::run(&args, &layout, &library, &mut out).map(|()| String::from_utf8(out).unwrap());
+        let result = allow::run(&args, &layout, &|| load(&config, None, None), &mut out).map(|()| String::from_utf8(out).unwrap());
         result.map(|text| text.replace(&format!("{}/", config.display()), "")).map_err(|error| error.cause)
     };
     let read = |name: &str| fs::read_to_string(config.join(name)).unwrap();
