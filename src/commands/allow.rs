@@ -1,6 +1,8 @@
-//! `bottle allow`: writes a route into the bottle of an agent, in the person's own configuration, or allows it in one running bottle for a while.
+//! `bottle allow`: writes a route into the bottle of an agent, in the person's own configuration, or allows it in one running bottle for a while; and an
+//! exception of the scanner's.
 
 mod at_once;
+mod finding;
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -19,18 +21,18 @@ use crate::manifest::source::Source;
 use crate::manifest::{Kind, Library, edit, measure};
 use crate::store::Layout;
 
-/// Let an agent reach more hosts, by a route in your own configuration
+/// Let an agent reach more hosts, or send what only looks like a secret
 ///
-/// The routes are added to the file of the agent's bottle; comments and order stay. For a built-in bottle a file is written that extends it.
+/// What is allowed is added to your own configuration, in the file of the agent's bottle; comments and order stay. For a built-in bottle a file is written that extends it.
 /// Bottles that run already are named: `bottle reload` lets them follow.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Hosts, as a manifest names them: `name`, `*.suffix`, with `:port` if it is neither 443 nor 80
-    #[arg(required = true, value_name = "HOST")]
+    #[arg(required_unless_present = "finding", value_name = "HOST")]
     pub hosts: Vec<String>,
-    /// Choose the agent whose bottle it is
-    #[arg(long, default_value = "implementer", add = ArgValueCandidates::new(completions::agents))]
-    pub agent: String,
+    /// Choose the agent whose bottle it is; `implementer`, or of a finding the one that sent it
+    #[arg(long, add = ArgValueCandidates::new(completions::agents))]
+    pub agent: Option<String>,
     /// Let it read only: GET and HEAD
     #[arg(long)]
     pub read_only: bool,
@@ -43,6 +45,9 @@ pub struct Args {
     /// End it after this many requests
     #[arg(long, value_name = "N", requires = "bottle", value_parser = clap::value_parser!(u64).range(1..))]
     pub uses: Option<u64>,
+    /// Show what was found in a request, and let that value pass from now on, once its rule was typed
+    #[arg(long, value_name = "REQUEST-ID", conflicts_with_all = ["hosts", "read_only", "bottle"])]
+    pub finding: Option<String>,
 }
 
 /// A time as a manifest spells it.
@@ -52,43 +57,35 @@ fn time(text: &str) -> std::result::Result<Duration, String> {
 
 /// Adds the routes, and says where.
 pub fn run(args: &Args, layout: &Layout, library: &dyn Fn() -> Result<Library>, out: &mut dyn Write) -> Result<()> {
-    match &args.bottle {
-        Some(id) => at_once::run(args, &Running::named(layout, id)?, out),
-        None => to_file(args, layout, &library()?, out),
+    match (&args.finding, &args.bottle) {
+        (Some(id), _) => finding::run(id, args.agent.as_deref(), layout, &library()?, out),
+        (None, Some(id)) => at_once::run(args, &Running::named(layout, id)?, out),
+        (None, None) => to_file(args, layout, &library()?, out),
     }
 }
 
 fn to_file(args: &Args, layout: &Layout, library: &Library, out: &mut dyn Write) -> Result<()> {
-    let before = library.resolve(&args.agent)?;
-    let bottle = &before.bottle.name;
+    let agent = args.agent.as_deref().unwrap_or("implementer");
+    let before = library.resolve(agent)?;
     let matches = if args.read_only { ", matches: [{ methods: [GET, HEAD] }]" } else { "" };
     // Quoted as JSON is: a host may begin with a star.
     let rows: Vec<String> =
         args.hosts.iter().map(|host| format!("{{ host: {}{matches} }}", serde_json::Value::from(host.as_str()))).collect();
-    let (file, text) = match &before.bottle.origin {
-        Origin::Home(file) => (file.clone(), read(file)?),
-        Origin::BuiltIn | Origin::Repo(_) => {
-            let file = layout.config.join(Kind::Bottle.directory()).join(format!("{bottle}.md"));
-            (file, format!("---\nextends: {bottle}\n---\n\nThe built-in bottle `{bottle}`, and what was allowed besides.\n"))
-        }
-    };
-    let shown = Untrusted::new(file.as_os_str().as_encoded_bytes()).to_string();
+    let own = Own::of(&before, &layout.config)?;
+    let shown = own.shown();
     let by_hand = || {
         let cause = format!("{shown}: {}", edit::FLOW);
         Error::failed("the routes cannot be added", cause, format!("add to its routes: {}", rows.join(", ")))
     };
-    let text = edit::with_routes(&text, &rows).ok_or_else(by_hand)?;
-    let source =
-        Source { kind: Kind::Bottle, name: bottle.clone(), origin: Origin::Home(file.clone()), content: Ok(text.clone().into_bytes()) };
-    let library = library.clone().with(source);
-    let after = library.resolve(&args.agent)?;
+    let text = edit::with_routes(&own.text, &rows).ok_or_else(by_hand)?;
+    let library = own.with(&text, &before, library);
+    let after = library.resolve(agent)?;
     differs_in_routes_alone(&before, &after, args.hosts.len())
         .map_err(|cause| Error::failed("the routes were not added", cause, format!("add them to {shown} by hand")))?;
-    write(&file, &text).map_err(|error| Error::failed(format!("cannot write {shown}"), error, "check its permissions"))?;
+    own.write(&text)?;
     for host in &args.hosts {
         let what = if args.read_only { "to read" } else { "everything" };
-        writeln!(out, "{args_agent} may reach {}: {what}, by {shown}", Untrusted::new(host), args_agent = args.agent)
-            .map_err(cannot_write)?;
+        writeln!(out, "{agent} may reach {}: {what}, by {shown}", Untrusted::new(host)).map_err(cannot_write)?;
     }
     // Whether they follow is for the person to say, who is then shown all that would change.
     let new = |route: &&Route| !before.bottle.egress.routes.contains(route);
@@ -104,6 +101,41 @@ fn to_file(args: &Args, layout: &Layout, library: &Library, out: &mut dyn Write)
         let id = &running.id;
         writeln!(out, "{id} runs without it: `bottle reload {id}` lets it follow").map_err(cannot_write)
     })
+}
+
+/// The person's own file of a bottle, which need not be there yet.
+struct Own {
+    file: PathBuf,
+    text: String,
+}
+
+impl Own {
+    /// That of a bottle; for a built-in one, a file that extends it.
+    fn of(resolved: &Resolved, config: &Path) -> Result<Self> {
+        let bottle = &resolved.bottle.name;
+        Ok(match &resolved.bottle.origin {
+            Origin::Home(file) => Self { file: file.clone(), text: read(file)? },
+            Origin::BuiltIn | Origin::Repo(_) => Self {
+                file: config.join(Kind::Bottle.directory()).join(format!("{bottle}.md")),
+                text: format!("---\nextends: {bottle}\n---\n\nThe built-in bottle `{bottle}`, and what was allowed besides.\n"),
+            },
+        })
+    }
+
+    fn shown(&self) -> String {
+        Untrusted::new(self.file.as_os_str().as_encoded_bytes()).to_string()
+    }
+
+    /// The library with this text.
+    fn with(&self, text: &str, before: &Resolved, library: &Library) -> Library {
+        let origin = Origin::Home(self.file.clone());
+        let source = Source { kind: Kind::Bottle, name: before.bottle.name.clone(), origin, content: Ok(text.to_owned().into_bytes()) };
+        library.clone().with(source)
+    }
+
+    fn write(&self, text: &str) -> Result<()> {
+        write(&self.file, text).map_err(|error| Error::failed(format!("cannot write {}", self.shown()), error, "check its permissions"))
+    }
 }
 
 /// What was read again is what was there, and the new routes.

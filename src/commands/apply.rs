@@ -7,7 +7,7 @@ use bottle_contract::Untrusted;
 use clap_complete::ArgValueCandidates;
 
 use super::chosen::Chosen;
-use super::{NO, completions, left, output};
+use super::{NO, completions, diff, left, output};
 use crate::error::{Error, Result};
 use crate::files::Dir;
 use crate::store::{Claim, Id, Layout, Status, Takeover};
@@ -66,7 +66,10 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let applied = workspace::apply(&changes, &at, &choices)?;
     let is_done = !applied.done.is_empty() || !applied.merged.is_empty() || !applied.marked.is_empty();
     let ignored = report.ignored.iter().filter(|change| !is_named(&change.path)).count();
+    let taken: Vec<&Path> = [&applied.done, &applied.merged, &applied.marked].into_iter().flatten().map(PathBuf::as_path).collect();
+    let redacted = workspace::with_placeholders(&new, changes.list.iter().filter(|change| taken.contains(&change.path.as_path())));
     output(tell(&applied, args.dry_run, ignored, out).and_then(|code| {
+        out.write_all(diff::redacted(&redacted).as_bytes())?;
         if is_done && !args.dry_run {
             writeln!(out, "`bottle undo {}` takes it back", chosen.id())?;
         }

@@ -13,7 +13,7 @@ use bottle_contract::route::Route;
 use bottle_policy::evaluate::{Allowed, Denied, Policies, Query, is_looked_up};
 use bottle_policy::guard::interfaces::{Interfaces, System};
 use bottle_policy::pipelock_policy::{PipelockPolicy, Way};
-use bottle_scan::Fingerprints;
+use bottle_scan::{Fingerprints, Redacted};
 use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
@@ -117,6 +117,8 @@ struct Report {
     credential: Option<String>,
     listed: Option<String>,
     way: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redacted: Option<String>,
     /// Warnings about tokens that no sidecar recognises.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
@@ -140,6 +142,7 @@ impl Report {
             credential: None,
             listed: None,
             way: None,
+            redacted: None,
             notes: Vec::new(),
         };
         match verdict {
@@ -149,6 +152,11 @@ impl Report {
                 let auth = allowed.route.filter(|(_, put_in)| *put_in).and_then(|(route, _)| route.auth.as_ref());
                 report.credential = auth.map(|auth| format!("{} in `{}`", token(plan, &auth.slot), auth.header));
                 report.listed = Some(allowed.listed.clone());
+                let one = |value: &Redacted| {
+                    let place = value.place.clone().unwrap_or_else(|| format!("byte {}", value.offset));
+                    escaped(&format!("{} at {place}, rule {}", value.known.masked, value.rule))
+                };
+                report.redacted = (!allowed.redacted.is_empty()).then(|| allowed.redacted.iter().map(one).collect::<Vec<_>>().join("; "));
                 report.way = Some(match allowed.way {
                     Way::Fixed(address) => format!("{address} would be dialled, as the route says"),
                     Way::Parent(address) => format!("the proxy at {address} would be used"),
@@ -204,5 +212,6 @@ fn text(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     row("with", &report.credential)?;
     row("listed as", &report.listed)?;
     row("then", &report.way)?;
+    row("redacted", &report.redacted)?;
     report.notes.iter().try_for_each(|note| row("note", &Some(note.clone())))
 }

@@ -1,6 +1,7 @@
 //! `bottle diff`: what the agent changed.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use bottle_contract::Untrusted;
@@ -44,8 +45,9 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let (old, new, base) = (Dir::open(&place.source)?, Dir::open(&place.dir)?, chosen.base()?);
     let trees = Trees { old: &old, new: &new, base: base.as_ref() };
     let report = Report::of(&changes, &mut Ignored::of(&old));
+    let redacted = redacted(&workspace::with_placeholders(&new, report.files.iter().copied()));
     if args.summary {
-        return output(out.write_all(report.text().as_bytes()).map(|()| 0));
+        return output(out.write_all((report.text() + &redacted).as_bytes()).map(|()| 0));
     }
     let wanted = |change: &&&Change| chosen.paths.is_empty() || chosen.paths.iter().any(|path| change.path.starts_with(path));
     let ignored = report.ignored.iter().filter(|_| args.ignored);
@@ -54,7 +56,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let reader = if terminal::output_is_seen() { Reader::Person { colour: terminal::style().colour } } else { Reader::Program };
     let mut write = |out: &mut dyn Write| {
         if reader != Reader::Program {
-            writeln!(out, "{}", report.text())?;
+            writeln!(out, "{}{redacted}", report.text())?;
         }
         if args.name_only {
             return shown.iter().try_for_each(|change| writeln!(out, "{}", workspace::quoted("", &change.path))).map(|()| Vec::new());
@@ -81,9 +83,18 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     };
     if reader == Reader::Program && !args.name_only && !report.is_empty() {
         // The patch itself is for a program.
-        let _ = io::stderr().write_all(aside(&report, &skipped).as_bytes());
+        let _ = io::stderr().write_all((aside(&report, &skipped) + &redacted).as_bytes());
     }
     Ok(0)
+}
+
+/// Files into which a model wrote what it was shown in place of a secret.
+pub(super) fn redacted(paths: &[&Path]) -> String {
+    let mut text = String::new();
+    for path in paths {
+        text += &format!("holds a placeholder instead of a secret: {}\n", Untrusted::new(path.as_os_str().as_encoded_bytes()));
+    }
+    text
 }
 
 /// What a patch does not say.

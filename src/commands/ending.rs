@@ -32,16 +32,25 @@ struct Record {
     origin: Option<String>,
     #[serde(default)]
     reason: Option<String>,
+    #[serde(default)]
+    redacted: Option<u64>,
 }
 
 /// What the timeline says of requests.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Requests {
+pub(super) struct Requests {
     all: usize,
     refused: BTreeMap<String, usize>,
+    /// Values that were replaced in requests.
+    pub(super) redacted: u64,
 }
 
 impl Requests {
+    /// What the timeline in this directory says; nothing without one.
+    pub(super) fn of(state: &Path) -> Self {
+        File::open(state.join("timeline.jsonl")).map(|file| Self::read(BufReader::new(file))).unwrap_or_default()
+    }
+
     fn read(timeline: impl BufRead) -> Self {
         let (mut requests, mut all, mut refused) = (Self::default(), HashSet::new(), HashSet::new());
         let mut lines = timeline;
@@ -55,6 +64,7 @@ impl Requests {
             }
             let Ok(record) = serde_json::from_slice::<Record>(&line) else { continue };
             let Some(id) = record.request_id else { continue };
+            requests.redacted += record.redacted.unwrap_or(0);
             // Two components tell of one request.
             if record.reason.is_some() && refused.insert(id.clone()) {
                 let origin = record.origin.unwrap_or_default();
@@ -80,13 +90,19 @@ impl Requests {
             let more = if more > 0 { format!(", {more} more hosts") } else { String::new() };
             let _ = write!(text, ", {refused} refused ({}{more})", hosts.collect::<Vec<_>>().join(", "));
         }
+        match self.redacted {
+            0 => {}
+            1 => text.push_str(", 1 secret redacted"),
+            count => {
+                let _ = write!(text, ", {count} secrets redacted");
+            }
+        }
         text
     }
 }
 
 /// One line about the run.
-pub(super) fn line(id: &str, time: Duration, state: &Path) -> String {
-    let requests = File::open(state.join("timeline.jsonl")).map(|file| Requests::read(BufReader::new(file))).unwrap_or_default();
+pub(super) fn line(id: &str, time: Duration, requests: &Requests) -> String {
     format!("ended: bottle {id} after {}, {}\n", clock::span(time), requests.text())
 }
 
@@ -128,7 +144,8 @@ mod tests {
     #[test]
     fn requests_are_counted_once_and_refusals_by_host() {
         let timeline = r#"{"component":"egress","event":"request","request_id":"a","origin":"https://api.test","status":200}
-{"component":"pipelock","event":"request","request_id":"a","origin":"https://api.test","status":200}
+{"component":"pipelock","event":"redacted","request_id":"a","origin":"https://api.test","rule":"github-pat"}
+{"component":"pipelock","event":"request","request_id":"a","origin":"https://api.test","status":200,"redacted":2}
 {"component":"egress","event":"refused","request_id":"b","origin":"https://other.test","reason":"host_not_listed"}
 {"component":"pipelock","event":"refused","request_id":"c","origin":"https://other.test","reason":"secret_detected"}
 {"component":"egress","event":"refused","request_id":"c","origin":"https://other.test","reason":"secret_detected"}
@@ -136,8 +153,8 @@ mod tests {
 not json
 "#;
         let requests = Requests::read(timeline.as_bytes());
-        assert_eq!(requests, Requests { all: 3, refused: [("other.test".to_owned(), 2)].into() });
-        assert_eq!(requests.text(), "3 requests, 2 refused (other.test 2)");
+        assert_eq!(requests, Requests { all: 3, refused: [("other.test".to_owned(), 2)].into(), redacted: 2 });
+        assert_eq!(requests.text(), "3 requests, 2 refused (other.test 2), 2 secrets redacted");
         assert_eq!(Requests::default().text(), "no requests");
     }
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use bottle_contract::Untrusted;
-use bottle_contract::route::{Match, PathRule};
+use bottle_contract::route::{Match, OnSecret, PathRule};
 use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
@@ -367,6 +367,11 @@ fn rules(route: &Route) -> String {
     if let Some(address) = &route.connect {
         let _ = write!(text, ", at {address}");
     }
+    match route.on_secret() {
+        (OnSecret::Refuse, _) => {}
+        (OnSecret::Redact, []) => text.push_str(", secrets redacted"),
+        (OnSecret::Redact, _) => text.push_str(", secrets in conversations redacted"),
+    }
     text
 }
 
@@ -395,7 +400,8 @@ fn rule(rule: &Match) -> String {
 
 fn scans(scan: &Scan) -> Vec<String> {
     let answers = scan.answers.then(|| "answers, for text that tries to instruct the agent".to_owned());
-    scan.rules.iter().map(|path| format!("by the rules of {} too", path_text(path))).chain(answers).collect()
+    let excepted = Some(scan.allow.len()).filter(|count| *count > 0).map(|count| format!("except for {count} values of `scan.allow`"));
+    scan.rules.iter().map(|path| format!("by the rules of {} too", path_text(path))).chain(answers).chain(excepted).collect()
 }
 
 fn path_text(path: &std::path::Path) -> String {

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use bottle_contract::Untrusted;
 use serde::Serialize;
 
+use super::ending::Requests;
 use super::{Format, left, output};
 use crate::error::Result;
 use crate::files::Dir;
@@ -36,6 +37,9 @@ struct Row<'a> {
     /// What became of the agent's changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     changes: Option<Work>,
+    /// Secrets that were redacted in its requests.
+    #[serde(skip_serializing_if = "is_zero")]
+    redacted: u64,
     phase: Option<Phase>,
     exit: Option<&'a Exit>,
 }
@@ -60,7 +64,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         let created = metadata.map(|m| m.created.clone()).unwrap_or_default();
         (entry.status != Status::Running, !is_here, std::cmp::Reverse(created), entry.id.clone())
     });
-    let rows: Vec<Row<'_>> = entries.iter().map(|entry| row(entry, work(entry, layout))).collect();
+    let rows: Vec<Row<'_>> = entries.iter().map(|entry| row(entry, work(entry, layout), redacted(entry, layout))).collect();
     output(match args.format {
         Format::Json => json(&rows, out),
         Format::Text => text(&rows, clock::now().as_str(), out),
@@ -80,7 +84,19 @@ fn work(entry: &Entry, layout: &Layout) -> Option<Work> {
     }
 }
 
-fn row(entry: &Entry, changes: Option<Work>) -> Row<'_> {
+/// Of a bottle that runs, the timeline tells; of one that has ended, its record.
+fn redacted(entry: &Entry, layout: &Layout) -> u64 {
+    match entry.status {
+        Status::Running => Requests::of(&layout.state.join(entry.id.as_str())).redacted,
+        _ => entry.metadata.as_ref().map_or(0, |metadata| metadata.redacted),
+    }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+fn row(entry: &Entry, changes: Option<Work>, redacted: u64) -> Row<'_> {
     let metadata = entry.metadata.as_ref();
     let (status, reason) = match &entry.status {
         Status::Running => ("running", metadata.and_then(silent)),
@@ -99,6 +115,7 @@ fn row(entry: &Entry, changes: Option<Work>) -> Row<'_> {
         created: metadata.map(|m| m.created.as_str()),
         directory: metadata.and_then(|m| Some(m.directory.as_ref()?.to_string_lossy().into_owned())),
         changes,
+        redacted,
         phase: metadata.map(|m| m.phase),
         exit: metadata.and_then(|m| m.exit.as_ref()),
     }
@@ -145,6 +162,10 @@ fn text(rows: &[Row<'_>], now: &str, out: &mut dyn Write) -> io::Result<u8> {
         let message = row.exit.and_then(|exit| exit.message.as_deref());
         if let Some(reason) = row.reason.as_deref().or(message) {
             place = format!("{place} ({})", Untrusted::new(reason)).trim_start().to_owned();
+        }
+        if row.redacted > 0 {
+            let secrets = if row.redacted == 1 { "secret" } else { "secrets" };
+            place = format!("{place} ({} {secrets} redacted)", row.redacted).trim_start().to_owned();
         }
         line(out, [row.id, row.status, &age, changes, &exit, &place])?;
     }

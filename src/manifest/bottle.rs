@@ -52,6 +52,7 @@ impl Bottle {
         if let Some(scan) = &raw.scan {
             set(&mut self.scan.rules, scan.rules.as_ref().map(files))?;
             set(&mut self.scan.answers, scan.answers.as_ref().map(|on| Ok(on.value)))?;
+            self.scan.allow.extend(scan.allow.iter().flatten().map(excepted).collect::<Result<Vec<_>, _>>()?);
         }
         if let Some(limits) = &raw.limits {
             set(&mut self.limits.memory, limits.memory.as_ref().map(|text| memory(text).map(Some)))?;
@@ -80,6 +81,15 @@ fn set<T>(value: &mut T, new: Option<Result<T, Problem>>) -> Result<(), Problem>
         *value = new?;
     }
     Ok(())
+}
+
+/// The digest of a value that is no secret.
+fn excepted(text: &At<String>) -> Result<String, Problem> {
+    let digest = text.value.to_ascii_lowercase();
+    match bottle_policy::scanner::digest(&digest) {
+        Some(_) => Ok(digest),
+        None => Err(text.problem("not a SHA-256", "write the 64 hexadecimal digits that `bottle explain` shows for the value")),
+    }
 }
 
 /// Refuses a key whose sidecar is not part of this release: otherwise the operator would expect to be asked.

@@ -1,41 +1,59 @@
-//! Adds routes to a bottle's text, keeping everything else in it as it is: comments, order, blank lines. Pure.
+//! Adds routes and exceptions to a bottle's text, keeping everything else in it as it is: comments, order, blank lines. Pure.
 
 use super::front_matter;
 use super::raw;
 use crate::yaml;
 
 /// Why a text cannot be added to without writing it anew.
-pub const FLOW: &str = "its routes are written on one line, in brackets";
+pub const FLOW: &str = "the list is written on one line, in brackets";
 
 /// The text with these rows of the table at the end of its routes; `None` if the routes are written in a way that only a person can add to.
 pub fn with_routes(text: &str, rows: &[String]) -> Option<String> {
-    let document = front_matter::split(text.as_bytes()).ok()?;
-    let raw: raw::Bottle = yaml::parse(&document.yaml).ok()?;
+    let raw = read(text)?;
+    let egress = raw.egress.as_ref();
+    let routes = egress.and_then(|egress| egress.routes.as_deref()).unwrap_or_default();
+    with_items(text, ["egress", "routes"], egress.is_some(), routes.last().map(|row| (row.line, row.column)), rows)
+}
+
+/// The text with these items at the end of `scan.allow`, in the same way.
+pub fn with_excepted(text: &str, items: &[String]) -> Option<String> {
+    let raw = read(text)?;
+    let scan = raw.scan.as_ref();
+    let allow = scan.and_then(|scan| scan.allow.as_deref()).unwrap_or_default();
+    with_items(text, ["scan", "allow"], scan.is_some(), allow.last().map(|item| (item.line, item.column)), items)
+}
+
+fn read(text: &str) -> Option<raw::Bottle> {
+    yaml::parse(&front_matter::split(text.as_bytes()).ok()?.yaml).ok()
+}
+
+/// Adds items to a list that is a key of a key; `last` is the place of the list's last item.
+fn with_items(text: &str, [outer, inner]: [&str; 2], has_outer: bool, last: Option<(u64, u64)>, items: &[String]) -> Option<String> {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    let egress = lines.iter().position(|line| key(line) == Some((0, "egress")));
-    let (at, indent, opening) = match (&raw.egress, egress) {
-        (None, None) => (closing(&lines)?, 4, "egress:\n  routes:\n".to_owned()),
-        (Some(egress), Some(line)) => {
+    let outer_line = lines.iter().position(|line| key(line) == Some((0, outer)));
+    let (at, indent, opening) = match outer_line {
+        None if !has_outer => (closing(&lines)?, 4, format!("{outer}:\n  {inner}:\n")),
+        Some(line) => {
             let first = lines[line + 1..].iter().find_map(|line| key(line).filter(|(indent, _)| *indent > 0));
             let below = first.map_or(2, |(indent, _)| indent);
             let inside = line + 1..end(&lines, line + 1, 0);
-            let routes = inside.clone().find(|line| key(lines[*line]) == Some((below, "routes")));
-            match (egress.routes.as_deref(), routes) {
-                // `egress:` alone, or with other keys only; in braces there is no line of its own for a key.
-                (None | Some([]), None) if is_bare(lines[line]) => (line + 1, below + 2, format!("{}routes:\n", " ".repeat(below))),
-                (Some([]) | None, Some(routes)) if is_bare(lines[routes]) => (routes + 1, below + 2, String::new()),
-                (Some([.., last]), Some(routes)) if is_bare(lines[routes]) => {
+            let list = inside.clone().find(|line| key(lines[*line]) == Some((below, inner)));
+            match (last, list) {
+                // The outer key alone, or with other keys only; in braces there is no line of its own for a key.
+                (None, None) if is_bare(lines[line]) => (line + 1, below + 2, format!("{}{inner}:\n", " ".repeat(below))),
+                (None, Some(list)) if is_bare(lines[list]) => (list + 1, below + 2, String::new()),
+                (Some((line, column)), Some(list)) if is_bare(lines[list]) => {
                     // The dash stands two before what it introduces.
-                    let dash = usize::try_from(last.column).ok()?.checked_sub(3)?;
-                    let start = usize::try_from(last.line).ok()?.checked_sub(1)?;
+                    let dash = usize::try_from(column).ok()?.checked_sub(3)?;
+                    let start = usize::try_from(line).ok()?.checked_sub(1)?;
                     (end(&lines, start + 1, dash), dash, String::new())
                 }
                 _ => return None,
             }
         }
-        _ => return None,
+        None => return None,
     };
-    let added: String = rows.iter().map(|row| format!("{}- {row}\n", " ".repeat(indent))).collect();
+    let added: String = items.iter().map(|item| format!("{}- {item}\n", " ".repeat(indent))).collect();
     let (before, after) = lines.split_at(at);
     Some(format!("{}{opening}{added}{}", before.concat(), after.concat()))
 }
@@ -79,6 +97,23 @@ mod tests {
     fn added(yaml: &str) -> Option<String> {
         let text = with_routes(&format!("---\n{yaml}---\n\n# why\n"), &["host: new.test".to_owned()])?;
         Some(text.strip_prefix("---\n")?.strip_suffix("---\n\n# why\n")?.to_owned())
+    }
+
+    // covers: V04
+    #[test]
+    fn an_exception_goes_behind_the_others_and_comments_stay() {
+        let added = |yaml: &str| {
+            let text = with_excepted(&format!("---\n{yaml}---\n"), &["\"ab\" # why".to_owned()])?;
+            Some(text.strip_prefix("---\n")?.strip_suffix("---\n")?.to_owned())
+        };
+        for (before, after) in [
+            ("env: {}\n", "env: {}\nscan:\n  allow:\n    - \"ab\" # why\n"),
+            ("scan:\n  answers: true # mine\n", "scan:\n  allow:\n    - \"ab\" # why\n  answers: true # mine\n"),
+            ("scan:\n  allow:\n  - \"cd\" # first\nenv: {}\n", "scan:\n  allow:\n  - \"cd\" # first\n  - \"ab\" # why\nenv: {}\n"),
+        ] {
+            assert_eq!(added(before).as_deref(), Some(after), "{before}");
+        }
+        assert_eq!(added("scan: { allow: [\"cd\"] }\n"), None);
     }
 
     // covers: W22

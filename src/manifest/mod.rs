@@ -15,6 +15,7 @@ pub mod library;
 pub mod load;
 pub mod measure;
 pub mod model;
+pub mod model_apis;
 pub mod notes;
 pub mod preset;
 pub mod provider;

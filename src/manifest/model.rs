@@ -1,6 +1,6 @@
 //! The resolved manifest: the input of the plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,9 +8,10 @@ use std::time::Duration;
 use bottle_contract::HostPattern;
 use bottle_contract::gate::PushPolicy;
 use bottle_contract::remote::RemoteUrl;
-use bottle_contract::route::Match;
+use bottle_contract::route::{Match, OnSecret, PathRule};
 use serde::{Deserialize, Serialize};
 
+use super::model_apis;
 use super::provider::Provider;
 use super::token::TokenSource;
 
@@ -211,8 +212,22 @@ pub struct Route {
     pub auth: Option<Auth>,
     /// Dial this address for the host.
     pub connect: Option<SocketAddr>,
+    /// What happens to a secret in a request's body, if the row says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_secret: Option<OnSecret>,
     /// Where the row was written.
     pub from: RouteOrigin,
+}
+
+impl Route {
+    /// What happens to a secret in a request's body, and on which paths; on others the request is refused. Empty: on all.
+    pub fn on_secret(&self) -> (OnSecret, &[PathRule]) {
+        match (self.on_secret, model_apis::conversations(&self.host)) {
+            (Some(action), _) => (action, &[]),
+            (None, Some(paths)) => (OnSecret::Redact, paths),
+            (None, None) => (OnSecret::Refuse, &[]),
+        }
+    }
 }
 
 /// Where a row of the table was written.
@@ -306,6 +321,9 @@ pub struct Scan {
     pub rules: Vec<PathBuf>,
     /// Scan responses for text that tries to instruct the agent.
     pub answers: bool,
+    /// SHA-256 of values that are no secrets, in hexadecimal.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub allow: BTreeSet<String>,
 }
 
 /// Limits; `None` for the default.

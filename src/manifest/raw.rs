@@ -241,6 +241,21 @@ pub struct Route {
     /// `address:port` to dial for this host, instead of what its name resolves to.
     #[serde(default, deserialize_with = "written")]
     pub connect: Option<At<String>>,
+    /// What happens when the body of a request holds a secret: `refuse` the request, or `redact` the secret, which then is replaced by a
+    /// placeholder of its length if it stands whole in one string of JSON. Without it: `redact` for the conversations of known models' APIs,
+    /// else `refuse`.
+    #[serde(default, deserialize_with = "written")]
+    pub on_secret: Option<At<OnSecret>>,
+}
+
+/// What happens to a secret in the body of a request.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnSecret {
+    /// The request is refused.
+    Refuse,
+    /// The secret is replaced by a placeholder, or else the request is refused.
+    Redact,
 }
 
 /// Methods and paths; a request must fit both.
@@ -407,6 +422,10 @@ pub struct Scan {
     /// True to scan responses for text that tries to instruct the agent. Findings are recorded, never refused.
     #[serde(default, deserialize_with = "written")]
     pub answers: Option<At<bool>>,
+    /// Values that are no secrets, each by the SHA-256 that `bottle explain` shows: test keys of your own. They add to the parent's, and never
+    /// excuse a token of the bottle's.
+    #[serde(default, deserialize_with = "written_list")]
+    pub allow: Option<Vec<At<String>>>,
 }
 
 /// Limits.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bottle_contract::host::{Host, split_port};
-use bottle_contract::route::{DEFAULT_PORTS, Match, PathRule};
+use bottle_contract::route::{DEFAULT_PORTS, Match, OnSecret, PathRule};
 use bottle_contract::{HostPattern, path};
 use bottle_policy::credential_header::{self, Unfit};
 use bottle_policy::guard;
@@ -46,10 +46,20 @@ fn route(raw: &raw::Route, base: Base<'_>) -> Result<Route, Problem> {
         matches: raw.matches.as_ref().map_or(Ok(Vec::new()), |rows| matches(rows, &raw.host))?,
         auth: raw.auth.as_ref().map(|raw| auth(raw, base)).transpose()?,
         connect: raw.connect.as_ref().map(address).transpose()?,
+        on_secret: raw.on_secret.as_ref().map(|action| action.value.into()),
         host,
         ports,
         from: RouteOrigin::default(),
     })
+}
+
+impl From<raw::OnSecret> for OnSecret {
+    fn from(raw: raw::OnSecret) -> Self {
+        match raw {
+            raw::OnSecret::Refuse => Self::Refuse,
+            raw::OnSecret::Redact => Self::Redact,
+        }
+    }
 }
 
 /// True for `*` and `*.com`: names of many owners.
@@ -113,7 +123,7 @@ fn method(text: &At<String>) -> Result<String, Problem> {
     Ok(name.to_owned())
 }
 
-fn path_rule(text: &At<String>) -> Result<PathRule, Problem> {
+pub(super) fn path_rule(text: &At<String>) -> Result<PathRule, Problem> {
     if text.value.contains('*') {
         return Err(text.problem("paths have no wildcards", "end the path with `/` to allow all below it"));
     }

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bottle_contract::egress::{EgressConfig, Upstream};
 use bottle_contract::gate::GateConfig;
 use bottle_contract::names::{self, listener};
-use bottle_contract::pipelock::{Connect, Extension, Parent, PipelockConfig, Ports, Switch, TlsInterception};
-use bottle_contract::route;
+use bottle_contract::pipelock::{Connect, Extension, OnSecretAt, Parent, PipelockConfig, Ports, Switch, TlsInterception};
+use bottle_contract::route::{self, OnSecret};
 use bottle_contract::{Grant, HostPattern, RuleFile};
 
 use super::{Dialler, Direct, ListenerPlan, Network, SecretPlan, SidecarPlan, git};
@@ -102,6 +102,18 @@ pub(super) fn slots(routes: &[Route], known: &[SecretPlan]) -> BTreeMap<String, 
     slots
 }
 
+/// Where secrets are redacted; and where they are not, if a wider row would say otherwise.
+fn on_secret(routes: &[Route]) -> Vec<OnSecretAt> {
+    let row = |route: &Route| {
+        let (action, paths) = route.on_secret();
+        OnSecretAt { host: route.host.clone(), action, paths: paths.to_vec() }
+    };
+    let rows: Vec<OnSecretAt> = routes.iter().map(row).collect();
+    let is_wide = |row: &OnSecretAt| row.action == OnSecret::Redact && !matches!(row.host, HostPattern::Exact(_));
+    let all = rows.iter().any(is_wide);
+    rows.into_iter().filter(|row| all || row.action == OnSecret::Redact).collect()
+}
+
 fn pipelock(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
     let (name, port) = names::PIPELOCK;
     let faces_agent = !input.has_egress();
@@ -136,6 +148,8 @@ fn pipelock(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
             trust: trusted,
             tunnels: git::tunnels(&input.bottle.git),
             parent,
+            excepted: input.bottle.scan.allow.iter().cloned().collect(),
+            on_secret: on_secret(&egress.routes),
             ..closed.x_bottle
         },
         ..closed
@@ -255,6 +269,7 @@ fn git_gate(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
         trust: trust.keys().map(|file| format!("{}/{file}", names::CONFIG_DIR)).collect(),
         fingerprints: None,
         rules: input.rules.to_vec(),
+        excepted: input.bottle.scan.allow.iter().cloned().collect(),
         limits: Default::default(),
     };
     Some(SidecarPlan {

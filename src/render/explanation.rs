@@ -69,6 +69,14 @@ fn decision(event: &Event) -> Vec<String> {
             lines.extend(message.map(|message| format!("because {message}")));
             lines.extend(rule.map(|rule| format!("by the rule {rule}")));
             lines.extend(place.map(|place| format!("for what stands in {}", describe_place(&place))));
+            lines.extend(shown(&event.masked).map(|masked| format!("which is {masked}")));
+            lines.extend(shown(&event.digest).map(|digest| format!("with the SHA-256 {digest}")));
+        }
+        None if event.event == "redacted" => {
+            let value = shown(&event.masked).map_or_else(|| "values".to_owned(), |masked| format!("the value {masked}"));
+            let place = place.map_or_else(String::new, |place| format!(" in {}", describe_place(&place)));
+            let rule = rule.map_or_else(String::new, |rule| format!(", by the rule {rule}"));
+            lines.push(format!("replaced {value}{place}{rule}"));
         }
         None => {
             let by = rule.map_or_else(String::new, |rule| format!(", by the entry {rule}"));
@@ -98,6 +106,10 @@ fn describe_place(place: &str) -> String {
         "head" => "the head of the request".to_owned(),
         "path" | "query" | "host" | "method" | "body" => format!("the {place}"),
         "upstream" => "the answer, or the way to the origin".to_owned(),
+        _ if place.starts_with("body[") || place.starts_with("body.") && !place.contains(['@', ':']) => {
+            let field = place.trim_start_matches("body").trim_start_matches('.');
+            format!("the field `{field}` of the body")
+        }
         _ => match (place.strip_prefix("header:"), place.split_once('@'), place.split_once(':')) {
             (Some(header), ..) => format!("the header `{header}`"),
             (_, Some((form, byte)), _) => format!("the {}, byte {byte}", form.replace("body.decoded", "decoded body")),
@@ -132,6 +144,9 @@ fn operator(reason: Reason, event: &Event) -> String {
                 "name the address in the route, if you know it to be the right one:\n- {{ host: {}, connect: \"ADDRESS:{address}\" }}",
                 quoted(host)
             )
+        }
+        Reason::SecretDetected if event.digest.is_some() => {
+            "take it out of what the agent sends; `bottle allow --finding` lets it pass, if it is no secret".to_owned()
         }
         Reason::SecretDetected => {
             "look for what the agent was about to send; `bottle check --body FILE` tells what is found in a file".to_owned()
@@ -191,6 +206,33 @@ mod tests {
         assert!(text.contains("the header `x-\\u{1b}[2J`"), "{text}");
         assert!(text.contains(&format!("agent may  {}", Reason::SecretDetected.hint())), "{text}");
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text}");
+    }
+
+    // covers: V04
+    #[test]
+    fn a_redaction_and_a_refusal_name_the_field_and_the_value_without_the_value() {
+        let redacted = event("redacted", |e| {
+            (e.rule, e.place) = (Some("private-key".into()), Some("body.messages[3].content".into()));
+            e.masked = Some("----… (1704 bytes)".into());
+        });
+        let refused = event("refused", |e| {
+            (e.reason, e.rule, e.place) = (Some(Reason::SecretDetected), Some("github-pat".into()), Some("body[0].text".into()));
+            (e.masked, e.digest) = (Some("ghp_… (40 bytes)".into()), Some("ab".repeat(32)));
+        });
+        let text = explain("web", "1-2", &[("pipelock", &redacted), ("pipelock", &refused)]);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(
+            lines[2..7],
+            [
+                "pipelock   replaced the value ----… (1704 bytes) in the field `messages[3].content` of the body, by the rule private-key",
+                "pipelock   refused it: secret_detected",
+                "by the rule github-pat",
+                "for what stands in the field `[0].text` of the body",
+                "which is ghp_… (40 bytes)",
+            ]
+        );
+        assert_eq!(describe_place("body.decoded@40"), "the decoded body, byte 40");
+        assert_eq!(describe_place("body:json values"), "the body: its json values, joined");
     }
 
     // covers: W21

@@ -48,6 +48,9 @@ pub struct Metadata {
     /// Unresponsive sidecars.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<String>,
+    /// Secrets that were redacted in its requests, once it has ended.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub redacted: u64,
     /// Its exit.
     pub exit: Option<Exit>,
 }
@@ -121,6 +124,10 @@ pub struct Workspace {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostPath(#[serde(with = "bottle_init::host_path")] pub PathBuf);
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// A path of the host that may not be known.
 mod host_path_or_none {
     use std::path::PathBuf;
@@ -190,6 +197,7 @@ impl Metadata {
             workspace: None,
             phase: Phase::Starting,
             silent: Vec::new(),
+            redacted: 0,
             exit: None,
         }
     }

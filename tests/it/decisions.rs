@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use bottle::commands::{Format, check, explain};
+use bottle::commands::{Format, allow, check, explain};
 
 use bottle::manifest;
 use bottle::store::Claim;
 use bottle::timeline::{Opening, Timeline};
 use bottle_contract::Reason;
 use bottle_contract::event::{Event, Level};
+use bottle_scan::{Fingerprints, Scanner};
 use serde_json::{Value, json};
 
 use crate::support::{layout, memory};
@@ -226,4 +227,54 @@ fn a_configuration_of_the_door_is_read_with_everything_that_it_names() {
     authority(&place.path().join("other"));
     fs::copy(place.path().join("other/key.pem"), place.path().join("ca/key.pem")).unwrap();
     assert!(error(yaml).contains("does not belong to its certificate"));
+}
+
+// covers: V04
+#[test]
+fn the_file_that_holds_a_value_is_named_and_nothing_is_allowed_unless_a_person_types_it() {
+    // Of no vendor's: only its shape is that of a key.
+    const TOKEN: &str = "AKIAQ7XW2MVB5ZT4RK6L";
+    let (disk, memory, tree) = (tempfile::tempdir().unwrap(), memory(), tempfile::tempdir().unwrap());
+    fs::create_dir(tree.path().join("tests")).unwrap();
+    fs::write(tree.path().join("tests/keys.env"), format!("KEY={TOKEN}\n")).unwrap();
+    let layout = layout(disk.path(), memory.path());
+    let mut claim = Claim::new(&layout, "web", None).unwrap();
+    claim
+        .update(|metadata| {
+            metadata.directory = Some(tree.path().to_owned());
+            metadata.agent = "implementer".to_owned();
+        })
+        .unwrap();
+    let scanner = Scanner::new(Fingerprints::default()).unwrap();
+    let known = scanner.tell(TOKEN.as_bytes(), &scanner.scan(TOKEN.as_bytes()).unwrap()).1.unwrap();
+    let opening = Opening { bottle: "web", boot_id: "b", plan: "p" };
+    let mut timeline = Timeline::create(claim.state(), &opening).unwrap();
+    let refused = |e: &mut Event| {
+        (e.reason, e.rule, e.place) =
+            (Some(Reason::SecretDetected), Some("aws-access-key-id".into()), Some("body.messages[3].content".into()));
+        (e.masked, e.digest) = (Some(known.masked.clone()), known.digest.clone());
+    };
+    timeline.append("pipelock", &event("7-7", "refused", refused)).unwrap();
+    let own = |e: &mut Event| {
+        (e.reason, e.rule, e.masked) = (Some(Reason::SecretDetected), Some("bottle-secret".into()), Some("… (38 bytes)".into()))
+    };
+    timeline.append("pipelock", &event("8-8", "refused", own)).unwrap();
+    timeline.close(&BTreeMap::new()).unwrap();
+
+    let mut out = Vec::new();
+    explain::run(&explain::Args { request_id: "7-7".into(), bottle: None, format: Format::Text }, &layout, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.contains("for what stands in the field `messages[3].content` of the body\n"), "{text}");
+    assert!(text.ends_with("  file       tests/keys.env holds the value\n") && !text.contains(TOKEN), "{text}");
+
+    let library = manifest::load(&layout.config, None, None).unwrap();
+    let allow = |id: &str| {
+        let args =
+            allow::Args { hosts: vec![], agent: None, read_only: false, bottle: None, time: None, uses: None, finding: Some(id.into()) };
+        allow::run(&args, &layout, &|| Ok(library.clone()), &mut Vec::new()).unwrap_err().cause
+    };
+    assert_eq!(allow("7-7"), "nobody can be asked: standard input or output is not a terminal");
+    assert!(allow("8-8").starts_with("it is one of the bottle's own"));
+    assert_eq!(allow("9-9"), "no timeline names it");
+    assert!(!layout.config.exists(), "nothing was written");
 }

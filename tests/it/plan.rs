@@ -11,6 +11,9 @@ use bottle::plan::build::Facts;
 use bottle::plan::workspace::Place;
 use bottle::plan::{Plan, plan};
 use bottle::render::preflight;
+use bottle_contract::gate::GateConfig;
+use bottle_contract::pipelock::{OnSecretAt, PipelockConfig};
+use bottle_contract::route::OnSecret;
 
 /// No routes, one open route, routes with everything that a route can have, and repositories without routes.
 pub(crate) const EGRESS: [(&str, &str); 4] = [
@@ -138,4 +141,33 @@ fn one_secret_has_one_slot_however_often_it_is_used() {
     let plan = made(EGRESS[2].1, "none", &Invocation::default(), false);
     let slots: Vec<_> = plan.sidecars.iter().flat_map(|s| &s.secrets).map(|s| (s.slot.as_str(), s.token_ref.as_str())).collect();
     assert_eq!(slots, [("EGRESS_TOKEN_0", "GITHUB_TOKEN"), ("EGRESS_TOKEN_1", "OTHER_TOKEN")]);
+}
+
+// covers: V04
+#[test]
+fn secrets_are_redacted_in_conversations_with_models_and_where_a_route_says_so() {
+    let rows = |routes: &str| {
+        let plan = made(&format!("egress:\n  routes: [{routes}]\n"), "none", &Invocation::default(), false);
+        let (_, config) = plan.sidecar::<PipelockConfig>().unwrap();
+        let row = |row: &OnSecretAt| (row.host.to_string(), row.action, row.paths.len());
+        config.x_bottle.on_secret.iter().map(row).collect::<Vec<_>>()
+    };
+    assert_eq!(rows("{ host: a.test }, { host: b.test, on_secret: refuse }"), []);
+    let model = rows("{ host: api.anthropic.com }, { host: a.test, on_secret: redact }");
+    assert_eq!(model[0].0, "api.anthropic.com");
+    assert!(model[0].1 == OnSecret::Redact && model[0].2 > 0, "in conversations alone");
+    assert_eq!(model[1..], [("a.test".to_owned(), OnSecret::Redact, 0)]);
+    assert_eq!(rows("{ host: api.anthropic.com, on_secret: refuse }"), []);
+    let wide = rows("{ host: '*.a.test', on_secret: redact }, { host: x.a.test }");
+    assert_eq!(wide, [("*.a.test".to_owned(), OnSecret::Redact, 0), ("x.a.test".to_owned(), OnSecret::Refuse, 0)]);
+}
+
+// covers: V04
+#[test]
+fn values_that_are_no_secrets_are_told_to_both_that_scan() {
+    let digest = "ab".repeat(32);
+    let git = "git:\n  repos: [{ name: app, upstream: 'https://git.test/app.git' }]\n";
+    let plan = made(&format!("{git}scan: {{ allow: [{digest}] }}\n"), "none", &Invocation::default(), false);
+    assert_eq!(plan.sidecar::<PipelockConfig>().unwrap().1.x_bottle.excepted, std::slice::from_ref(&digest));
+    assert_eq!(plan.sidecar::<GateConfig>().unwrap().1.excepted, [digest]);
 }

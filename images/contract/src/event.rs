@@ -30,7 +30,7 @@ pub struct Event<S = String> {
     pub time: S,
     /// How much it matters.
     pub level: Level,
-    /// The stable name of the event: `ready`, `request`, `refused`, `tunnel`, `answer_suspicious`, `reload`,
+    /// The stable name of the event: `ready`, `request`, `refused`, `redacted`, `tunnel`, `answer_suspicious`, `reload`,
     /// `reload_failed`, `grant_used_up`, `stopping`, `push`, `fetch`, `ask`, `decision`, `error`.
     pub event: S,
     /// The request, the same in both proxies' events.
@@ -60,6 +60,15 @@ pub struct Event<S = String> {
     /// The place in the message: `path`, `query`, `header:user-agent`, `body@1834`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<S>,
+    /// A value that was found, without the value: its first bytes if it is long, and its length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masked: Option<S>,
+    /// SHA-256 of that value in hexadecimal, if it is long and random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<S>,
+    /// How many values were replaced by placeholders in the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redacted: Option<u64>,
     /// The header with the injected credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub injected: Option<S>,
@@ -122,6 +131,9 @@ impl Event {
             reason: None,
             rule: None,
             place: None,
+            masked: None,
+            digest: None,
+            redacted: None,
             injected: None,
             dialled: None,
             sent: None,

@@ -19,6 +19,9 @@ pub struct Fingerprints {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Form {
+    /// It is the form of a part of a secret: the rest of the secret may stand beside it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub part: bool,
     /// The index of the encoding.
     pub kind: u8,
     /// The length in bytes.
@@ -65,7 +68,7 @@ mod tests {
     use super::*;
 
     fn one() -> Fingerprints {
-        let form = Form { kind: 0, length: 20, at: 6, windows: vec![7, 8], digest: [0xab; 32] };
+        let form = Form { part: false, kind: 0, length: 20, at: 6, windows: vec![7, 8], digest: [0xab; 32] };
         Fingerprints { key: [1; 32], forms: vec![form] }
     }
 

@@ -32,6 +32,9 @@ pub struct GateConfig {
     /// The operator's own rules, besides the built-in ones.
     #[serde(default)]
     pub rules: Vec<RuleFile>,
+    /// SHA-256 of values that the operator's exceptions let pass, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excepted: Vec<String>,
     /// Limits.
     #[serde(default)]
     pub limits: GateLimits,

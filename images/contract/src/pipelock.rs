@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprints::Fingerprints;
 use crate::host::{Host, HostPattern};
+use crate::route::{OnSecret, PathRule};
 use crate::rules::RuleFile;
 
 /// The name of the file.
@@ -150,9 +151,28 @@ pub struct Extension {
     /// The operator's own rules, besides the built-in ones.
     #[serde(default)]
     pub rules: Vec<RuleFile>,
+    /// SHA-256 of values that the operator's exceptions let pass, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excepted: Vec<String>,
+    /// What happens to a secret in a request's body; where no row fits, the request is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_secret: Vec<OnSecretAt>,
     /// Limits.
     #[serde(default)]
     pub limits: Limits,
+}
+
+/// What happens to a secret in the body of a request to a host. Of several rows that fit a host, the narrowest counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnSecretAt {
+    /// The host.
+    pub host: HostPattern,
+    /// What happens.
+    pub action: OnSecret,
+    /// The paths where it does; elsewhere the request is refused. Empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<PathRule>,
 }
 
 /// The ports of a host.

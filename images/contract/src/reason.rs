@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 /// The response header that carries the slug of a refusal.
 pub const HEADER: &str = "x-bottle-reason";
 
+/// The response header that carries the number of values that were replaced by placeholders in the request.
+pub const REDACTED_HEADER: &str = "x-bottle-redacted";
+
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $variant:ident = $slug:literal, $hint:literal;)*) => {
         /// A stable reason for a refusal. A refusal is a verdict, not an error.

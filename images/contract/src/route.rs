@@ -45,6 +45,16 @@ pub enum PathRule {
     Prefix(String),
 }
 
+impl PathRule {
+    /// True when the rule names this canonical path.
+    pub fn fits(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(exact) => path == exact,
+            Self::Prefix(prefix) => path.starts_with(prefix.as_str()),
+        }
+    }
+}
+
 /// Which credential to send, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,4 +67,14 @@ pub struct Auth {
     pub scheme: Option<String>,
     /// The file in [`crate::names::SECRETS_DIR`] that holds the value.
     pub slot: String,
+}
+
+/// What happens to a secret in the body of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnSecret {
+    /// The request is refused.
+    Refuse,
+    /// The secret is replaced by a placeholder of its length, if it stands whole in one string of JSON; otherwise the request is refused.
+    Redact,
 }

@@ -46,7 +46,7 @@ impl GatePolicy {
             let upstream = Upstream::new(&repo.upstream, &dialer, &tls, secrets).with_context(|| format!("repository {:?}", repo.name))?;
             anyhow::Ok(Arc::new(Repo { name: repo.name, upstream, page: repo.upstream.page(), policy: repo.push }))
         };
-        let scanner_source = scanner::Source { rules: config.rules, fingerprints: config.fingerprints };
+        let scanner_source = scanner::Source { rules: config.rules, fingerprints: config.fingerprints, excepted: config.excepted };
         let built = before.map(|before| (&before.scanner_source, &before.scanner));
         Ok(Self {
             generation: config.generation,

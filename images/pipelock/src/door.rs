@@ -11,6 +11,7 @@ use anyhow::ensure;
 use bottle_contract::Reason;
 use bottle_contract::event::Level;
 use bottle_contract::host::Host;
+use bottle_contract::route::OnSecret;
 use bottle_scan::{Scanner, Suspicion};
 use bottle_wire::headers::{GENERATION, INJECTED, REQUEST_ID, remove_where};
 use bottle_wire::reload::{Generation, Reloadable};
@@ -23,6 +24,7 @@ use hyper_util::rt::TokioIo;
 
 use crate::dlp::body_scan::Inspector;
 use crate::dlp::fragments::{self, Trails};
+use crate::dlp::redaction::{self, Recorder, Redacts};
 use crate::dlp::response::{self, Watched};
 use crate::dlp::upload::{Budget, Upload, WithVerdict};
 use crate::dlp::websocket::Scanned;
@@ -33,6 +35,9 @@ use crate::origin::dial::Dialer;
 use crate::read_config;
 use bottle_policy::pipelock_policy::PipelockPolicy;
 use bottle_policy::{Place, head, push};
+
+/// A request that has more values replaced gets no event for each of them.
+const MAX_REDACTED_EVENTS: u64 = 32;
 
 /// What is in force: a policy and the connections that were made under it.
 struct InForce {
@@ -114,7 +119,10 @@ impl Door {
         let kind = (!kinds.is_empty()).then(|| kinds.join(","));
         let inspector = Inspector::new(&policy.scanner, kind.as_deref(), encodings.iter().map(HeaderValue::as_bytes))?;
         let memory_timeout = Duration::from_millis(policy.limits.head_ms);
-        let upload = Upload::start(body, inspector, &self.shared.budget, memory_timeout).await?;
+        let may_change = inspector.is_plain() && !redaction::is_sealed(&headers);
+        let redacts = (may_change && policy.on_secret(&context.host, &context.path) == OnSecret::Redact)
+            .then(|| Redacts::new(&policy.scanner, kind.as_deref(), self.recorder(&context, policy.generation)));
+        let upload = Upload::start(body, inspector, &self.shared.budget, memory_timeout, redacts).await?;
         let values = Scanner::said(kind.as_deref(), upload.small());
         self.shared.trails.follow(&policy.scanner, &fragments::fragments(&parts.uri, &headers, injected.as_ref(), &values))?;
         let verdict = upload.verdict();
@@ -181,6 +189,33 @@ impl Door {
         let (host, port, way) = (context.host.clone(), context.port, policy.way(&context.host, context.port));
         let allows = move |policy: &PipelockPolicy| policy.admit(&host, port).is_ok() && policy.way(&host, port) == way;
         Ok(Handled::Upgraded(response, self.revocable(Box::new(scanned), allows)))
+    }
+
+    /// Writes an event for each value that is replaced in a request.
+    fn recorder(&self, context: &RequestContext, generation: u64) -> Recorder {
+        let (events, id, origin, log) = (self.shared.events.clone(), context.request_id.clone(), context.origin(), context.log.clone());
+        Recorder::new(move |redacted| {
+            let before = log.add_redacted();
+            if before > MAX_REDACTED_EVENTS {
+                return;
+            }
+            let mut event = Events::event(Level::Warn, "redacted");
+            event.request_id = Some(id.clone());
+            event.generation = Some(generation);
+            event.origin = Some(origin.clone());
+            event.message = Some("a value was replaced by a placeholder before the request was sent".to_owned());
+            if before == MAX_REDACTED_EVENTS {
+                event.message = Some("more values were replaced by placeholders; the event of the request has their number".to_owned());
+            } else {
+                let place = redacted.place.as_ref().filter(|place| !place.is_empty());
+                let place = place.map_or(Place::BodyAt("body".to_owned(), redacted.offset), |place| Place::Field(place.clone()));
+                event.rule = Some(redacted.rule.clone());
+                event.place = Some(place.to_string());
+                event.masked = Some(redacted.known.masked.clone());
+                event.digest.clone_from(&redacted.known.digest);
+            }
+            events.write(&event);
+        })
     }
 
     /// Writes the event of an answer that may try to instruct the agent.

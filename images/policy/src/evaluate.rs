@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use bottle_contract::host::Host;
 use bottle_contract::names;
 use bottle_contract::reason::Reason;
-use bottle_contract::route::Route;
+use bottle_contract::route::{OnSecret, Route};
+use bottle_scan::Redacted;
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
@@ -48,6 +49,8 @@ pub struct Allowed<'a> {
     pub listed: String,
     /// How the host would be reached.
     pub way: Way,
+    /// What would be replaced in the body.
+    pub redacted: Vec<Redacted>,
 }
 
 /// A request that one policy refuses.
@@ -72,8 +75,8 @@ impl<'a> Policies<'a> {
                 Some((route, routes::credential(route, target.https).is_some()))
             }
         };
-        let listed = self.door(&target, query).map_err(at(names::PIPELOCK.0))?;
-        Ok(Allowed { route, listed, way: self.pipelock.way(&target.host, target.port), target })
+        let (listed, redacted) = self.door(&target, query).map_err(at(names::PIPELOCK.0))?;
+        Ok(Allowed { route, listed, redacted, way: self.pipelock.way(&target.host, target.port), target })
     }
 
     /// Parses the URL the way the first proxy parses the request that a client would make of it.
@@ -108,7 +111,7 @@ impl<'a> Policies<'a> {
         }
     }
 
-    fn door(&self, target: &Target, query: Query<'_>) -> Result<String, Refused> {
+    fn door(&self, target: &Target, query: Query<'_>) -> Result<(String, Vec<Redacted>), Refused> {
         let listed = self.pipelock.listed(&target.host, target.port)?;
         let unclear = |_| Refused::new(Reason::AmbiguousTarget, "the target cannot be written as a URI").place(Place::Path);
         let uri: Uri = Uri::try_from(target.url()).map_err(unclear)?;
@@ -117,16 +120,24 @@ impl<'a> Policies<'a> {
         }
         let request = parts(Method::from_bytes(query.method.as_bytes()).unwrap_or(Method::GET), uri, Some(&host_field(target)))?;
         head::scan(&self.pipelock.scanner, &request.method, &request.uri, &request.headers, None)?;
+        let mut redacted = Vec::new();
         if let Some(body) = query.body {
             if body.len() as u64 > self.pipelock.limits.body_bytes {
                 return Err(Refused::new(Reason::TooLarge, "the body is larger than this bottle allows").place(Place::Body));
             }
-            if let Some(found) = self.pipelock.scanner.scan_message(None, body) {
-                return Err(Leak::in_body("body", found).into());
+            let scanner = &self.pipelock.scanner;
+            if let Some(found) = scanner.scan_message(None, body) {
+                let leak = |found| Leak::in_text("body", found, scanner, body);
+                if self.pipelock.on_secret(&target.host, &target.path) == OnSecret::Refuse {
+                    return Err(leak(found).into());
+                }
+                let mut redactor = scanner.redactor(None);
+                redactor.push(body).map_err(leak)?;
+                redacted = redactor.finish().map_err(leak)?.1;
             }
         }
         self.pipelock.foresee(&target.host, target.port, self.local)?;
-        Ok(listed)
+        Ok((listed, redacted))
     }
 }
 

@@ -3,9 +3,9 @@
 use http::{HeaderMap, HeaderName, Method, Uri};
 use percent_encoding::percent_decode_str;
 
-use bottle_scan::Scanner;
+use bottle_scan::{Exempt, Scanner};
 
-use crate::{Leak, Place};
+use crate::{Leak, Place, signed_url};
 
 /// Each part is on a line of its own, so that the scanner does not join the end of one and the start of the next.
 #[derive(Debug, Default)]
@@ -38,11 +38,13 @@ impl Lines {
         }
     }
 
-    fn scan(&self, scanner: &Scanner) -> Result<(), Leak> {
-        let Some(finding) = scanner.scan(&self.text) else { return Ok(()) };
+    fn scan(&self, scanner: &Scanner, exempt: &[Exempt]) -> Result<(), Leak> {
+        let Some(finding) = scanner.scan_except(&self.text, exempt) else { return Ok(()) };
         let at = usize::try_from(finding.offset).unwrap_or(usize::MAX);
         let place = self.places.iter().rev().find(|(start, _)| *start <= at).or(self.places.first());
-        Err(Leak { rule: finding.rule, place: place.map_or(Place::Head, |(_, place)| place.clone()) })
+        let place = place.map_or(Place::Head, |(_, place)| place.clone());
+        let (_, known) = scanner.tell(&self.text, &finding);
+        Err(Leak { rule: finding.rule, place, known: known.map(Box::new) })
     }
 }
 
@@ -78,7 +80,7 @@ pub fn scan(scanner: &Scanner, method: &Method, uri: &Uri, headers: &HeaderMap, 
     if let Some((first, _)) = own.first() {
         lines.add_joined(Place::Header((*first).clone()), own.iter().map(|(_, value)| *value));
     }
-    lines.scan(scanner)
+    lines.scan(scanner, &signed_url::exemptions(uri))
 }
 
 /// Scans the fields behind a body.
@@ -90,7 +92,7 @@ pub fn scan_trailers(scanner: &Scanner, trailers: &HeaderMap) -> Result<(), Leak
     }
     let values: Vec<&str> = trailers.values().filter_map(|value| value.to_str().ok()).collect();
     lines.add_joined(Place::Trailer, values.into_iter());
-    lines.scan(scanner)
+    lines.scan(scanner, &[])
 }
 
 fn is_ordinary(method: &Method) -> bool {

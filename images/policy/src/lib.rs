@@ -30,6 +30,7 @@ pub mod reach;
 pub mod refused;
 pub mod routes;
 pub mod scanner;
+pub mod signed_url;
 pub mod target;
 
 pub use place::Place;
@@ -37,6 +38,7 @@ pub use refused::Refused;
 pub use target::Target;
 
 use bottle_contract::Reason;
+use bottle_scan::{Known, Scanner};
 
 /// A finding of the scanner and its place. It never contains the secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub struct Leak {
     pub rule: String,
     /// Where in the message.
     pub place: Place,
+    /// What may be told of the value.
+    pub known: Option<Box<Known>>,
 }
 
 impl Leak {
@@ -54,7 +58,14 @@ impl Leak {
             Some(view) => Place::BodyView(form.to_owned(), view),
             None => Place::BodyAt(form.to_owned(), found.offset),
         };
-        Self { rule: found.rule, place }
+        Self { rule: found.rule, place, known: None }
+    }
+
+    /// The same, with what all of the body tells about it: the field, and the value without the value.
+    pub fn in_text(form: &str, found: bottle_scan::Finding, scanner: &Scanner, body: &[u8]) -> Self {
+        let (field, known) = scanner.tell(body, &found);
+        let leak = Self::in_body(form, found);
+        Self { place: field.map_or(leak.place, Place::Field), known: known.map(Box::new), rule: leak.rule }
     }
 }
 
@@ -66,6 +77,6 @@ impl From<Leak> for Refused {
             false => (Reason::SecretDetected, "contains something that looks like a credential"),
         };
         let message = format!("bottle refused to send this: {} {why}", leak.place);
-        Self::new(reason, message).rule(leak.rule).place(leak.place)
+        Self { known: leak.known, ..Self::new(reason, message).rule(leak.rule).place(leak.place) }
     }
 }

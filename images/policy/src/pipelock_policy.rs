@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use bottle_contract::Reason;
 use bottle_contract::host::{Host, HostPattern};
-use bottle_contract::pipelock::{Connect, Limits, Parent, PipelockConfig, Ports, Tunnel};
-use bottle_contract::route::DEFAULT_PORTS;
+use bottle_contract::pipelock::{Connect, Limits, OnSecretAt, Parent, PipelockConfig, Ports, Tunnel};
+use bottle_contract::route::{DEFAULT_PORTS, OnSecret};
 use bottle_scan::Scanner;
 use ipnet::IpNet;
 
@@ -40,6 +40,7 @@ pub struct PipelockPolicy {
     ports: Vec<Ports>,
     connect: Vec<Connect>,
     tunnels: Vec<Tunnel>,
+    on_secret: Vec<OnSecretAt>,
 }
 
 /// How a host is reached.
@@ -76,7 +77,7 @@ impl PipelockPolicy {
         if own.parent.as_ref().is_some_and(|parent| refuse_chosen(parent.address.ip()).is_err()) {
             return Err("`x_bottle.parent`: the address of a metadata service".to_owned());
         }
-        let scanner_source = scanner::Source { rules: own.rules, fingerprints: own.fingerprints };
+        let scanner_source = scanner::Source { rules: own.rules, fingerprints: own.fingerprints, excepted: own.excepted };
         let built = before.map(|before| (&before.scanner_source, &before.scanner));
         let scanner = scanner_source.build(built).map_err(|why| format!("`x_bottle`: {why}"))?;
         Ok(Self {
@@ -94,6 +95,7 @@ impl PipelockPolicy {
             ports: own.ports,
             connect: own.connect,
             tunnels: own.tunnels,
+            on_secret: own.on_secret,
         })
     }
 
@@ -154,6 +156,13 @@ impl PipelockPolicy {
         self.tunnels.iter().any(|row| row.host == *host && row.port == port)
     }
 
+    /// What happens to a secret in the body of a request to this canonical path.
+    pub fn on_secret(&self, host: &Host, path: &str) -> OnSecret {
+        let row = self.on_secret.iter().filter(|row| row.host.matches(host)).min_by_key(|row| row.host.breadth());
+        let fits = |row: &&OnSecretAt| row.paths.is_empty() || row.paths.iter().any(|rule| rule.fits(path));
+        row.filter(fits).map_or(OnSecret::Refuse, |row| row.action)
+    }
+
     /// How the host is reached: a tunnel's address wins over a row of `connect`, and both win over the parent.
     pub fn way(&self, host: &Host, port: u16) -> Way {
         let tunnel = self.tunnels.iter().find(|row| row.host == *host && row.port == port);
@@ -187,6 +196,7 @@ fn prefix(text: &str) -> Result<IpNet, String> {
 #[cfg(test)]
 mod tests {
     use bottle_contract::RuleFile;
+    use bottle_contract::route::PathRule;
 
     use super::*;
 
@@ -242,17 +252,41 @@ mod tests {
     #[test]
     fn a_configuration_that_would_weaken_pipelock_is_refused() {
         type Edit = fn(&mut PipelockConfig);
-        let edits: [(Edit, &str); 5] = [
+        let edits: [(Edit, &str); 6] = [
             (|c| c.mode = "audit".into(), "`mode`"),
             (|c| c.enforce = false, "`enforce`"),
             (|c| c.request_body_scanning.action = "warn".into(), "`request_body_scanning.action`"),
             (|c| c.x_bottle.rules = vec![rules("[[rules]]\nid = 'x'")], "`x_bottle`: `rules`: mine.toml: line 2: rule `x`"),
+            (|c| c.x_bottle.excepted = vec!["00".into()], "`x_bottle`: `excepted`"),
             (|c| c.ssrf.ip_allowlist = vec!["10.0.0".into()], "`ssrf.ip_allowlist`"),
         ];
         for (edit, key) in edits {
             let error = policy(edit).unwrap_err();
             assert!(error.starts_with(key), "{error}");
         }
+    }
+
+    #[test]
+    fn a_secret_is_redacted_where_the_narrowest_row_says_so_and_refused_elsewhere() {
+        let row = |host: &str, action, paths: &[&str]| OnSecretAt {
+            host: host.parse().unwrap(),
+            action,
+            paths: paths.iter().map(|path| PathRule::Exact((*path).to_owned())).collect(),
+        };
+        let policy = policy(|config| {
+            config.x_bottle.on_secret = vec![
+                row("*.b.test", OnSecret::Redact, &[]),
+                row("x.b.test", OnSecret::Refuse, &[]),
+                row("a.test", OnSecret::Redact, &["/v1/messages"]),
+            ];
+        })
+        .unwrap();
+        let action = |host: &str, path: &str| policy.on_secret(&Host::parse(host).unwrap(), path);
+        assert_eq!(action("a.test", "/v1/messages"), OnSecret::Redact);
+        assert_eq!(action("a.test", "/v1/files"), OnSecret::Refuse);
+        assert_eq!(action("y.b.test", "/any"), OnSecret::Redact);
+        assert_eq!(action("x.b.test", "/any"), OnSecret::Refuse);
+        assert_eq!(action("c.test", "/v1/messages"), OnSecret::Refuse);
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub enum Place {
     BodyAt(String, u64),
     /// The joined values of the body, in one of its views: `json values` and the like.
     BodyView(String, &'static str),
+    /// A field of a JSON body, as `messages[3].content`.
+    Field(String),
     /// A message of a WebSocket.
     WebSocket,
     /// The server name of a TLS handshake.
@@ -53,6 +55,8 @@ impl fmt::Display for Place {
             Self::Body => f.write_str("body"),
             Self::BodyAt(form, at) => write!(f, "{form}@{at}"),
             Self::BodyView(form, view) => write!(f, "{form}:{view}"),
+            Self::Field(field) if field.starts_with('[') => write!(f, "body{field}"),
+            Self::Field(field) => write!(f, "body.{field}"),
             Self::WebSocket => f.write_str("websocket"),
             Self::Tls => f.write_str("tls"),
             Self::Upstream => f.write_str("upstream"),
@@ -80,6 +84,8 @@ mod tests {
             (Place::Body, "body"),
             (Place::BodyAt("body.decoded".into(), 40), "body.decoded@40"),
             (Place::BodyView("body".into(), "json values"), "body:json values"),
+            (Place::Field("messages[3].content".into()), "body.messages[3].content"),
+            (Place::Field("[0].text".into()), "body[0].text"),
             (Place::WebSocket, "websocket"),
             (Place::Tls, "tls"),
             (Place::Upstream, "upstream"),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bottle_contract::Untrusted;
 use bottle_contract::reason::Reason;
+use bottle_scan::Known;
 use http::StatusCode;
 
 use crate::place::Place;
@@ -19,12 +20,14 @@ pub struct Refused {
     pub rule: Option<String>,
     /// The place in the message.
     pub place: Option<Place>,
+    /// What may be told of the value that was found. The operator sees it, the agent does not.
+    pub known: Option<Box<Known>>,
 }
 
 impl Refused {
     /// A refusal without rule or place.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), rule: None, place: None }
+        Self { reason, message: message.into(), rule: None, place: None, known: None }
     }
 
     /// Sets the rule.
@@ -36,6 +39,12 @@ impl Refused {
     /// Sets the place.
     pub fn place(mut self, place: Place) -> Self {
         self.place = Some(place);
+        self
+    }
+
+    /// Sets what may be told of the value.
+    pub fn known(mut self, known: Option<Known>) -> Self {
+        self.known = known.map(Box::new);
         self
     }
 

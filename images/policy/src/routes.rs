@@ -6,7 +6,7 @@ use bottle_contract::Untrusted;
 use bottle_contract::host::Host;
 use bottle_contract::path::{hides_dots, requested};
 use bottle_contract::reason::Reason;
-use bottle_contract::route::{Auth, Match, PathRule, Route};
+use bottle_contract::route::{Auth, Match, Route};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, Uri};
 
@@ -87,7 +87,7 @@ pub(crate) fn for_host(routes: &[Route], host: &Host, port: u16) -> Result<usize
 /// Whether one of a route's matches fits both the method and the canonical path.
 fn check_matches(matches: &[Match], method: &str, path: &str) -> Result<(), Reason> {
     let method_fits = |m: &&Match| m.methods.is_empty() || m.methods.iter().any(|name| name == method);
-    let path_fits = |m: &&Match| m.paths.is_empty() || m.paths.iter().any(|rule| allows(rule, path));
+    let path_fits = |m: &&Match| m.paths.is_empty() || m.paths.iter().any(|rule| rule.fits(path));
     let names_paths = matches.iter().any(|m| !m.paths.is_empty());
     // Servers join slashes, and decode more than they should: where paths count, they are read in one way only.
     if names_paths && (path.starts_with("//") || hides_dots(path)) {
@@ -99,13 +99,6 @@ fn check_matches(matches: &[Match], method: &str, path: &str) -> Result<(), Reas
         Err(Reason::MethodNotAllowed)
     } else {
         Err(Reason::PathNotAllowed)
-    }
-}
-
-fn allows(rule: &PathRule, path: &str) -> bool {
-    match rule {
-        PathRule::Exact(exact) => path == exact,
-        PathRule::Prefix(prefix) => path.starts_with(prefix.as_str()),
     }
 }
 
@@ -136,7 +129,7 @@ fn values<'q>(query: &'q str, key: &str) -> Vec<Cow<'q, str>> {
 
 #[cfg(test)]
 mod tests {
-    use bottle_contract::route::DEFAULT_PORTS;
+    use bottle_contract::route::{DEFAULT_PORTS, PathRule};
 
     use super::*;
 

@@ -10,6 +10,8 @@ pub struct Source {
     pub rules: Vec<RuleFile>,
     /// The bottle's own secrets.
     pub fingerprints: Option<Fingerprints>,
+    /// SHA-256 of the operator's exceptions, in hexadecimal.
+    pub excepted: Vec<String>,
 }
 
 impl Source {
@@ -17,16 +19,28 @@ impl Source {
     pub fn build(&self, before: Option<(&Self, &Scanner)>) -> Result<Scanner, String> {
         match before {
             Some((source, scanner)) if source == self => Ok(scanner.clone()),
-            _ => build(&self.rules, self.fingerprints.clone()),
+            _ => build(&self.rules, self.fingerprints.clone(), &self.excepted),
         }
     }
 }
 
-/// Builds the scanner. An error names the rule file and its problem.
-pub fn build(files: &[RuleFile], fingerprints: Option<Fingerprints>) -> Result<Scanner, String> {
+/// Builds the scanner. An error names the rule file and its problem. `excepted` are digests in hexadecimal.
+pub fn build(files: &[RuleFile], fingerprints: Option<Fingerprints>, excepted: &[String]) -> Result<Scanner, String> {
     let mut rules = Rules::built_in()?;
     for file in files {
         rules = rules.beside(Rules::from_toml(&file.text).map_err(|why| format!("`rules`: {}: {why}", file.path))?);
     }
-    Scanner::with_rules(rules, fingerprints.unwrap_or_default().into())
+    let excepted =
+        excepted.iter().map(|text| digest(text).ok_or_else(|| format!("`excepted`: {text:?} is no SHA-256"))).collect::<Result<_, _>>()?;
+    Scanner::with_exceptions(rules, fingerprints.unwrap_or_default().into(), excepted)
+}
+
+/// Reads 64 hexadecimal digits.
+pub fn digest(text: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    let fits = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    for (byte, at) in digest.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(text.get(at..at + 2).filter(|_| fits)?, 16).ok()?;
+    }
+    Some(digest)
 }

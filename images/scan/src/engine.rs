@@ -1,4 +1,6 @@
-//! What every scan shares: rules with their keywords, and fingerprints.
+//! What every scan shares: rules with their keywords, fingerprints, and the operator's exceptions.
+
+use std::collections::HashSet;
 
 use crate::fingerprint::{Filter, Fingerprints};
 use crate::keywords::Keywords;
@@ -15,10 +17,12 @@ pub(crate) struct Engine {
     /// Rules to try on runs of letters and digits.
     pub(crate) at_runs: Vec<u16>,
     pub(crate) filter: Filter,
+    /// Digests of values that are no finding of any rule. They excuse none of the bottle's own secrets, which no rule finds.
+    pub(crate) excepted: HashSet<[u8; 32]>,
 }
 
 impl Engine {
-    pub(crate) fn new(rules: Rules, secrets: Fingerprints) -> Result<Self, String> {
+    pub(crate) fn new(rules: Rules, secrets: Fingerprints, excepted: HashSet<[u8; 32]>) -> Result<Self, String> {
         let Rules { rules, allow } = rules;
         if rules.len() > usize::from(u16::MAX) {
             return Err(format!("{} rules are too many", rules.len()));
@@ -33,6 +37,6 @@ impl Engine {
                 keywords.extend(rule.keywords.iter().map(|word| (word.as_str(), rule.anchored, index)));
             }
         }
-        Ok(Self { keywords: Keywords::new(keywords)?, rules, allow, everywhere, at_runs, filter: Filter::new(secrets)? })
+        Ok(Self { keywords: Keywords::new(keywords)?, rules, allow, everywhere, at_runs, filter: Filter::new(secrets)?, excepted })
     }
 }

@@ -10,12 +10,8 @@ use crate::structure::{FILE, Files, Out, Reader, VIEWS, is_lead};
 /// A scan of one body. Whether something is found does not depend on where the chunks were cut.
 #[derive(Debug)]
 pub struct Message {
-    engine: Arc<Engine>,
-    content_type: Option<String>,
     raw: Stream,
-    /// None until the first byte that tells what the message is.
-    views: Option<Vec<View>>,
-    files: Option<Files>,
+    said: Said,
 }
 
 impl Finding {
@@ -35,18 +31,39 @@ struct View {
     left: usize,
 }
 
-/// What a message says, up to its end.
+/// What a message says, scanned apart from its raw bytes.
 #[derive(Debug)]
 pub struct Said {
     engine: Arc<Engine>,
-    views: Vec<View>,
+    content_type: Option<String>,
+    /// None until the first byte that tells what the message is.
+    views: Option<Vec<View>>,
     files: Option<Files>,
 }
 
 impl Said {
+    pub(crate) fn new(engine: Arc<Engine>, content_type: Option<&str>) -> Self {
+        Self { engine, content_type: content_type.map(str::to_owned), views: None, files: None }
+    }
+
+    /// The next chunk of the message.
+    pub(crate) fn push(&mut self, chunk: &[u8]) -> Option<Finding> {
+        let mut bytes = chunk;
+        if self.views.is_none() {
+            let start = chunk.iter().position(|b| !is_lead(*b))?;
+            bytes = &chunk[start..];
+            let kind = self.content_type.as_deref();
+            self.views = Some(Reader::all(kind, bytes[0]).into_iter().map(|reader| View::new(reader, kind)).collect());
+            self.files = Files::of(&self.engine, kind, bytes[0]);
+        }
+        let engine = &self.engine;
+        let found = self.views.iter_mut().flatten().find_map(|view| view.read(bytes, engine));
+        found.or_else(|| Some(said(FILE, self.files.as_mut()?.read(bytes)?)))
+    }
+
     /// The end of the message.
     pub fn finish(self) -> Option<Finding> {
-        let found = self.views.into_iter().find_map(|view| view.end(&self.engine));
+        let found = self.views.into_iter().flatten().find_map(|view| view.end(&self.engine));
         found.or_else(|| Some(said(FILE, self.files?.end()?)))
     }
 }
@@ -109,40 +126,23 @@ fn said(name: &'static str, mut finding: Finding) -> Finding {
 
 impl Message {
     pub(crate) fn new(engine: Arc<Engine>, content_type: Option<&str>) -> Self {
-        let raw = Stream::new(Arc::clone(&engine), None);
-        Self { engine, content_type: content_type.map(str::to_owned), raw, views: None, files: None }
+        Self { raw: Stream::new(Arc::clone(&engine), None), said: Said::new(engine, content_type) }
     }
 
     /// Scans the next chunk.
     pub fn push(&mut self, chunk: &[u8]) -> Option<Finding> {
-        let found = self.raw.push(chunk);
-        if found.is_some() {
-            return found;
-        }
-        let mut bytes = chunk;
-        if self.views.is_none() {
-            let start = chunk.iter().position(|b| !is_lead(*b))?;
-            bytes = &chunk[start..];
-            let kind = self.content_type.as_deref();
-            self.views = Some(Reader::all(kind, bytes[0]).into_iter().map(|reader| View::new(reader, kind)).collect());
-            self.files = Files::of(&self.engine, kind, bytes[0]);
-        }
-        let engine = &self.engine;
-        let found = self.views.iter_mut().flatten().find_map(|view| view.read(bytes, engine));
-        found.or_else(|| Some(said(FILE, self.files.as_mut()?.read(bytes)?)))
+        self.raw.push(chunk).or_else(|| self.said.push(chunk))
     }
 
     /// The end of the message: what was held back is scanned too.
     pub fn finish(self) -> Option<Finding> {
-        let (raw, said) = self.ends();
-        raw.finish().or_else(|| said.finish())
+        self.raw.finish().or_else(|| self.said.finish())
     }
 
     /// What is scanned at the end, in two parts of about the same length that need not wait for each other: the raw bytes, whose
     /// finding counts, and what they say.
     pub fn ends(self) -> (Stream, Said) {
-        let Self { engine, raw, views, files, .. } = self;
-        (raw, Said { engine, views: views.unwrap_or_default(), files })
+        (self.raw, self.said)
     }
 
     /// How many raw bytes from the beginning can be let go. What values say together is known at their end only: a

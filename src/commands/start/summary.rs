@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::commands::ending;
+use crate::commands::ending::{self, Requests};
 use crate::error::Error;
 use crate::lifecycle::Report;
 use crate::plan::Plan;
@@ -26,7 +26,13 @@ pub(super) fn tell(report: &Report, plan: &Plan, claim: &mut Claim, time: Durati
         Ok(text) => messages.write(&text),
         Err(error) => error_line(&error, &mut messages),
     }
-    messages.write(&ending::line(claim.id().as_str(), time, claim.state().path()));
+    let requests = Requests::of(claim.state().path());
+    messages.write(&ending::line(claim.id().as_str(), time, &requests));
+    if requests.redacted > 0
+        && let Err(error) = claim.update(|metadata| metadata.redacted = requests.redacted)
+    {
+        error_line(&error, &mut messages);
+    }
     if let Some(head) = &report.head {
         // Kept elsewhere, it proves that nobody has rewritten the timeline, or cut records off its end.
         messages.write(&format!("record: bottle audit verify {} --head {head}\n", claim.id()));

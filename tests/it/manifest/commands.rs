@@ -221,7 +221,7 @@ fn allow_writes_a_route_and_nothing_else_and_refuses_what_it_cannot_write() {
     let layout = Layout { config: config.clone(), state, images, runtime: Vec::new(), shared: None };
     let allow = |hosts: &[&str], agent: &str, read_only: bool| {
         let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let args = allow::Args { hosts, agent: agent.into(), read_only, bottle: None, time: None, uses: None };
+        let args = allow::Args { hosts, agent: Some(agent.into()), read_only, bottle: None, time: None, uses: None, finding: None };
         let mut out = Vec::new();
         let result = allow::run(&args, &layout, &|| load(&config, None, None), &mut out).map(|()| String::from_utf8(out).unwrap());
         result.map(|text| text.replace(&format!("{}/", config.display()), "")).map_err(|error| error.cause)
@@ -259,5 +259,5 @@ fn allow_writes_a_route_and_nothing_else_and_refuses_what_it_cannot_write() {
     assert!(allow(&["b.test\"}, {host: \"*"], "a", false).is_err());
     assert_eq!(read("bottles/mine.md"), file);
     fs::write(config.join("bottles/mine.md"), "---\negress: { routes: [{ host: x.test }] }\n---\n").unwrap();
-    assert!(allow(&["y.test"], "a", false).unwrap_err().ends_with("its routes are written on one line, in brackets"));
+    assert!(allow(&["y.test"], "a", false).unwrap_err().ends_with("the list is written on one line, in brackets"));
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bottle::manifest::Source;
 use bottle::manifest::model::*;
 use bottle::manifest::{Kind, Library};
-use bottle_contract::route::{Match, PathRule};
+use bottle_contract::route::{Match, OnSecret, PathRule};
 
 /// A library of the operator's own files: (`agents/x`, text).
 pub(crate) fn library(files: &[(&str, &str)]) -> Library {
@@ -62,7 +62,7 @@ pub(crate) fn assert_refused(yaml: &str, cause: &str, hint: &str) {
 
 pub(crate) fn route(host: &str) -> Route {
     let from = RouteOrigin { bottle: "b".into(), preset: None };
-    Route { host: host.parse().unwrap(), ports: vec![443, 80], matches: vec![], auth: None, connect: None, from }
+    Route { host: host.parse().unwrap(), ports: vec![443, 80], matches: vec![], auth: None, connect: None, on_secret: None, from }
 }
 
 /// The route as another bottle's.
@@ -99,10 +99,12 @@ egress:
     - host: raw.example.com
       auth: { scheme: none, token_ref: KEY }
     - host: "*.pythonhosted.org"
+      on_secret: redact
     - host: "[2001:DB8::1]:8080"
+      on_secret: refuse
   trust: [ca.pem, ~/x.pem]
   proxy: { address: "192.0.2.7:3128", ca: /etc/proxy.pem }
-scan: { rules: [gitleaks.toml, ~/more.toml], answers: true }
+scan: { rules: [gitleaks.toml, ~/more.toml], answers: true, allow: ["ABABABABABABABABABABABABABABABABABABABABABABABABABABABABABABABAB"] }
 limits: { memory: 4GiB, scratch: 20GiB, pids: 512, time: 2h }
 rootfs: { image: ~/images/a.tar }
 tools: [~/.local/share/mise, /opt/node]
@@ -159,8 +161,8 @@ Why this bottle is as it is.
                         "KEY",
                     ),
                     with(route("raw.example.com"), "authorization", None, "KEY"),
-                    route("*.pythonhosted.org"),
-                    Route { ports: vec![8080], ..route("[2001:db8::1]") },
+                    Route { on_secret: Some(OnSecret::Redact), ..route("*.pythonhosted.org") },
+                    Route { ports: vec![8080], on_secret: Some(OnSecret::Refuse), ..route("[2001:db8::1]") },
                 ],
                 trust: vec!["/cfg/bottles/ca.pem".into(), "/home/u/x.pem".into()],
                 parent: Some(Parent { address: "192.0.2.7:3128".parse().unwrap(), ca: Some("/etc/proxy.pem".into()) }),
@@ -169,7 +171,11 @@ Why this bottle is as it is.
             git: vec![],
             author: Author::default(),
             supervise: false,
-            scan: Scan { rules: vec!["/cfg/bottles/gitleaks.toml".into(), "/home/u/more.toml".into()], answers: true },
+            scan: Scan {
+                rules: vec!["/cfg/bottles/gitleaks.toml".into(), "/home/u/more.toml".into()],
+                answers: true,
+                allow: ["ab".repeat(32)].into(),
+            },
             limits: Limits { memory: Some(4 << 30), scratch: Some(20 << 30), pids: Some(512), time: Some(Duration::from_secs(7200)) },
             rootfs: Rootfs::Image("/home/u/images/a.tar".into()),
             tools: vec!["/home/u/.local/share/mise".into(), "/opt/node".into()],
@@ -203,7 +209,7 @@ fn a_child_adds_variables_and_routes_and_replaces_other_lists() {
         git: vec![],
         author: Author::default(),
         supervise: false,
-        scan: Scan { rules: vec!["/cfg/bottles/p.toml".into()], answers: false },
+        scan: Scan { rules: vec!["/cfg/bottles/p.toml".into()], answers: false, allow: Default::default() },
         limits: Limits { memory: Some(1 << 30), scratch: None, pids: Some(20), time: None },
         rootfs: Rootfs::Host,
         tools: vec![],

@@ -15,7 +15,7 @@ fn a_key_that_nobody_knows_is_an_error_on_every_level() {
         (
             "egress:\n  routes:\n    - host: a.test\n      methods: [GET]",
             "5:7: unknown key `methods`",
-            hint("host, matches, auth, connect"),
+            hint("host, matches, auth, connect, on_secret"),
         ),
         (
             "egress:\n  routes:\n    - host: a.test\n      matches:\n        - method: [GET]",
@@ -29,6 +29,11 @@ fn a_key_that_nobody_knows_is_an_error_on_every_level() {
         ),
         ("egress: { proxy: { address: \"192.0.2.1:1\", cert: x } }", "2:44: unknown key `cert`", hint("address, ca")),
         ("scan: { rule: [x] }", "2:9: unknown key `rule`", "did you mean `rules`?".into()),
+        (
+            "scan: { allow: [ab] }",
+            "2:17: not a SHA-256",
+            "write the 64 hexadecimal digits that `bottle explain` shows for the value".into(),
+        ),
         ("limits: { cpu: 1 }", "2:11: unknown key `cpu`", hint("memory, scratch, pids, time")),
         ("git: { repo: [] }", "2:8: unknown key `repo`", "did you mean `repos`?".into()),
         ("rootfs: { imag: x }", "2:11: unknown value `imag`", "did you mean `image`?".into()),

@@ -28,7 +28,7 @@ pub struct Inspector {
 }
 
 /// Keeps the beginning, and one byte more to tell a body that is not small.
-fn keep(small: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn keep(small: &mut Vec<u8>, bytes: &[u8]) {
     let room = (MAX_SMALL_BODY + 1).saturating_sub(small.len()).min(bytes.len());
     small.extend_from_slice(&bytes[..room]);
 }
@@ -45,9 +45,16 @@ struct Decoded {
 }
 
 /// What ends a body.
-enum Violation {
-    Leak(Leak),
+#[derive(Debug)]
+pub enum Violation {
+    /// A finding in its raw bytes, or in what they say.
+    Raw(Finding),
+    /// A finding in what its Content-Encoding hides.
+    Decoded(Finding),
+    /// What the Content-Encoding hides cannot be read.
     Undecodable(Undecodable),
+    /// The scan did not come to its end.
+    Unfinished,
 }
 
 impl From<Undecodable> for Violation {
@@ -59,14 +66,12 @@ impl From<Undecodable> for Violation {
 impl From<Violation> for Refused {
     fn from(violation: Violation) -> Self {
         match violation {
-            Violation::Leak(leak) => leak.into(),
+            Violation::Raw(found) => Leak::in_body("body", found).into(),
+            Violation::Decoded(found) => Leak::in_body("body.decoded", found).into(),
             Violation::Undecodable(Undecodable(why)) => Refused::new(Reason::BodyNotScannable, why).place(Place::Body),
+            Violation::Unfinished => Refused::new(Reason::BodyNotScannable, "the scan was called off").place(Place::Body),
         }
     }
-}
-
-fn leak(form: &str) -> impl Fn(Finding) -> Violation {
-    move |found| Violation::Leak(Leak::in_body(form, found))
 }
 
 impl Inspector {
@@ -95,13 +100,19 @@ impl Inspector {
         self.decoded.as_ref().map_or(raw, |decoded| raw.min(decoded.cleared))
     }
 
-    /// Takes the next chunk.
-    pub fn push(&mut self, chunk: &[u8]) -> Result<(), Refused> {
-        Ok(self.scan(chunk)?)
+    /// True for a body whose bytes are what it says.
+    pub fn is_plain(&self) -> bool {
+        self.decoded.is_none()
     }
 
-    fn scan(&mut self, chunk: &[u8]) -> Result<(), Violation> {
-        self.raw.push(chunk).map_or(Ok(()), |found| Err(leak("body")(found)))?;
+    /// The scanner.
+    pub fn scanner(&self) -> &Scanner {
+        &self.scanner
+    }
+
+    /// Takes the next chunk.
+    pub fn push(&mut self, chunk: &[u8]) -> Result<(), Violation> {
+        self.raw.push(chunk).map_or(Ok(()), |found| Err(Violation::Raw(found)))?;
         self.read += chunk.len() as u64;
         let small = &mut self.small;
         let Some(Decoded { decoder, stream, written, marks, cleared }) = &mut self.decoded else {
@@ -111,7 +122,7 @@ impl Inspector {
         decoder.push(chunk, &mut |output| {
             keep(small, output);
             *written += output.len() as u64;
-            stream.push(output).map_or(Ok(()), |found| Err(leak("body.decoded")(found)))
+            stream.push(output).map_or(Ok(()), |found| Err(Violation::Decoded(found)))
         })?;
         marks.push_back((self.read, *written));
         while let Some((read, _)) = marks.pop_front_if(|(_, written)| *written <= stream.safe_len()) {
@@ -121,35 +132,30 @@ impl Inspector {
     }
 
     /// The same as [`Inspector::finish`], sooner if the body is large. Given up before the other thread began, that has nothing to do.
-    pub async fn finish_soon(self) -> Result<Vec<u8>, Refused> {
+    pub async fn finish_soon(self) -> Result<Vec<u8>, Violation> {
         if self.decoded.is_some() || self.read < TWO_THREADS {
             return self.finish();
         }
         let (raw, said) = self.raw.ends();
         let mut beside = JoinSet::new();
         beside.spawn_blocking(move || said.finish());
-        let refused = |found: Finding| Refused::from(leak("body")(found));
-        raw.finish().map_or(Ok(()), |found| Err(refused(found)))?;
+        raw.finish().map_or(Ok(()), |found| Err(Violation::Raw(found)))?;
         match beside.join_next().await {
             Some(Ok(None)) => Ok(Vec::new()),
-            Some(Ok(Some(found))) => Err(refused(found)),
-            None | Some(Err(_)) => Err(Refused::new(Reason::BodyNotScannable, "the scan was called off").place(Place::Body)),
+            Some(Ok(Some(found))) => Err(Violation::Raw(found)),
+            None | Some(Err(_)) => Err(Violation::Unfinished),
         }
     }
 
     /// The body's end: what was held back is scanned, and an encoded body must be whole. Returns a small body, decoded;
     /// nothing of one that is not small.
-    pub fn finish(self) -> Result<Vec<u8>, Refused> {
+    pub fn finish(self) -> Result<Vec<u8>, Violation> {
         let Self { raw, decoded, small, .. } = self;
-        let end = || -> Result<(), Violation> {
-            raw.finish().map_or(Ok(()), |found| Err(leak("body")(found)))?;
-            if let Some(Decoded { decoder, stream, .. }) = decoded {
-                decoder.finish()?;
-                stream.finish().map_or(Ok(()), |found| Err(leak("body.decoded")(found)))?;
-            }
-            Ok(())
-        };
-        end()?;
+        raw.finish().map_or(Ok(()), |found| Err(Violation::Raw(found)))?;
+        if let Some(Decoded { decoder, stream, .. }) = decoded {
+            decoder.finish()?;
+            stream.finish().map_or(Ok(()), |found| Err(Violation::Decoded(found)))?;
+        }
         Ok(if small.len() <= MAX_SMALL_BODY { small } else { Vec::new() })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bottle_contract::Reason;
-use bottle_policy::Place;
+use bottle_policy::{Place, signed_url};
 use bottle_scan::{MAX_FRAGMENT, Scanner, Trail};
 use bottle_wire::Refused;
 use http::{HeaderMap, HeaderName, Uri};
@@ -74,8 +74,10 @@ pub fn fragments<'r>(uri: &'r Uri, headers: &'r HeaderMap, injected: Option<&Hea
     let mut fragments = Fragments::default();
     fragments.add_each("host:", uri.host().unwrap_or_default().as_bytes().split(|b| *b == b'.'));
     fragments.add_each("path:", uri.path().as_bytes().split(|b| *b == b'/').skip(1));
-    for pair in uri.query().into_iter().flat_map(|query| query.split(['&', ';'])) {
+    let query = uri.query().unwrap_or_default();
+    for pair in query.split(['&', ';']) {
         let (name, value) = pair.split_once('=').unwrap_or(("", pair));
+        let value = signed_url::behind_id(query, name, value);
         fragments.add("query:", name, value.as_bytes());
         // A secret may stand in names as well, or take another name for each fragment.
         fragments.add("query names", "", name.as_bytes());
@@ -103,6 +105,19 @@ mod tests {
             assert_eq!(refused.reason, Reason::SecretDetected);
             Some((number, refused.place.unwrap().to_string()))
         })
+    }
+
+    // covers: V13 A03
+    #[test]
+    fn signed_urls_one_after_another_complete_nothing_and_carry_no_pieces() {
+        let signed = |credential: &str| {
+            let query = format!("X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={credential}&X-Amz-Signature=00");
+            (format!("https://s3.test/o?{query}"), vec![])
+        };
+        let ids = ["AKIAQ7XW2MVB5ZT4RK6L", "ASIAB2MV3ZT4RK6LQ7XW", "AKIAZT4RK6LQ7XWB2MV3"];
+        assert_eq!(send(ids.iter().map(|id| signed(&format!("{id}%2F20260101%2Fs3")))), None);
+        let pieces: Vec<&str> = [&SECRET[..19], &SECRET[19..]].to_vec();
+        assert_eq!(send(pieces.iter().map(|piece| signed(piece))).map(|(number, _)| number), Some(1));
     }
 
     // covers: D04

@@ -2,6 +2,7 @@
 
 pub mod body_scan;
 pub mod fragments;
+pub mod redaction;
 pub mod response;
 pub mod upload;
 pub mod websocket;

@@ -8,6 +8,7 @@ mod intermediary;
 mod leaks;
 mod messages;
 mod process;
+mod redaction;
 mod slow;
 mod stalls;
 mod support;

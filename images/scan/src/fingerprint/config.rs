@@ -6,14 +6,15 @@ use super::fingerprints::{Fingerprints, Form};
 
 impl From<Fingerprints> for config::Fingerprints {
     fn from(fingerprints: Fingerprints) -> Self {
-        let form = |Form { kind, length, at, windows, digest, .. }: Form| config::Form { kind, length, at, windows, digest };
+        let form = |Form { part, kind, length, at, windows, digest, .. }: Form| config::Form { part, kind, length, at, windows, digest };
         Self { key: fingerprints.key, forms: fingerprints.forms.into_iter().map(form).collect() }
     }
 }
 
 impl From<config::Fingerprints> for Fingerprints {
     fn from(fingerprints: config::Fingerprints) -> Self {
-        let form = |config::Form { kind, length, at, windows, digest }| Form { honey: false, kind, length, at, windows, digest };
+        let form =
+            |config::Form { part, kind, length, at, windows, digest }| Form { honey: false, part, kind, length, at, windows, digest };
         Self { key: fingerprints.key, forms: fingerprints.forms.into_iter().map(form).collect() }
     }
 }

@@ -21,8 +21,18 @@ pub(crate) struct Filter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Recognised {
     pub(crate) at: usize,
+    pub(crate) length: usize,
     pub(crate) honey: bool,
     pub(crate) kind: &'static str,
+    /// The rest of the secret may stand beside it.
+    pub(crate) is_part: bool,
+}
+
+impl Recognised {
+    /// All of one of the bottle's own secrets, as it is.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.honey && !self.is_part && self.kind.is_empty()
+    }
 }
 
 impl Filter {
@@ -104,7 +114,9 @@ impl Filter {
             let text = bytes.get(start..start + form.length as usize)?;
             (digest(&self.key, text) == form.digest).then(|| Recognised {
                 at: start,
+                length: form.length as usize,
                 honey: form.honey,
+                is_part: form.part,
                 kind: super::forms::KINDS[usize::from(form.kind)],
             })
         })

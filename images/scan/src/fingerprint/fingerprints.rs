@@ -26,6 +26,9 @@ pub(super) struct Form {
     /// It belongs to a honeytoken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) honey: bool,
+    /// It is the form of a part of a secret.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) part: bool,
     /// Index in [`forms::KINDS`].
     pub(super) kind: u8,
     pub(super) length: u32,
@@ -95,9 +98,10 @@ impl Fingerprints {
     /// Adds every form of every part of the secrets that are not weak. A form that is already known keeps its first owner: a secret is never
     /// taken for a honeytoken.
     fn add(&mut self, secrets: &[&[u8]], honey: bool) {
-        for part in secrets.iter().filter(|s| Self::weak(s).is_none()).flat_map(|s| parts(s.trim_ascii())) {
+        let secrets = secrets.iter().filter(|secret| Self::weak(secret).is_none()).map(|secret| secret.trim_ascii());
+        for (part, secret) in secrets.flat_map(|secret| parts(secret).into_iter().map(move |part| (part, secret))) {
             for (kind, bytes) in forms::of(part) {
-                let form = self.fingerprint(honey, kind, &bytes);
+                let form = Form { honey, part: part.len() < secret.len(), ..self.fingerprint(kind, &bytes) };
                 if self.forms.iter().all(|other| other.digest != form.digest) {
                     self.forms.push(form);
                 }
@@ -105,13 +109,13 @@ impl Fingerprints {
         }
     }
 
-    fn fingerprint(&self, honey: bool, kind: u8, bytes: &[u8]) -> Form {
+    fn fingerprint(&self, kind: u8, bytes: &[u8]) -> Form {
         let stride = stride(bytes.len());
         // From the middle: the beginnings of tokens are published, and would be found wherever they are talked about.
         let at = (bytes.len() - (WINDOW + stride - 1)) / 2;
         let hash = Hash::new(&self.key);
         let windows = (at..at + stride).map(|start| hash.of(window(bytes, start))).collect();
-        Form { honey, kind, length: bytes.len() as u32, at: at as u32, windows, digest: digest(&self.key, bytes) }
+        Form { honey: false, part: false, kind, length: bytes.len() as u32, at: at as u32, windows, digest: digest(&self.key, bytes) }
     }
 }
 

@@ -21,3 +21,8 @@ pub use fingerprints::{Fingerprints, Weak};
 pub fn forms_of(secret: &[u8]) -> Vec<Vec<u8>> {
     forms::of(secret).into_iter().map(|(_, bytes)| bytes).collect()
 }
+
+/// The same, each with the name of its encoding as in [`crate::Finding::encodings`]; the secret itself comes first, without one.
+pub(crate) fn named_forms_of(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    forms::of(secret).into_iter().map(|(kind, bytes)| (forms::KINDS[usize::from(kind)], bytes)).collect()
+}

@@ -60,6 +60,8 @@ struct RuleText {
     confirm: Option<String>,
     #[serde(default)]
     run: Option<(usize, usize)>,
+    #[serde(default)]
+    block: bool,
 }
 
 #[derive(Deserialize)]
@@ -158,6 +160,7 @@ fn one(text: RuleText) -> Result<Rule, String> {
         validate: check(&text.validate)?,
         confirm: check(&text.confirm)?,
         run: text.run,
+        is_block: text.block,
         allow: text.allowlist.iter().chain(&text.allowlists).map(exception).collect::<Result<_, _>>()?,
         least: measure.least,
         alphabet: measure.alphabet,

@@ -51,6 +51,8 @@ pub(crate) struct Rule {
     pub(crate) confirm: Option<Check>,
     /// Lengths of the runs of letters and digits at which a rule without keywords is tried.
     pub(crate) run: Option<(usize, usize)>,
+    /// A match is the beginning of a block of lines, all of which are the secret.
+    pub(crate) is_block: bool,
     pub(crate) allow: Vec<Allow>,
     /// The fewest bytes of a match, and which bytes it can consist of: what is asked before the expression is.
     pub(crate) least: usize,

@@ -7,13 +7,18 @@ use crate::decode::inflate::Fed;
 use crate::engine::Engine;
 use crate::finding::Finding;
 use crate::limits::MAX_DEPTH;
-use crate::window::{Stop, Unfinished, WindowEdge, WindowScan};
+use crate::redaction::{Redacted, Redaction, UNSETTLED, Window};
+use crate::rules::REACH;
+use crate::window::{Hit, Stop, Unfinished, WindowEdge, WindowScan};
 
 /// New bytes of a window.
 const STEP: usize = 128 << 10;
 
 /// Bytes of the last window that are scanned again with the new ones: more than the longest match or fingerprint, in its longest encoding.
 const OVERLAP: usize = 16 << 10;
+
+// What is left to the next window must be in it, with room for what a rule asks for in front.
+const _: () = assert!(UNSETTLED + REACH <= OVERLAP);
 
 /// Encoded bytes that are decoded at a time; smaller chunks make `safe_len` more exact.
 const CHUNK_SIZE: usize = 8 << 10;
@@ -35,6 +40,8 @@ pub(super) struct LayerStream {
     open: Vec<OpenLayer>,
     /// The first finding, if any.
     verdict: Option<Finding>,
+    /// Findings are replaced where they can be.
+    redaction: Option<Box<Redaction>>,
 }
 
 /// Data that a decoder still reads, and the stream of what it decodes to.
@@ -46,7 +53,23 @@ struct OpenLayer {
 
 impl LayerStream {
     pub(super) fn new(engine: Arc<Engine>, path: Option<String>) -> Self {
-        Self { engine, path, layers: Vec::new(), origin: 0, buffer: Vec::new(), seen: 0, base: 0, open: Vec::new(), verdict: None }
+        let (layers, buffer, open) = Default::default();
+        Self { engine, path, layers, origin: 0, buffer, seen: 0, base: 0, open, verdict: None, redaction: None }
+    }
+
+    /// A stream whose findings are replaced where they can be.
+    pub(super) fn redacting(engine: Arc<Engine>) -> Self {
+        Self { redaction: Some(Box::default()), ..Self::new(engine, None) }
+    }
+
+    /// What has left the window since the last call, redacted.
+    pub(super) fn take_out(&mut self) -> Vec<u8> {
+        self.redaction.as_mut().map(|redaction| std::mem::take(&mut redaction.out)).unwrap_or_default()
+    }
+
+    /// What was replaced since the last call.
+    pub(super) fn take_redacted(&mut self) -> Vec<Redacted> {
+        self.redaction.as_mut().map(|redaction| std::mem::take(&mut redaction.done)).unwrap_or_default()
     }
 
     /// The stream of what an encoding in this one hides.
@@ -77,7 +100,8 @@ impl LayerStream {
     /// The stream ends: scans what no window has covered yet, then finishes the layers inside. The first finding stands. A window that was
     /// just full is not scanned again: only what its decoders left open could still change.
     pub(super) fn finish(&mut self, budget: &mut u64) {
-        if self.verdict.is_none() && self.buffer.len() > self.seen {
+        let unsettled = self.redaction.as_ref().is_some_and(|redaction| redaction.unsettled);
+        if self.verdict.is_none() && (self.buffer.len() > self.seen || unsettled) {
             self.scan_window(false, budget);
         }
         for mut layer in std::mem::take(&mut self.open) {
@@ -85,6 +109,9 @@ impl LayerStream {
                 layer.finish(budget);
                 self.verdict = layer.inside.verdict;
             }
+        }
+        if let Some(redaction) = &mut self.redaction {
+            redaction.leave(&self.buffer);
         }
     }
 
@@ -106,40 +133,58 @@ impl LayerStream {
         if self.verdict.is_none() {
             let open = self.open.iter().map(|layer| layer.decoder.at).collect();
             let run_goes_on = self.open.iter().any(|layer| layer.decoder.is_base64());
-            self.verdict = self.scan(more.then_some(WindowEdge { open, run_went_on, run_goes_on }), budget);
+            let edge = more.then_some(WindowEdge { open, run_went_on, run_goes_on });
+            let mut buffer = std::mem::take(&mut self.buffer);
+            self.verdict = match self.redaction.take() {
+                None => self.scan(&buffer, edge.as_ref(), budget).map(|hit| hit.finding),
+                Some(mut redaction) => {
+                    let engine = Arc::clone(&self.engine);
+                    let is_clean = |text: &[u8]| WindowScan::new(&engine, None, super::budget(0), 0).view(text).is_ok();
+                    let window = Window { bytes: &mut buffer, base: self.base, more };
+                    let verdict = redaction.settle(window, |text| self.scan(text, edge.as_ref(), budget), is_clean);
+                    self.redaction = Some(redaction);
+                    verdict
+                }
+            };
+            self.buffer = buffer;
         }
         self.open.retain(|layer| !layer.decoder.is_ended());
         let overlap = self.buffer.len().min(OVERLAP);
-        self.base += (self.buffer.len() - overlap) as u64;
-        self.buffer.drain(..self.buffer.len() - overlap);
+        let left = self.buffer.len() - overlap;
+        if let Some(redaction) = &mut self.redaction {
+            redaction.leave(&self.buffer[..left]);
+        }
+        self.base += left as u64;
+        self.buffer.drain(..left);
         self.seen = overlap;
     }
 
-    fn scan(&mut self, edge: Option<WindowEdge>, budget: &mut u64) -> Option<Finding> {
+    fn scan(&mut self, bytes: &[u8], edge: Option<&WindowEdge>, budget: &mut u64) -> Option<Hit> {
         let mut scan = WindowScan::new(&self.engine, self.path.as_deref(), *budget, self.base);
         scan.below(&self.layers, self.origin);
         if let Some(edge) = edge {
             scan.goes_on(edge);
         }
-        let result = scan.view(&self.buffer);
+        let result = scan.view(bytes);
         *budget = scan.budget;
         let unfinished = std::mem::take(&mut scan.unfinished);
+        let whole = |finding| Some(Hit { finding, exact: None });
         match result {
             Ok(()) => {}
-            Err(Stop::Found(finding)) => return Some(finding),
-            Err(Stop::NotScannable(why)) => return Some(Finding::not_scannable(self.base, why)),
+            Err(Stop::Found(hit)) => return Some(*hit),
+            Err(Stop::NotScannable(why)) => return whole(Finding::not_scannable(self.base, why)),
         }
-        let end = self.base + self.buffer.len() as u64;
+        let end = self.base + bytes.len() as u64;
         for Unfinished { at, data, encoding } in unfinished {
             let at = self.base + at as u64;
             let origin = if self.layers.is_empty() { at } else { self.origin };
             let inside = Box::new(self.inside(encoding.name(), origin));
             let mut layer = OpenLayer { decoder: OpenDecoder::new(encoding, at), inside };
-            layer.feed(&self.buffer[data..], end, budget);
+            layer.feed(&bytes[data..], end, budget);
             let verdict = layer.inside.verdict.clone();
             self.open.push(layer);
-            if verdict.is_some() {
-                return verdict;
+            if let Some(finding) = verdict {
+                return whole(finding);
             }
         }
         None

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::finding::Finding;
+use crate::redaction::Redacted;
 use layer_stream::LayerStream;
 
 /// Decoded bytes that each scan may produce, beside [`EXPANSION`] times what was read.
@@ -18,6 +19,11 @@ const BASE_BUDGET: u64 = 8 << 20;
 
 /// Three for the four alignments of base64, as much for what they hide, and the rest for compressed text.
 const EXPANSION: u64 = 32;
+
+/// Decoded bytes that a scan of so many bytes may produce.
+pub(crate) fn budget(read: u64) -> u64 {
+    BASE_BUDGET + EXPANSION * read
+}
 
 /// A scan under way. The verdict does not depend on where the chunks were cut.
 #[derive(Debug)]
@@ -31,6 +37,23 @@ pub struct Stream {
 impl Stream {
     pub(crate) fn new(engine: Arc<Engine>, path: Option<&str>) -> Self {
         Self { raw: LayerStream::new(engine, path.map(str::to_owned)), spent: 0, read: 0 }
+    }
+
+    /// A scan that replaces what it finds where it can.
+    pub(crate) fn redacting(engine: Arc<Engine>) -> Self {
+        Self { raw: LayerStream::redacting(engine), spent: 0, read: 0 }
+    }
+
+    /// What a redacting scan has done with since the last call, and what it replaced in it.
+    pub(crate) fn take(&mut self) -> (Vec<u8>, Vec<Redacted>) {
+        (self.raw.take_out(), self.raw.take_redacted())
+    }
+
+    /// The end of a redacting scan: the verdict, and as in [`Stream::take`].
+    pub(crate) fn finish_redacting(mut self) -> (Option<Finding>, Vec<u8>, Vec<Redacted>) {
+        let verdict = self.within_budget(LayerStream::finish);
+        let (out, redacted) = self.take();
+        (verdict, out, redacted)
     }
 
     /// Scans the next chunk together with what must be remembered of the last ones. After a finding, every further call returns the
@@ -52,7 +75,7 @@ impl Stream {
     }
 
     fn within_budget(&mut self, scan: impl FnOnce(&mut LayerStream, &mut u64)) -> Option<Finding> {
-        let whole = (BASE_BUDGET + EXPANSION * self.read).saturating_sub(self.spent);
+        let whole = budget(self.read).saturating_sub(self.spent);
         let mut budget = whole;
         scan(&mut self.raw, &mut budget);
         self.spent += whole - budget;

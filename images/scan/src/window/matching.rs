@@ -1,8 +1,13 @@
 //! Rules, at the places where their keywords stand.
 
-use super::{Stop, WindowScan};
+use super::{Exact, Hit, Stop, WindowScan};
 use crate::decode::base64;
-use crate::rules::Match;
+use crate::known::{Known, MAX_BLOCK, digest, end_of_block};
+use crate::placeholder;
+use crate::rules::{Match, Rule};
+
+/// So many characters of a token are taken for its rest.
+const MAX_REST: usize = 4 << 10;
 
 /// Base64 characters of a block in which another alignment than that of the run's beginning is looked for, and how many of them are
 /// part of the next block too: more than nearly every match takes.
@@ -110,6 +115,38 @@ impl WindowScan<'_> {
         if !rule.holds(&found) || self.engine.allow.iter().any(|allow| allow.holds(&found)) {
             return Ok(());
         }
-        Err(Stop::Found(self.finding(&rule.id, found.secret.0)))
+        let (start, end) = found.secret;
+        if self.is_excused(&found.bytes[start..end], rule, &found) {
+            return Ok(());
+        }
+        if let Some(list) = self.list {
+            list.borrow_mut().extend(value(rule, &found).map(|value| (rule.id.clone(), Known::of(&rule.id, value))));
+            return Ok(());
+        }
+        let behind = found.bytes[end..].iter().take(MAX_REST).take_while(|byte| is_of_token(**byte)).count();
+        let exact = Exact { value: start..end, whole: start..end + behind, is_block: rule.is_block };
+        Err(Hit { finding: self.finding(&rule.id, start), exact: Some(exact).filter(|_| self.layers.is_empty()) }.into())
     }
+}
+
+impl WindowScan<'_> {
+    /// True for what only looks like a secret: a placeholder, and what the operator or the caller excepted.
+    fn is_excused(&self, value: &[u8], rule: &Rule, found: &Match<'_>) -> bool {
+        let is_excepted = || self::value(rule, found).is_some_and(|value| self.engine.excepted.contains(&digest(value)));
+        placeholder::is_part_of_one(value)
+            || self.exempt.iter().any(|exempt| exempt.rule == rule.id && memchr::memmem::find(&exempt.within, value).is_some())
+            || !self.engine.excepted.is_empty() && is_excepted()
+    }
+}
+
+/// All of the value; none of a block of lines whose end is not there.
+fn value<'b>(rule: &Rule, found: &Match<'b>) -> Option<&'b [u8]> {
+    let (start, end) = found.secret;
+    let end = if rule.is_block { end_of_block(&found.bytes[..found.bytes.len().min(end + MAX_BLOCK)], end)? } else { end };
+    Some(&found.bytes[start..end])
+}
+
+/// Characters that a token goes on with where an expression's longest match has ended.
+fn is_of_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'=')
 }

@@ -5,18 +5,71 @@ mod matching;
 mod runs;
 mod text;
 
+use std::cell::RefCell;
+use std::ops::Range;
+
 use crate::decode::inflate::Coding;
 use crate::decode::{escape::Escape, fold, region};
 use crate::engine::Engine;
 use crate::finding::{BOTTLE_SECRET, Finding, HONEYTOKEN};
+use crate::known::Known;
 use crate::limits::MAX_DEPTH;
 
 /// Why a scan ends early.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    Found(Finding),
+    Found(Box<Hit>),
     /// The budget or the depth is used up.
     NotScannable(&'static str),
+}
+
+/// A finding, and its place if it stands in the window as it came.
+#[derive(Debug)]
+pub(crate) struct Hit {
+    pub(crate) finding: Finding,
+    pub(crate) exact: Option<Exact>,
+}
+
+/// Where a value stands in the window, to the byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Exact {
+    /// What the rule takes for the value.
+    pub(crate) value: Range<usize>,
+    /// All of the token: an expression may end before it does.
+    pub(crate) whole: Range<usize>,
+    /// The value is the beginning of a block of lines.
+    pub(crate) is_block: bool,
+}
+
+impl Stop {
+    /// The same, found in a text that was made of the window.
+    fn without_place(self) -> Self {
+        match self {
+            Self::Found(hit) => Hit { exact: None, ..*hit }.into(),
+            other => other,
+        }
+    }
+}
+
+impl From<Hit> for Stop {
+    fn from(hit: Hit) -> Self {
+        Self::Found(Box::new(hit))
+    }
+}
+
+/// An exemption that holds in one text: what `rule` finds is no finding where it is a part of `within`, whatever hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Exempt {
+    /// The rule's id.
+    pub rule: String,
+    /// The value, or a text that contains it.
+    pub within: Vec<u8>,
+}
+
+impl std::fmt::Debug for Exempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Exempt({}, {} bytes)", self.rule, self.within.len())
+    }
 }
 
 /// What is known of a stream that goes on behind a window.
@@ -60,6 +113,9 @@ pub(crate) struct WindowScan<'e> {
     engine: &'e Engine,
     /// The name of the file that is scanned, for rules that ask for one.
     path: Option<&'e str>,
+    exempt: &'e [Exempt],
+    /// Where findings of rules are listed, instead of ending the scan.
+    list: Option<&'e RefCell<Vec<(String, Known)>>>,
     /// How many bytes may still be decoded.
     pub(crate) budget: u64,
     /// Where in all of the raw bytes the present window begins.
@@ -70,7 +126,7 @@ pub(crate) struct WindowScan<'e> {
     /// The layers of the stream to which the window belongs.
     floor: usize,
     /// When the stream goes on behind the window.
-    edge: Option<WindowEdge>,
+    edge: Option<&'e WindowEdge>,
     pub(crate) unfinished: Vec<Unfinished>,
     /// Buffers to use again.
     buffers: Vec<Vec<u8>>,
@@ -81,6 +137,8 @@ impl<'e> WindowScan<'e> {
         Self {
             engine,
             path,
+            exempt: &[],
+            list: None,
             budget,
             base,
             layers: Vec::new(),
@@ -92,6 +150,16 @@ impl<'e> WindowScan<'e> {
         }
     }
 
+    /// With these exemptions.
+    pub(crate) fn exempting(self, exempt: &'e [Exempt]) -> Self {
+        Self { exempt, ..self }
+    }
+
+    /// Lists what the rules find, and goes on.
+    pub(crate) fn listing(self, list: &'e RefCell<Vec<(String, Known)>>) -> Self {
+        Self { list: Some(list), ..self }
+    }
+
     /// The window belongs to a stream that is itself decoded.
     pub(crate) fn below(&mut self, layers: &[&'static str], origin: u64) {
         self.layers.extend_from_slice(layers);
@@ -99,13 +167,13 @@ impl<'e> WindowScan<'e> {
     }
 
     /// The stream goes on behind the window.
-    pub(crate) fn goes_on(&mut self, edge: WindowEdge) {
+    pub(crate) fn goes_on(&mut self, edge: &'e WindowEdge) {
         self.edge = Some(edge);
     }
 
     /// What is known about that, if the text under scan is the window itself.
-    fn edge(&self) -> Option<&WindowEdge> {
-        self.edge.as_ref().filter(|_| self.layers.len() == self.floor)
+    fn edge(&self) -> Option<&'e WindowEdge> {
+        self.edge.filter(|_| self.layers.len() == self.floor)
     }
 
     /// Scans one text and all that it hides.
@@ -114,7 +182,9 @@ impl<'e> WindowScan<'e> {
             let rule = if known.honey { HONEYTOKEN } else { BOTTLE_SECRET };
             let mut finding = self.finding(rule, known.at);
             finding.encodings.extend(Some(known.kind).filter(|kind| !kind.is_empty()));
-            return Err(Stop::Found(finding));
+            let value = known.at..known.at + known.length;
+            let exact = Exact { whole: value.clone(), value, is_block: false };
+            return Err(Hit { exact: Some(exact).filter(|_| self.layers.is_empty() && known.is_whole()), finding }.into());
         }
         self.rules(bytes)?;
         self.layers_of(bytes)

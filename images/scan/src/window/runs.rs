@@ -153,7 +153,7 @@ impl WindowScan<'_> {
                 continue;
             }
             for word in run.split(|b| !b.is_ascii_alphanumeric()).filter(|word| (least..=most).contains(&word.len())) {
-                self.between(index, word, 0, word.len())?;
+                self.between(index, word, 0, word.len()).map_err(Stop::without_place)?;
             }
         }
         Ok(())

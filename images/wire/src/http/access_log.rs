@@ -31,6 +31,8 @@ struct Inner {
     entry: Mutex<AccessEntry>,
     sent: AtomicU64,
     received: AtomicU64,
+    /// Values of the request that were replaced.
+    redacted: AtomicU64,
     /// All of the request's body was read, or there is none.
     read: AtomicBool,
     /// Milliseconds from [`EPOCH`] to the moment when a byte last moved.
@@ -55,6 +57,7 @@ impl Default for AccessLog {
             entry: Mutex::default(),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
+            redacted: AtomicU64::new(0),
             read: AtomicBool::new(false),
             moved: AtomicU64::new(now),
             guard: Mutex::default(),
@@ -91,6 +94,16 @@ impl AccessLog {
     /// Bytes of the response's body that came from the next hop so far.
     pub fn received(&self) -> u64 {
         self.0.received.load(Ordering::Relaxed)
+    }
+
+    /// Values of the request that were replaced so far.
+    pub fn redacted(&self) -> u64 {
+        self.0.redacted.load(Ordering::Relaxed)
+    }
+
+    /// A value of the request was replaced. Returns how many were before it.
+    pub fn add_redacted(&self) -> u64 {
+        self.0.redacted.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Counts bytes of the request's body, and returns the new total.

@@ -19,7 +19,7 @@ use crate::http::body::{self, Body};
 use crate::http::context::Context;
 use crate::http::forwarding::{ask_for_websocket, clean, end_to_end};
 use crate::http::handler::{Handled, Handler};
-use crate::http::headers::{AnsweredBy, HTTP_2, REASON};
+use crate::http::headers::{AnsweredBy, HTTP_2, REASON, REDACTED};
 use crate::http::record::Record;
 use crate::http::refusal::{reason_phrase, refusal_response};
 use crate::http::request::RequestContext;
@@ -58,7 +58,12 @@ pub(crate) async fn answer<H: Handler>(context: Arc<Context<H>>, mut request: Re
         (None, None) => respond(&context, parts, incoming, &id, &log, &mut record, idle).await,
     };
     let mut response = match handled {
-        Ok(Handled::Response(response, _)) => response,
+        Ok(Handled::Response(mut response, _)) => {
+            if log.redacted() > 0 {
+                response.headers_mut().insert(&REDACTED, HeaderValue::from(log.redacted()));
+            }
+            response
+        }
         Ok(Handled::Upgraded(response, stream)) => {
             record.status(response.status());
             if let Some(agent) = agent {

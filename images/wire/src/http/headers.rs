@@ -16,6 +16,9 @@ pub static REQUEST_ID: HeaderName = HeaderName::from_static(egress::REQUEST_ID);
 /// [`reason::HEADER`].
 pub static REASON: HeaderName = HeaderName::from_static(reason::HEADER);
 
+/// [`reason::REDACTED_HEADER`].
+pub static REDACTED: HeaderName = HeaderName::from_static(reason::REDACTED_HEADER);
+
 /// Fields that belong to one connection (RFC 9110, section 7.6.1, and their older kin).
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,

@@ -91,6 +91,8 @@ impl Record {
         self.event.rule = refused.rule.clone();
         self.event.place = refused.place.as_ref().map(ToString::to_string);
         self.event.message = Some(Untrusted::new(&refused.message).to_string());
+        self.event.masked = refused.known.as_ref().map(|known| known.masked.clone());
+        self.event.digest = refused.known.as_ref().and_then(|known| known.digest.clone());
         if refused.reason == Reason::SecretDetected {
             self.forget_secret();
         }
@@ -151,6 +153,7 @@ impl Drop for Record {
         if event.event == "refused" || event.status.is_none() {
             conceal_secrets(event);
         }
+        event.redacted = Some(self.log.redacted()).filter(|count| *count > 0);
         event.sent = Some(self.log.sent());
         event.received = Some(self.log.received());
         event.micros = Some(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX));

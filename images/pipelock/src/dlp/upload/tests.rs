@@ -22,7 +22,7 @@ async fn send(body: &[u8], size: usize, encoding: Option<&str>, budget: &Budget)
     let chunks = Chunks(body.chunks(size).map(Bytes::copy_from_slice).collect());
     let inspector = Inspector::new(&scanner(), None, encoding.into_iter().map(str::as_bytes)).unwrap();
     let mut sent = Vec::new();
-    let mut upload = match Upload::start(chunks.boxed(), inspector, budget, Duration::from_secs(1)).await {
+    let mut upload = match Upload::start(chunks.boxed(), inspector, budget, Duration::from_secs(1), None).await {
         Err(refused) => return (sent, Some(refused)),
         Ok(upload) => upload,
     };
