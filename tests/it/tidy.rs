@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Which modules of the supervisor each module may name. A missing arrow is a decision; add one only with a reason.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("asks", &["digest", "manifest"]),
     (
         "backend",
         &["ca", "clock", "digest", "error", "files", "manifest", "plan", "agent_program", "render", "store", "sys", "values", "workspace"],

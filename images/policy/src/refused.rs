@@ -61,6 +61,8 @@ impl Refused {
             | Reason::PortNotListed
             | Reason::MethodNotAllowed
             | Reason::PathNotAllowed
+            | Reason::ApprovalPending
+            | Reason::ApprovalDenied
             | Reason::OpaqueTunnel
             | Reason::UpgradeNotAllowed
             | Reason::GitPushBypass
