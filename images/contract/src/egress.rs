@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::grant::Grant;
 use crate::route::Route;
 
 /// The name of the file.
@@ -17,6 +18,9 @@ pub struct EgressConfig {
     pub generation: u64,
     /// The routes.
     pub routes: Vec<Route>,
+    /// What was approved beside the routes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
     /// Where allowed requests go.
     pub upstream: Upstream,
     /// How a person is asked. `None`: nobody is.
@@ -65,6 +69,9 @@ pub const INJECTED: &str = "x-bottle-injected";
 
 /// A header on the link only, of any value: the agent used HTTP/2, so the origin may be asked over HTTP/2 too.
 pub const HTTP_2: &str = "x-bottle-http-2";
+
+/// A header on the link only: the generation of the policy by which `egress` judged the request, so that `pipelock` judges it by the same one.
+pub const GENERATION: &str = "x-bottle-generation";
 
 /// A header on the link only: the request id of `egress`, so that the events of both sidecars share it.
 pub const REQUEST_ID: &str = "x-bottle-request-id";

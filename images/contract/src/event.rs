@@ -31,7 +31,7 @@ pub struct Event<S = String> {
     /// How much it matters.
     pub level: Level,
     /// The stable name of the event: `ready`, `request`, `refused`, `tunnel`, `answer_suspicious`, `reload`,
-    /// `reload_failed`, `stopping`, `push`, `fetch`, `ask`, `decision`, `error`.
+    /// `reload_failed`, `grant_used_up`, `stopping`, `push`, `fetch`, `ask`, `decision`, `error`.
     pub event: S,
     /// The request, the same in both proxies' events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,7 +54,7 @@ pub struct Event<S = String> {
     /// Why it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// The rule that decided: a route's host pattern, or a scanner rule's id.
+    /// The rule that decided: a route's host pattern, a grant's id behind `grant:`, or a scanner rule's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<S>,
     /// The place in the message: `path`, `query`, `header:user-agent`, `body@1834`.

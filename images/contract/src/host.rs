@@ -184,6 +184,18 @@ impl HostPattern {
         }
     }
 
+    /// True when this pattern names every host that `other` names.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, _) => true,
+            (_, Self::Exact(host)) => self.matches(host),
+            (Self::Suffix(suffix), Self::Suffix(longer)) => {
+                longer == suffix || longer.strip_suffix(suffix.as_str()).is_some_and(|rest| rest.ends_with('.'))
+            }
+            (Self::Exact(_), Self::Suffix(_) | Self::Any) | (Self::Suffix(_), Self::Any) => false,
+        }
+    }
+
     /// As it is written, for the event of each request that it allows.
     pub fn text(&self) -> String {
         match self {
@@ -263,6 +275,19 @@ mod tests {
         assert!(matches("*", "anything.example") && matches("*", "[::1]"));
         for bad in ["a.*", "*a.test", "**.test", "*.", "", "grün.test", "a b", "a.test:443", "*.127.0.0.1"] {
             assert!(bad.parse::<HostPattern>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_covers_another_if_it_names_all_of_its_hosts() {
+        let covers = |wide: &str, narrow: &str| wide.parse::<HostPattern>().unwrap().covers(&narrow.parse().unwrap());
+        let pairs = [("*", "*"), ("*", "*.a.test"), ("*.a.test", "*.a.test"), ("*.a.test", "*.b.a.test"), ("*.a.test", "b.a.test"), ("a.test", "A.test")];
+        for (wide, narrow) in pairs {
+            assert!(covers(wide, narrow), "{wide} {narrow}");
+        }
+        let pairs = [("*.a.test", "*"), ("a.test", "*.a.test"), ("*.a.test", "a.test"), ("*.a.test", "*.ba.test"), ("*.b.a.test", "*.a.test")];
+        for (wide, narrow) in pairs {
+            assert!(!covers(wide, narrow), "{wide} {narrow}");
         }
     }
 

@@ -11,6 +11,7 @@ pub mod egress;
 pub mod event;
 pub mod fingerprints;
 pub mod gate;
+pub mod grant;
 #[expect(unsafe_code, reason = "descriptors come in as numbers")]
 pub mod handoff;
 pub mod host;
@@ -25,6 +26,7 @@ pub mod supervise;
 pub mod untrusted;
 
 pub use fingerprints::Fingerprints;
+pub use grant::Grant;
 pub use host::HostPattern;
 pub use reason::Reason;
 pub use rules::RuleFile;

@@ -42,6 +42,8 @@ reasons! {
     ApprovalPending = "approval_pending", "a person has been asked: send the same request again later, or wait with the tool `bottle_wait`";
     /// A person has said no.
     ApprovalDenied = "approval_denied", "a person has said no: do without it, and do not send it again";
+    /// The grant that allowed it has ended while it was under way, or another request took its last use.
+    GrantEnded = "grant_ended", "what was approved for this has ended; ask the person who runs this bottle again if it is still needed";
     /// CONNECT host, SNI and Host or `:authority` do not agree.
     OriginMismatch = "origin_mismatch", "the CONNECT target, the TLS server name and the Host header must name the same origin";
     /// The target cannot be read in exactly one way.

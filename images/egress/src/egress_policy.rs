@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use bottle_contract::egress::{EgressConfig, FILE};
 use bottle_contract::route::Route;
+use bottle_policy::grants::Table;
 use bottle_wire::reload::Generation;
 use bottle_wire::secret::{self, Credential};
 
@@ -25,12 +26,18 @@ impl EgressPolicy {
     pub(crate) fn read(config: &Path, secrets: &Path, before: Option<&Self>) -> anyhow::Result<Self> {
         let text = std::fs::read(config.join(FILE)).with_context(|| format!("cannot read {FILE}"))?;
         let config: EgressConfig = serde_json::from_slice(&text).with_context(|| format!("{FILE} is not valid"))?;
+        ensure!(config.grants.iter().all(|grant| grant.route.auth.is_none()), "{FILE} is not valid: a grant brings a credential");
         let credentials = config.routes.iter().map(|route| credential(route, secrets)).collect::<anyhow::Result<_>>()?;
         let next_hop = match before {
             Some(before) if before.config.upstream == config.upstream => before.next_hop.clone(),
             _ => Arc::new(NextHop::new(&config.upstream, &config.limits)?),
         };
         Ok(Self { config, credentials, next_hop })
+    }
+
+    /// What it allows.
+    pub(crate) fn table(&self) -> Table<'_> {
+        Table { routes: &self.config.routes, grants: &self.config.grants }
     }
 
     /// The credential of the route with this index.

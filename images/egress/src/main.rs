@@ -5,7 +5,8 @@
 //! 1. The agent says `CONNECT api.github.com:443`. `bottle-wire` has parsed it strictly; [`handler::Egress`] admits it
 //!    if a route names the host and port, else the agent gets a 403 before any TLS.
 //! 2. Inside TLS, each request is judged on its own by one generation of the [`egress_policy`]: route, method, canonical path
-//!    (`bottle_policy::routes`). A `git push` over HTTPS is refused with a hint to the gate.
+//!    (`bottle_policy::routes`), or a grant beside them, whose uses are counted ([`grant_uses`]). A `git push` over HTTPS is refused with a
+//!    hint to the gate.
 //! 3. If the route has a credential, what the agent sent as its own is taken out, and for `https` the real one is put
 //!    in ([`credential`]). Without one, the agent's own headers pass.
 //! 4. The request goes to the next hop: our `pipelock` over a unix socket ([`next_hop::sibling`]), which is told the request's id
@@ -13,6 +14,9 @@
 //! 5. The answer streams back. If a credential was put in, it is blanked wherever the origin echoes it, in headers, body
 //!    and WebSocket ([`scrub`]), so that it never enters the bottle. For this the origin is asked for plain and whole bodies;
 //!    what comes compressed all the same is decoded ([`decoded`]), and a range is cut out here ([`range`]).
+//!
+//! What a new generation does not allow ends: WebSockets always, and every exchange that only a grant allowed. All other requests end under
+//! the generation that judged them.
 //!
 //! `SIGHUP` reads configuration and secrets again. A policy that cannot be used, or is older, leaves the old one in
 //! force, visibly: event `reload_failed`, and `http://egress:9099/_bottle/health`.
@@ -24,6 +28,7 @@
 mod credential;
 mod decoded;
 mod egress_policy;
+mod grant_uses;
 mod handler;
 mod messages;
 mod next_hop;
@@ -61,7 +66,7 @@ async fn egress(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
         events: events.clone(),
         stop: sidecar.stop.clone(),
     };
-    let serving = serve(socket, serving, Egress::new(policy.clone()));
+    let serving = serve(socket, serving, Egress::new(policy.clone(), &events));
     let (config, secrets) = (sidecar.config, sidecar.secrets);
     let read_again = |old: &EgressPolicy| EgressPolicy::read(&config, &secrets, Some(old));
     serve_reloadable(serving, &policy, read_again, sidecar.ready, sidecar.reload, &events).await

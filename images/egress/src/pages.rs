@@ -19,6 +19,7 @@ pub(crate) fn page(policy: &Reloadable<EgressPolicy>, host: &str, path: &str) ->
         "/_bottle/routes" => json!({
             "generation": current.config.generation,
             "routes": current.config.routes.iter().map(visible).collect::<Vec<_>>(),
+            "grants": current.config.grants.iter().map(|grant| visible(&grant.route)).collect::<Vec<_>>(),
         }),
         "/_bottle/health" => json!({
             "component": EGRESS.0,

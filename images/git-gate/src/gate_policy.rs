@@ -31,12 +31,13 @@ pub struct GatePolicy {
     pub limits: GateLimits,
     /// Rules and the bottle's own secrets.
     pub scanner: Scanner,
+    scanner_source: scanner::Source,
     repos: Vec<Arc<Repo>>,
 }
 
 impl GatePolicy {
-    /// Reads the configuration and the secrets that it names.
-    pub fn read(config: &Path, secrets: &Path) -> anyhow::Result<Self> {
+    /// Reads the configuration and the secrets that it names. The policy `before` lends its scanner, if that is the same.
+    pub fn read(config: &Path, secrets: &Path, before: Option<&Self>) -> anyhow::Result<Self> {
         let text = std::fs::read(config.join(FILE)).with_context(|| format!("cannot read {FILE}"))?;
         let config: GateConfig = serde_json::from_slice(&text).with_context(|| format!("{FILE} is not valid"))?;
         let dialer = Arc::new(TunnelDialer::new(PathBuf::from(&config.link), Timeouts::from(&config.limits)));
@@ -45,10 +46,13 @@ impl GatePolicy {
             let upstream = Upstream::new(&repo.upstream, &dialer, &tls, secrets).with_context(|| format!("repository {:?}", repo.name))?;
             anyhow::Ok(Arc::new(Repo { name: repo.name, upstream, page: repo.upstream.page(), policy: repo.push }))
         };
+        let scanner_source = scanner::Source { rules: config.rules, fingerprints: config.fingerprints };
+        let built = before.map(|before| (&before.scanner_source, &before.scanner));
         Ok(Self {
             generation: config.generation,
             limits: config.limits,
-            scanner: scanner::build(&config.rules, config.fingerprints).map_err(anyhow::Error::msg)?,
+            scanner: scanner_source.build(built).map_err(anyhow::Error::msg)?,
+            scanner_source,
             repos: config.repos.into_iter().map(repo).collect::<anyhow::Result<_>>()?,
         })
     }

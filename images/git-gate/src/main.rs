@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 
 async fn git_gate(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
     let socket = sidecar.listener(names::listener::AGENT).context("no listener for the agent was handed over")?;
-    let policy = GatePolicy::read(&sidecar.config, &sidecar.secrets)?;
+    let policy = GatePolicy::read(&sidecar.config, &sidecar.secrets, None)?;
     let limits = Limits { connections: policy.limits.connections, body_bytes: MAX_BODY_BYTES, ..Limits::default() };
     let policy = Arc::new(Reloadable::new(policy));
     let serving = Serving {
@@ -36,6 +36,6 @@ async fn git_gate(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
     };
     let serving = serve(socket, serving, Gate::new(policy.clone(), events.clone()));
     let (config, secrets) = (sidecar.config, sidecar.secrets);
-    let read_again = |_: &GatePolicy| GatePolicy::read(&config, &secrets);
+    let read_again = |before: &GatePolicy| GatePolicy::read(&config, &secrets, Some(before));
     serve_reloadable(serving, &policy, read_again, sidecar.ready, sidecar.reload, &events).await
 }

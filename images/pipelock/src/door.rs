@@ -12,10 +12,10 @@ use bottle_contract::Reason;
 use bottle_contract::event::Level;
 use bottle_contract::host::Host;
 use bottle_scan::{Scanner, Suspicion};
-use bottle_wire::headers::{INJECTED, REQUEST_ID, remove_where};
+use bottle_wire::headers::{GENERATION, INJECTED, REQUEST_ID, remove_where};
 use bottle_wire::reload::{Generation, Reloadable};
-use bottle_wire::tunnel::agrees;
-use bottle_wire::{Admission, Body, Events, Handled, Handler, Peer, Refused, RequestContext};
+use bottle_wire::tunnel::{Duplex, agrees};
+use bottle_wire::{Admission, Body, Events, Handled, Handler, Peer, Refused, RequestContext, RevocableStream};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
@@ -79,19 +79,22 @@ impl Door {
     /// the policy that judged them.
     pub fn reload(&self, directory: &Path) {
         let read_again = |current: &InForce| {
-            let next = read_config::read(directory)?;
+            let next = read_config::read(directory, Some(&current.policy))?;
             ensure!(next.bottle == current.policy.bottle, "the file is of another bottle");
             InForce::new(next, &self.shared.dialer)
         };
         self.shared.in_force.reload(read_again, &self.shared.events);
     }
 
-    fn in_force(&self) -> Arc<InForce> {
-        self.shared.in_force.current()
+    /// Ends a stream once the policy in force no longer `allows` it.
+    fn revocable(&self, stream: Box<dyn Duplex>, allows: impl Fn(&PipelockPolicy) -> bool + Send + Sync + 'static) -> Box<dyn Duplex> {
+        let shared = self.shared.clone();
+        let revoked = async move { shared.in_force.until_revoked(|in_force| allows(&in_force.policy)).await };
+        Box::new(RevocableStream::new(stream, Box::pin(revoked)))
     }
 
     async fn exchange(&self, context: RequestContext, request: Request<Body>) -> Result<Handled, Refused> {
-        let in_force = self.in_force();
+        let in_force = self.shared.in_force.of(judged_by(request.headers()));
         let InForce { policy, origins } = &*in_force;
         context.log.update(|entry| entry.generation = Some(policy.generation));
         let rule = policy.listed(&context.host, context.port)?;
@@ -102,7 +105,7 @@ impl Door {
         }
         let mut headers = parts.headers;
         let injected = take_injected(&mut headers)?;
-        remove_where(&mut headers, |name| *name == REQUEST_ID);
+        remove_where(&mut headers, |name| [&GENERATION, &REQUEST_ID].contains(&name));
         head::scan(&policy.scanner, &parts.method, &parts.uri, &headers, injected.as_ref())?;
 
         let encodings = headers.get_all(header::CONTENT_ENCODING);
@@ -175,7 +178,9 @@ impl Door {
             .map_err(|error| Refused::new(Reason::UpstreamUnreachable, format!("the origin broke off: {error}")).place(Place::Upstream))?;
         let frames = Frames::new(policy.scanner.clone(), policy.limits.body_bytes, self.shared.trails.clone());
         let scanned = Scanned::new(TokioIo::new(upgraded), frames, self.record_of(context, policy.generation));
-        Ok(Handled::Upgraded(response, Box::new(scanned)))
+        let (host, port, way) = (context.host.clone(), context.port, policy.way(&context.host, context.port));
+        let allows = move |policy: &PipelockPolicy| policy.admit(&host, port).is_ok() && policy.way(&host, port) == way;
+        Ok(Handled::Upgraded(response, self.revocable(Box::new(scanned), allows)))
     }
 
     /// Writes the event of an answer that may try to instruct the agent.
@@ -213,10 +218,12 @@ impl Door {
 
 impl Handler for Door {
     async fn admit(&self, peer: &Peer, host: &Host, port: u16) -> Result<Admission, Refused> {
-        let policy = self.in_force().policy.clone();
+        let policy = self.shared.in_force.current().policy.clone();
         if peer.is_sibling() && policy.is_tunnel(host, port) {
             let (stream, _) = plain(&policy, &self.shared.dialer, host, port).await?;
-            return Ok(Admission::Tunnel(Box::new(stream)));
+            let (host, way) = (host.clone(), policy.way(host, port));
+            let allows = move |policy: &PipelockPolicy| policy.is_tunnel(&host, port) && policy.way(&host, port) == way;
+            return Ok(Admission::Tunnel(self.revocable(Box::new(stream), allows)));
         }
         policy.listed(host, port)?;
         Ok(Admission::Intercept)
@@ -225,6 +232,11 @@ impl Handler for Door {
     async fn handle(&self, context: RequestContext, request: Request<Body>) -> Result<Handled, Refused> {
         self.exchange(context, request).await
     }
+}
+
+/// The generation by which the sibling has judged the request. An agent's own header of this name was taken out before.
+fn judged_by(headers: &HeaderMap) -> Option<u64> {
+    headers.get(&GENERATION)?.to_str().ok()?.parse().ok()
 }
 
 /// The header that the sibling put a credential in. It must be there exactly once: a second value is the agent's.

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 }
 
 async fn pipelock(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
-    let policy = read_config::read(&sidecar.config)?;
+    let policy = read_config::read(&sidecar.config, None)?;
     let link = sidecar.listener(names::listener::LINK);
     let agent = sidecar.listener(names::listener::AGENT);
     if link.is_none() && agent.is_none() {

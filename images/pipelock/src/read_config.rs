@@ -12,10 +12,10 @@ use bottle_policy::pipelock_policy::PipelockPolicy;
 /// More than any list of hosts needs, and little enough to read a hostile file without harm.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
-/// Reads and understands `pipelock.yaml` in `directory`.
-pub fn read(directory: &Path) -> anyhow::Result<PipelockPolicy> {
+/// Reads and understands `pipelock.yaml` in `directory`. The policy `before` lends its scanner, if that is the same.
+pub fn read(directory: &Path, before: Option<&PipelockPolicy>) -> anyhow::Result<PipelockPolicy> {
     let path = directory.join(FILE);
-    bounded(&path).and_then(|text| parse(&text)).with_context(|| path.display().to_string())
+    bounded(&path).and_then(|text| parse(&text, before)).with_context(|| path.display().to_string())
 }
 
 fn bounded(path: &Path) -> anyhow::Result<Vec<u8>> {
@@ -27,9 +27,9 @@ fn bounded(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The policy that `text` describes. An unknown, duplicate or missing key is an error.
-pub fn parse(text: &[u8]) -> anyhow::Result<PipelockPolicy> {
+pub fn parse(text: &[u8], before: Option<&PipelockPolicy>) -> anyhow::Result<PipelockPolicy> {
     let config: PipelockConfig = serde_json::from_slice(text)?;
-    PipelockPolicy::new(config).map_err(anyhow::Error::msg)
+    PipelockPolicy::after(config, before).map_err(anyhow::Error::msg)
 }
 
 #[cfg(test)]
@@ -41,9 +41,9 @@ mod tests {
     #[test]
     fn a_file_that_is_not_exactly_a_configuration_is_an_error() {
         let good = serde_json::to_string(&testing::config(&["a.test"])).unwrap();
-        assert!(parse(good.as_bytes()).is_ok());
+        assert!(parse(good.as_bytes(), None).is_ok());
         for cut in 0..good.len() {
-            assert!(parse(&good.as_bytes()[..cut]).is_err(), "cut at {cut}");
+            assert!(parse(&good.as_bytes()[..cut], None).is_err(), "cut at {cut}");
         }
         for (bad, why) in [
             (good.replacen("\"mode\"", "\"moed\"", 1), "unknown field"),
@@ -53,7 +53,7 @@ mod tests {
             (format!("\u{feff}{good}"), "expected value"),
             ("[".repeat(1_000_000), ""),
         ] {
-            let error = format!("{:#}", parse(bad.as_bytes()).unwrap_err());
+            let error = format!("{:#}", parse(bad.as_bytes(), None).unwrap_err());
             assert!(error.contains(why), "{error}");
         }
     }

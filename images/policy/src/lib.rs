@@ -3,10 +3,12 @@
 //! Both proxies judge each request with this code. So does `bottle check`, which sends nothing:
 //!
 //! 1. [`target`] parses the target of a request, or refuses it if parsers could disagree.
-//! 2. [`routes`] judges for `egress`: route, method, canonical path. [`push`] refuses pushes that bypass git-gate.
+//! 2. [`routes`] judges for `egress`: route, method, canonical path; [`grants`], what was approved beside the routes. [`push`] refuses pushes that bypass git-gate.
 //! 3. [`pipelock_policy`] judges for `pipelock`: allowlist, ports, and how to reach a host. [`guard`] judges the addresses.
 //!    [`asks`] says which refusals a person may be asked about.
 //! 4. [`head`] scans everything before the body. `bottle_scan` scans bodies.
+//!
+//! [`reach`] says what one bottle reaches that another does not.
 //!
 //! [`evaluate`] combines the steps for a request that is not sent, in the order of the proxies.
 //!
@@ -18,6 +20,7 @@
 pub mod asks;
 pub mod credential_header;
 pub mod evaluate;
+pub mod grants;
 pub mod guard;
 pub mod head;
 pub mod overrides;
@@ -25,6 +28,7 @@ pub mod own;
 pub mod pipelock_policy;
 pub mod place;
 pub mod push;
+pub mod reach;
 pub mod refused;
 pub mod routes;
 pub mod scanner;

@@ -35,6 +35,7 @@ pub struct PipelockPolicy {
     pub reads_answers: bool,
     /// Rules and the bottle's own secrets.
     pub scanner: Scanner,
+    scanner_source: scanner::Source,
     hosts: Vec<HostPattern>,
     ports: Vec<Ports>,
     connect: Vec<Connect>,
@@ -55,6 +56,11 @@ pub enum Way {
 impl PipelockPolicy {
     /// Validates a configuration. A key with only one safe value accepts only that value.
     pub fn new(config: PipelockConfig) -> Result<Self, String> {
+        Self::after(config, None)
+    }
+
+    /// The same; the policy `before` lends its scanner, if that is built from the same rules and fingerprints.
+    pub fn after(config: PipelockConfig, before: Option<&Self>) -> Result<Self, String> {
         let constant = |fits: bool, what: &str| if fits { Ok(()) } else { Err(what.to_owned()) };
         constant(config.version == 1, "`version` must be 1")?;
         constant(config.mode == "strict", "`mode` must be `strict`: there is no mode that lets unlisted hosts pass")?;
@@ -70,7 +76,9 @@ impl PipelockPolicy {
         if own.parent.as_ref().is_some_and(|parent| refuse_chosen(parent.address.ip()).is_err()) {
             return Err("`x_bottle.parent`: the address of a metadata service".to_owned());
         }
-        let scanner = scanner::build(&own.rules, own.fingerprints).map_err(|why| format!("`x_bottle`: {why}"))?;
+        let scanner_source = scanner::Source { rules: own.rules, fingerprints: own.fingerprints };
+        let built = before.map(|before| (&before.scanner_source, &before.scanner));
+        let scanner = scanner_source.build(built).map_err(|why| format!("`x_bottle`: {why}"))?;
         Ok(Self {
             bottle: own.bottle,
             generation: own.generation,
@@ -81,6 +89,7 @@ impl PipelockPolicy {
             intercepts: config.tls_interception.enabled,
             reads_answers: config.response_scanning.enabled,
             scanner,
+            scanner_source,
             hosts: config.api_allowlist,
             ports: own.ports,
             connect: own.connect,

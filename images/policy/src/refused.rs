@@ -63,6 +63,7 @@ impl Refused {
             | Reason::PathNotAllowed
             | Reason::ApprovalPending
             | Reason::ApprovalDenied
+            | Reason::GrantEnded
             | Reason::OpaqueTunnel
             | Reason::UpgradeNotAllowed
             | Reason::GitPushBypass

@@ -78,7 +78,7 @@ pub fn credential(route: &Route, https: bool) -> Option<&Auth> {
 }
 
 /// The index of the route that names the host and port.
-fn for_host(routes: &[Route], host: &Host, port: u16) -> Result<usize, Reason> {
+pub(crate) fn for_host(routes: &[Route], host: &Host, port: u16) -> Result<usize, Reason> {
     let named = routes.iter().enumerate().filter(|(_, route)| route.host.matches(host));
     let (index, route) = named.min_by_key(|(_, route)| route.host.breadth()).ok_or(Reason::HostNotListed)?;
     if route.ports.contains(&port) { Ok(index) } else { Err(Reason::PortNotListed) }

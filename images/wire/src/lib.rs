@@ -37,6 +37,7 @@ pub use crate::http::headers::AnsweredBy;
 pub use crate::http::refusal::refusal_response;
 pub use crate::http::request::RequestContext;
 pub use crate::http::serve::serve;
+pub use crate::http::revocable::{RevocableBody, RevocableStream, Revoked};
 pub use crate::http::{body, content_coding, headers, trailers, tunnel};
 pub use crate::process::events::Events;
 pub use crate::process::{reload, run};

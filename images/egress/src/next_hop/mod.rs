@@ -30,15 +30,16 @@ impl NextHop {
         })
     }
 
-    /// Forwards a request; `injected` names the header that a credential was put in.
+    /// Forwards a request that `generation` has judged; `injected` names the header that a credential was put in.
     pub(crate) async fn send(
         &self,
         context: &RequestContext,
         request: Request<Body>,
         injected: Option<&HeaderName>,
+        generation: u64,
     ) -> Result<Response<Body>, Refused> {
         match self {
-            Self::Pipelock(client) => client.send(context, request, injected).await,
+            Self::Pipelock(client) => client.send(context, request, injected, generation).await,
             Self::Proxy(proxy) => proxy.send(context, request).await,
         }
     }

@@ -9,7 +9,7 @@ use bottle_contract::reason::Reason;
 use bottle_policy::Place;
 use bottle_wire::client::pool::{Failure, Pool};
 use bottle_wire::client::sender::{NewConnection, Protocol};
-use bottle_wire::headers::{HTTP_2, INJECTED, REQUEST_ID, TAKES_TRAILERS};
+use bottle_wire::headers::{GENERATION, HTTP_2, INJECTED, REQUEST_ID, TAKES_TRAILERS};
 use bottle_wire::{Body, Refused, RequestContext, trailers};
 use http::{HeaderName, HeaderValue, Request, Response, header};
 use http_body::Body as _;
@@ -34,12 +34,14 @@ impl PipelockClient {
         context: &RequestContext,
         mut request: Request<Body>,
         injected: Option<&HeaderName>,
+        generation: u64,
     ) -> Result<Response<Body>, Refused> {
         let has_trailers = request.body().size_hint().exact().is_none();
         let headers = request.headers_mut();
         if let Ok(id) = HeaderValue::try_from(&context.request_id) {
             headers.insert(&REQUEST_ID, id);
         }
+        headers.insert(&GENERATION, HeaderValue::from(generation));
         if context.http_2 {
             headers.insert(&HTTP_2, HeaderValue::from_static("1"));
         }

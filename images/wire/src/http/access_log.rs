@@ -1,5 +1,6 @@
 //! What is learned about one exchange while it is under way, for its event.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,7 +35,12 @@ struct Inner {
     read: AtomicBool,
     /// Milliseconds from [`EPOCH`] to the last movement.
     moved: AtomicU64,
+    /// Dropped with the exchange.
+    guard: Mutex<Option<Guard>>,
 }
+
+/// What lasts as long as an exchange.
+type Guard = Box<dyn Any + Send>;
 
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -51,6 +57,7 @@ impl Default for AccessLog {
             received: AtomicU64::new(0),
             read: AtomicBool::new(false),
             moved: AtomicU64::new(now),
+            guard: Mutex::default(),
         }))
     }
 }
@@ -59,6 +66,11 @@ impl AccessLog {
     /// Adds to the entry.
     pub fn update(&self, change: impl FnOnce(&mut AccessEntry)) {
         change(&mut self.0.entry.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Drops `guard` when the exchange is over, with its bodies and streams.
+    pub fn guard(&self, guard: impl Any + Send) {
+        *self.0.guard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(guard));
     }
 
     /// The entry so far.

@@ -7,6 +7,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// [`egress::INJECTED`] as a name that need not be parsed for each request; so the others.
 pub static INJECTED: HeaderName = HeaderName::from_static(egress::INJECTED);
+/// [`egress::GENERATION`].
+pub static GENERATION: HeaderName = HeaderName::from_static(egress::GENERATION);
 /// [`egress::HTTP_2`].
 pub static HTTP_2: HeaderName = HeaderName::from_static(egress::HTTP_2);
 /// [`egress::REQUEST_ID`].
@@ -54,7 +56,7 @@ pub fn clean_request(headers: &mut HeaderMap, peer: &Peer) -> Vec<HeaderName> {
             // Answered by this proxy itself when it first reads the body.
             || *name == header::EXPECT
             || name.as_str().starts_with("proxy-")
-            || (is_ours(name) && !(peer.is_sibling() && [&INJECTED, &REQUEST_ID].contains(&name)))
+            || (is_ours(name) && !(peer.is_sibling() && [&INJECTED, &GENERATION, &REQUEST_ID].contains(&name)))
     });
     if takes_trailers {
         // The one thing that TE may say over HTTP/2, and all that gRPC asks of it (RFC 9113, section 8.2.2).

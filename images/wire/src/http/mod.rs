@@ -23,5 +23,6 @@ mod intercept;
 mod record;
 mod request_body;
 mod response_body;
+mod revocable;
 mod slots;
 mod sniff;
