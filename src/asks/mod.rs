@@ -14,10 +14,10 @@
 //! | open | the policy changes, and with it what a yes would open | another question takes its place | superseded |
 //! | granting | every sidecar has the new policy | the client's request is judged again | granted |
 //! | granting | a sidecar does not take it | the client is refused | failed |
-//! | granted | the lease ends | the row is taken out of the policy | ended |
+//! | granted | the lease ends | the grant is taken out of the policy | ended |
 //!
 //! Invariants:
-//! - Nothing is granted without a decision that names the question's hash, and with it the request and the row that results.
+//! - Nothing is granted without a decision that names the question's hash, and with it what would be opened.
 //! - A decision is on disk before it takes effect, counts once, and the first valid one wins.
 //! - A journal that ends early, wherever it was cut, grants nothing: grants live in the policy of running sidecars only.
 

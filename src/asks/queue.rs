@@ -40,12 +40,12 @@ pub enum Input {
     Released(u64),
     /// A client has left.
     Left(u64),
-    /// Every sidecar has taken the policy of the last [`Effect::Apply`], of this generation.
-    Applied(u64),
-    /// The policy of the last [`Effect::Apply`] is not in force.
-    NotApplied(String),
-    /// The requests of a grant are used up.
-    UsedUp(String),
+    /// Every sidecar has the grant of [`Effect::Grant`], in the policy of this generation.
+    Granted(String, u64),
+    /// The grant of [`Effect::Grant`] is not in force.
+    NotGranted(String, String),
+    /// A grant is no longer in force: its time or its requests are used up, or it was withdrawn.
+    Ended(String),
     /// The manifest's routes are others now, and are in force.
     PolicyChanged(Vec<Route>),
     /// Time has passed.
@@ -59,13 +59,13 @@ pub enum Effect {
     Journal(Record),
     /// A client hears this.
     Tell(u64, Reply),
-    /// These grants, and no others, are to be in force beside the manifest's routes. One such effect at a time: the next one follows on
-    /// [`Input::Applied`] or [`Input::NotApplied`].
-    Apply(Vec<Grant>),
+    /// This grant is to be in force, for so many seconds. What became of it comes as [`Input::Granted`] or [`Input::NotGranted`], and its
+    /// end as [`Input::Ended`].
+    Grant(Grant, Option<u64>),
+    /// This grant is to end.
+    Withdraw(String),
     /// A new question waits for a person.
     Notify,
-    /// A grant has ended, and the policy cannot be made narrower: the bottle must end.
-    CannotNarrow(String),
 }
 
 /// A question that is not closed.
@@ -89,7 +89,6 @@ struct Granted {
     number: u64,
     question: Question,
     lease: Lease,
-    until: Option<u64>,
 }
 
 /// A question that is closed.
@@ -107,19 +106,6 @@ struct Refusal {
     reason: Option<String>,
 }
 
-/// Questions to grant, and grants to end, with one change of the policy.
-#[derive(Clone, Debug, Default)]
-struct Change {
-    grant: Vec<u64>,
-    end: Vec<u64>,
-}
-
-impl Change {
-    fn is_empty(&self) -> bool {
-        self.grant.is_empty() && self.end.is_empty()
-    }
-}
-
 /// All questions of one bottle.
 #[derive(Clone, Debug)]
 pub struct Queue {
@@ -129,12 +115,10 @@ pub struct Queue {
     last: u64,
     open: BTreeMap<u64, Open>,
     closed: BTreeMap<u64, Closed>,
-    granted: Vec<Granted>,
+    grants: Vec<Granted>,
     refusals: VecDeque<Refusal>,
     denials_in_a_row: u32,
     bucket: Bucket,
-    next: Change,
-    under_way: Option<Change>,
 }
 
 impl Queue {
@@ -147,12 +131,10 @@ impl Queue {
             last: 0,
             open: BTreeMap::new(),
             closed: BTreeMap::new(),
-            granted: Vec::new(),
+            grants: Vec::new(),
             refusals: VecDeque::new(),
             denials_in_a_row: 0,
             bucket: Bucket::new(now),
-            next: Change::default(),
-            under_way: None,
         }
     }
 
@@ -172,30 +154,28 @@ impl Queue {
 
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Option<u64> {
-        let expiries = self.open.values().filter(|open| open.granting.is_none()).map(|open| open.expires);
-        expiries.chain(self.granted.iter().filter_map(|granted| granted.until)).min()
+        self.open.values().filter(|open| open.granting.is_none()).map(|open| open.expires).min()
     }
 
     /// Takes what happens.
     pub fn step(&mut self, now: u64, input: Input) -> Vec<Effect> {
-        let mut effects = match input {
+        match input {
             Input::Held(client, request, nonce) => self.held(now, client, request, nonce),
             Input::Proposed(client, proposal, nonce) => self.proposed(now, client, proposal, nonce),
             Input::Followed(client, ask) => self.followed(client, &ask),
             Input::Released(client) => self.released(client),
             Input::Left(client) => self.left(client),
-            Input::Applied(generation) => self.applied(now, generation),
-            Input::NotApplied(why) => self.not_applied(&why),
-            Input::UsedUp(ask) => self.used_up(&ask),
+            Input::Granted(ask, generation) => self.granted(now, &ask, generation),
+            Input::NotGranted(ask, why) => self.not_granted(&ask, &why),
+            Input::Ended(ask) => self.ended(&ask),
             Input::PolicyChanged(routes) => {
                 self.base = routes;
-                self.end_changed_grants();
-                self.review(now)
+                let mut effects = self.withdraw_changed();
+                effects.extend(self.review(now));
+                effects
             }
             Input::Tick => self.tick(now),
-        };
-        effects.extend(self.change());
-        effects
+        }
     }
 
     /// Takes a person's decision. `signed`: one of the bottle's signers has signed it.
@@ -221,7 +201,8 @@ impl Queue {
             Verdict::Yes(lease) => {
                 open.granting = Some(lease);
                 self.denials_in_a_row = 0;
-                self.next.grant.push(number);
+                let seconds = if let Lease::For(seconds) = lease { Some(seconds) } else { None };
+                effects.push(Effect::Grant(grant(&open.question, lease), seconds));
             }
             Verdict::No => {
                 self.denials_in_a_row += 1;
@@ -233,14 +214,13 @@ impl Queue {
                 effects.extend(self.close(number, AskState::Denied, reason.clone(), &ToHolder::Denied { ask, reason }));
             }
         }
-        effects.extend(self.change());
         Ok(effects)
     }
 
     fn held(&mut self, now: u64, client: u64, request: Box<HeldRequest>, nonce: String) -> Vec<Effect> {
         let tell = |reply| vec![Effect::Tell(client, Reply::Held(reply))];
         let Some(subject) = Subject::of_request(&request).filter(|_| self.attended) else { return tell(ToHolder::NotAsked) };
-        if is_allowed(&self.base, &self.grants(&[]), &subject) {
+        if is_allowed(&self.base, &self.in_force(), &subject) {
             return tell(ToHolder::JudgeAgain);
         }
         if let Some(refusal) = self.refusals.iter().find(|refusal| refusal.subject == subject) {
@@ -281,7 +261,7 @@ impl Queue {
         if reason.is_empty() {
             return refuse("`reason`: say in one or two sentences what it is needed for");
         }
-        if is_allowed(&self.base, &self.grants(&[]), &subject) {
+        if is_allowed(&self.base, &self.in_force(), &subject) {
             return refuse("this is allowed already: send the request");
         }
         if let Some(refusal) = self.refusals.iter().find(|refusal| refusal.subject == subject) {
@@ -338,15 +318,6 @@ impl Queue {
         abandoned.into_iter().flat_map(|number| self.close(number, AskState::Withdrawn, why(), &ToHolder::NotAsked)).collect()
     }
 
-    fn used_up(&mut self, ask: &str) -> Vec<Effect> {
-        let number = self.number(ask);
-        if let Some(grant) = self.granted.iter().find(|grant| Some(grant.number) == number && matches!(grant.lease, Lease::Uses(_))) {
-            let number = grant.number;
-            self.end(number);
-        }
-        Vec::new()
-    }
-
     fn tick(&mut self, now: u64) -> Vec<Effect> {
         let due = |open: &Open| open.granting.is_none() && open.expires <= now;
         let expired: Vec<(u64, String)> =
@@ -355,88 +326,53 @@ impl Queue {
         for (number, ask) in expired {
             effects.extend(self.close(number, AskState::Expired, Some("nobody answered".to_owned()), &ToHolder::Expired { ask }));
         }
-        let over: Vec<u64> = self.granted.iter().filter(|granted| granted.until.is_some_and(|until| until <= now)).map(|g| g.number).collect();
-        for number in over {
-            if let Some(grant) = self.granted.iter_mut().find(|grant| grant.number == number) {
-                grant.until = None;
-            }
-            self.end(number);
-        }
         effects
     }
 
-    /// A grant is to be taken out of the policy.
-    fn end(&mut self, number: u64) {
-        let is_under_way = self.under_way.as_ref().is_some_and(|change| change.end.contains(&number));
-        if !is_under_way && !self.next.end.contains(&number) {
-            self.next.end.push(number);
-        }
-    }
-
-    /// Begins the next change of the policy, unless one is under way.
-    fn change(&mut self) -> Option<Effect> {
-        if self.under_way.is_some() || self.next.is_empty() {
-            return None;
-        }
-        let change = std::mem::take(&mut self.next);
-        let mut grants = self.grants(&change.end);
-        let new = change.grant.iter().filter_map(|number| self.open.get(number));
-        grants.extend(new.filter_map(|open| Some(grant(&open.question, open.granting?))));
-        self.under_way = Some(change);
-        Some(Effect::Apply(grants))
-    }
-
-    fn applied(&mut self, now: u64, generation: u64) -> Vec<Effect> {
-        let Some(change) = self.under_way.take() else { return Vec::new() };
-        let mut effects = Vec::new();
-        for number in change.end {
-            if let Some(at) = self.granted.iter().position(|grant| grant.number == number) {
-                let grant = self.granted.remove(at);
-                self.remember(number, AskState::Ended, None);
-                effects.push(Effect::Journal(Record::Closed { ask: grant.question.ask, state: AskState::Ended, why: None }));
-            }
-        }
-        for number in change.grant {
-            let Some(open) = self.open.remove(&number) else { continue };
-            let Some(lease) = open.granting else { continue };
-            let ask = open.question.ask.clone();
-            let until = if let Lease::For(seconds) = lease { Some(now.saturating_add(seconds.saturating_mul(1000))) } else { None };
-            self.granted.push(Granted { number, question: open.question, lease, until });
-            self.remember(number, AskState::Granted, None);
-            effects.push(Effect::Journal(Record::Granted { ask: ask.clone(), generation }));
-            effects.extend(open.holders.iter().map(|client| Effect::Tell(*client, Reply::Held(ToHolder::JudgeAgain))));
-            let state = || Reply::State { ask: ask.clone(), state: AskState::Granted, reason: None };
-            effects.extend(open.followers.iter().map(|client| Effect::Tell(*client, state())));
-        }
+    fn granted(&mut self, now: u64, ask: &str, generation: u64) -> Vec<Effect> {
+        let Some((number, lease)) = self.granting(ask) else { return Vec::new() };
+        let Some(open) = self.open.remove(&number) else { return Vec::new() };
+        self.grants.push(Granted { number, question: open.question, lease });
+        self.remember(number, AskState::Granted, None);
+        let mut effects = vec![Effect::Journal(Record::Granted { ask: ask.to_owned(), generation })];
+        effects.extend(open.holders.iter().map(|client| Effect::Tell(*client, Reply::Held(ToHolder::JudgeAgain))));
+        let state = || Reply::State { ask: ask.to_owned(), state: AskState::Granted, reason: None };
+        effects.extend(open.followers.iter().map(|client| Effect::Tell(*client, state())));
         effects.extend(self.review(now));
         effects
     }
 
-    fn not_applied(&mut self, why: &str) -> Vec<Effect> {
-        let Some(change) = self.under_way.take() else { return Vec::new() };
-        let mut effects = Vec::new();
-        for number in change.grant {
-            effects.extend(self.close(number, AskState::Failed, Some(plain(why)), &ToHolder::NotAsked));
-        }
-        if !change.end.is_empty() {
-            effects.push(Effect::CannotNarrow(why.to_owned()));
-        }
-        effects
+    fn not_granted(&mut self, ask: &str, why: &str) -> Vec<Effect> {
+        let Some((number, _)) = self.granting(ask) else { return Vec::new() };
+        self.close(number, AskState::Failed, Some(plain(why)), &ToHolder::NotAsked)
     }
 
-    /// Grants that would open something else under the routes of now than what was shown end.
-    fn end_changed_grants(&mut self) {
+    fn ended(&mut self, ask: &str) -> Vec<Effect> {
+        let number = self.number(ask);
+        let Some(at) = self.grants.iter().position(|granted| Some(granted.number) == number) else { return Vec::new() };
+        let Granted { number, question, .. } = self.grants.remove(at);
+        self.remember(number, AskState::Ended, None);
+        vec![Effect::Journal(Record::Closed { ask: question.ask, state: AskState::Ended, why: None })]
+    }
+
+    /// The question of this name, if a person has said yes and nothing has come of it yet.
+    fn granting(&self, ask: &str) -> Option<(u64, Lease)> {
+        let number = self.number(ask)?;
+        Some((number, self.open.get(&number)?.granting?))
+    }
+
+    /// Grants that would open something else under the routes of now than what was shown are to end.
+    fn withdraw_changed(&self) -> Vec<Effect> {
         let is_changed = |granted: &&Granted| {
             let Question { subject, candidate, .. } = &granted.question;
             Candidate::new(&self.base, subject).digest() != candidate.digest()
         };
-        let changed: Vec<u64> = self.granted.iter().filter(is_changed).map(|granted| granted.number).collect();
-        changed.into_iter().for_each(|number| self.end(number));
+        self.grants.iter().filter(is_changed).map(|granted| Effect::Withdraw(granted.question.ask.clone())).collect()
     }
 
     /// The policy has changed: open questions whose answer would now open something else are asked anew.
     fn review(&mut self, now: u64) -> Vec<Effect> {
-        let grants = self.grants(&[]);
+        let grants = self.in_force();
         let mut effects = Vec::new();
         let numbers: Vec<u64> = self.open.iter().filter(|(_, open)| open.granting.is_none()).map(|(number, _)| *number).collect();
         for number in numbers {
@@ -519,10 +455,9 @@ impl Queue {
         }
     }
 
-    /// The grants in force, without those that end.
-    fn grants(&self, end: &[u64]) -> Vec<Grant> {
-        let stays = |granted: &&Granted| !end.contains(&granted.number);
-        self.granted.iter().filter(stays).map(|granted| grant(&granted.question, granted.lease)).collect()
+    /// The grants in force.
+    fn in_force(&self) -> Vec<Grant> {
+        self.grants.iter().map(|granted| grant(&granted.question, granted.lease)).collect()
     }
 
     /// The number in the name of one of our questions.

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use bottle_contract::ask::{HeldRequest, ToHolder};
-use bottle_contract::grant::Grant;
 use bottle_contract::reason::Reason;
 use bottle_contract::route::Match;
 use bottle_contract::supervise::{AskState, Proposal, Reply};
@@ -62,8 +61,12 @@ fn tells(effects: &[Effect]) -> Vec<(u64, ToHolder)> {
     effects.iter().filter_map(one).collect()
 }
 
-fn applies(effects: &[Effect]) -> Option<Vec<Grant>> {
-    effects.iter().find_map(|effect| if let Effect::Apply(grants) = effect { Some(grants.clone()) } else { None })
+fn grants(effects: &[Effect]) -> Vec<(String, String, Option<u64>, Option<u64>)> {
+    let one = |effect: &Effect| match effect {
+        Effect::Grant(grant, seconds) => Some((grant.id.clone(), grant.route.host.to_string(), grant.uses, *seconds)),
+        _ => None,
+    };
+    effects.iter().filter_map(one).collect()
 }
 
 fn held(queue: &mut Queue, now: u64, client: u64, host: &str) -> Vec<Effect> {
@@ -77,18 +80,16 @@ fn a_yes_is_on_disk_before_the_policy_changes_and_the_client_goes_on_after() {
     assert!(matches!(&asked[..], [Effect::Journal(Record::Asked { .. }), Effect::Tell(7, _), Effect::Notify]), "{asked:?}");
     let decision = yes(&queue, Lease::Uses(1));
     let decided = queue.decide(&decision, false).unwrap();
-    assert!(matches!(&decided[..], [Effect::Journal(Record::Decided { .. }), Effect::Apply(_)]), "{decided:?}");
-    let grants: Vec<_> = applies(&decided).unwrap().into_iter().map(|grant| (grant.id, grant.route.host.to_string(), grant.uses)).collect();
-    assert_eq!(grants, [("web.1".to_owned(), "new.test".to_owned(), Some(1))]);
-    let applied = queue.step(1, Input::Applied(2));
+    assert!(matches!(&decided[..], [Effect::Journal(Record::Decided { .. }), Effect::Grant(..)]), "{decided:?}");
+    assert_eq!(grants(&decided), [("web.1".to_owned(), "new.test".to_owned(), Some(1), None)]);
+    let applied = queue.step(1, Input::Granted("web.1".into(), 2));
     assert_eq!(tells(&applied), [(7, ToHolder::JudgeAgain)]);
     assert!(matches!(applied[0], Effect::Journal(Record::Granted { generation: 2, .. })));
     assert_eq!(queue.decide(&decision, false), Err(Rejected::Closed));
     // The one request has been sent.
-    let ended = queue.step(2, Input::UsedUp("web.1".into()));
-    assert_eq!(applies(&ended), Some(Vec::new()));
-    let closed = queue.step(3, Input::Applied(3));
+    let closed = queue.step(2, Input::Ended("web.1".into()));
     assert!(matches!(&closed[..], [Effect::Journal(Record::Closed { state: AskState::Ended, .. })]), "{closed:?}");
+    assert_eq!(queue.step(3, Input::Ended("web.1".into())), []);
 }
 
 // covers: M04 M17
@@ -195,43 +196,33 @@ fn a_denial_is_remembered_and_three_in_a_row_raise_the_bar() {
     assert!(proposed.contains(&Effect::Notify), "{proposed:?}");
     // A yes lowers it.
     queue.decide(&yes(&queue, Lease::Bottle), false).unwrap();
-    queue.step(90_000, Input::Applied(2));
+    queue.step(90_000, Input::Granted("web.4".into(), 2));
     assert!(matches!(&tells(&held(&mut queue, 99_000, 11, "h10.test"))[..], [(11, ToHolder::Asked { .. })]));
 }
 
 #[test]
-fn a_lease_ends_by_time_and_a_policy_that_cannot_be_narrowed_ends_the_bottle() {
+fn a_lease_has_its_time_and_a_grant_that_is_not_what_was_shown_any_more_ends() {
     let mut queue = Queue::new(settings(), 0);
     held(&mut queue, 0, 1, "new.test");
-    queue.decide(&yes(&queue, Lease::For(60)), false).unwrap();
-    queue.step(5_000, Input::Applied(2));
-    assert_eq!(queue.deadline(), Some(65_000));
-    assert_eq!(applies(&queue.step(65_000, Input::Tick)), Some(Vec::new()));
-    assert_eq!(queue.step(65_001, Input::Tick), []);
-    assert_eq!(queue.step(65_002, Input::NotApplied("egress: no".into())), [Effect::CannotNarrow("egress: no".into())]);
+    let decided = queue.decide(&yes(&queue, Lease::For(60)), false).unwrap();
+    assert_eq!(grants(&decided), [("web.1".to_owned(), "new.test".to_owned(), None, Some(60))]);
+    queue.step(0, Input::Granted("web.1".into(), 2));
+    let row = |connect| Route { host: "new.test".parse().unwrap(), connect, ..settings().routes.remove(0) };
+    let with = |connect| [settings().routes, vec![row(connect)]].concat();
+    assert_eq!(queue.step(1, Input::PolicyChanged(with(None))), []);
+    let elsewhere = queue.step(2, Input::PolicyChanged(with(Some("192.0.2.1:443".parse().unwrap()))));
+    assert_eq!(elsewhere, [Effect::Withdraw("web.1".into())]);
 }
 
 #[test]
-fn a_grant_that_cannot_be_applied_is_no_grant() {
+fn a_grant_that_is_not_put_in_force_is_no_grant() {
     let mut queue = Queue::new(settings(), 0);
     held(&mut queue, 0, 1, "new.test");
     queue.decide(&yes(&queue, Lease::Bottle), false).unwrap();
-    let failed = queue.step(1, Input::NotApplied("egress: no".into()));
+    let failed = queue.step(1, Input::NotGranted("web.1".into(), "egress: no".into()));
     assert_eq!(tells(&failed), [(1, ToHolder::NotAsked)]);
-    assert_eq!(applies(&queue.step(2, Input::PolicyChanged(settings().routes))), None);
-}
-
-#[test]
-fn two_answers_change_the_policy_one_after_the_other() {
-    let mut queue = Queue::new(settings(), 0);
-    held(&mut queue, 0, 1, "one.test");
-    held(&mut queue, 0, 2, "two.test");
-    let decisions: Vec<Decision> =
-        queue.shown(0).into_iter().map(|shown| Decision { ask: shown.ask, hash: shown.hash, ..yes(&queue, Lease::Bottle) }).collect();
-    assert_eq!(applies(&queue.decide(&decisions[0], false).unwrap()).map(|grants| grants.len()), Some(1));
-    assert_eq!(applies(&queue.decide(&decisions[1], false).unwrap()), None);
-    let next = queue.step(1, Input::Applied(2));
-    assert_eq!(applies(&next).map(|grants| grants.len()), Some(2));
+    assert_eq!(queue.step(2, Input::Granted("web.1".into(), 3)), []);
+    assert!(matches!(&tells(&held(&mut queue, 5_000, 2, "new.test"))[..], [(2, ToHolder::Asked { .. })]));
 }
 
 /// One move of an agent, a person, the clock or a sidecar.
@@ -240,10 +231,10 @@ enum Move {
     Hold(u8, u8),
     Propose(u8),
     Answer { which: u8, right: bool, yes: bool, uses: bool },
-    Apply(bool),
+    Settle(u8, bool),
     Leave(u8),
     Release(u8),
-    Use(u8),
+    End(u8),
     Reload(bool),
     Wait(u32),
 }
@@ -254,10 +245,10 @@ fn moves() -> impl Strategy<Value = Move> {
         2 => (0u8..6).prop_map(Move::Propose),
         4 => (any::<u8>(), any::<bool>(), any::<bool>(), any::<bool>())
             .prop_map(|(which, right, yes, uses)| Move::Answer { which, right, yes, uses }),
-        4 => any::<bool>().prop_map(Move::Apply),
+        4 => (1u8..9, any::<bool>()).prop_map(|(ask, works)| Move::Settle(ask, works)),
         1 => any::<u8>().prop_map(Move::Leave),
         1 => any::<u8>().prop_map(Move::Release),
-        1 => (1u8..9).prop_map(Move::Use),
+        1 => (1u8..9).prop_map(Move::End),
         1 => any::<bool>().prop_map(Move::Reload),
         3 => (0u32..700_000).prop_map(Move::Wait),
     ]
@@ -270,7 +261,7 @@ proptest! {
     #[test]
     fn no_sequence_opens_a_host_without_a_decision_bound_to_its_hash(moves in proptest::collection::vec(moves(), 1..60)) {
         let mut queue = Queue::new(settings(), 0);
-        let (mut now, mut decided, mut journal) = (0u64, BTreeSet::new(), String::new());
+        let (mut now, mut decided, mut granted, mut journal) = (0u64, BTreeSet::new(), 0, String::new());
         for (number, step) in moves.into_iter().enumerate() {
             let effects = match step {
                 Move::Hold(host, client) => {
@@ -299,12 +290,13 @@ proptest! {
                         }
                     }
                 }
-                Move::Apply(works) => {
-                    queue.step(now, if works { Input::Applied(number as u64) } else { Input::NotApplied("no".into()) })
+                Move::Settle(ask, works) => {
+                    let ask = format!("web.{ask}");
+                    queue.step(now, if works { Input::Granted(ask, number as u64) } else { Input::NotGranted(ask, "no".into()) })
                 }
                 Move::Leave(client) => queue.step(now, Input::Left(client.into())),
                 Move::Release(client) => queue.step(now, Input::Released(client.into())),
-                Move::Use(ask) => queue.step(now, Input::UsedUp(format!("web.{ask}"))),
+                Move::End(ask) => queue.step(now, Input::Ended(format!("web.{ask}"))),
                 Move::Reload(wider) => {
                     let mut routes = settings().routes;
                     let reads = Match { methods: vec!["PUT".into()], paths: vec![] };
@@ -317,14 +309,18 @@ proptest! {
                 }
             };
             for effect in &effects {
+                if let Effect::Journal(record) = effect {
+                    journal += &serde_json::to_string(record).unwrap();
+                    journal.push('\n');
+                }
                 match effect {
-                    Effect::Apply(grants) => {
-                        let are_decided = |grant: &Grant| decided.contains(&(grant.id.clone(), grant.route.host.to_string()));
-                        prop_assert!(grants.iter().all(are_decided), "{grants:?}");
+                    Effect::Grant(grant, _) => {
+                        prop_assert!(decided.contains(&(grant.id.clone(), grant.route.host.to_string())), "{grant:?}");
+                        granted += 1;
+                        prop_assert!(granted <= decided.len(), "a decision counts once");
                     }
-                    Effect::Journal(record) => {
-                        journal += &serde_json::to_string(record).unwrap();
-                        journal.push('\n');
+                    Effect::Journal(Record::Granted { ask, .. }) => {
+                        prop_assert!(decided.iter().any(|(decided, _)| decided == ask), "{ask}");
                     }
                     _ => {}
                 }

@@ -46,6 +46,7 @@ fn route(raw: &raw::Route, base: Base<'_>) -> Result<Route, Problem> {
         matches: raw.matches.as_ref().map_or(Ok(Vec::new()), |rows| matches(rows, &raw.host))?,
         auth: raw.auth.as_ref().map(|raw| auth(raw, base)).transpose()?,
         connect: raw.connect.as_ref().map(address).transpose()?,
+        ask: raw.ask.as_ref().is_some_and(|ask| ask.value),
         host,
         ports,
         from: RouteOrigin::default(),

@@ -153,6 +153,8 @@ pub enum Dialler {
     Agent(u16),
     /// The other sidecars, at this unix socket in the link directory.
     Siblings(String),
+    /// The supervisor alone: a connection is handed over in place of a listener.
+    Supervisor,
 }
 
 /// A secret, by name.

@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bottle_contract::RuleFile;
-use bottle_contract::egress::{EgressConfig, Upstream};
+use bottle_contract::egress::{Asks, EgressConfig, Upstream};
 use bottle_contract::gate::GateConfig;
 use bottle_contract::names::{self, listener};
 use bottle_contract::pipelock::{Connect, Extension, Parent, PipelockConfig, Ports, Switch, TlsInterception};
 use bottle_contract::route;
+use bottle_contract::supervise::SuperviseConfig;
 
 use super::{Dialler, ListenerPlan, Network, SecretPlan, SidecarPlan, git};
 use crate::manifest::model::{Author, Bottle, Route};
@@ -26,9 +27,10 @@ pub(super) struct SidecarInput<'a> {
 }
 
 impl SidecarInput<'_> {
-    /// Without routes there is nothing to inject, and the agent dials pipelock directly.
+    /// Without routes there is nothing to inject, and the agent dials pipelock directly. Where a person may be asked for the first one, egress
+    /// is there from the start.
     pub(super) fn has_egress(&self) -> bool {
-        !self.bottle.egress.routes.is_empty()
+        !self.bottle.egress.routes.is_empty() || self.bottle.supervise.is_some()
     }
 
     fn trust_file(index: usize) -> String {
@@ -37,7 +39,7 @@ impl SidecarInput<'_> {
 }
 
 /// In the order of start: a sidecar comes after those that it needs.
-const SIDECARS: &[fn(&SidecarInput<'_>) -> Option<SidecarPlan>] = &[pipelock, egress, git_gate];
+const SIDECARS: &[fn(&SidecarInput<'_>) -> Option<SidecarPlan>] = &[pipelock, supervise, egress, git_gate];
 
 /// The sidecars of a bottle.
 pub(super) fn sidecars(input: &SidecarInput<'_>) -> Vec<SidecarPlan> {
@@ -128,12 +130,19 @@ fn egress(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
             scheme: auth.scheme.clone(),
             slot: slots[&auth.token_ref].clone(),
         }),
+        ask: r.ask,
     };
+    let asks = input.bottle.supervise.as_ref().map(|supervise| Asks {
+        socket: format!("{}/{}", names::LINK_DIR, names::SUPERVISE_SOCKET),
+        hold_ms: u64::try_from(supervise.hold.as_millis()).unwrap_or(u64::MAX),
+        unlisted: input.bottle.egress.ask,
+    });
     let config = EgressConfig {
         bottle: input.id.into(),
         generation: 1,
         routes: routes.iter().map(row).collect(),
         upstream: Upstream::Link { socket: format!("{}/{}", names::LINK_DIR, names::PIPELOCK_SOCKET) },
+        asks,
         limits: Default::default(),
     };
     let secrets: BTreeSet<_> = slots.into_iter().map(|(token_ref, slot)| (slot, token_ref)).collect();
@@ -156,6 +165,27 @@ fn egress(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
         secrets: secrets.into_iter().map(secret).collect(),
         trust: BTreeMap::new(),
         dials_siblings: true,
+        host_resolution: false,
+        recognises_secrets: false,
+    })
+}
+
+fn supervise(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
+    input.bottle.supervise.as_ref()?;
+    let (name, port) = names::SUPERVISE;
+    Some(SidecarPlan {
+        component: name.into(),
+        network: Network::None,
+        listeners: vec![
+            ListenerPlan { name: listener::AGENT.into(), dialled_by: Dialler::Agent(port) },
+            ListenerPlan { name: listener::LINK.into(), dialled_by: Dialler::Siblings(names::SUPERVISE_SOCKET.into()) },
+            ListenerPlan { name: listener::SUPERVISOR.into(), dialled_by: Dialler::Supervisor },
+        ],
+        config: SuperviseConfig { bottle: input.id.into() }.into(),
+        authority: false,
+        secrets: Vec::new(),
+        trust: BTreeMap::new(),
+        dials_siblings: false,
         host_resolution: false,
         recognises_secrets: false,
     })

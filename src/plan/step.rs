@@ -45,6 +45,7 @@ impl fmt::Display for Step {
             Self::Cage => f.write_str("close the agent in: namespaces, root file system, no route"),
             Self::Listen(component, Dialler::Agent(port)) => write!(f, "listen for {component} on port {port} of the agent's network"),
             Self::Listen(component, Dialler::Siblings(socket)) => write!(f, "listen for {component} on the link {socket}"),
+            Self::Listen(component, Dialler::Supervisor) => write!(f, "connect {component} to the supervisor"),
             Self::Sidecar(component) => write!(f, "start {component}"),
             Self::Release => f.write_str("start the agent, once every sidecar serves"),
         }

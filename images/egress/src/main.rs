@@ -30,9 +30,11 @@ mod decoded;
 mod egress_policy;
 mod grant_uses;
 mod handler;
+mod hold;
 mod messages;
 mod next_hop;
 mod pages;
+mod peeked_body;
 mod range;
 mod scrub;
 

@@ -89,7 +89,7 @@ impl Listeners {
                     opened_names.push(listener.name.clone());
                     bind.push(SocketAddr::new(IpAddr::V4(address), *port));
                 }
-                Dialler::Siblings(_) => {
+                Dialler::Siblings(_) | Dialler::Supervisor => {
                     passed_names.push(listener.name.clone());
                     passed.push(start.products.take(&Listener::new(sidecar, &listener.name))?);
                 }

@@ -105,7 +105,7 @@ fn dialled_by_agent(plan: &Plan) -> (Vec<Listener>, Vec<u16>) {
     let planned = plan.sidecars.iter().flat_map(|sidecar| sidecar.listeners.iter().map(move |listener| (sidecar, listener)));
     let dialled = planned.filter_map(|(sidecar, listener)| match listener.dialled_by {
         Dialler::Agent(port) => Some((Listener::new(sidecar, &listener.name), port)),
-        Dialler::Siblings(_) => None,
+        Dialler::Siblings(_) | Dialler::Supervisor => None,
     });
     dialled.unzip()
 }
