@@ -11,8 +11,8 @@ use clap_complete::CompleteEnv;
 use rustix::fs::Mode;
 
 use crate::commands::{
-    allow, apply, audit, check, cleanup, completions, demo, diff, doctor, explain, help, images, info, init, list, logs, man, rm, schema,
-    start, stop, undo,
+    allow, apply, audit, check, cleanup, completions, demo, diff, doctor, explain, help, images, info, init, list, logs, man, policy, reload, rm,
+    schema, start, stop, undo,
 };
 use crate::error::{Result, USAGE};
 use crate::help::{Style, examples, parse, show};
@@ -33,6 +33,9 @@ struct Cli {
 enum Command {
     Start(start::Args),
     Stop(stop::Args),
+    Reload(reload::Args),
+    Asks(asks::Args),
+    Answer(answer::Args),
     #[command(visible_aliases = ["ls", "ps"])]
     List(list::Args),
     Logs(logs::Args),
@@ -46,6 +49,7 @@ enum Command {
     Audit(audit::Args),
     Explain(explain::Args),
     Check(check::Args),
+    Policy(policy::Args),
     Images(images::Args),
     Allow(allow::Args),
     Info(info::Args),
@@ -131,6 +135,9 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
     match command {
         Command::Start(args) => start::run(args, &Layout::here()?, out),
         Command::Stop(args) => stop::run(args, &Layout::here()?, out),
+        Command::Reload(args) => reload::run(args, &Layout::here()?, out),
+        Command::Asks(args) => asks::run(args, &Layout::here()?, out),
+        Command::Answer(args) => answer::run(args, &Layout::here()?, &library, out),
         Command::List(args) => list::run(args, &Layout::here()?, out),
         Command::Logs(args) => logs::run(args, &Layout::here()?, out),
         Command::Diff(args) => diff::run(args, &Layout::here()?, out),
@@ -143,7 +150,8 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
         Command::Audit(args) => audit::run(args, &Layout::here()?, out),
         Command::Explain(args) => explain::run(args, &Layout::here()?, out),
         Command::Check(args) => check::run(args, &library, &|name| std::env::var(name).ok(), out),
-        Command::Allow(args) => allow::run(args, &Layout::here()?.config, &library()?, out).map(|()| 0),
+        Command::Policy(args) => policy::run(args, &Layout::here()?, &library, &|name| std::env::var(name).ok(), out),
+        Command::Allow(args) => allow::run(args, &Layout::here()?, &library()?, out).map(|()| 0),
         Command::Info(args) => {
             let host = info::Host { is_set: &|name| std::env::var_os(name).is_some(), toolchains: &agent_program::toolchains };
             info::run(args, out, &library()?, &host).map(|()| 0)

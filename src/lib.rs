@@ -14,6 +14,7 @@
 //! | command line, one file per command | [`cli`], [`commands`], [`help`], [`suggest`], [`error`] |
 //! | decisions, pure | [`manifest`], [`plan`], [`render`], [`asks`], [`yaml`] |
 //! | effects on the host | [`backend`], [`lifecycle`], [`workspace`], [`values`], [`ca`] |
+| commands to a bottle that runs | [`control_socket`] |
 //! | records of a run | [`store`], [`logs`], [`timeline`] |
 //! | the operator's machine | [`doctor`], [`terminal`], [`agent_program`], [`limits`], [`signals`], [`clock`], [`files`], [`sys`] |
 //!
@@ -59,7 +60,10 @@
 //! | ask | a question to a person about what no route allows; a decision answers it, a lease bounds a yes |
 //! | reason | the stable code of a refusal, such as `host_not_listed` |
 //! | slot | the file name of a secret inside a sidecar; also the place of an open connection |
-//! | fingerprint | a keyed hash by which a sidecar recognises a secret that it does not have |
+//! | generation | the number of a policy; each change of a running bottle makes the next |
+| grant | a route that was approved for a running bottle, for a time or a number of requests |
+| reach | what the policies of a bottle let out, as one value that can be compared |
+| fingerprint | a keyed hash by which a sidecar recognises a secret that it does not have |
 //! | event | a JSON line that a sidecar writes about a request |
 //! | timeline | all events of a run in one order, each chained to the one before by its hash |
 //! | chunk | a run of bytes from a stream |
@@ -78,6 +82,8 @@ pub mod cli;
 pub mod clock;
 #[expect(clippy::disallowed_methods, reason = "effect island: runs commands")]
 pub mod commands;
+#[expect(clippy::disallowed_methods, reason = "effect island: the operators' socket")]
+pub mod control_socket;
 #[expect(clippy::disallowed_methods, reason = "effect island: probes the host")]
 pub mod doctor;
 pub mod help;

@@ -65,6 +65,9 @@ pub struct Decision {
     /// A signature over the whole hash (`ssh-keygen -Y sign`, namespace `ask@bottle`), armoured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
+    /// Who has signed, by the name in the file of signers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
 }
 
 /// Why a decision does not count.

@@ -46,7 +46,7 @@ fn request(host: &str, method: &str, path: &str) -> Box<HeldRequest> {
 
 fn yes(queue: &Queue, lease: Lease) -> Decision {
     let shown = queue.shown(0).remove(0);
-    Decision { ask: shown.ask, hash: shown.hash, verdict: Verdict::Yes(lease), host: None, reason: None, signature: None }
+    Decision { ask: shown.ask, hash: shown.hash, verdict: Verdict::Yes(lease), host: None, reason: None, signature: None, signer: None }
 }
 
 fn no(queue: &Queue, reason: &str) -> Decision {
@@ -278,7 +278,7 @@ proptest! {
                     let lease = if uses { Lease::Uses(2) } else { Lease::For(60) };
                     let verdict = if yes { Verdict::Yes(lease) } else { Verdict::No };
                     let hash = if right { shown.hash.clone() } else { "0".repeat(64) };
-                    let decision = Decision { ask: shown.ask.clone(), hash, verdict, host: None, reason: None, signature: None };
+                    let decision = Decision { ask: shown.ask.clone(), hash, verdict, host: None, reason: None, signature: None, signer: None };
                     match queue.decide(&decision, false) {
                         Err(_) => continue,
                         Ok(effects) => {

@@ -8,15 +8,18 @@ use std::path::{Path, PathBuf};
 use bottle_contract::Untrusted;
 use clap_complete::ArgValueCandidates;
 
+use super::running::Running;
 use super::{cannot_write, completions};
 use crate::error::{Error, Result};
 use crate::manifest::model::{Origin, Resolved};
 use crate::manifest::source::Source;
 use crate::manifest::{Kind, Library, edit};
+use crate::store::Layout;
 
 /// Let an agent reach more hosts, by a route in your own configuration
 ///
 /// The routes are added to the file of the agent's bottle; comments and order stay. For a built-in bottle a file is written that extends it.
+/// Bottles that run already are named: `bottle reload` lets them follow.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Hosts, as a manifest names them: `name`, `*.suffix`, with `:port` if it is neither 443 nor 80
@@ -31,17 +34,42 @@ pub struct Args {
 }
 
 /// Adds the routes, and says where.
-pub fn run(args: &Args, config: &Path, library: &Library, out: &mut dyn Write) -> Result<()> {
-    let before = library.resolve(&args.agent)?;
-    let bottle = &before.bottle.name;
+pub fn run(args: &Args, layout: &Layout, library: &Library, out: &mut dyn Write) -> Result<()> {
     let matches = if args.read_only { ", matches: [{ methods: [GET, HEAD] }]" } else { "" };
     // Quoted as JSON is: a host may begin with a star.
     let rows: Vec<String> =
         args.hosts.iter().map(|host| format!("{{ host: {}{matches} }}", serde_json::Value::from(host.as_str()))).collect();
+    let Added { file, bottle } = add(layout, library, &args.agent, &rows)?;
+    for host in &args.hosts {
+        let what = if args.read_only { "to read" } else { "everything" };
+        writeln!(out, "{args_agent} may reach {}: {what}, by {file}", Untrusted::new(host), args_agent = args.agent)
+            .map_err(cannot_write)?;
+    }
+    // Whether they follow is for the person to say, who is then shown all that would change.
+    let follows = |running: &&Running| running.metadata.bottle == bottle;
+    let running = Running::all(layout).unwrap_or_default();
+    running.iter().filter(follows).try_for_each(|running| {
+        let id = &running.id;
+        writeln!(out, "{id} runs without it: `bottle reload {id}` lets it follow").map_err(cannot_write)
+    })
+}
+
+/// Where routes were added.
+pub(super) struct Added {
+    /// The file, harmless for a terminal.
+    pub(super) file: String,
+    /// The bottle.
+    pub(super) bottle: String,
+}
+
+/// Adds rows to the bottle of an agent, in the person's own configuration.
+pub(super) fn add(layout: &Layout, library: &Library, agent: &str, rows: &[String]) -> Result<Added> {
+    let before = library.resolve(agent)?;
+    let bottle = &before.bottle.name;
     let (file, text) = match &before.bottle.origin {
         Origin::Home(file) => (file.clone(), read(file)?),
         Origin::BuiltIn | Origin::Repo(_) => {
-            let file = config.join(Kind::Bottle.directory()).join(format!("{bottle}.md"));
+            let file = layout.config.join(Kind::Bottle.directory()).join(format!("{bottle}.md"));
             (file, format!("---\nextends: {bottle}\n---\n\nThe built-in bottle `{bottle}`, and what was allowed besides.\n"))
         }
     };
@@ -50,19 +78,14 @@ pub fn run(args: &Args, config: &Path, library: &Library, out: &mut dyn Write) -
         let cause = format!("{shown}: {}", edit::FLOW);
         Error::failed("the routes cannot be added", cause, format!("add to its routes: {}", rows.join(", ")))
     };
-    let text = edit::with_routes(&text, &rows).ok_or_else(by_hand)?;
+    let text = edit::with_routes(&text, rows).ok_or_else(by_hand)?;
     let source =
         Source { kind: Kind::Bottle, name: bottle.clone(), origin: Origin::Home(file.clone()), content: Ok(text.clone().into_bytes()) };
-    let after = library.clone().with(source).resolve(&args.agent)?;
-    differs_in_routes_alone(&before, &after, args.hosts.len())
+    let after = library.clone().with(source).resolve(agent)?;
+    differs_in_routes_alone(&before, &after, rows.len())
         .map_err(|cause| Error::failed("the routes were not added", cause, format!("add them to {shown} by hand")))?;
     write(&file, &text).map_err(|error| Error::failed(format!("cannot write {shown}"), error, "check its permissions"))?;
-    for host in &args.hosts {
-        let what = if args.read_only { "to read" } else { "everything" };
-        writeln!(out, "{args_agent} may reach {}: {what}, by {shown}", Untrusted::new(host), args_agent = args.agent)
-            .map_err(cannot_write)?;
-    }
-    Ok(())
+    Ok(Added { file: shown, bottle: bottle.clone() })
 }
 
 /// What was read again is what was there, and the new routes.

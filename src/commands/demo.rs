@@ -70,7 +70,9 @@ fn show(home: &Home, signals: &mut Signals, out: &mut dyn Write) -> Result<u8> {
         return Err(Error { code, ..Error::failed("not started", outcome::name(signal), "run `bottle demo` again") });
     }
     let host = |name: &str| (name == TOKEN).then(|| token.to_string());
-    let code = start::resolved(&start_arguments(), &home.layout, resolved, home.work(), &host, out)?;
+    let again = resolved.clone();
+    let surroundings = start::Surroundings { variable: &host, resolve: &|| Ok(again.clone()) };
+    let code = start::resolved(&start_arguments(), &home.layout, resolved, home.work(), &surroundings, out)?;
     let requests = origin.end()?;
     if code > NO {
         // It failed, and reported why.

@@ -1,7 +1,9 @@
 //! The commands, one file each: each takes arguments, and returns text and an exit code.
 
 pub mod allow;
+pub mod answer;
 pub mod apply;
+pub mod asks;
 pub mod audit;
 pub mod check;
 mod chosen;
@@ -22,8 +24,11 @@ pub mod invocation;
 pub mod list;
 pub mod logs;
 pub mod man;
+pub mod policy;
+pub mod reload;
 pub mod rm;
 mod rules;
+mod running;
 pub mod schema;
 pub mod start;
 pub mod stop;

@@ -18,14 +18,14 @@ use crate::backend::kind::Kind;
 use crate::backend::{Input, repository};
 use crate::error::{Error, NOT_FOUND, Result};
 use crate::lifecycle::state_machine::Times;
-use crate::lifecycle::{self, Performer, RunOptions};
+use crate::lifecycle::{self, Performer, PolicySource, RunOptions};
 use crate::manifest::model::{Resolved, Rootfs, WorkspaceMode};
 use crate::manifest::provider::Provider;
 use crate::manifest::{self, host_path};
 use crate::plan::agent;
 use crate::plan::build::Facts;
 use crate::plan::toolchains::Toolchains;
-use crate::plan::{Plan, plan};
+use crate::plan::{Blueprint, Plan, plan};
 use crate::signals::{self, Signals};
 use crate::store::{Id, Layout, Reservation};
 use crate::terminal::{self, Messages};
@@ -94,20 +94,31 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let directory = std::env::current_dir()
         .map_err(|e| Error::failed("cannot tell the working directory", e, "change to a directory that exists, then start again"))?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
-    let library = manifest::load(&layout.config, home.as_deref(), Some(&directory))?;
-    resolved(args, layout, library.resolve(&args.agent)?, directory, &|name| std::env::var(name).ok(), out)
+    // The same manifests as now are read again while the bottle runs.
+    let resolve = || manifest::load(&layout.config, home.as_deref(), Some(&directory))?.resolve(&args.agent);
+    resolved(args, layout, resolve()?, directory.clone(), &Surroundings { variable: &|name| std::env::var(name).ok(), resolve: &resolve }, out)
 }
 
-/// Starts what the manifests say, in `directory`; `host` has the values of variables.
+/// Where a start looks for what the manifests only name.
+pub(super) struct Surroundings<'s> {
+    /// The values of variables.
+    pub(super) variable: &'s dyn Fn(&str) -> Option<String>,
+    /// The manifests as they are now.
+    pub(super) resolve: &'s dyn Fn() -> Result<Resolved>,
+}
+
+/// Starts what the manifests say, in `directory`.
 pub(super) fn resolved(
     args: &Args,
     layout: &Layout,
     resolved: Resolved,
     directory: PathBuf,
-    host: &dyn Fn(&str) -> Option<String>,
+    surroundings: &Surroundings<'_>,
     out: &mut dyn Write,
 ) -> Result<u8> {
-    let resolved = resolved.with_credentials(&|name| host(name).is_some_and(|value| !value.trim().is_empty()));
+    let host = surroundings.variable;
+    let is_set = |name: &str| host(name).is_some_and(|value| !value.trim().is_empty());
+    let resolved = resolved.with_credentials(&is_set);
     let wish = invocation(args, &resolved.agent)?;
     let finds = resolved.bottle.toolchains && resolved.bottle.rootfs == Rootfs::Host;
     let toolchains = if finds { agent_program::toolchains(&resolved.bottle.tools) } else { Toolchains::default() };
@@ -141,15 +152,16 @@ pub(super) fn resolved(
     limits::set()?;
     let mut signals = Signals::listen().map_err(|e| Error::failed("cannot listen for signals", e, "raise `ulimit -n`"))?;
     let reservation = Reservation::new(layout, base, args.name.as_deref())?;
-    let plan = plan(&resolved, reservation.id().as_str(), &wish, &facts);
+    let blueprint = Blueprint { id: reservation.id().to_string(), resolved, run: wish, facts };
+    let plan = blueprint.plan();
     let mut ask = |prompt: &str| terminal::secret(prompt, &mut signals);
     let ask: values::Ask<'_> = &mut ask;
     let values = values::resolve(
         &plan,
         host,
         &read_secret,
-        &mut |source| tokens::fetch(source, &facts.place.top),
-        (facts.terminal && !args.headless).then_some(ask),
+        &mut |source| tokens::fetch(source, &blueprint.facts.place.top),
+        (blueprint.facts.terminal && !args.headless).then_some(ask),
     )?;
     let weak = values::weak_tokens(&plan, host);
     let backend = kind.open()?;
@@ -163,7 +175,13 @@ pub(super) fn resolved(
     let begin = Instant::now();
     let mut claim = reservation.claim()?;
     let performer = Performer { name: kind.name(), backend, input: Input { values, window: terminal::window(), images } };
-    let report = match lifecycle::Run::new(&plan, performer, &mut claim, &mut signals, options(args, kind, &plan)) {
+    let reread = |blueprint: &Blueprint| -> Result<Blueprint> {
+        let resolved = (surroundings.resolve)()?.with_credentials(&is_set);
+        let rules = rules::read(&resolved.bottle.scan.rules)?;
+        Ok(Blueprint { resolved, facts: Facts { rules, ..blueprint.facts.clone() }, ..blueprint.clone() })
+    };
+    let policy = PolicySource { blueprint, reread: &reread };
+    let report = match lifecycle::Run::new(&plan, performer, &mut claim, &mut signals, options(args, kind, &plan), policy) {
         Ok(run) => run.to_end(),
         Err(error) => {
             // Nothing was started: the failure itself is all there is to keep.

@@ -4,7 +4,10 @@
 //! signals, and the state), the `records` (what is kept on disk) and the `operator` (the terminal, or whatever stands in its place). What
 //! happens is an event, [`state_machine`] says what it leads to, and [`teardown`] is the end of every run.
 
+pub mod asks_channel;
+mod change;
 mod drain;
+mod grant_timer;
 mod health;
 pub mod operator;
 pub mod outcome;
@@ -14,13 +17,16 @@ mod records;
 mod relay;
 mod run;
 mod signal_queue;
+mod signature;
 mod stage;
 mod starter;
 pub mod state_machine;
+mod supervision;
 mod teardown;
 mod watch;
 mod watched_process;
 
+pub use change::Source as PolicySource;
 pub use run::{Performer, Run, RunOptions};
 pub use teardown::Report;
 

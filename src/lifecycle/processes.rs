@@ -76,6 +76,12 @@ impl Processes {
         self.sidecars().for_each(WatchedProcess::stop);
     }
 
+    /// Asks a sidecar to read its configuration again; false if it does not live.
+    pub(super) fn reload(&self, component: &str) -> bool {
+        let lives = self.sidecars().find(|sidecar| sidecar.handle.component == component && sidecar.alive);
+        lives.inspect(|sidecar| sidecar.reload()).is_some()
+    }
+
     /// Ends the sidecars at once; who of them still lived.
     pub(super) fn kill_sidecars(&self) -> Vec<String> {
         self.sidecars().for_each(WatchedProcess::kill);

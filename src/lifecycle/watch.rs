@@ -9,6 +9,8 @@ use super::readiness::Readiness;
 use super::signal_queue::SignalQueue;
 use super::stage::Stage;
 use super::state_machine::{State, Times};
+use super::supervision::Supervision;
+use crate::control_socket::{ClientId, Server};
 use crate::signals::Signals;
 
 /// How long sidecars may go on writing before they are read again: what a busy proxy reports is taken in batches. A pipe holds 64 KiB,
@@ -40,6 +42,25 @@ pub(super) enum Token {
     Ready(usize),
     Output(usize, &'static str),
     Step,
+    /// Somebody connects to the operators' socket.
+    Connect,
+    FromClient(ClientId),
+    ToClient(ClientId),
+    GrantEnd,
+    /// `supervise` says something.
+    Questions,
+    /// Something waits for `supervise`.
+    Replies,
+    /// A signature has been verified.
+    Verified,
+}
+
+/// What the policy is changed through, and until when something must happen.
+pub(super) struct PolicyWatch<'w> {
+    pub(super) server: &'w Server,
+    pub(super) grant_timer: BorrowedFd<'w>,
+    pub(super) supervision: Option<&'w Supervision>,
+    pub(super) deadline: Option<Instant>,
 }
 
 impl<'r> Watch<'r> {
@@ -69,7 +90,7 @@ impl<'r> Watch<'r> {
     }
 
     /// The descriptors on which something can be done now, in the order of the work. `step` is what the start waits for.
-    pub(super) fn wait(&self, operator: &Operator, step: Option<BorrowedFd<'_>>) -> Vec<Token> {
+    pub(super) fn wait(&self, operator: &Operator, step: Option<BorrowedFd<'_>>, policy: &PolicyWatch<'_>) -> Vec<Token> {
         let next_batch = self.last_batch.map(|last| last + BATCH_INTERVAL).filter(|next| *next > Instant::now());
         let mut readiness = Readiness::new();
         readiness.read(Token::Signals, self.signals.as_fd());
@@ -84,6 +105,17 @@ impl<'r> Watch<'r> {
         }
         if let (State::Running, Some(fd)) = (self.state(), operator.input()) {
             readiness.read(Token::Stdin, fd);
+        }
+        readiness.read(Token::Connect, policy.server.socket());
+        policy.server.inputs().for_each(|(id, fd)| readiness.read(Token::FromClient(id), fd));
+        policy.server.outputs().for_each(|(id, fd)| readiness.write(Token::ToClient(id), fd));
+        if self.state() == State::Running {
+            readiness.read(Token::GrantEnd, policy.grant_timer);
+        }
+        if let Some(supervision) = policy.supervision {
+            supervision.channel.input().into_iter().for_each(|fd| readiness.read(Token::Questions, fd));
+            supervision.channel.output().into_iter().for_each(|fd| readiness.write(Token::Replies, fd));
+            supervision.verification.iter().for_each(|verification| readiness.read(Token::Verified, verification.fd()));
         }
         for (index, process) in self.processes.iter() {
             for (name, fd) in &process.handle.stdio.outputs {
@@ -101,6 +133,6 @@ impl<'r> Watch<'r> {
                 readiness.read(Token::Process(index), process.handle.pidfd.as_fd());
             }
         }
-        readiness.wait(next_batch.into_iter().chain(self.stage.deadline()).chain(self.next_silence()).min())
+        readiness.wait(next_batch.into_iter().chain(self.stage.deadline()).chain(self.next_silence()).chain(policy.deadline).min())
     }
 }

@@ -118,10 +118,19 @@ impl WatchedProcess {
 
     /// Asks a sidecar to end.
     pub(super) fn stop(&self) {
+        self.ask(Signal::TERM);
+    }
+
+    /// Asks a sidecar to read its configuration again.
+    pub(super) fn reload(&self) {
+        self.ask(Signal::HUP);
+    }
+
+    fn ask(&self, signal: Signal) {
         if self.handle.held {
-            self.send(&ToInit::Signal(libc::SIGTERM));
+            self.send(&ToInit::Signal(signal.as_raw()));
         } else {
-            self.signal(Signal::TERM);
+            self.signal(signal);
         }
     }
 

@@ -187,6 +187,13 @@ pub enum Unattended {
     Queue,
 }
 
+impl Supervise {
+    /// Questions wait even if no person is at a terminal.
+    pub fn queues(&self) -> bool {
+        self.unattended == Unattended::Queue
+    }
+}
+
 impl Default for Supervise {
     /// Clients wait for 60 seconds at least: a request that is held must be answered before.
     fn default() -> Self {

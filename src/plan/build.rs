@@ -7,7 +7,7 @@ use bottle_contract::RuleFile;
 
 use super::agent::{self, Run, SCRATCH_BYTES};
 use super::program::{self, Program};
-use super::sidecars::{self, SidecarInput};
+use super::sidecars::{self, Again, SidecarInput};
 use super::toolchains::Toolchains;
 use super::workspace::{Place, WorkspacePlan};
 use super::{AgentPlan, LimitsPlan, Plan, RouteCount, command_line, git, home, instructions, step};
@@ -39,9 +39,14 @@ const PIDS: u64 = 4096;
 
 /// Builds the plan of a start.
 pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
+    again(resolved, id, run, facts, Again::START)
+}
+
+/// Builds the plan that a bottle which runs would have.
+pub(super) fn again(resolved: &Resolved, id: &str, run: &Run, facts: &Facts, again: Again<'_>) -> Plan {
     let Resolved { agent, bottle } = resolved;
     let obtain = agent.program.provider().map(agent::obtain).unwrap_or_default();
-    let input = SidecarInput { id, bottle, author: git::author(agent, bottle), rules: &facts.rules, obtain };
+    let input = SidecarInput { id, bottle, author: git::author(agent, bottle), rules: &facts.rules, obtain, again };
     let terminal = facts.terminal && !run.headless;
     let sidecars = sidecars::sidecars(&input);
     let workspace = WorkspacePlan::new(resolved.workspace(), &facts.place);

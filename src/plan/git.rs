@@ -12,15 +12,18 @@ use super::SecretPlan;
 use crate::manifest::model::{self, Agent, Author, Bottle};
 use crate::manifest::token::TokenSource;
 
-/// The distinct secrets of the repositories, numbered in the order of their first use.
-pub(super) fn secrets(repos: &[model::Repo]) -> Vec<SecretPlan> {
-    let mut secrets: Vec<SecretPlan> = Vec::new();
+/// The distinct secrets of the repositories, numbered in the order of their first use, behind those that are known already.
+pub(super) fn secrets(repos: &[model::Repo], known: &[SecretPlan]) -> Vec<SecretPlan> {
+    let mut secrets = known.to_vec();
     for repo in repos {
         let file = repo.identity.as_ref().map(|path| (path.to_string_lossy().into_owned(), true, TokenSource::Variable));
         let token = repo.auth.as_ref().map(|auth| (auth.token_ref.clone(), false, auth.source.clone()));
         let Some((token_ref, is_file, source)) = file.or(token) else { continue };
-        if !secrets.iter().any(|other| other.token_ref == token_ref) {
-            secrets.push(SecretPlan { slot: format!("GIT_SECRET_{}", secrets.len()), token_ref, is_file, source, obtain: None });
+        match secrets.iter().position(|other| other.token_ref == token_ref) {
+            None => secrets.push(SecretPlan { slot: format!("GIT_SECRET_{}", secrets.len()), token_ref, is_file, source, obtain: None }),
+            // From elsewhere than at the start: whoever compares sees it.
+            Some(at) if at < known.len() => (secrets[at].is_file, secrets[at].source) = (is_file, source),
+            Some(_) => {}
         }
     }
     secrets

@@ -4,13 +4,16 @@
 //! secrets and contains none.
 
 pub mod agent;
+mod blueprint;
 pub mod build;
 pub mod command_line;
+mod fixed;
 pub mod git;
 mod home;
 mod instructions;
 mod mcp;
 pub mod program;
+mod reached;
 pub mod sidecar_config;
 pub mod sidecars;
 pub mod step;
@@ -28,6 +31,7 @@ use serde::Serialize;
 use crate::manifest::model::{EnvValue, Rootfs};
 use crate::manifest::token::TokenSource;
 
+pub use blueprint::Blueprint;
 pub use build::plan;
 pub use sidecar_config::{Config, SidecarConfig};
 pub use step::Step;

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bottle_contract::RuleFile;
 use bottle_contract::egress::{Asks, EgressConfig, Upstream};
 use bottle_contract::gate::GateConfig;
 use bottle_contract::names::{self, listener};
 use bottle_contract::pipelock::{Connect, Extension, Parent, PipelockConfig, Ports, Switch, TlsInterception};
 use bottle_contract::route;
 use bottle_contract::supervise::SuperviseConfig;
+use bottle_contract::{Grant, HostPattern, RuleFile};
 
 use super::{Dialler, ListenerPlan, Network, SecretPlan, SidecarPlan, git};
 use crate::manifest::model::{Author, Bottle, Route};
@@ -24,13 +24,38 @@ pub(super) struct SidecarInput<'a> {
     pub(super) rules: &'a [RuleFile],
     /// Where a person gets a token, by its name.
     pub(super) obtain: BTreeMap<String, String>,
+    /// What is planned again for a bottle that runs.
+    pub(super) again: Again<'a>,
+}
+
+/// What a plan for a bottle that runs depends on; for a start, nothing of it is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Again<'a> {
+    /// The number of the policy.
+    pub generation: u64,
+    /// What was approved beside the routes.
+    pub grants: &'a [Grant],
+    /// The sidecars that it was started with. What they have stays: listeners, authorities, and the slots of their secrets.
+    pub started: &'a [SidecarPlan],
+}
+
+impl Again<'_> {
+    /// A start.
+    pub const START: Again<'static> = Again { generation: 1, grants: &[], started: &[] };
+
+    /// The secrets that a sidecar was started with.
+    fn secrets(&self, component: &str) -> &[SecretPlan] {
+        self.started.iter().find(|sidecar| sidecar.component == component).map_or(&[], |sidecar| &sidecar.secrets)
+    }
 }
 
 impl SidecarInput<'_> {
-    /// Without routes there is nothing to inject, and the agent dials pipelock directly. Where a person may be asked for the first one, egress
-    /// is there from the start.
+    /// Without routes there is nothing to inject, and the agent dials pipelock directly. Where a person may be asked for the first route it is
+    /// there from the start: a sidecar cannot come later, as the agent's proxy and authority are fixed. So it stays when the last route goes.
     pub(super) fn has_egress(&self) -> bool {
-        !self.bottle.egress.routes.is_empty() || self.bottle.supervise.is_some()
+        let was_started = self.again.started.iter().any(|sidecar| sidecar.component == names::EGRESS.0);
+        let has_any = !self.bottle.egress.routes.is_empty() || !self.again.grants.is_empty();
+        was_started || has_any || self.bottle.supervise.is_some()
     }
 
     fn trust_file(index: usize) -> String {
@@ -51,9 +76,9 @@ pub(super) fn proxy(input: &SidecarInput<'_>) -> (&'static str, u16) {
     if input.has_egress() { names::EGRESS } else { names::PIPELOCK }
 }
 
-/// The distinct secrets of the routes, numbered in the order of their first use.
-pub(super) fn slots(routes: &[Route]) -> BTreeMap<String, String> {
-    let mut slots = BTreeMap::new();
+/// The distinct secrets of the routes, numbered in the order of their first use, behind those that are known already.
+pub(super) fn slots(routes: &[Route], known: &[SecretPlan]) -> BTreeMap<String, String> {
+    let mut slots: BTreeMap<_, _> = known.iter().map(|secret| (secret.token_ref.clone(), secret.slot.clone())).collect();
     for auth in routes.iter().filter_map(|r| r.auth.as_ref()) {
         let next = format!("EGRESS_TOKEN_{}", slots.len());
         slots.entry(auth.token_ref.clone()).or_insert(next);
@@ -69,7 +94,8 @@ fn pipelock(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
     if faces_agent {
         listeners.push(ListenerPlan { name: listener::AGENT.into(), dialled_by: Dialler::Agent(port) });
     }
-    if !faces_agent || !input.bottle.git.is_empty() {
+    let has_gate = !input.bottle.git.is_empty() || input.again.started.iter().any(|sidecar| sidecar.component == names::GIT_GATE.0);
+    if !faces_agent || has_gate {
         listeners.push(ListenerPlan { name: listener::LINK.into(), dialled_by: Dialler::Siblings(names::PIPELOCK_SOCKET.into()) });
     }
     let mut trust: BTreeMap<_, _> = egress.trust.iter().enumerate().map(|(n, path)| (SidecarInput::trust_file(n), path.clone())).collect();
@@ -83,15 +109,16 @@ fn pipelock(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
             in_config("parent.pem")
         }),
     });
-    let ports = egress.routes.iter().filter(|r| r.ports != route::DEFAULT_PORTS);
+    let doors = doors(&egress.routes, input.again.grants);
     let closed = PipelockConfig::closed(input.id);
     let config = PipelockConfig {
-        api_allowlist: egress.routes.iter().map(|r| r.host.clone()).collect(),
+        api_allowlist: doors.iter().map(|door| door.host.clone()).collect(),
         tls_interception: TlsInterception { enabled: faces_agent, ca_cert: in_ca(names::CA_CERT), ca_key: in_ca(names::CA_KEY) },
         response_scanning: Switch { enabled: input.bottle.scan.answers },
         x_bottle: Extension {
             rules: input.rules.to_vec(),
-            ports: ports.map(|r| Ports { host: r.host.clone(), ports: r.ports.clone() }).collect(),
+            generation: input.again.generation,
+            ports: doors.iter().filter(|door| differs(door, &doors)).cloned().collect(),
             connect: egress.routes.iter().filter_map(|r| r.connect.map(|address| Connect { host: r.host.clone(), address })).collect(),
             trust: trusted,
             tunnels: git::tunnels(&input.bottle.git),
@@ -114,13 +141,42 @@ fn pipelock(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
     })
 }
 
+/// The hosts that pipelock lets pass, each with all ports that a route or a grant names there. Pipelock asks the narrowest entry alone, so that
+/// has what wider ones grant.
+fn doors(routes: &[Route], grants: &[Grant]) -> Vec<Ports> {
+    let mut hosts: Vec<&HostPattern> = Vec::new();
+    for host in routes.iter().map(|route| &route.host).chain(grants.iter().map(|grant| &grant.route.host)) {
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    let door = |host: &HostPattern| {
+        let decides = routes.iter().filter(|route| route.host.covers(host)).min_by_key(|route| route.host.breadth());
+        let mut ports = decides.map(|route| route.ports.clone()).unwrap_or_default();
+        let granted = grants.iter().filter(|grant| grant.route.host.covers(host)).flat_map(|grant| &grant.route.ports);
+        for port in granted {
+            if !ports.contains(port) {
+                ports.push(*port);
+            }
+        }
+        Ports { host: host.clone(), ports }
+    };
+    hosts.into_iter().map(door).collect()
+}
+
+/// True if pipelock must be told of these ports: they are not the default ones, or a wider entry's are not.
+fn differs(door: &Ports, doors: &[Ports]) -> bool {
+    doors.iter().any(|other| other.ports != route::DEFAULT_PORTS && other.host.covers(&door.host))
+}
+
 fn egress(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
     if !input.has_egress() {
         return None;
     }
     let (name, port) = names::EGRESS;
     let routes = &input.bottle.egress.routes;
-    let slots = slots(routes);
+    let known = input.again.secrets(name);
+    let slots = slots(routes, known);
     let row = |r: &Route| route::Route {
         host: r.host.clone(),
         ports: r.ports.clone(),
@@ -139,8 +195,9 @@ fn egress(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
     });
     let config = EgressConfig {
         bottle: input.id.into(),
-        generation: 1,
+        generation: input.again.generation,
         routes: routes.iter().map(row).collect(),
+        grants: input.again.grants.to_vec(),
         upstream: Upstream::Link { socket: format!("{}/{}", names::LINK_DIR, names::PIPELOCK_SOCKET) },
         asks,
         limits: Default::default(),
@@ -148,6 +205,10 @@ fn egress(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
     let secrets: BTreeSet<_> = slots.into_iter().map(|(token_ref, slot)| (slot, token_ref)).collect();
     let secret = |(slot, token_ref): (String, String)| {
         let source = routes.iter().filter_map(|route| route.auth.as_ref()).find(|auth| auth.token_ref == token_ref);
+        // One that no route uses any more stays as it was.
+        if let (None, Some(unused)) = (source, known.iter().find(|secret| secret.token_ref == token_ref)) {
+            return unused.clone();
+        }
         SecretPlan {
             slot,
             is_file: false,
@@ -193,16 +254,17 @@ fn supervise(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
 
 fn git_gate(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
     let repos = &input.bottle.git;
-    if repos.is_empty() {
+    let (name, port) = names::GIT_GATE;
+    let was_started = input.again.started.iter().any(|sidecar| sidecar.component == name);
+    if repos.is_empty() && !was_started {
         return None;
     }
-    let (name, port) = names::GIT_GATE;
-    let secrets = git::secrets(repos);
+    let secrets = git::secrets(repos, input.again.secrets(name));
     let trust: BTreeMap<_, _> =
         input.bottle.egress.trust.iter().enumerate().map(|(n, path)| (SidecarInput::trust_file(n), path.clone())).collect();
     let config = GateConfig {
         bottle: input.id.into(),
-        generation: 1,
+        generation: input.again.generation,
         repos: repos.iter().map(|repo| git::repo(repo, &input.author, &secrets)).collect(),
         link: format!("{}/{}", names::LINK_DIR, names::PIPELOCK_SOCKET),
         trust: trust.keys().map(|file| format!("{}/{file}", names::CONFIG_DIR)).collect(),

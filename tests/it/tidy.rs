@@ -17,8 +17,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "commands",
         &[
+            "asks",
             "backend",
             "clock",
+            "control_socket",
             "digest",
             "doctor",
             "error",
@@ -42,11 +44,12 @@ const ARROWS: &[(&str, &[&str])] = &[
             "yaml",
         ],
     ),
+    ("control_socket", &["asks", "error", "files"]),
     ("doctor", &["backend", "error", "help", "manifest", "plan", "store", "sys"]),
     ("help", &[]),
     (
         "lifecycle",
-        &["backend", "clock", "digest", "error", "files", "logs", "plan", "signals", "store", "sys", "terminal", "timeline", "values"],
+        &["asks", "backend", "clock", "control_socket", "digest", "error", "files", "logs", "plan", "signals", "store", "sys", "terminal", "timeline", "values"],
     ),
     ("limits", &["error"]),
     ("logs", &["clock", "error", "files"]),

@@ -3,27 +3,35 @@
 //! What happens comes in as a [`Token`] and becomes an [`Event`]; the table says which [`Action`]s follow. An action cannot lead to another
 //! event but by failing, and then the event waits until the action is over.
 
+mod clients;
 mod exits;
 mod interrupts;
 mod output;
+mod policy;
+mod questions;
 
 use std::collections::VecDeque;
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use bottle_contract::event::Level;
 use bottle_init::control::ToInit;
 
+use super::change::{Pending, Source as PolicySource};
 use super::drain;
+use super::grant_timer::GrantTimer;
 use super::operator::Operator;
 use super::outcome::Outcome;
 use super::records::Records;
 use super::starter::{Progress, Starter};
 use super::state_machine::{Action, Event, State, Times, step};
+use super::supervision::Supervision;
 use super::teardown::{Report, tear_down};
-use super::watch::{Token, Watch};
+use super::watch::{PolicyWatch, Token, Watch};
 use super::watched_process;
 use crate::backend::{Backend, Input};
 use crate::clock;
+use crate::control_socket::Server;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::signals::Signals;
@@ -53,7 +61,7 @@ pub struct Performer<'a> {
     pub input: Input,
 }
 
-/// A bottle from its first step until nothing of it is left but its directory of logs.
+/// A bottle from its first step until nothing of it is left but its directory of logs. `policy` says how its policy is changed meanwhile.
 pub struct Run<'r> {
     plan: &'r Plan,
     starter: Starter<'r>,
@@ -61,6 +69,11 @@ pub struct Run<'r> {
     records: Records<'r>,
     operator: Operator,
     outcome: Outcome,
+    policy: Pending<'r>,
+    server: Server,
+    grant_timer: GrantTimer,
+    /// The questions, in a bottle that asks a person.
+    supervision: Option<Supervision>,
     /// What is read goes through it.
     buffer: Vec<u8>,
 }
@@ -73,9 +86,14 @@ impl<'r> Run<'r> {
         claim: &'r mut Claim,
         signals: &'r mut Signals,
         options: RunOptions,
+        source: PolicySource<'r>,
     ) -> Result<Self> {
         Ok(Self {
             plan,
+            policy: Pending::new(source, plan, performer.input.values.fingerprints.clone()),
+            server: Server::open(claim.runtime()?)?,
+            grant_timer: GrantTimer::new()?,
+            supervision: None,
             records: Records::begin(plan, performer.name, claim)?,
             starter: Starter::new(plan, performer.backend, performer.input),
             watch: Watch::new(signals, options.times),
@@ -110,7 +128,11 @@ impl<'r> Run<'r> {
             }
         }
         let state = self.state();
-        for token in self.watch.wait(&self.operator, self.starter.pending()) {
+        let deadline = self.policy.under_way.as_ref().map(|under_way| under_way.swap.deadline());
+        let deadline = deadline.into_iter().chain(self.next_question_deadline()).min();
+        let supervision = self.supervision.as_ref();
+        let policy = PolicyWatch { server: &self.server, grant_timer: self.grant_timer.as_fd(), supervision, deadline };
+        for token in self.watch.wait(&self.operator, self.starter.pending(), &policy) {
             match token {
                 Token::Signals => self.receive_signals(),
                 Token::Stdin => self.operator.feed(),
@@ -122,9 +144,18 @@ impl<'r> Run<'r> {
                 Token::Ready(index) => self.hear(index),
                 Token::Output(index, name) => self.read_output(index, name),
                 Token::Step => self.resume(),
+                Token::Connect => self.server.accept(),
+                Token::FromClient(id) => self.serve(id),
+                Token::ToClient(id) => self.server.pump(id),
+                Token::GrantEnd => self.end_grants(),
+                Token::Questions => self.read_questions(),
+                Token::Replies => self.supervision.iter_mut().for_each(|supervision| supervision.channel.pump()),
+                Token::Verified => self.verified(),
             }
         }
         self.notice_silence();
+        self.hear_of_policy();
+        self.look_after_questions();
         // A state that was entered just now has its time before it.
         if self.state() == state && self.watch.stage.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
             self.overdue();
@@ -162,6 +193,7 @@ impl<'r> Run<'r> {
             self.outcome.failure(error);
         }
         self.operator.let_signals_through();
+        self.give_up_changes();
     }
 
     fn act(&mut self, action: &Action) -> Result<()> {
@@ -188,6 +220,7 @@ impl<'r> Run<'r> {
     }
 
     fn release(&mut self) -> Result<()> {
+        self.begin_questions()?;
         self.starter.release();
         self.records.update(|metadata| metadata.phase = Phase::Running)?;
         self.records.note("started", Level::Info, None);
