@@ -14,7 +14,7 @@
 //! | command line, one file per command | [`cli`], [`commands`], [`help`], [`suggest`], [`error`] |
 //! | decisions, pure | [`manifest`], [`plan`], [`render`], [`asks`], [`yaml`] |
 //! | effects on the host | [`backend`], [`lifecycle`], [`workspace`], [`values`], [`ca`] |
-| commands to a bottle that runs | [`control_socket`] |
+//! | commands to a bottle that runs | [`control_socket`] |
 //! | records of a run | [`store`], [`logs`], [`timeline`] |
 //! | the operator's machine | [`doctor`], [`terminal`], [`agent_program`], [`limits`], [`signals`], [`clock`], [`files`], [`sys`] |
 //!
@@ -61,7 +61,7 @@
 //! | reason | the stable code of a refusal, such as `host_not_listed` |
 //! | slot | the file name of a secret inside a sidecar; also the place of an open connection |
 //! | generation | the number of a policy; each change of a running bottle makes the next |
-| grant | a route that was approved for a running bottle, for a time or a number of requests |
+//! | grant | a route that was approved for a running bottle, for a time or a number of requests |
 | reach | what the policies of a bottle let out, as one value that can be compared |
 | fingerprint | a keyed hash by which a sidecar recognises a secret that it does not have |
 //! | event | a JSON line that a sidecar writes about a request |

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::control_socket::asks_command::AskList;
 use crate::control_socket::{Request, Response};
 use crate::error::{Error, Result};
+use crate::files::Dir;
 use crate::store::{Layout, Status};
 
 /// Between two looks of `--watch`: a new question is seen within a tenth of a second.
@@ -43,7 +44,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     if let Some(id) = &args.id {
         let entry = named(layout, id)?;
         if entry.status != Status::Running {
-            return output(print_histories(&histories(&entry.dir()?)?, args.format, out).map(|()| 0));
+            return output(print_histories(&histories(layout, id)?, args.format, out).map(|()| 0));
         }
     }
     let mut seen = None;
@@ -121,7 +122,9 @@ fn text(shown: &Shown) -> String {
     text
 }
 
-fn histories(state: &crate::files::Dir) -> Result<Vec<History>> {
+fn histories(layout: &Layout, id: &str) -> Result<Vec<History>> {
+    let Some(store) = Dir::open_private(&layout.state)? else { return Ok(Vec::new()) };
+    let state = store.open_subdir(id)?;
     if state.stat(ask_journal::FILE)?.is_none() {
         return Ok(Vec::new());
     }

@@ -281,11 +281,19 @@ mod tests {
     #[test]
     fn a_pattern_covers_another_if_it_names_all_of_its_hosts() {
         let covers = |wide: &str, narrow: &str| wide.parse::<HostPattern>().unwrap().covers(&narrow.parse().unwrap());
-        let pairs = [("*", "*"), ("*", "*.a.test"), ("*.a.test", "*.a.test"), ("*.a.test", "*.b.a.test"), ("*.a.test", "b.a.test"), ("a.test", "A.test")];
+        let pairs = [
+            ("*", "*"),
+            ("*", "*.a.test"),
+            ("*.a.test", "*.a.test"),
+            ("*.a.test", "*.b.a.test"),
+            ("*.a.test", "b.a.test"),
+            ("a.test", "A.test"),
+        ];
         for (wide, narrow) in pairs {
             assert!(covers(wide, narrow), "{wide} {narrow}");
         }
-        let pairs = [("*.a.test", "*"), ("a.test", "*.a.test"), ("*.a.test", "a.test"), ("*.a.test", "*.ba.test"), ("*.b.a.test", "*.a.test")];
+        let pairs =
+            [("*.a.test", "*"), ("a.test", "*.a.test"), ("*.a.test", "a.test"), ("*.a.test", "*.ba.test"), ("*.b.a.test", "*.a.test")];
         for (wide, narrow) in pairs {
             assert!(!covers(wide, narrow), "{wide} {narrow}");
         }

@@ -14,7 +14,7 @@ use bottle_wire::reload::Reloadable;
 use bottle_wire::secret::{Credential, Redactor};
 use bottle_wire::tunnel::Duplex;
 use bottle_wire::{
-    AccessLog, Admission, Body, Events, Handled, Handler, Peer, Refused, RequestContext, Revoked, RevocableBody, RevocableStream,
+    AccessLog, Admission, Body, Events, Handled, Handler, Peer, Refused, RequestContext, RevocableBody, RevocableStream, Revoked,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;

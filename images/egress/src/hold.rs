@@ -126,9 +126,7 @@ fn closed(answer: ToHolder) -> Held {
             let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
             Held::Answered(Refused::new(Reason::ApprovalDenied, format!("a person has refused {ask}{reason}")))
         }
-        ToHolder::Expired { ask } => {
-            Held::Answered(Refused::new(Reason::ApprovalDenied, format!("nobody has answered {ask} in time")))
-        }
+        ToHolder::Expired { ask } => Held::Answered(Refused::new(Reason::ApprovalDenied, format!("nobody has answered {ask} in time"))),
     }
 }
 

@@ -34,7 +34,8 @@ mod tests {
     use crate::Place;
 
     fn asked(unlisted: bool, host: &str, refused: &Refused) -> bool {
-        let route = |host: &str, ask| Route { host: host.parse().unwrap(), ports: DEFAULT_PORTS.to_vec(), matches: vec![], auth: None, ask };
+        let route =
+            |host: &str, ask| Route { host: host.parse().unwrap(), ports: DEFAULT_PORTS.to_vec(), matches: vec![], auth: None, ask };
         let routes = [route("*.x.test", true), route("closed.x.test", false)];
         let asks = Asks { socket: String::new(), hold_ms: 1, unlisted };
         is_asked(&asks, &routes, &Host::parse(host).unwrap(), 443, refused)
@@ -43,8 +44,7 @@ mod tests {
     #[test]
     fn only_what_the_allowlist_lacks_is_asked() {
         for reason in Reason::ALL {
-            let missing =
-                [Reason::HostNotListed, Reason::PortNotListed, Reason::MethodNotAllowed, Reason::PathNotAllowed].contains(reason);
+            let missing = [Reason::HostNotListed, Reason::PortNotListed, Reason::MethodNotAllowed, Reason::PathNotAllowed].contains(reason);
             assert_eq!(asked(true, "a.test", &Refused::new(*reason, "")), missing, "{reason}");
         }
         assert!(!asked(true, "a.test", &Refused::new(Reason::MethodNotAllowed, "").place(Place::Query)));
@@ -54,7 +54,9 @@ mod tests {
     #[test]
     fn nobody_is_asked_about_addresses_metadata_or_the_bottle_itself() {
         let refused = Refused::new(Reason::HostNotListed, "");
-        for host in ["10.0.0.1", "1.1.1.1", "[::1]", "metadata.google.internal", "instance-data", "egress", "supervise", "localhost", "a.localhost"] {
+        for host in
+            ["10.0.0.1", "1.1.1.1", "[::1]", "metadata.google.internal", "instance-data", "egress", "supervise", "localhost", "a.localhost"]
+        {
             assert!(!asked(true, host, &refused), "{host}");
         }
     }

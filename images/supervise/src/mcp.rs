@@ -60,7 +60,10 @@ impl Server {
         }
         let (parts, posted) = request.into_parts();
         let Ok(posted) = Limited::new(posted, MAX_MESSAGE_BYTES).collect().await else {
-            return plain(StatusCode::PAYLOAD_TOO_LARGE, &Fault::new(PARSE_ERROR, "the body broke off, or is too large").answer(&Value::Null));
+            return plain(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                &Fault::new(PARSE_ERROR, "the body broke off, or is too large").answer(&Value::Null),
+            );
         };
         let incoming = match json_rpc::parse(&posted.to_bytes()) {
             Ok(incoming) => incoming,

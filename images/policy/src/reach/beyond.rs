@@ -85,7 +85,9 @@ fn at(pattern: &HostPattern, known: &Reach, other: &Reach) -> Vec<Excess> {
         let asks = requests::beyond(&known.rows(port), &other.rows(port));
         match credential {
             credential if !asks.is_empty() => requests.entry((asks, credential)).or_default().push(port),
-            Some(credential) if known.credential(port).as_ref() != Some(&credential) => credentials.entry(credential).or_default().push(port),
+            Some(credential) if known.credential(port).as_ref() != Some(&credential) => {
+                credentials.entry(credential).or_default().push(port)
+            }
             _ => {}
         }
     }

@@ -96,16 +96,24 @@ mod tests {
         for (wide, narrow) in [("refs/heads/*", "refs/heads/a"), ("refs/heads/*", "refs/heads/a/*"), ("refs/*", "refs/*/x"), ("a", "a")] {
             assert!(covers(wide, narrow), "{wide} {narrow}");
         }
-        for (wide, narrow) in
-            [("refs/heads/*", "refs/heads/"), ("refs/heads/a/*", "refs/heads/*"), ("refs/heads/*x", "refs/heads/*"), ("a", "a*"), ("ab*ba", "aba")]
-        {
+        for (wide, narrow) in [
+            ("refs/heads/*", "refs/heads/"),
+            ("refs/heads/a/*", "refs/heads/*"),
+            ("refs/heads/*x", "refs/heads/*"),
+            ("a", "a*"),
+            ("ab*ba", "aba"),
+        ] {
             assert!(!covers(wide, narrow), "{wide} {narrow}");
         }
     }
 
     fn repo(edit: impl FnOnce(&mut Repo)) -> Repo {
-        let upstream =
-            Remote::Https { host: bottle_contract::host::Host::parse("git.test").unwrap(), port: 443, path: "/acme/app.git".into(), auth: None };
+        let upstream = Remote::Https {
+            host: bottle_contract::host::Host::parse("git.test").unwrap(),
+            port: 443,
+            path: "/acme/app.git".into(),
+            auth: None,
+        };
         let push = PushPolicy { allow: vec!["refs/heads/agent/*".into()], committer: Some("a <a@test>".into()), ..PushPolicy::default() };
         let mut repo = Repo { name: "app".into(), upstream, push };
         edit(&mut repo);

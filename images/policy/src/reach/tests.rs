@@ -106,7 +106,8 @@ fn said(known: &Reach, other: &Reach) -> Vec<String> {
 #[test]
 fn an_excess_is_said_in_words() {
     let open = |host: &str| route(host, &(3, vec![], 0));
-    let reads = Route { matches: vec![Match { methods: vec!["GET".into()], paths: vec![PathRule::Prefix("/v1/".into())] }], ..open("api.test") };
+    let reads =
+        Route { matches: vec![Match { methods: vec!["GET".into()], paths: vec![PathRule::Prefix("/v1/".into())] }], ..open("api.test") };
     let auth = Auth { header: "authorization".into(), scheme: None, slot: "API_TOKEN".into() };
     let writes = Match { methods: vec!["POST".into()], paths: vec![PathRule::Exact("/v1/x".into())] };
     let more = Route { matches: vec![reads.matches[0].clone(), writes], ..reads.clone() };
@@ -116,7 +117,10 @@ fn an_excess_is_said_in_words() {
     let token = "the credential API_TOKEN is sent in `authorization`";
     assert_eq!(said(&known, &reach_of(vec![with_token(&reads)])), [format!("api.test: {token}")]);
     assert_eq!(said(&known, &reach_of(vec![with_token(&more)])), [format!("api.test: POST of /v1/x; {token}")]);
-    assert_eq!(said(&known, &reach_of(vec![reads.clone(), open("*.b.test")])), ["*.b.test: every method of every path; no credential is sent"]);
+    assert_eq!(
+        said(&known, &reach_of(vec![reads.clone(), open("*.b.test")])),
+        ["*.b.test: every method of every path; no credential is sent"]
+    );
     let port = Route { ports: vec![8443], ..open("b.test") };
     assert_eq!(said(&known, &reach_of(vec![port])), ["b.test on port 8443: every method of every path; no credential is sent"]);
     let moved = Reach {
@@ -124,8 +128,14 @@ fn an_excess_is_said_in_words() {
         parent: Some("10.0.0.1:3128".parse().unwrap()),
         ..known.clone()
     };
-    assert_eq!(said(&known, &moved), ["api.test: 10.0.0.7:443 is dialled, whatever the name resolves to", "the proxy at 10.0.0.1:3128 is used"]);
-    assert_eq!(said(&moved, &known), ["api.test: the addresses that the name resolves to are dialled", "origins are dialled without a proxy"]);
+    assert_eq!(
+        said(&known, &moved),
+        ["api.test: 10.0.0.7:443 is dialled, whatever the name resolves to", "the proxy at 10.0.0.1:3128 is used"]
+    );
+    assert_eq!(
+        said(&moved, &known),
+        ["api.test: the addresses that the name resolves to are dialled", "origins are dialled without a proxy"]
+    );
     let ruled = Reach { rules: BTreeMap::from([("00".into(), "mine.toml".into())]), ..known.clone() };
     assert_eq!(said(&ruled, &known), ["the rules for secrets in mine.toml do not apply"]);
     assert_eq!(said(&known, &ruled), Vec::<String>::new());
