@@ -62,8 +62,8 @@
 //! | slot | the file name of a secret inside a sidecar; also the place of an open connection |
 //! | generation | the number of a policy; each change of a running bottle makes the next |
 //! | grant | a route that was approved for a running bottle, for a time or a number of requests |
-| reach | what the policies of a bottle let out, as one value that can be compared |
-| fingerprint | a keyed hash by which a sidecar recognises a secret that it does not have |
+//! | reach | what the policies of a bottle let out, as one value that can be compared |
+//! | fingerprint | a keyed hash by which a sidecar recognises a secret that it does not have |
 //! | event | a JSON line that a sidecar writes about a request |
 //! | timeline | all events of a run in one order, each chained to the one before by its hash |
 //! | chunk | a run of bytes from a stream |

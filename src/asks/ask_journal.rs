@@ -141,7 +141,8 @@ pub fn replay(journal: &str) -> Vec<History> {
                 }
             }
             Record::Closed { ask, state, why } => {
-                if let Some(history) = known.get_mut(&ask).filter(|_| !matches!(state, AskState::Granted | AskState::Granting | AskState::Open))
+                if let Some(history) =
+                    known.get_mut(&ask).filter(|_| !matches!(state, AskState::Granted | AskState::Granting | AskState::Open))
                 {
                     (history.state, history.reason) = (state, why.or(history.reason.take()));
                 }
@@ -165,7 +166,8 @@ mod tests {
             yaml: String::new(),
             agent_says: None,
         };
-        let decided = |ask: &str, hash: &str, verdict| Record::Decided { ask: ask.into(), hash: hash.into(), verdict, reason: None, signed: false };
+        let decided =
+            |ask: &str, hash: &str, verdict| Record::Decided { ask: ask.into(), hash: hash.into(), verdict, reason: None, signed: false };
         let records = [
             asked("web.1", "aa"),
             decided("web.1", "aa", Verdict::Yes(Lease::Bottle)),

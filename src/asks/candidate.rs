@@ -92,9 +92,8 @@ impl Candidate {
 
 /// Whether these rows and grants let all of the subject through, for any number of requests.
 pub(super) fn is_allowed(rows: &[model::Route], grants: &[Grant], subject: &Subject) -> bool {
-    let by_row = deciding(rows, subject).is_some_and(|row| {
-        row.ports.contains(&subject.port) && ((row.matches.is_empty() && !row.ask) || allows(&row.matches, subject))
-    });
+    let by_row = deciding(rows, subject)
+        .is_some_and(|row| row.ports.contains(&subject.port) && ((row.matches.is_empty() && !row.ask) || allows(&row.matches, subject)));
     let by_grant = |grant: &Grant| {
         let Route { host, ports, matches, .. } = &grant.route;
         grant.uses.is_none() && host.matches(&subject.host) && ports.contains(&subject.port) && allows(matches, subject)

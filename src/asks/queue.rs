@@ -269,9 +269,7 @@ impl Queue {
             return vec![Effect::Tell(client, Reply::State { ask: refusal.ask.clone(), state, reason: refusal.reason.clone() })];
         }
         let question = self.question(now, Source::Proposal(reason), subject, nonce);
-        let same = |open: &&mut Open| {
-            matches!(open.question.source, Source::Proposal(_)) && open.question.subject == question.subject
-        };
+        let same = |open: &&mut Open| matches!(open.question.source, Source::Proposal(_)) && open.question.subject == question.subject;
         if let Some(open) = self.open.values_mut().find(same) {
             open.question.count = open.question.count.saturating_add(1);
             let state = if open.granting.is_some() { AskState::Granting } else { AskState::Open };
@@ -427,8 +425,7 @@ impl Queue {
             yaml: question.candidate.yaml(),
             agent_says,
         };
-        let open =
-            Open { question, holders: BTreeSet::new(), followers: BTreeSet::new(), stays, expires: now + EXPIRY_MS, granting: None };
+        let open = Open { question, holders: BTreeSet::new(), followers: BTreeSet::new(), stays, expires: now + EXPIRY_MS, granting: None };
         self.open.insert(self.last, open);
         vec![Effect::Journal(record)]
     }

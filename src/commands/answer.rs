@@ -118,9 +118,8 @@ fn lease(args: &Args) -> Result<Lease> {
 fn row(args: &Args, layout: &Layout, bottle: &str) -> Result<String> {
     let lists = asks::lists(Some(bottle), layout)?;
     let found = lists.into_iter().flat_map(|(_, list)| list.asks).find(|shown| shown.ask == args.ask);
-    let shown = found.ok_or_else(|| {
-        Error::usage("the question is closed".to_owned(), "nothing of this name waits", "`bottle asks` shows what waits")
-    })?;
+    let shown = found
+        .ok_or_else(|| Error::usage("the question is closed".to_owned(), "nothing of this name waits", "`bottle asks` shows what waits"))?;
     if !shown.can_be_written {
         let cause = "in a manifest, a path that ends with a slash includes all paths below it";
         return Err(Error::usage("this cannot be kept for later bottles", cause, "allow it with `--bottle`, and write a route by hand"));

@@ -57,7 +57,13 @@ pub struct DiffArgs {
 }
 
 /// Compares two bottles; with a boundary, the exit code is 1 if anything lies beyond it.
-pub fn run(args: &Args, layout: &Layout, library: &dyn Fn() -> Result<Library>, host: &dyn Fn(&str) -> Option<String>, out: &mut dyn Write) -> Result<u8> {
+pub fn run(
+    args: &Args,
+    layout: &Layout,
+    library: &dyn Fn() -> Result<Library>,
+    host: &dyn Fn(&str) -> Option<String>,
+    out: &mut dyn Write,
+) -> Result<u8> {
     let Action::Diff(args) = &args.action;
     let known = Named { layout, library, host };
     let (a, b, is_boundary) = match (&args.boundary, &*args.bottles) {

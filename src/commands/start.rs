@@ -96,7 +96,14 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     // The same manifests as now are read again while the bottle runs.
     let resolve = || manifest::load(&layout.config, home.as_deref(), Some(&directory))?.resolve(&args.agent);
-    resolved(args, layout, resolve()?, directory.clone(), &Surroundings { variable: &|name| std::env::var(name).ok(), resolve: &resolve }, out)
+    resolved(
+        args,
+        layout,
+        resolve()?,
+        directory.clone(),
+        &Surroundings { variable: &|name| std::env::var(name).ok(), resolve: &resolve },
+        out,
+    )
 }
 
 /// Where a start looks for what the manifests only name.

@@ -55,7 +55,10 @@ impl Connection {
             }
         };
         let mut requests = Vec::new();
-        let read = self.lines.push(&buffer[..count]).and_then(|lines| lines.iter().try_for_each(|line| frame::read(line).map(|request| requests.push(request))));
+        let read = self
+            .lines
+            .push(&buffer[..count])
+            .and_then(|lines| lines.iter().try_for_each(|line| frame::read(line).map(|request| requests.push(request))));
         if let Err(why) = read {
             let error = Error::usage("the bottle does not understand the request", why, "use the `bottle` that started it");
             self.answer(&Response::Failed(error.into()));

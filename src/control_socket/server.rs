@@ -39,7 +39,11 @@ impl Server {
             Ok(listener.into())
         };
         let socket = open().map_err(|e| {
-            Error::failed(format!("cannot listen on {}", runtime.path().join(FILE).display()), e, "see if /proc is mounted, and raise `ulimit -n`")
+            Error::failed(
+                format!("cannot listen on {}", runtime.path().join(FILE).display()),
+                e,
+                "see if /proc is mounted, and raise `ulimit -n`",
+            )
         })?;
         Ok(Self { socket, clients: BTreeMap::new(), last: 0 })
     }

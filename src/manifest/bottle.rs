@@ -104,7 +104,9 @@ fn supervise(raw: &At<raw::Supervise>, base: Base<'_>) -> Result<Option<Supervis
     if let Some(text) = &keys.hold {
         let hold = time(text)?;
         if hold.is_zero() || hold > MAX_HOLD {
-            return Err(text.problem("a request cannot be held for so long", "write 1s to 55s: the least patient clients wait for 60 seconds"));
+            return Err(
+                text.problem("a request cannot be held for so long", "write 1s to 55s: the least patient clients wait for 60 seconds")
+            );
         }
         supervise.hold = hold;
     }

@@ -49,8 +49,11 @@ mod tests {
     use crate::plan::workspace::Place;
 
     fn blueprint(bottle: &str) -> Blueprint {
-        let source = |kind, text: String| {
-            Source { kind, name: "web".to_owned(), origin: Origin::Home(format!("/c/{kind}/web.md").into()), content: Ok(text.into_bytes()) }
+        let source = |kind, text: String| Source {
+            kind,
+            name: "web".to_owned(),
+            origin: Origin::Home(format!("/c/{kind}/web.md").into()),
+            content: Ok(text.into_bytes()),
         };
         let agent = source(Kind::Agent, "---\nbottle: web\nprovider: shell\n---\n".to_owned());
         let bottle = source(Kind::Bottle, format!("---\n{bottle}---\n"));
@@ -67,7 +70,8 @@ mod tests {
         Blueprint { id: "web".to_owned(), resolved, run: Run::default(), facts }
     }
 
-    const TWO: &str = "egress:\n  routes:\n    - { host: a.test, auth: { token_ref: A } }\n    - { host: b.test, auth: { token_ref: B } }\n";
+    const TWO: &str =
+        "egress:\n  routes:\n    - { host: a.test, auth: { token_ref: A } }\n    - { host: b.test, auth: { token_ref: B } }\n";
 
     /// Hosts of routes, each with the slot of its token.
     fn slots(plan: &Plan) -> Vec<(String, Option<&str>)> {
@@ -82,8 +86,12 @@ mod tests {
         let next = blueprint("egress:\n  routes:\n    - { host: b.test, auth: { token_ref: B } }\n    - host: c.test\n");
         let plan = start.again(&next, &started, 2, &[]).unwrap();
         assert_eq!(slots(&plan), [("b.test".to_owned(), Some("EGRESS_TOKEN_1")), ("c.test".to_owned(), None)]);
-        assert_eq!(plan.sidecars.iter().map(|s| &s.secrets).collect::<Vec<_>>(), started.sidecars.iter().map(|s| &s.secrets).collect::<Vec<_>>());
-        let generations = (plan.sidecar::<EgressConfig>().unwrap().1.generation, plan.sidecar::<PipelockConfig>().unwrap().1.x_bottle.generation);
+        assert_eq!(
+            plan.sidecars.iter().map(|s| &s.secrets).collect::<Vec<_>>(),
+            started.sidecars.iter().map(|s| &s.secrets).collect::<Vec<_>>()
+        );
+        let generations =
+            (plan.sidecar::<EgressConfig>().unwrap().1.generation, plan.sidecar::<PipelockConfig>().unwrap().1.x_bottle.generation);
         assert_eq!(generations, (2, 2));
         // And it is the same again once it is back.
         let back = start.again(&start, &started, 1, &[]).unwrap();
@@ -105,7 +113,10 @@ mod tests {
             assert_eq!(start.again(&next, &started, 2, &[]), Err(vec![named.to_owned()]), "{added}");
         }
         let token = TWO.replace("token_ref: B", "token_ref: C");
-        assert_eq!(start.again(&blueprint(&token), &started, 2, &[]), Err(vec!["auth (the token `C` has no value in this bottle)".to_owned()]));
+        assert_eq!(
+            start.again(&blueprint(&token), &started, 2, &[]),
+            Err(vec!["auth (the token `C` has no value in this bottle)".to_owned()])
+        );
         let bare = blueprint("egress: { routes: [] }\n");
         let named = "egress (a sidecar `egress` that does not run)".to_owned();
         assert_eq!(bare.again(&start, &bare.plan(), 2, &[]), Err(vec![named]));

@@ -95,6 +95,10 @@ impl<'r> Pending<'r> {
     /// True if this withdrawal waits already, or is on its way.
     pub(in crate::lifecycle) fn withdraws(&self, id: &str) -> bool {
         let waits = self.waiting.iter().any(|wanted| wanted.change == Change::Withdraw(id.to_owned()));
-        waits || self.under_way.as_ref().is_some_and(|under_way| under_way.next.grants.without(id).is_none() && self.in_force.grants.without(id).is_some())
+        waits
+            || self
+                .under_way
+                .as_ref()
+                .is_some_and(|under_way| under_way.next.grants.without(id).is_none() && self.in_force.grants.without(id).is_some())
     }
 }

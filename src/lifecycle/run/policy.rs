@@ -120,7 +120,8 @@ impl Run<'_> {
                 Ok(next) => {
                     let before = &self.policy.in_force.plan.sidecars;
                     let differs = |component: &str| {
-                        let of = |plan: &[crate::plan::SidecarPlan]| plan.iter().find(|s| s.component == component).map(|s| s.config.clone());
+                        let of =
+                            |plan: &[crate::plan::SidecarPlan]| plan.iter().find(|s| s.component == component).map(|s| s.config.clone());
                         of(before) != of(&next.plan.sidecars)
                     };
                     let components: Vec<String> =
@@ -152,7 +153,8 @@ impl Run<'_> {
             }
             Change::Withdraw(id) => grants = grants.without(&id).ok_or(PolicyError::Grant(id))?,
         }
-        let plan = policy.source.blueprint.again(&blueprint, self.plan, policy.generation + 1, &grants.all()).map_err(PolicyError::Fixed)?;
+        let plan =
+            policy.source.blueprint.again(&blueprint, self.plan, policy.generation + 1, &grants.all()).map_err(PolicyError::Fixed)?;
         Ok(Next { plan, blueprint, grants })
     }
 

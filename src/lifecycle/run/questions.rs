@@ -211,7 +211,9 @@ fn is_signer(name: &str) -> bool {
 fn rejected(decision: &Decision, why: &Rejected) -> Error {
     let hint = match why {
         Rejected::HostMissing | Rejected::HostDiffers => "add `--host` with the host that the question names",
-        Rejected::SignatureMissing | Rejected::SignatureBad => "sign the hash: `ssh-keygen -Y sign -n ask@bottle -f KEY`, and add `--signature FILE`",
+        Rejected::SignatureMissing | Rejected::SignatureBad => {
+            "sign the hash: `ssh-keygen -Y sign -n ask@bottle -f KEY`, and add `--signature FILE`"
+        }
         _ => "`bottle asks` shows what is open, with its hash",
     };
     let ask = bottle_contract::Untrusted::new(&decision.ask).to_string();
