@@ -28,31 +28,31 @@ pub struct Args {
     /// The answer
     #[arg(value_enum)]
     pub answer: Answer,
-    /// The first 16 or more digits of the question's hash
+    /// Give the first 16 or more digits of the question's hash
     #[arg(long, value_name = "HASH")]
     pub hash: String,
-    /// Allow it for so long, as in 10m
+    /// Let it last so long, as in 10m
     #[arg(long = "for", value_name = "TIME", group = "lease")]
     pub lasts: Option<String>,
-    /// Allow so many requests
+    /// Let so many requests pass
     #[arg(long, value_name = "COUNT", group = "lease")]
     pub uses: Option<u32>,
-    /// Allow it as long as the bottle runs
+    /// Let it last as long as the bottle runs
     #[arg(long, group = "lease")]
     pub bottle: bool,
-    /// Allow it as long as the bottle runs, and write the route into your configuration for later ones
+    /// Keep it: as long as the bottle runs, and as a route in your own configuration
     #[arg(long, group = "lease")]
     pub always: bool,
-    /// The host, typed once more, where a credential would be sent
+    /// Give the host once more, where a credential would be sent
     #[arg(long, value_name = "NAME")]
     pub host: Option<String>,
-    /// A reason, which the agent reads
+    /// Give a reason, which the agent reads
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
-    /// A signature of the whole hash: `ssh-keygen -Y sign -n ask@bottle`
+    /// Give a signature of the whole hash: `ssh-keygen -Y sign -n ask@bottle`
     #[arg(long, value_name = "FILE", requires = "signer")]
     pub signature: Option<PathBuf>,
-    /// The signer's name in the file of signers
+    /// Give the signer's name in the file of signers
     #[arg(long, value_name = "NAME", requires = "signature")]
     pub signer: Option<String>,
 }
