@@ -45,17 +45,16 @@ async fn supervise(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
     sidecar.ready.say()?;
     let mut reload = sidecar.reload;
     // Its configuration names the bottle only: there is nothing to read again.
-    let reloads = async {
+    tokio::spawn(async move {
         loop {
             reload.asked().await;
             events.write(&Events::event(Level::Info, "reload"));
         }
-    };
-    let stop = sidecar.stop.clone();
+    });
+    let stop = sidecar.stop;
     tokio::select! {
         ended = serving => ended.context("the listener failed"),
         ended = holders => ended.context("the link failed"),
         () = conversation => if stop.is_cancelled() { Ok(()) } else { bail!("the supervisor has left") },
-        () = reloads => Ok(()),
     }
 }

@@ -153,15 +153,14 @@ impl Server {
         if !self.rate.take(Instant::now()) {
             return done(tools::error("too many calls: wait a second"));
         }
+        let waits = matches!(&call, Call::Wait { seconds, .. } if *seconds > 0);
         let token = params.get("_meta").and_then(|meta| meta.get("progressToken")).filter(|token| token.is_string() || token.is_number());
-        match (&call, token.filter(|_| accepts_streams(headers))) {
-            (Call::Wait { seconds, .. }, Some(token)) if *seconds > 0 => {
-                let (link, token) = (self.link.clone(), token.clone());
-                let answer = async move { json_rpc::result(&id, complete(era, tools::answer(&ask(link, call).await))) };
-                Answer::Stream(progress::stream(token, answer))
-            }
-            _ => done(tools::answer(&ask(self.link.clone(), call).await)),
-        }
+        let Some(token) = token.filter(|_| waits && accepts_streams(headers)) else {
+            return done(tools::answer(&ask(self.link.clone(), call).await));
+        };
+        let link = self.link.clone();
+        let answer = async move { json_rpc::result(&id, complete(era, tools::answer(&ask(link, call).await))) };
+        Answer::Stream(progress::stream(token.clone(), answer))
     }
 }
 
