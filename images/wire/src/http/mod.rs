@@ -2,18 +2,19 @@
 
 pub mod access_log;
 pub mod body;
+pub mod conceal;
 pub mod content_coding;
 pub mod context;
 pub mod handler;
 pub mod headers;
 pub mod refusal;
 pub mod request;
+pub mod revocable;
 pub mod serve;
 pub mod trailers;
 pub mod tunnel;
 
 mod aws_chunked;
-mod conceal;
 mod connection;
 mod exchange;
 mod forwarding;
@@ -23,6 +24,5 @@ mod intercept;
 mod record;
 mod request_body;
 mod response_body;
-mod revocable;
 mod slots;
 mod sniff;
