@@ -11,7 +11,7 @@ use clap_complete::CompleteEnv;
 use rustix::fs::Mode;
 
 use crate::commands::{
-    allow, apply, audit, check, cleanup, completions, demo, diff, doctor, explain, help, images, info, init, list, logs, man, policy,
+    allow, answer, apply, asks, audit, check, cleanup, completions, demo, diff, doctor, explain, help, images, info, init, list, logs, man, policy,
     reload, rm, schema, start, stop, undo,
 };
 use crate::error::{Result, USAGE};
@@ -151,7 +151,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
         Command::Explain(args) => explain::run(args, &Layout::here()?, out),
         Command::Check(args) => check::run(args, &library, &|name| std::env::var(name).ok(), out),
         Command::Policy(args) => policy::run(args, &Layout::here()?, &library, &|name| std::env::var(name).ok(), out),
-        Command::Allow(args) => allow::run(args, &Layout::here()?, &library()?, out).map(|()| 0),
+        Command::Allow(args) => allow::run(args, &Layout::here()?, &library, out).map(|()| 0),
         Command::Info(args) => {
             let host = info::Host { is_set: &|name| std::env::var_os(name).is_some(), toolchains: &agent_program::toolchains };
             info::run(args, out, &library()?, &host).map(|()| 0)

@@ -15,7 +15,7 @@ mod mounts;
 pub mod prepared_workspace;
 mod products;
 mod provision;
-mod reconfigure;
+pub mod reconfigure;
 pub mod repository;
 pub mod sidecar_programs;
 mod spec;
@@ -34,7 +34,6 @@ use crate::plan::{Plan, Step};
 use crate::store::{Claim, Object};
 use crate::values::Values;
 pub use products::{Listener, Products};
-pub use reconfigure::replace_configuration;
 pub use stdio::Stdio;
 
 /// One way to perform a plan.

@@ -1,9 +1,12 @@
-//! `bottle allow`: writes a route into the bottle of an agent, in the person's own configuration.
+//! `bottle allow`: writes a route into the bottle of an agent, in the person's own configuration, or allows it in one running bottle for a while.
+
+mod at_once;
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bottle_contract::Untrusted;
 use clap_complete::ArgValueCandidates;
@@ -11,9 +14,9 @@ use clap_complete::ArgValueCandidates;
 use super::running::Running;
 use super::{cannot_write, completions};
 use crate::error::{Error, Result};
-use crate::manifest::model::{Origin, Resolved};
+use crate::manifest::model::{Origin, Resolved, Route};
 use crate::manifest::source::Source;
-use crate::manifest::{Kind, Library, edit};
+use crate::manifest::{Kind, Library, edit, measure};
 use crate::store::Layout;
 
 /// Let an agent reach more hosts, by a route in your own configuration
@@ -31,22 +34,50 @@ pub struct Args {
     /// Let it read only: GET and HEAD
     #[arg(long)]
     pub read_only: bool,
+    /// Allow it at once, in this running bottle alone; nothing is written
+    #[arg(long = "in", value_name = "ID", conflicts_with = "agent", add = ArgValueCandidates::new(completions::ids))]
+    pub bottle: Option<String>,
+    /// End it after this time, such as 10m; its connections are closed then
+    #[arg(long = "for", value_name = "TIME", requires = "bottle", value_parser = time)]
+    pub time: Option<Duration>,
+    /// End it after this many requests
+    #[arg(long, value_name = "N", requires = "bottle", value_parser = clap::value_parser!(u64).range(1..))]
+    pub uses: Option<u64>,
+}
+
+/// A time as a manifest spells it.
+fn time(text: &str) -> std::result::Result<Duration, String> {
+    measure::duration(text).ok_or_else(|| "a time is a number and s, m or h, as in 10m".to_owned())
 }
 
 /// Adds the routes, and says where.
-pub fn run(args: &Args, layout: &Layout, library: &Library, out: &mut dyn Write) -> Result<()> {
+pub fn run(args: &Args, layout: &Layout, library: &dyn Fn() -> Result<Library>, out: &mut dyn Write) -> Result<()> {
+    match &args.bottle {
+        Some(id) => at_once::run(args, &Running::named(layout, id)?, out),
+        None => to_file(args, layout, &library()?, out),
+    }
+}
+
+fn to_file(args: &Args, layout: &Layout, library: &Library, out: &mut dyn Write) -> Result<()> {
     let matches = if args.read_only { ", matches: [{ methods: [GET, HEAD] }]" } else { "" };
     // Quoted as JSON is: a host may begin with a star.
     let rows: Vec<String> =
         args.hosts.iter().map(|host| format!("{{ host: {}{matches} }}", serde_json::Value::from(host.as_str()))).collect();
-    let Added { file, bottle } = add(layout, library, &args.agent, &rows)?;
+    let Added { file, before, after, library } = add(layout, library, &args.agent, &rows)?;
     for host in &args.hosts {
         let what = if args.read_only { "to read" } else { "everything" };
         writeln!(out, "{args_agent} may reach {}: {what}, by {file}", Untrusted::new(host), args_agent = args.agent)
             .map_err(cannot_write)?;
     }
     // Whether they follow is for the person to say, who is then shown all that would change.
-    let follows = |running: &&Running| running.metadata.bottle == bottle;
+    let new = |route: &&Route| !before.bottle.egress.routes.contains(route);
+    let follows = |running: &&Running| {
+        let its = library.resolve(&running.metadata.agent).map(|its| its.bottle);
+        its.is_ok_and(|its| {
+            let has_new = after.bottle.egress.routes.iter().filter(new).any(|route| its.egress.routes.contains(route));
+            its.name == running.metadata.bottle && has_new
+        })
+    };
     let running = Running::all(layout).unwrap_or_default();
     running.iter().filter(follows).try_for_each(|running| {
         let id = &running.id;
@@ -54,12 +85,13 @@ pub fn run(args: &Args, layout: &Layout, library: &Library, out: &mut dyn Write)
     })
 }
 
-/// Where routes were added.
+/// What was written.
 pub(super) struct Added {
     /// The file, harmless for a terminal.
     pub(super) file: String,
-    /// The bottle.
-    pub(super) bottle: String,
+    before: Resolved,
+    after: Resolved,
+    library: Library,
 }
 
 /// Adds rows to the bottle of an agent, in the person's own configuration.
@@ -81,11 +113,12 @@ pub(super) fn add(layout: &Layout, library: &Library, agent: &str, rows: &[Strin
     let text = edit::with_routes(&text, rows).ok_or_else(by_hand)?;
     let source =
         Source { kind: Kind::Bottle, name: bottle.clone(), origin: Origin::Home(file.clone()), content: Ok(text.clone().into_bytes()) };
-    let after = library.clone().with(source).resolve(agent)?;
+    let library = library.clone().with(source);
+    let after = library.resolve(agent)?;
     differs_in_routes_alone(&before, &after, rows.len())
         .map_err(|cause| Error::failed("the routes were not added", cause, format!("add them to {shown} by hand")))?;
     write(&file, &text).map_err(|error| Error::failed(format!("cannot write {shown}"), error, "check its permissions"))?;
-    Ok(Added { file: shown, bottle: bottle.clone() })
+    Ok(Added { file: shown, before, after, library })
 }
 
 /// What was read again is what was there, and the new routes.

@@ -33,11 +33,11 @@ pub struct Args {
 pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let bottle = Running::named(layout, &args.id)?;
     let difference = match reload(&bottle, None)? {
-        ReloadResult::Same { generation } => {
+        Response::Reload(ReloadResult::Same { generation }) => {
             return output(writeln!(out, "{} follows its manifests already (generation {generation})", bottle.id).map(|()| 0));
         }
-        ReloadResult::Differs(difference) => difference,
-        ReloadResult::InForce { .. } => return Err(bottle.unexpected()),
+        Response::Reload(ReloadResult::Differs(difference)) => difference,
+        _ => return Err(bottle.unexpected()),
     };
     show(&difference, out).map_err(cannot_write)?;
     if args.dry_run {
@@ -47,18 +47,15 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
         return output(writeln!(out, "nothing was changed").map(|()| NO));
     }
     match reload(&bottle, Some(difference.digest))? {
-        ReloadResult::InForce { generation } => {
+        Response::InForce { generation } => {
             output(writeln!(out, "{} follows its manifests now (generation {generation})", bottle.id).map(|()| 0))
         }
-        ReloadResult::Same { .. } | ReloadResult::Differs(_) => Err(bottle.unexpected()),
+        _ => Err(bottle.unexpected()),
     }
 }
 
-fn reload(bottle: &Running, agreed: Option<String>) -> Result<ReloadResult> {
-    match bottle.ask(&Request::Reload(Reload { agreed }))? {
-        Response::Reload(result) => Ok(result),
-        _ => Err(bottle.unexpected()),
-    }
+fn reload(bottle: &Running, agreed: Option<String>) -> Result<Response> {
+    bottle.ask(&Request::Reload(Reload { agreed }))
 }
 
 fn show(difference: &Difference, out: &mut dyn Write) -> io::Result<()> {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::asks_command::{AnswerResult, AskList};
+use super::grant_command::GrantRoute;
 use super::policy_command::PolicyInForce;
 use super::reload_command::{Reload, ReloadResult};
 use crate::asks::Decision;
@@ -20,6 +21,8 @@ pub enum Request {
     Asks,
     /// Answers one.
     Answer(Box<Decision>),
+    /// Allows more, in this bottle alone.
+    Grant(GrantRoute),
 }
 
 /// What the supervisor answers.
@@ -28,12 +31,17 @@ pub enum Request {
 pub enum Response {
     /// To [`Request::Policy`].
     Policy(Box<PolicyInForce>),
-    /// To [`Request::Reload`].
+    /// To [`Request::Reload`], if nothing is changed.
     Reload(ReloadResult),
     /// To [`Request::Asks`].
     Asks(AskList),
     /// To [`Request::Answer`].
     Answer(AnswerResult),
+    /// To a request that changes the policy: every sidecar has acknowledged this generation.
+    InForce {
+        /// The generation.
+        generation: u64,
+    },
     /// To anything.
     Failed(Failure),
 }

@@ -10,6 +10,7 @@ pub mod asks_command;
 mod client;
 mod connection;
 mod frame;
+pub mod grant_command;
 pub mod message;
 pub mod policy_command;
 pub mod reload_command;

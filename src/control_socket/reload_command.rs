@@ -10,7 +10,7 @@ pub struct Reload {
     pub agreed: Option<String>,
 }
 
-/// What came of it.
+/// What the manifests say. What is agreed to is answered by [`super::Response::InForce`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ReloadResult {
@@ -21,11 +21,6 @@ pub enum ReloadResult {
     },
     /// They say something else, which was not agreed to.
     Differs(Difference),
-    /// It is in force: every sidecar has acknowledged it.
-    InForce {
-        /// Its generation.
-        generation: u64,
-    },
 }
 
 /// Another policy, in words.

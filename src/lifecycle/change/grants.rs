@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use bottle_contract::Grant;
 
-use super::Lease;
+use super::wanted::Lease;
 
 /// What was approved for a running bottle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::lifecycle) struct Grants {
+pub(crate) struct Grants {
     grants: Vec<(Grant, Option<u64>)>,
     /// Ids are never used again, as sidecars count uses by them.
     used: BTreeSet<String>,
@@ -16,12 +16,12 @@ pub(in crate::lifecycle) struct Grants {
 
 impl Grants {
     /// Those in force.
-    pub(in crate::lifecycle) fn all(&self) -> Vec<Grant> {
+    pub(crate) fn all(&self) -> Vec<Grant> {
         self.grants.iter().map(|(grant, _)| grant.clone()).collect()
     }
 
     /// With one more, whose time begins now; `None` if its id was used before.
-    pub(in crate::lifecycle) fn with(&self, lease: &Lease, now: u64) -> Option<Self> {
+    pub(crate) fn with(&self, lease: &Lease, now: u64) -> Option<Self> {
         let mut next = self.clone();
         let ends = lease.lasts.map(|lasts| now.saturating_add(u64::try_from(lasts.as_micros()).unwrap_or(u64::MAX)));
         next.grants.push((lease.grant.clone(), ends));
@@ -29,24 +29,24 @@ impl Grants {
     }
 
     /// Without this one; `None` if it is not there.
-    pub(in crate::lifecycle) fn without(&self, id: &str) -> Option<Self> {
+    pub(crate) fn without(&self, id: &str) -> Option<Self> {
         let mut next = self.clone();
         next.grants.retain(|(grant, _)| grant.id != id);
         (next.grants.len() < self.grants.len()).then_some(next)
     }
 
     /// The same, but the ids that `other` has used are used.
-    pub(in crate::lifecycle) fn remember(&mut self, other: &Self) {
+    pub(crate) fn remember(&mut self, other: &Self) {
         self.used.extend(other.used.iter().cloned());
     }
 
     /// When the next one ends of those that count.
-    pub(in crate::lifecycle) fn next_end(&self, counts: impl Fn(&str) -> bool) -> Option<u64> {
+    pub(crate) fn next_end(&self, counts: impl Fn(&str) -> bool) -> Option<u64> {
         self.grants.iter().filter(|(grant, _)| counts(&grant.id)).filter_map(|(_, ends)| *ends).min()
     }
 
     /// Those whose time is up.
-    pub(in crate::lifecycle) fn ended(&self, now: u64) -> Vec<String> {
+    pub(crate) fn ended(&self, now: u64) -> Vec<String> {
         self.grants.iter().filter(|(_, ends)| ends.is_some_and(|ends| ends <= now)).map(|(grant, _)| grant.id.clone()).collect()
     }
 }

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 
 /// How long a sidecar may take to acknowledge a generation. A scanner's rules are compiled in a tenth of a second.
-pub(in crate::lifecycle) const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A change on its way.
 #[derive(Debug)]
-pub(in crate::lifecycle) struct Swap {
+pub(crate) struct Swap {
     generation: u64,
     components: Vec<String>,
     at: usize,
@@ -29,7 +29,7 @@ pub(in crate::lifecycle) struct Swap {
 
 /// What an input leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::lifecycle) enum Step {
+pub(crate) enum Step {
     /// Nothing.
     Wait,
     /// This sidecar gets this generation.
@@ -44,27 +44,27 @@ pub(in crate::lifecycle) enum Step {
 
 impl Swap {
     /// A change of these sidecars, of which there is at least one, in this order; the first gets it now.
-    pub(in crate::lifecycle) fn new(generation: u64, components: Vec<String>, now: Instant) -> Self {
+    pub(crate) fn new(generation: u64, components: Vec<String>, now: Instant) -> Self {
         Self { generation, components, at: 0, deadline: now + ACKNOWLEDGE_TIMEOUT, cause: None }
     }
 
     /// The sidecar whose acknowledgement it waits for.
-    pub(in crate::lifecycle) fn component(&self) -> &str {
+    pub(crate) fn component(&self) -> &str {
         &self.components[self.at]
     }
 
     /// Until when.
-    pub(in crate::lifecycle) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         self.deadline
     }
 
     /// What the first sidecar gets.
-    pub(in crate::lifecycle) fn first(&self) -> Step {
+    pub(crate) fn first(&self) -> Step {
         Step::Replace(self.component().to_owned(), self.generation)
     }
 
     /// A sidecar has this generation in force.
-    pub(in crate::lifecycle) fn acknowledged(&mut self, component: &str, generation: u64, now: Instant) -> Step {
+    pub(crate) fn acknowledged(&mut self, component: &str, generation: u64, now: Instant) -> Step {
         // An acknowledgement of what was given up may come late.
         if (component, generation) != (self.component(), self.generation) {
             return Step::Wait;
@@ -81,7 +81,7 @@ impl Swap {
     }
 
     /// The sidecar that has its turn refuses, or cannot be given it. Whoever had its turn goes back: also this one may have the change.
-    pub(in crate::lifecycle) fn failed(&mut self, component: &str, error: Error, now: Instant) -> Step {
+    pub(crate) fn failed(&mut self, component: &str, error: Error, now: Instant) -> Step {
         if component != self.component() {
             return Step::Wait;
         }
@@ -95,7 +95,7 @@ impl Swap {
     }
 
     /// Time has passed.
-    pub(in crate::lifecycle) fn tick(&mut self, now: Instant) -> Step {
+    pub(crate) fn tick(&mut self, now: Instant) -> Step {
         if now < self.deadline {
             return Step::Wait;
         }
@@ -106,7 +106,7 @@ impl Swap {
     }
 
     /// True on the way back: sidecars get what was in force.
-    pub(in crate::lifecycle) fn goes_back(&self) -> bool {
+    pub(crate) fn goes_back(&self) -> bool {
         self.cause.is_some()
     }
 }

@@ -1,15 +1,20 @@
 //! What operators' commands ask of a running bottle.
 
+use std::time::Duration;
+
+use bottle_contract::Grant;
 use bottle_policy::reach;
 
 use super::Run;
+use crate::control_socket::grant_command::GrantRoute;
 use crate::control_socket::message::Failure;
 use crate::control_socket::policy_command::PolicyInForce;
 use crate::control_socket::reload_command::{Difference, Reload, ReloadResult};
 use crate::control_socket::{ClientId, Request, Response};
 use crate::digest::sha256_hex;
 use crate::error::{Error, OrFail};
-use crate::lifecycle::change::{Change, PolicyError, Requester};
+use crate::files::random_hex;
+use crate::lifecycle::change::{Change, Lease, PolicyError, Requester};
 use crate::lifecycle::state_machine::State;
 use crate::plan::{Plan, SidecarPlan};
 
@@ -30,13 +35,18 @@ impl Run<'_> {
                     Ok(None) => {}
                     Err(error) => self.server.answer(client, &Response::Failed(error.into())),
                 },
+                Request::Grant(request) => {
+                    let granted = self.grant(client, request);
+                    granted.unwrap_or_else(|error| self.server.answer(client, &Response::Failed(error.into())));
+                }
             }
         }
     }
 
     /// The answer to a request to reload; none yet if a change is under way for it.
     fn reload(&mut self, client: ClientId, request: &Reload) -> Result<Option<ReloadResult>, Error> {
-        let (id, agent) = (&self.plan.id, &self.plan.agent.name);
+        let plan = self.plan;
+        let (id, agent) = (&plan.id, &plan.agent.name);
         let refused = |error: PolicyError| error.for_operator(id, agent);
         if self.state() != State::Running {
             return Err(refused(PolicyError::NotRunning));
@@ -47,13 +57,13 @@ impl Run<'_> {
         let generation = self.policy.generation;
         let next = (self.policy.source.reread)(&self.policy.source.blueprint)?;
         let grants = self.policy.in_force.grants.all();
-        let plan = self.policy.source.blueprint.again(&next, self.plan, generation, &grants);
-        let plan = plan.map_err(|fixed| refused(PolicyError::Fixed(fixed)))?;
+        let planned = self.policy.source.blueprint.again(&next, plan, generation, &grants);
+        let planned = planned.map_err(|fixed| refused(PolicyError::Fixed(fixed)))?;
         let in_force = self.plan_in_force();
-        if plan.sidecars == in_force.sidecars {
+        if planned.sidecars == in_force.sidecars {
             return Ok(Some(ReloadResult::Same { generation }));
         }
-        let difference = difference(in_force, &plan)?;
+        let difference = difference(in_force, &planned)?;
         match &request.agreed {
             None => Ok(Some(ReloadResult::Differs(difference))),
             Some(agreed) if *agreed == difference.digest => {
@@ -68,10 +78,20 @@ impl Run<'_> {
         }
     }
 
+    /// Begins to allow what an operator grants; it is answered once it is in force.
+    fn grant(&mut self, client: ClientId, request: GrantRoute) -> Result<(), Error> {
+        let plan = self.plan;
+        let GrantRoute { route, seconds, uses } = request;
+        let id = random_hex().or_bug("cannot name the grant")?;
+        let lease = Lease { grant: Grant { id, route, uses }, lasts: seconds.map(Duration::from_secs) };
+        let begun = self.change_policy(Change::Grant(lease), Requester::Client(client));
+        begun.map_err(|error| error.for_operator(&plan.id, &plan.agent.name))
+    }
+
     /// Tells a client what came of the change that it asked for.
     pub(super) fn answer_change(&mut self, client: ClientId, result: Result<u64, PolicyError>) {
         let response = match result {
-            Ok(generation) => Response::Reload(ReloadResult::InForce { generation }),
+            Ok(generation) => Response::InForce { generation },
             Err(error) => Response::Failed(Failure::from(error.for_operator(&self.plan.id, &self.plan.agent.name))),
         };
         self.server.answer(client, &response);

@@ -17,7 +17,7 @@ use std::time::Instant;
 use bottle_contract::event::Level;
 use bottle_init::control::ToInit;
 
-use super::change::{Pending, Source as PolicySource};
+use super::change::{PolicyState, Source as PolicySource};
 use super::drain;
 use super::grant_timer::GrantTimer;
 use super::operator::Operator;
@@ -69,7 +69,7 @@ pub struct Run<'r> {
     records: Records<'r>,
     operator: Operator,
     outcome: Outcome,
-    policy: Pending<'r>,
+    policy: PolicyState<'r>,
     server: Server,
     grant_timer: GrantTimer,
     /// The questions, in a bottle that asks a person.
@@ -90,7 +90,7 @@ impl<'r> Run<'r> {
     ) -> Result<Self> {
         Ok(Self {
             plan,
-            policy: Pending::new(source, plan, performer.input.values.fingerprints.clone()),
+            policy: PolicyState::new(source, plan, performer.input.values.fingerprints.clone()),
             server: Server::open(claim.runtime()?)?,
             grant_timer: GrantTimer::new()?,
             supervision: None,

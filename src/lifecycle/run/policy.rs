@@ -7,7 +7,7 @@ use bottle_policy::reach::{self, Excess};
 
 use super::Run;
 use crate::asks::Input;
-use crate::backend;
+use crate::backend::reconfigure;
 use crate::clock;
 use crate::error::Error;
 use crate::lifecycle::change::swap::{Step, Swap};
@@ -23,7 +23,7 @@ const MAX_RECORDED_LINES: usize = 50;
 impl Run<'_> {
     /// Changes the policy. What comes of it is told in [`Self::changed`], once every sidecar has acknowledged the new generation, or is back at
     /// the old one; the error here is that the change does not even wait for its turn.
-    pub(in crate::lifecycle) fn change_policy(&mut self, change: Change, requester: Requester) -> Result<(), PolicyError> {
+    pub(crate) fn change_policy(&mut self, change: Change, requester: Requester) -> Result<(), PolicyError> {
         if self.state() != State::Running {
             return Err(PolicyError::NotRunning);
         }
@@ -231,7 +231,7 @@ impl Run<'_> {
                 &before
             }
         };
-        backend::replace_configuration(plan, component, self.policy.fingerprints.as_ref(), self.records.claim())?;
+        reconfigure::replace_configuration(plan, component, self.policy.fingerprints.as_ref(), self.records.claim())?;
         match self.watch.processes.reload(component) {
             true => Ok(()),
             false => Err(Error::failed(format!("`{component}` cannot be given the new policy"), "it has exited", "start the bottle again")),

@@ -9,6 +9,7 @@ mod doctor;
 mod flood;
 mod isolation;
 mod operations;
+mod reloads;
 pub(crate) mod tools;
 mod verdicts;
 mod workspace;

@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use bottle::commands::{Format, allow, info, init, schema};
 use bottle::manifest::built_in::LIBRARY;
 use bottle::manifest::{Library, front_matter, load};
+use bottle::store::Layout;
 use serde_json::{Value, json};
 
 use crate::manifest::library;
@@ -215,11 +216,14 @@ fn the_schemas_are_strict_and_fit_the_starter_library() {
 fn allow_writes_a_route_and_nothing_else_and_refuses_what_it_cannot_write() {
     let root = tempfile::tempdir().unwrap();
     let config = root.path().canonicalize().unwrap();
+    // No bottle runs here.
+    let (state, images) = (config.join("state"), config.join("images"));
+    let layout = Layout { config: config.clone(), state, images, runtime: Vec::new(), shared: None };
     let allow = |hosts: &[&str], agent: &str, read_only: bool| {
-        let args = allow::Args { hosts: hosts.iter().map(|host| (*host).to_owned()).collect(), agent: agent.into(), read_only };
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let args = allow::Args { hosts, agent: agent.into(), read_only, bottle: None, time: None, uses: None };
         let mut out = Vec::new();
-        let library = load(&config, None, None).unwrap();
-        let result = allow::run(&args, &config, &library, &mut out).map(|()| String::from_utf8(out).unwrap());
+        let result = allow::run(&args, &layout, &|| load(&config, None, None), &mut out).map(|()| String::from_utf8(out).unwrap());
         result.map(|text| text.replace(&format!("{}/", config.display()), "")).map_err(|error| error.cause)
     };
     let read = |name: &str| fs::read_to_string(config.join(name)).unwrap();

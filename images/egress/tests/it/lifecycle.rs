@@ -50,7 +50,7 @@ fn the_agent_sees_the_routes_and_no_slot() {
     let expected = serde_json::json!({ "generation": 1, "routes": [
         { "host": "api.test", "ports": [443, 80], "matches": [], "auth": { "header": "authorization", "scheme": "Bearer" } },
         { "host": "*.open.test", "ports": [443, 80], "matches": [], "auth": null },
-    ] });
+    ], "grants": [] });
     assert_eq!(page, expected);
     let (status, refusal) = egress.refusal(&["http://egress:9099/else"]);
     assert_eq!((status.as_str(), refusal.reason.slug()), ("403", "self_request"));

@@ -355,6 +355,32 @@ async fn a_bad_table_changes_nothing_and_a_good_one_all_at_once() {
 }
 
 #[tokio::test]
+async fn a_request_is_judged_by_the_generation_that_its_sibling_has_judged_it_by() {
+    let origin = Origin::start(false, echo).await;
+    let mut config = config_for("a.test", &origin);
+    let pipelock = Pipelock::start(config.clone());
+    config.x_bottle.generation = 3;
+    config.api_allowlist = vec!["b.test".parse().unwrap()];
+    pipelock.replace(&config).await;
+    let status = async |generation: Option<u64>| {
+        let request = get("https://a.test/");
+        let request = match generation {
+            Some(generation) => request.header("x-bottle-generation", generation),
+            None => request,
+        };
+        let status = once(&pipelock, request.body(empty()).unwrap()).await.told().0;
+        (status, pipelock.event().await.generation)
+    };
+    // Those between the two differ from the one before in nothing that concerns pipelock.
+    for generation in [1, 2] {
+        assert_eq!(status(Some(generation)).await, (200, Some(1)));
+    }
+    for generation in [Some(0), Some(3), Some(4), None] {
+        assert_eq!(status(generation).await, (403, Some(3)), "{generation:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_parent_proxy_is_asked_for_a_tunnel_and_tls_goes_through_it() {
     let origin = Origin::start(true, echo).await;
     let target = origin.address;

@@ -96,3 +96,27 @@ async fn an_origin_that_does_not_agree_gets_no_tunnel() {
     let (_, head) = handshake(&pipelock).await;
     assert!(head.starts_with("HTTP/1.1 200") && head.contains("connection: close"), "{head}");
 }
+
+#[tokio::test]
+async fn a_websocket_ends_with_the_entry_that_allowed_it() {
+    let origin = Origin::start(false, echoing).await;
+    let mut config = config_for("a.test", &origin);
+    let pipelock = Pipelock::start(config.clone());
+    let (mut stream, head) = handshake(&pipelock).await;
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    // One that allows it, too, changes nothing.
+    config.x_bottle.generation = 2;
+    pipelock.replace(&config).await;
+    let sent = message("hello");
+    stream.write_all(&sent).await.unwrap();
+    let mut echoed = vec![0; sent.len()];
+    timeout(DEADLINE, stream.read_exact(&mut echoed)).await.expect("an echo in time").unwrap();
+    config.x_bottle.generation = 3;
+    config.api_allowlist = vec!["b.test".parse().unwrap()];
+    pipelock.replace(&config).await;
+    let mut rest = Vec::new();
+    let _ = timeout(DEADLINE, stream.read_to_end(&mut rest)).await.expect("an end in time");
+    assert_eq!(rest, b"");
+    let event = pipelock.event().await;
+    assert_eq!((event.status, event.message.as_deref()), (Some(101), Some("the route that allowed it has ended")));
+}

@@ -93,6 +93,15 @@ impl Pipelock {
         Self { socket, agent, door, _directory: directory, events: received, _stop: stop.drop_guard() }
     }
 
+    /// Puts another policy in force, as the supervisor does.
+    pub(crate) async fn replace(&self, config: &PipelockConfig) {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("pipelock.yaml"), serde_json::to_vec(config).unwrap()).unwrap();
+        self.door.reload(directory.path());
+        let event = self.event().await;
+        assert_eq!((&*event.event, event.generation), ("reload", Some(config.x_bottle.generation)), "{event:?}");
+    }
+
     /// The next event, which must come.
     pub(crate) async fn event(&self) -> Event {
         let deadline = std::time::Instant::now() + DEADLINE;
