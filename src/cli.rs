@@ -11,8 +11,8 @@ use clap_complete::CompleteEnv;
 use rustix::fs::Mode;
 
 use crate::commands::{
-    allow, answer, apply, asks, audit, check, cleanup, completions, demo, diff, doctor, explain, help, images, info, init, list, logs, man, policy,
-    reload, rm, schema, start, stop, undo,
+    allow, answer, apply, asks, audit, check, cleanup, completions, demo, diff, doctor, explain, help, images, info, init, list, logs, man,
+    policy, reload, rm, schema, start, stop, undo,
 };
 use crate::error::{Result, USAGE};
 use crate::help::{Style, examples, parse, show};

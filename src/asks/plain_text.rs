@@ -71,8 +71,6 @@ fn skip_string(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     // covers: M11
@@ -93,14 +91,32 @@ mod tests {
         assert_eq!(plain(&"é".repeat(600)), format!("{}…", "é".repeat(MAX_REASON_CHARS - 1)));
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(10_000))]
-        // covers: M11
-        #[test]
-        fn no_text_shows_a_control_character(text in "(\\PC|[\u{0}-\u{9f}]|[\u{200b}-\u{202e}]|\u{1b}[\\]\\[P^_X\\\\]){0,80}") {
+    // covers: M11
+    #[test]
+    fn ten_thousand_texts_show_no_control_character() {
+        // Xorshift (Marsaglia, 2003): the same texts in each run.
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut drawn = |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        let hostile: Vec<char> = ('\u{0}'..='\u{10ffff}').filter(|c| is_hostile(*c)).collect();
+        let parts =
+            ["\u{1b}]0;", "\u{1b}[31m", "\u{1b}P", "\u{1b}\\", "\u{7}", "\u{9b}2J", "\u{9d}52;c;", "\u{9c}", "text ", "\r\n", "é日"];
+        for _ in 0..10_000 {
+            let mut text = String::new();
+            for _ in 0..drawn(40) {
+                match drawn(3) {
+                    0 => text.push(hostile[drawn(hostile.len() as u64) as usize]),
+                    1 => text.push_str(parts[drawn(parts.len() as u64) as usize]),
+                    _ => text.push(char::from(b' ' + drawn(95) as u8)),
+                }
+            }
             let shown = plain(&text);
-            prop_assert!(!shown.chars().any(is_hostile) && !inert(&text).chars().any(is_hostile), "{shown:?}");
-            prop_assert!(shown.chars().count() <= MAX_REASON_CHARS);
+            assert!(!shown.chars().any(is_hostile) && !inert(&text).chars().any(is_hostile), "{text:?}: {shown:?}");
+            assert!(shown.chars().count() <= MAX_REASON_CHARS);
         }
     }
 }

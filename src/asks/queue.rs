@@ -72,6 +72,8 @@ pub enum Effect {
 #[derive(Clone, Debug)]
 struct Open {
     question: Question,
+    /// [`Question::key`], by which equal questions find each other.
+    key: String,
     /// Clients with a held request.
     holders: BTreeSet<u64>,
     /// Clients that follow it.
@@ -228,7 +230,7 @@ impl Queue {
         }
         let question = self.question(now, Source::Request(request), subject, nonce);
         let key = question.key();
-        if let Some(open) = self.open.values_mut().find(|open| open.question.key() == key) {
+        if let Some(open) = self.open.values_mut().find(|open| open.key == key) {
             if open.holders.len() >= MAX_CLIENTS {
                 return tell(ToHolder::NotAsked);
             }
@@ -425,7 +427,15 @@ impl Queue {
             yaml: question.candidate.yaml(),
             agent_says,
         };
-        let open = Open { question, holders: BTreeSet::new(), followers: BTreeSet::new(), stays, expires: now + EXPIRY_MS, granting: None };
+        let open = Open {
+            key: question.key(),
+            question,
+            holders: BTreeSet::new(),
+            followers: BTreeSet::new(),
+            stays,
+            expires: now + EXPIRY_MS,
+            granting: None,
+        };
         self.open.insert(self.last, open);
         vec![Effect::Journal(record)]
     }

@@ -150,12 +150,12 @@ fn equal_requests_share_one_question_and_others_do_not() {
 fn a_flood_is_refused_unasked() {
     let mut queue = Queue::new(settings(), 0);
     let mut asked = 0;
-    for client in 0..10_000 {
-        let effects = held(&mut queue, client / 100, client, &format!("h{client}.test"));
+    for client in 0..2_000 {
+        let effects = held(&mut queue, client / 20, client, &format!("h{client}.test"));
         asked += usize::from(effects.contains(&Effect::Notify));
     }
     assert_eq!(asked, 5);
-    for client in 10_000..10_100 {
+    for client in 2_000..2_100 {
         held(&mut queue, client * 1_000, client, &format!("h{client}.test"));
     }
     assert_eq!(queue.waiting(), 20);
@@ -255,7 +255,7 @@ fn moves() -> impl Strategy<Value = Move> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     // covers: M01 M04 M15
     #[test]
@@ -328,7 +328,7 @@ proptest! {
             prop_assert!(queue.waiting() <= 20);
         }
         let open = |history: &History| matches!(history.state, AskState::Granted | AskState::Granting | AskState::Open);
-        for cut in (0..=journal.len()).step_by(37).filter(|cut| journal.is_char_boundary(*cut)) {
+        for cut in (0..=journal.len()).step_by(journal.len() / 16 + 1).filter(|cut| journal.is_char_boundary(*cut)) {
             prop_assert!(!replay(&journal[..cut]).iter().any(open));
         }
     }

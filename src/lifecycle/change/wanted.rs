@@ -65,7 +65,9 @@ impl PolicyError {
                 let cause = format!("cannot change while a bottle runs: {}", keys.join("; "));
                 Error::usage(what, cause, format!("`bottle stop {id}`, then `bottle start {agent}`"))
             }
-            Self::Grant(grant) => Error::usage(what, format!("the grant `{grant}` is not one that can be used"), "give each grant an id of its own"),
+            Self::Grant(grant) => {
+                Error::usage(what, format!("the grant `{grant}` is not one that can be used"), "give each grant an id of its own")
+            }
             Self::Failed(error) => error.clone(),
         }
     }

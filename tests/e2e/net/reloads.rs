@@ -75,7 +75,11 @@ fn a_running_bottle_follows_its_manifest_and_the_next_request_is_judged_by_it() 
         run.said("not other.test");
         says(&beside(&world, &["reload", NAME]), 0, &format!("{NAME} follows its manifests already (generation 1)\n"));
         let https = world.origin.ready().https;
-        edit(&world, "routes:\n", &format!("routes:\n    - {{ host: other.test, matches: [{{ methods: [GET] }}], connect: \"{https}\" }}\n"));
+        edit(
+            &world,
+            "routes:\n",
+            &format!("routes:\n    - {{ host: other.test, matches: [{{ methods: [GET] }}], connect: \"{https}\" }}\n"),
+        );
         let more = "other.test: GET of every path; no credential is sent";
         let way = format!("other.test: {https} is dialled, whatever the name resolves to");
         let shown = format!("reaches more:\n  {more}\n  {way}\n");
@@ -133,10 +137,8 @@ fn what_cannot_change_while_a_bottle_runs_is_refused_by_name() {
 #[test]
 fn a_websocket_ends_when_the_route_that_allowed_it_goes() {
     for place in places() {
-        let world = World::on(place, ordinary())
-            .route("echo.test", "")
-            .file("hold.py", include_str!("hold_websocket.py"))
-            .ready("provider: shell");
+        let world =
+            World::on(place, ordinary()).route("echo.test", "").file("hold.py", include_str!("hold_websocket.py")).ready("provider: shell");
         let run = start(&world, "/usr/bin/python3 hold.py echo.test");
         run.said("101");
         edit(&world, "echo.test", "other.test");
@@ -148,8 +150,7 @@ fn a_websocket_ends_when_the_route_that_allowed_it_goes() {
 
 #[test]
 fn a_grant_opens_at_once_ends_in_time_and_takes_its_websocket_with_it() {
-    let world =
-        World::on(None, ordinary()).route("*.test", "").file("hold.py", include_str!("hold_websocket.py")).ready("provider: shell");
+    let world = World::on(None, ordinary()).route("*.test", "").file("hold.py", include_str!("hold_websocket.py")).ready("provider: shell");
     // The route names the address alone: what may be asked there comes by grants.
     edit(&world, ", connect:", ", matches: [{ methods: [GET], paths: [/fine] }], connect:");
     let run = start(&world, "until /usr/bin/python3 hold.py echo.test 2>/dev/null; do sleep 0.02; done; echo over");
@@ -162,7 +163,13 @@ fn a_grant_opens_at_once_ends_in_time_and_takes_its_websocket_with_it() {
         }
         assert!(begun.elapsed() < Duration::from_secs(30), "{output:?}");
     };
-    says(&granted, 0, &format!("{NAME} reaches more for 2s (generation 2):\n  echo.test: every other method of every path; GET of every path; no credential is sent\n"));
+    says(
+        &granted,
+        0,
+        &format!(
+            "{NAME} reaches more for 2s (generation 2):\n  echo.test: every other method of every path; GET of every path; no credential is sent\n"
+        ),
+    );
     run.said("101");
     run.said("ended");
     let ended = run.end();
@@ -222,7 +229,8 @@ fn a_sidecar_that_takes_no_policy_at_all_ends_the_bottle() {
     let run = start(&world, &[until("echo.test"), "sleep 60".to_owned()].join("; "));
     run.said("echo.test");
     // Its token is gone, so that no configuration which names it can be read.
-    let secrets = walk(world.bottle.runtime()).into_iter().find(|path| path.ends_with("egress/secrets/EGRESS_TOKEN_0")).expect("the secret");
+    let secrets =
+        walk(world.bottle.runtime()).into_iter().find(|path| path.ends_with("egress/secrets/EGRESS_TOKEN_0")).expect("the secret");
     fs::remove_file(secrets).expect("the secret goes");
     edit(&world, "routes:\n", "routes:\n    - { host: other.test }\n");
     let output = beside(&world, &["reload", NAME, "--yes"]);
