@@ -104,7 +104,7 @@ fn tell(applied: &Applied, is_dry: bool, ignored: usize, out: &mut dyn Write) ->
     }
     let count = applied.done.len() + applied.merged.len() + applied.marked.len();
     let verb = if is_dry { "would be applied" } else { "applied" };
-    write!(out, "{count} {verb}, {} were so already, {} left out", applied.already, applied.out.len())?;
+    write!(out, "{count} {verb}, {} already identical, {} left out", applied.already, applied.out.len())?;
     match ignored {
         0 => writeln!(out)?,
         count => writeln!(out, ", {count} ignored by git")?,

@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::{Format, NO, completions, output, rules};
 use crate::error::{Error, OrFail, Result};
 use crate::manifest::Library;
-use crate::plan::agent::Run;
+use crate::plan::agent::Invocation;
 use crate::plan::build::Facts;
 use crate::plan::workspace::Place;
 use crate::plan::{Plan, plan};
@@ -70,7 +70,7 @@ pub fn run(args: &Args, library: &dyn Fn() -> Result<Library>, host: &dyn Fn(&st
                 rules,
                 home: BTreeMap::new(),
             };
-            let plan = plan(&resolved, &args.agent, &Run { headless: true, ..Run::default() }, &facts);
+            let plan = plan(&resolved, &args.agent, &Invocation { headless: true, ..Invocation::default() }, &facts);
             let (routes, pipelock) = policies(&plan, host)?;
             (routes, pipelock, Some(plan))
         }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::manifest::model::{Origin, Resolved};
 use crate::manifest::source::Source;
 use crate::manifest::{Kind, Library, key};
-use crate::plan::agent::Run;
+use crate::plan::agent::Invocation;
 use crate::plan::build::Facts;
 use crate::plan::plan;
 use crate::plan::workspace::Place;
@@ -154,6 +154,6 @@ impl Named<'_> {
             rules: rules::read(&resolved.bottle.scan.rules)?,
             home: Default::default(),
         };
-        Ok(plan(&resolved, NOBODY, &Run { headless: true, ..Run::default() }, &facts).reach())
+        Ok(plan(&resolved, NOBODY, &Invocation { headless: true, ..Invocation::default() }, &facts).reach())
     }
 }

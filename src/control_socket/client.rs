@@ -38,7 +38,7 @@ pub fn ask(runtime: &Path, request: &Request) -> Result<Response> {
         }
         if let Some(line) = lines.push(&buffer[..count]).map_err(unclear)?.first() {
             return match frame::read(line).map_err(unclear)? {
-                Response::Failed(failure) => Err(failure.into()),
+                Response::Failed(failure) => Err(failure.into_error()),
                 response => Ok(response),
             };
         }

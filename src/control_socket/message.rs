@@ -62,8 +62,9 @@ impl From<Error> for Failure {
     }
 }
 
-impl From<Failure> for Error {
-    fn from(Failure { what, cause, hint, code }: Failure) -> Self {
-        Self { code, ..Self::failed(what, cause, hint) }
+impl Failure {
+    /// The error as the supervisor reported it.
+    pub fn into_error(self) -> Error {
+        Error { code: self.code, ..Error::failed(self.what, self.cause, self.hint) }
     }
 }

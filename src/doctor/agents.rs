@@ -8,7 +8,7 @@ use super::{Finding, Need};
 use crate::manifest::model::{EnvValue, Resolved, Rootfs, TemplatePart};
 use crate::manifest::token::TokenSource;
 use crate::manifest::{Kind, Library};
-use crate::plan::agent::{self, Run};
+use crate::plan::agent::{self, Invocation};
 use crate::plan::toolchains::Toolchains;
 
 /// Queries to the host.
@@ -87,7 +87,7 @@ fn program(resolved: &Resolved) -> Option<String> {
     if resolved.bottle.rootfs != Rootfs::Host {
         return None;
     }
-    agent::program(&resolved.agent, &Run::default()).filter(|name| !name.contains('/')).map(str::to_owned)
+    agent::program(&resolved.agent, &Invocation::default()).filter(|name| !name.contains('/')).map(str::to_owned)
 }
 
 /// The host's variables without which a start is refused.

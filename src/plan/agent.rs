@@ -30,7 +30,7 @@ pub const SMALL_BYTES: u64 = 1 << 20;
 
 /// The operator's options for the agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Run {
+pub struct Invocation {
     /// Runs instead of the agent's own program.
     pub command: Option<Vec<String>>,
     /// The task, for an agent that takes one.
@@ -174,16 +174,16 @@ pub(super) fn obtain(provider: &Provider) -> BTreeMap<String, String> {
 }
 
 /// The programs that are looked up on the host, by name: the one that runs, and the provider's, which another one may call.
-pub fn programs<'a>(agent: &'a Agent, run: &'a Run) -> Vec<&'a str> {
+pub fn programs<'a>(agent: &'a Agent, invocation: &'a Invocation) -> Vec<&'a str> {
     let provider = agent.program.provider().map(|provider| &*provider.program);
-    let mut names: Vec<&str> = program(agent, run).into_iter().chain(provider).collect();
+    let mut names: Vec<&str> = program(agent, invocation).into_iter().chain(provider).collect();
     names.dedup();
     names
 }
 
 /// The program that runs, by its name.
-pub fn program<'a>(agent: &'a Agent, run: &'a Run) -> Option<&'a str> {
-    if let Some(command) = &run.command {
+pub fn program<'a>(agent: &'a Agent, invocation: &'a Invocation) -> Option<&'a str> {
+    if let Some(command) = &invocation.command {
         return command.first().map(String::as_str);
     }
     match &agent.program {

@@ -2,7 +2,7 @@
 
 use bottle_contract::Grant;
 
-use super::agent::Run;
+use super::agent::Invocation;
 use super::build::{self, Facts};
 use super::sidecars::Again;
 use super::{Plan, fixed};
@@ -16,7 +16,7 @@ pub struct Blueprint {
     /// The manifests.
     pub resolved: Resolved,
     /// What the operator asked for.
-    pub run: Run,
+    pub invocation: Invocation,
     /// The host's properties at the start; the rule files, as they were read last.
     pub facts: Facts,
 }
@@ -24,14 +24,14 @@ pub struct Blueprint {
 impl Blueprint {
     /// The plan of the start.
     pub fn plan(&self) -> Plan {
-        build::plan(&self.resolved, &self.id, &self.run, &self.facts)
+        build::plan(&self.resolved, &self.id, &self.invocation, &self.facts)
     }
 
     /// The plan in which only the policies of the sidecars differ from that of the start, `started`: what `next` says now, and the grants,
     /// under the number `generation`. The error is what cannot change while a bottle runs, by its key in the manifest.
     pub fn again(&self, next: &Self, started: &Plan, generation: u64, grants: &[Grant]) -> Result<Plan, Vec<String>> {
         let again = Again { generation, grants, started: &started.sidecars };
-        let planned = build::again(&next.resolved, &self.id, &self.run, &next.facts, again);
+        let planned = build::again(&next.resolved, &self.id, &self.invocation, &next.facts, again);
         let fixed = fixed::differences((&self.resolved, started), (&next.resolved, &planned));
         if fixed.is_empty() { Ok(Plan { sidecars: planned.sidecars, routes: planned.routes, ..started.clone() }) } else { Err(fixed) }
     }
@@ -67,7 +67,7 @@ mod tests {
             home: Default::default(),
         };
         let resolved = Library::new(None, vec![agent, bottle], Vec::new()).resolve("web").unwrap();
-        Blueprint { id: "web".to_owned(), resolved, run: Run::default(), facts }
+        Blueprint { id: "web".to_owned(), resolved, invocation: Invocation::default(), facts }
     }
 
     const TWO: &str =

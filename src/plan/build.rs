@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bottle_contract::RuleFile;
 
-use super::agent::{self, Run, SCRATCH_BYTES};
+use super::agent::{self, Invocation, SCRATCH_BYTES};
 use super::program::{self, Program};
 use super::sidecars::{self, Again, SidecarInput};
 use super::toolchains::Toolchains;
@@ -38,16 +38,16 @@ const MEMORY: u64 = 8 << 30;
 const PIDS: u64 = 4096;
 
 /// Builds the plan of a start.
-pub fn plan(resolved: &Resolved, id: &str, run: &Run, facts: &Facts) -> Plan {
-    again(resolved, id, run, facts, Again::START)
+pub fn plan(resolved: &Resolved, id: &str, invocation: &Invocation, facts: &Facts) -> Plan {
+    again(resolved, id, invocation, facts, Again::START)
 }
 
 /// Builds the plan that a bottle which runs would have.
-pub(super) fn again(resolved: &Resolved, id: &str, run: &Run, facts: &Facts, again: Again<'_>) -> Plan {
+pub(super) fn again(resolved: &Resolved, id: &str, invocation: &Invocation, facts: &Facts, again: Again<'_>) -> Plan {
     let Resolved { agent, bottle } = resolved;
     let obtain = agent.program.provider().map(agent::obtain).unwrap_or_default();
     let input = SidecarInput { id, bottle, author: git::author(agent, bottle), rules: &facts.rules, obtain, again };
-    let terminal = facts.terminal && !run.headless;
+    let terminal = facts.terminal && !invocation.headless;
     let sidecars = sidecars::sidecars(&input);
     let workspace = WorkspacePlan::new(resolved.workspace(), &facts.place);
     let directory = workspace.start(&facts.place);
@@ -65,7 +65,7 @@ pub(super) fn again(resolved: &Resolved, id: &str, run: &Run, facts: &Facts, aga
         bottle: bottle.name.clone(),
         agent: AgentPlan {
             name: agent.name.clone(),
-            argv: command_line::argv(agent, run, &text),
+            argv: command_line::argv(agent, invocation, &text),
             env: agent::env(agent, &input, facts.term.as_deref().filter(|_| terminal), &directory, toolchains, !links.is_empty()),
             terminal,
             hosts: sidecars

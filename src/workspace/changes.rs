@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::compare::{node, same_content, same_mode};
 use super::tree::{PERMISSIONS, Tree, changed, file_type, words};
-use super::{Change, Changes, Kind, MOST_CHANGES, Node, Skipped};
+use super::{Change, Changes, Kind, MAX_CHANGES, Node, Skipped};
 use crate::error::{Error, Result};
 use crate::files::Dir;
 use crate::manifest::model::WorkspaceMode;
@@ -264,9 +264,9 @@ impl Walk<'_> {
     }
 
     fn push(&mut self, change: Change) -> Result<()> {
-        if self.found.list.len() == MOST_CHANGES {
+        if self.found.list.len() == MAX_CHANGES {
             let hint = "look at the workspace yourself; its place is in metadata.json";
-            return Err(Error::failed("the workspace has too many changes", format!("there are more than {MOST_CHANGES}"), hint));
+            return Err(Error::failed("the workspace has too many changes", format!("there are more than {MAX_CHANGES}"), hint));
         }
         debug_assert!(change.node != Node::Other || change.kind == Kind::Deleted);
         self.found.list.push(change);

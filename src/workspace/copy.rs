@@ -51,14 +51,14 @@ pub fn copy(source: &Dir, target: &Dir) -> Result<CopyReport> {
         };
         for (name, stat) in entries {
             let path = dir.join(name);
-            called_off().map_err(|e| refused(target, &path, "copy", e))?;
-            copying.node(&path, &stat).map_err(|(call, e)| refused(target, &path, call, e))?;
+            called_off().map_err(|e| copy_failed(target, &path, "copy", e))?;
+            copying.node(&path, &stat).map_err(|(call, e)| copy_failed(target, &path, call, e))?;
         }
     }
-    called_off().map_err(|e| refused(target, Path::new(""), "copy", e))?;
+    called_off().map_err(|e| failed("copy to", target.path(), "copy", e))?;
     // Directories get their own modes last, and the deepest first: one that may not be written could not be filled.
     for (path, stat) in copying.dirs.iter().rev() {
-        settle(to, path, stat).map_err(|(call, e)| refused(target, path, call, e))?;
+        settle(to, path, stat).map_err(|(call, e)| copy_failed(target, path, call, e))?;
     }
     copying.report.skipped.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(copying.report)
@@ -76,11 +76,11 @@ struct Copying<'d> {
     linked: HashMap<(u64, u64), PathBuf>,
 }
 
-/// The call that the target refused.
-pub(super) type Refusal = (&'static str, Errno);
+/// The call that failed, on the target or while reading the source, or before which the copy was cancelled; and its error.
+pub(super) type FailedCall = (&'static str, Errno);
 
 impl Copying<'_> {
-    fn node(&mut self, path: &Path, stat: &Stat) -> Result<(), Refusal> {
+    fn node(&mut self, path: &Path, stat: &Stat) -> Result<(), FailedCall> {
         match file_type(stat) {
             FileType::Directory if identity(stat) == self.own => self.skip(path.to_owned(), "it is where the copy goes".to_owned()),
             FileType::Directory => self.dir(path, stat)?,
@@ -97,7 +97,7 @@ impl Copying<'_> {
         Ok(())
     }
 
-    fn dir(&mut self, path: &Path, stat: &Stat) -> Result<(), Refusal> {
+    fn dir(&mut self, path: &Path, stat: &Stat) -> Result<(), FailedCall> {
         let (parent, name) = self.to.parent(path).map_err(|e| ("openat2", e))?;
         rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(PRIVATE_DIR)).map_err(|e| ("mkdirat", e))?;
         let made = beneath(&parent, &name, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).map_err(|e| ("openat2", e))?;
@@ -108,14 +108,14 @@ impl Copying<'_> {
         Ok(())
     }
 
-    fn link(&mut self, path: &Path, target: &OsStr) -> Result<(), Refusal> {
+    fn link(&mut self, path: &Path, target: &OsStr) -> Result<(), FailedCall> {
         let (parent, name) = self.to.parent(path).map_err(|e| ("openat2", e))?;
         rustix::fs::symlinkat(target, &parent, &name).map_err(|e| ("symlinkat", e))?;
         self.report.links += 1;
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, stat: &Stat, from: &File) -> Result<(), Refusal> {
+    fn file(&mut self, path: &Path, stat: &Stat, from: &File) -> Result<(), FailedCall> {
         let (parent, name) = self.to.parent(path).map_err(|e| ("openat2", e))?;
         if stat.st_nlink > 1 {
             if let Some(first) = self.linked.get(&identity(stat)) {
@@ -140,20 +140,20 @@ impl Copying<'_> {
     }
 }
 
-fn settle(to: Tree<'_>, path: &Path, stat: &Stat) -> Result<(), Refusal> {
-    // By its parent, as it was made: the path itself may be a component longer than any call takes.
+fn settle(to: Tree<'_>, path: &Path, stat: &Stat) -> Result<(), FailedCall> {
+    // Through its parent, as when it was made: the whole path may be one component too long for any call.
     let (parent, name) = to.parent(path).map_err(|e| ("openat2", e))?;
     let dir = beneath(&parent, &name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).map_err(|e| ("openat2", e))?;
     rustix::fs::futimens(&dir, &times(stat)).map_err(|e| ("futimens", e))?;
     rustix::fs::fchmod(&dir, Mode::from_raw_mode(stat.st_mode & PERMISSIONS)).map_err(|e| ("fchmod", e))
 }
 
-fn refused(target: &Dir, path: &Path, call: &str, errno: Errno) -> Error {
+fn copy_failed(target: &Dir, path: &Path, call: &str, errno: Errno) -> Error {
     failed("copy to", &target.path().join(path), call, errno)
 }
 
 /// Copies a file's content: as a clone, or extent by extent, so that holes stay holes; inside the kernel where it can. Bytes that were copied.
-pub(super) fn content(from: &File, to: &OwnedFd) -> Result<u64, Refusal> {
+pub(super) fn content(from: &File, to: &OwnedFd) -> Result<u64, FailedCall> {
     if rustix::fs::ioctl_ficlone(to, from).is_ok() {
         return rustix::fs::fstat(to).map(|stat| stat.st_size as u64).map_err(|e| ("fstat", e));
     }
@@ -171,17 +171,18 @@ pub(super) fn content(from: &File, to: &OwnedFd) -> Result<u64, Refusal> {
         extent(from, to, begin, end)?;
         at = end.max(begin + 1);
     }
-    // What the file got meanwhile is no part of what was looked at.
+    // The size is the one seen at the start, even if the file grew or shrank since.
     rustix::fs::ftruncate(to, size).map_err(|e| ("ftruncate", e))?;
     Ok(size)
 }
 
-fn extent(from: &File, to: &OwnedFd, begin: u64, end: u64) -> Result<(), Refusal> {
+fn extent(from: &File, to: &OwnedFd, begin: u64, end: u64) -> Result<(), FailedCall> {
     let (mut source, mut target) = (begin, begin);
     while source < end {
         called_off().map_err(|e| ("copy_file_range", e))?;
         let count = usize::try_from(end - source).unwrap_or(CHUNK).min(CHUNK);
         match rustix::fs::copy_file_range(from, Some(&mut source), to, Some(&mut target), count) {
+            // Some file systems report 0 for what they cannot copy; a plain read tells.
             Ok(0) => return by_hand(from, to, source, end),
             Ok(_) | Err(Errno::INTR) => {}
             // Between file systems, or on one that has no such call.
@@ -192,7 +193,7 @@ fn extent(from: &File, to: &OwnedFd, begin: u64, end: u64) -> Result<(), Refusal
     Ok(())
 }
 
-fn by_hand(from: &File, to: &OwnedFd, mut at: u64, end: u64) -> Result<(), Refusal> {
+fn by_hand(from: &File, to: &OwnedFd, mut at: u64, end: u64) -> Result<(), FailedCall> {
     let mut buffer = vec![0; CHUNK];
     rustix::fs::seek(to, SeekFrom::Start(at)).map_err(|e| ("lseek", e))?;
     while at < end {
@@ -210,7 +211,7 @@ fn by_hand(from: &File, to: &OwnedFd, mut at: u64, end: u64) -> Result<(), Refus
     Ok(())
 }
 
-pub(super) fn write_all(to: impl AsFd, mut bytes: &[u8]) -> Result<(), Refusal> {
+pub(super) fn write_all(to: impl AsFd, mut bytes: &[u8]) -> Result<(), FailedCall> {
     while !bytes.is_empty() {
         match rustix::io::write(&to, bytes) {
             Ok(count) => bytes = &bytes[count..],

@@ -18,8 +18,8 @@ mod merge;
 mod patch;
 mod replace;
 mod report;
+mod restore;
 mod tree;
-mod undo;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -35,10 +35,10 @@ pub use index::tracked;
 pub use merge::Resolution;
 pub use patch::{Reader, Stat, Trees, patch, quoted, stat};
 pub use report::Report;
-pub use undo::{Undone, is_applied, undo};
+pub use restore::{Undone, is_applied, undo};
 
 /// The most changes that are looked at: more is an attack on memory or on the reader's patience.
-pub const MOST_CHANGES: usize = 1_000_000;
+pub const MAX_CHANGES: usize = 1_000_000;
 
 /// What an agent made of a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

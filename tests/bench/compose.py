@@ -30,7 +30,7 @@ def contest(table, world, env, directory):
     shutil.copy("/bin/true", project)
     with open(os.path.join(project, "compose.yaml"), "w") as file:
         file.write("services:\n" + "".join(
-            f"  s{number}:\n    image: {image}\n    entrypoint: [/usr/bin/sleep, '60']\n    init: true\n    stop_signal: KILL\n"
+            f"  s{number}:\n    image: {image}\n    entrypoint: [/usr/bin/sleep, '60']\n    stop_signal: KILL\n"
             f"    read_only: true\n    cap_drop: [ALL]\n    volumes: ['/usr:/usr:ro', '/lib:/lib:ro', '/lib64:/lib64:ro']\n" for number in range(services)))
     compose = ["docker", "compose", "--project-directory", project]
 

@@ -239,12 +239,12 @@ fn the_changes_of_a_bottle_are_shown_and_applied_once_it_ended() {
     assert_eq!(shown(false), (0, patch.into()));
     assert!(apply::run(&args(), &home.layout, &mut io::sink()).unwrap_err().what.contains("runs"));
     drop(claim);
-    let applied = "  a\n1 applied, 0 were so already, 0 left out\n`bottle undo web` takes it back\n";
+    let applied = "  a\n1 applied, 0 already identical, 0 left out\n`bottle undo web` takes it back\n";
     assert_eq!(said(|out| apply::run(&args(), &home.layout, out)), (0, applied.into()));
     assert_eq!(fs::read_to_string(source.join("a")).unwrap(), "new\n");
     // The operator goes on, and the agent's version is not forced upon them.
     fs::write(source.join("a"), "mine\n").unwrap();
-    let refused = "0 applied, 0 were so already, 1 left out\nleft out:\n  a: you changed it, too, and what it was before is not known\n\
+    let refused = "0 applied, 0 already identical, 1 left out\nleft out:\n  a: you changed it, too, and what it was before is not known\n\
                    `--ours`, `--theirs` or `--markers` decides what both of you changed\n";
     assert_eq!(said(|out| apply::run(&args(), &home.layout, out)), (1, refused.into()));
     assert_eq!(said(|out| apply::run(&apply::Args { theirs: true, ..args() }, &home.layout, out)).0, 0);

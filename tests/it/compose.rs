@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use bottle::plan::agent::AGENT;
-use bottle::plan::agent::Run;
+use bottle::plan::agent::Invocation;
 use bottle::plan::{Network, Plan};
 use bottle::render::compose::{Bind, Closed, Facts, Subnet, Tree, Workplace, render};
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ fn facts(plan: &Plan, workspace: &str, closed: Closed) -> Facts {
 fn every() -> impl Iterator<Item = (String, Plan, Facts)> {
     let kinds = EGRESS.iter().flat_map(|egress| WORKSPACES.map(|workspace| (egress, workspace)));
     kinds.map(|((egress, text), workspace)| {
-        let plan = made(text, workspace, &Run::default(), true);
+        let plan = made(text, workspace, &Invocation::default(), true);
         let closed = if workspace == "copy" { Closed::WithoutAddress } else { Closed::Isolated };
         let facts = facts(&plan, workspace, closed);
         (format!("{egress}-{workspace}.yml"), plan, facts)
@@ -128,7 +128,7 @@ fn only_what_may_dial_out_is_on_a_network_that_leads_out() {
 // covers: C14
 #[test]
 fn a_path_arrives_as_it_is_whatever_compose_or_yaml_would_make_of_it() {
-    let plan = made(EGRESS[1].1, "mount", &Run::default(), false);
+    let plan = made(EGRESS[1].1, "mount", &Invocation::default(), false);
     for path in ["/w/$HOME", "/w/${X:-y}", "/w/a:b:ro", "/w/#c", "/w/no", "/w/\"q\"", "/w/a\nb", "/w/ü", "/w/$$"] {
         let facts = Facts { workplace: Workplace::Directory(path.into()), ..facts(&plan, "mount", Closed::Isolated) };
         let project: Value = serde_json::from_str(&render(&plan, &facts)).unwrap();

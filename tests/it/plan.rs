@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bottle::manifest;
-use bottle::plan::agent::Run;
+use bottle::plan::agent::Invocation;
 use bottle::plan::build::Facts;
 use bottle::plan::workspace::Place;
 use bottle::plan::{Plan, plan};
@@ -54,7 +54,7 @@ git:
 ];
 pub(crate) const WORKSPACES: [&str; 4] = ["overlay", "copy", "mount", "none"];
 
-pub(crate) fn made(egress: &str, workspace: &str, run: &Run, terminal: bool) -> Plan {
+pub(crate) fn made(egress: &str, workspace: &str, run: &Invocation, terminal: bool) -> Plan {
     let config = tempfile::tempdir().unwrap();
     for (name, text) in [
         (
@@ -95,7 +95,7 @@ fn compare(name: &str, text: &str) {
 fn a_plan_of_every_kind_of_bottle_reads_as_recorded() {
     for (egress, text) in EGRESS {
         for workspace in WORKSPACES {
-            let plan = made(text, workspace, &Run::default(), true);
+            let plan = made(text, workspace, &Invocation::default(), true);
             compare(&format!("{egress}-{workspace}.txt"), &preflight::dry_run(&plan, "embedded", &[]));
         }
     }
@@ -104,7 +104,7 @@ fn a_plan_of_every_kind_of_bottle_reads_as_recorded() {
 #[test]
 fn a_plan_as_data_is_as_recorded() {
     for (egress, text) in EGRESS {
-        let run = Run { prompt: Some("fix it".into()), headless: true, ..Run::default() };
+        let run = Invocation { prompt: Some("fix it".into()), headless: true, ..Invocation::default() };
         let plan = made(text, "overlay", &run, false);
         compare(&format!("{egress}.json"), &format!("{}\n", serde_json::to_string_pretty(&plan).unwrap()));
     }
@@ -113,7 +113,7 @@ fn a_plan_as_data_is_as_recorded() {
 // covers: Y08
 #[test]
 fn every_tool_is_told_of_the_proxy_and_of_the_authority() {
-    let plan = made(EGRESS[1].1, "none", &Run::default(), false);
+    let plan = made(EGRESS[1].1, "none", &Invocation::default(), false);
     let literal = |name: &str| serde_json::to_value(&plan.agent.env[name]).unwrap()["template"][0]["text"].as_str().unwrap().to_owned();
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
         assert_eq!(literal(name), "http://egress:9099", "{name}");
@@ -128,13 +128,13 @@ fn every_tool_is_told_of_the_proxy_and_of_the_authority() {
 
 #[test]
 fn the_same_wish_gives_the_same_plan() {
-    let twice = [0, 1].map(|_| made(EGRESS[2].1, "overlay", &Run::default(), true));
+    let twice = [0, 1].map(|_| made(EGRESS[2].1, "overlay", &Invocation::default(), true));
     assert_eq!(twice[0], twice[1]);
 }
 
 #[test]
 fn one_secret_has_one_slot_however_often_it_is_used() {
-    let plan = made(EGRESS[2].1, "none", &Run::default(), false);
+    let plan = made(EGRESS[2].1, "none", &Invocation::default(), false);
     let slots: Vec<_> = plan.sidecars.iter().flat_map(|s| &s.secrets).map(|s| (s.slot.as_str(), s.token_ref.as_str())).collect();
     assert_eq!(slots, [("EGRESS_TOKEN_0", "GITHUB_TOKEN"), ("EGRESS_TOKEN_1", "OTHER_TOKEN")]);
 }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bottle::manifest::model::{EnvValue, Resolved, TemplatePart};
 use bottle::manifest::{Kind, Library};
-use bottle::plan::agent::Run;
+use bottle::plan::agent::Invocation;
 use bottle::plan::build::Facts;
 use bottle::plan::workspace::Place;
 use bottle::plan::{Plan, plan};
 
 use crate::manifest::library;
 
-pub(crate) fn planned(resolved: &Resolved, run: &Run) -> Plan {
+pub(crate) fn planned(resolved: &Resolved, run: &Invocation) -> Plan {
     let facts = Facts {
         place: Place::plain("/work"),
         terminal: false,
@@ -29,7 +29,7 @@ fn resolved(library: &Library, agent: &str, set: &[&str]) -> Resolved {
 }
 
 /// The command line, with what instructs the program left out.
-fn line(agent: &str, run: &Run) -> String {
+fn line(agent: &str, run: &Invocation) -> String {
     let plan = planned(&resolved(&library(&[]), agent, &[]), run);
     let shown = |argument: &String| if argument.starts_with("You ") { "TEXT".to_owned() } else { argument.clone() };
     plan.agent.argv.iter().map(shown).collect::<Vec<_>>().join(" ")
@@ -38,9 +38,10 @@ fn line(agent: &str, run: &Run) -> String {
 // covers: W24 W25
 #[test]
 fn each_program_is_asked_in_its_own_way_and_no_task_is_taken_for_an_option() {
-    let headless = Run { prompt: Some("- do it".into()), headless: true, ..Run::default() };
-    let everything = Run { model: Some("M".into()), arguments: vec!["--own".into()], resume: true, stream: true, ..headless.clone() };
-    let terminal = Run { headless: false, ..headless.clone() };
+    let headless = Invocation { prompt: Some("- do it".into()), headless: true, ..Invocation::default() };
+    let everything =
+        Invocation { model: Some("M".into()), arguments: vec!["--own".into()], resume: true, stream: true, ..headless.clone() };
+    let terminal = Invocation { headless: false, ..headless.clone() };
     for (agent, plain, full, at_terminal) in [
         (
             "claude",
@@ -102,7 +103,7 @@ fn what_the_manifest_says_reaches_every_program_and_so_does_what_there_is_not() 
     ] {
         let agent = format!("---\nbottle: b\n{provider}\n---\nBe brief.\n");
         let library = library(&[("bottles/b", "---\n---\n"), ("agents/a", &agent)]);
-        let plan = planned(&library.resolve("a").unwrap(), &Run::default());
+        let plan = planned(&library.resolve("a").unwrap(), &Invocation::default());
         let text = match place {
             Some(place) => plan.agent.files[&std::path::Path::new("/home/agent").join(place)].clone(),
             None => plan.agent.argv.join("\n"),
@@ -138,7 +139,7 @@ fn credentials(agent: &str, set: &[&str]) -> (Vec<String>, Vec<String>) {
         Some(format!("{} {} {}", route.host, route.auth.as_ref()?.header, route.auth.as_ref()?.token_ref))
     };
     let put_in = resolved.bottle.egress.routes.iter().filter_map(row).collect();
-    let plan = planned(&resolved, &Run::default());
+    let plan = planned(&resolved, &Invocation::default());
     let names = held(&plan).into_keys().map(str::to_owned).collect();
     (put_in, names)
 }
@@ -197,7 +198,7 @@ fn a_provider_of_ones_own_is_a_file_like_the_built_in_ones_and_hides_one_of_the_
         ("agents/a", "---\nbottle: b\nprovider: mine\n---\n"),
     ]);
     let resolved = library.resolve("a").unwrap().with_credentials(&|_| true);
-    let plan = planned(&resolved, &Run { prompt: Some("x".into()), headless: true, ..Run::default() });
+    let plan = planned(&resolved, &Invocation { prompt: Some("x".into()), headless: true, ..Invocation::default() });
     assert_eq!(plan.agent.argv, ["mine", "run", "x"]);
     assert_eq!(plan.sidecars.iter().flat_map(|s| &s.secrets).map(|s| s.token_ref.as_str()).collect::<Vec<_>>(), ["MINE"]);
     let hidden = library.resolve("implementer").unwrap();

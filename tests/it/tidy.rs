@@ -226,13 +226,6 @@ fn every_file_opens_with_a_sentence_that_says_what_it_is() {
     assert_eq!(silent, Vec::<PathBuf>::new());
 }
 
-/// Folders whose names are about to change. Empty this list.
-const PENDING: &[&str] = &["images/scan", "src/workspace"];
-
-fn is_pending(relative: &Path) -> bool {
-    PENDING.iter().any(|folder| relative.starts_with(folder))
-}
-
 /// The name of the constant that a line defines.
 fn constant(line: &str) -> Option<&str> {
     let line = line.trim_start();
@@ -249,11 +242,9 @@ fn a_constant_says_what_it_bounds() {
     let mut found = Vec::new();
     for path in ["src", "images", "tests"].iter().flat_map(|below| sources(below)) {
         let relative = path.strip_prefix(root()).unwrap();
-        if !is_pending(relative) {
-            let text = fs::read_to_string(&path).unwrap();
-            let names = text.lines().filter_map(constant).filter(|name| is_vague(name));
-            found.extend(names.map(|name| format!("{}: {name}", relative.display())));
-        }
+        let text = fs::read_to_string(&path).unwrap();
+        let names = text.lines().filter_map(constant).filter(|name| is_vague(name));
+        found.extend(names.map(|name| format!("{}: {name}", relative.display())));
     }
     assert_eq!(found, Vec::<String>::new());
 }
@@ -268,10 +259,7 @@ fn no_file_name_occurs_twice_in_a_crate() {
         for path in sources(sources_of_crate.strip_prefix(root()).unwrap().to_str().unwrap()) {
             let relative = path.strip_prefix(root()).unwrap().to_owned();
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            if matches!(name.as_str(), "lib.rs" | "main.rs" | "mod.rs" | "tests.rs")
-                || is_pending(&relative)
-                || relative.starts_with("src/commands")
-            {
+            if matches!(name.as_str(), "lib.rs" | "main.rs" | "mod.rs" | "tests.rs") || relative.starts_with("src/commands") {
                 continue;
             }
             if let Some(other) = seen.insert(name, relative.clone()) {

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use bottle::agent_program::toolchains_of;
-use bottle::plan::agent::Run;
+use bottle::plan::agent::Invocation;
 use bottle::plan::build::Facts;
 use bottle::plan::plan;
 use bottle::plan::toolchains::{Operator, Toolchains};
@@ -191,7 +191,7 @@ fn tools_none_shows_nothing_and_an_image_brings_its_own() {
             rules: Vec::new(),
             home: BTreeMap::new(),
         };
-        let plan = plan(&library.resolve("a").unwrap(), "a", &Run::default(), &facts);
+        let plan = plan(&library.resolve("a").unwrap(), "a", &Invocation::default(), &facts);
         let path = serde_json::to_string(&plan.agent.env["PATH"]).unwrap().contains(".cargo/bin");
         (plan.tools, path)
     };

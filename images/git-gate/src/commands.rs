@@ -67,7 +67,7 @@ impl Request {
             self.capabilities = capabilities(trimmed(text))?;
         }
         if self.commands.len() == max {
-            return Err(format!("a push may change at max {max} refs"));
+            return Err(format!("a push may change at most {max} refs"));
         }
         let command = self::command(command).ok_or("a command is not `old new ref`")?;
         self.commands.push(command);
@@ -168,7 +168,7 @@ mod tests {
                     fine.replace("\0report-status", ""),
                     fine.replace("\0report-status", ""),
                 ],
-                "at max 3",
+                "at most 3",
             ),
         ] {
             let error = read(&lines).unwrap_err();

@@ -2,7 +2,7 @@
 
 use zlib_rs::{Inflate, InflateFlush, Status};
 
-/// Decompresses gzip, to at max `max` bytes.
+/// Decompresses gzip, to at most `max` bytes.
 pub fn gunzip(bytes: &[u8], max: usize) -> Result<Vec<u8>, &'static str> {
     // 16 more than the window's size: a gzip header instead of zlib's (zlib.h, inflateInit2).
     let mut inflate = Inflate::new(true, 15 + 16);

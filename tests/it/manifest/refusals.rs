@@ -1,5 +1,8 @@
 //! Manifests that are refused, and with which three lines.
 
+use std::time::Duration;
+
+use bottle::manifest::model::{Supervise, Unattended};
 use bottle_contract::gate::PushPolicy;
 
 use crate::manifest::{assert_refused, bottle, library, refused};
@@ -269,10 +272,13 @@ fn supervise_is_a_word_or_a_mapping() {
     let supervise = |yaml: &str| bottle(yaml).unwrap().supervise;
     assert_eq!(supervise("supervise: false"), None);
     assert_eq!(supervise("supervise: true"), Some(Supervise::default()));
-    let expected =
-        Supervise { unattended: Unattended::Queue, hold: Duration::from_secs(30), signers: Some("/cfg/bottles/signers".into()) };
+    let expected = Supervise { unattended: Unattended::Queue, hold: Duration::from_secs(30), signers: Some("/cfg/bottles/signers".into()) };
     assert_eq!(supervise("supervise: { unattended: queue, hold: 30s, signers: signers }"), Some(expected));
-    assert_refused("supervise: { hold: 56s }", "2:20: a request cannot be held for so long", "write 1s to 55s: the least patient clients wait for 60 seconds");
+    assert_refused(
+        "supervise: { hold: 56s }",
+        "2:20: a request cannot be held for so long",
+        "write 1s to 55s: the least patient clients wait for 60 seconds",
+    );
 }
 
 // covers: G08

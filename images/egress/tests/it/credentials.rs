@@ -92,7 +92,7 @@ fn no_credential_goes_where_its_route_does_not_lead() {
         (
             "403",
             "git_push_bypass",
-            &["--http1.1", "-d", "0000", "-H", "content-type: application/x-git-receive-pack-request", "https://open.test/x"],
+            &["--http2", "-d", "0000", "-H", "content-type: application/x-git-receive-pack-request", "https://open.test/x"],
         ),
     ] {
         let (got, refusal) = egress.refusal(arguments);

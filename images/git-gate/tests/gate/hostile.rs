@@ -91,9 +91,9 @@ fn a_million_refs_are_refused_at_the_first_too_many() {
     let started = Instant::now();
     let commands: Vec<_> = (0..1_000_000).map(|n| format!("{NULL} {} refs/heads/agent/n{n}", "1".repeat(40))).collect();
     let answer = asked(&world, "POST /app.git/git-receive-pack", &push_request(&commands, &pack(&[])));
-    assert!(answer.contains("at max 10000 refs") || answer.is_empty(), "{answer}");
+    assert!(answer.contains("at most 10000 refs") || answer.is_empty(), "{answer}");
     let event = world.gate.event("push", 1);
-    assert!(event.message.as_deref().is_some_and(|message| message.contains("at max 10000 refs")), "{event:?}");
+    assert!(event.message.as_deref().is_some_and(|message| message.contains("at most 10000 refs")), "{event:?}");
     assert!(started.elapsed() < Duration::from_secs(30) && world.gate.peak_kib() < 200 << 10);
 }
 

@@ -6,7 +6,7 @@ use super::forms;
 use super::hash::{Hash, WINDOW, digest, stride, window};
 use crate::entropy::entropy;
 
-/// Longer secrets are known by parts of half this length: a part of a key file that leaves alone is found too.
+/// Longer secrets are known by parts of half this length, so that a part of a key file that leaves on its own is found too.
 const MAX_WHOLE: usize = 64;
 
 /// Fingerprints of all forms of all secrets of one bottle. Serialisable; holds no secret.
@@ -19,7 +19,7 @@ pub struct Fingerprints {
     pub(super) forms: Vec<Form>,
 }
 
-/// The fingerprint of one form.
+/// The fingerprint of one form, that is one encoding (plain, base64, …) of a secret or of a part of it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Form {
@@ -31,7 +31,7 @@ pub(super) struct Form {
     pub(super) length: u32,
     /// Where in the form the first window begins.
     pub(super) at: u32,
-    /// Hashes of as many windows, each one byte further. A text is probed at every so many bytes.
+    /// Hashes of `stride` windows, each starting one byte after the last: a text probed every `stride` bytes meets one of them.
     pub(super) windows: Vec<u32>,
     #[serde(with = "hexadecimal")]
     pub(super) digest: [u8; 32],
@@ -60,7 +60,7 @@ impl Fingerprints {
     pub const MIN_LEN: usize = 8;
 
     /// Makes fingerprints of `secrets` under a random `key` of this bottle. White space around a secret does not count.
-    /// Secrets that are [`weak`](Self::weak) are left out: ask for each, and warn.
+    /// Secrets that are [`weak`](Self::weak) are left out: the caller checks each one, and warns.
     pub fn of(key: [u8; 32], secrets: &[&[u8]]) -> Self {
         let mut fingerprints = Self { key, forms: Vec::new() };
         fingerprints.add(secrets, false);
@@ -92,6 +92,8 @@ impl Fingerprints {
         self.forms.is_empty()
     }
 
+    /// Adds every form of every part of the secrets that are not weak. A form that is already known keeps its first owner: a secret is never
+    /// taken for a honeytoken.
     fn add(&mut self, secrets: &[&[u8]], honey: bool) {
         for part in secrets.iter().filter(|s| Self::weak(s).is_none()).flat_map(|s| parts(s.trim_ascii())) {
             for (kind, bytes) in forms::of(part) {

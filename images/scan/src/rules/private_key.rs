@@ -15,7 +15,7 @@ const MIN_WIDTH: usize = 8;
 const WIDTHS: std::ops::RangeInclusive<usize> = 48..=100;
 
 /// The most base64 characters that a prefix may end in, as `+` or the end of `\u2192` does.
-const PREFIX: usize = 8;
+const MAX_PREFIX: usize = 8;
 
 /// The fewest joined characters of a key: those of an Ed25519 key in PKCS #8 are 64.
 const MIN_BODY: usize = 56;
@@ -23,8 +23,8 @@ const MIN_BODY: usize = 56;
 /// In bits for each character. OpenSSH's keys begin with 56 characters of 3.7, those of other keys have 4.1 and more, a placeholder of one letter 1.7.
 const MIN_ENTROPY: f64 = 3.5;
 
-/// How far behind a BEGIN line the first line of unknown content may begin: two header lines (RFC 1421) and a few prefixes.
-const NEAR: usize = 640;
+/// How far after a BEGIN line the first line of a body of unknown kind may begin: two header lines (RFC 1421) and a few prefixes.
+const MAX_FIRST_LINE_OFFSET: usize = 640;
 
 /// What OpenSSH's own format begins with (PROTOCOL.key).
 const OPENSSH: &[u8] = b"openssh-key-v1\0";
@@ -37,7 +37,8 @@ pub(super) fn is_encoded_key(digits: &[u8]) -> bool {
 
 /// True when what follows a BEGIN line is a private key.
 pub(super) fn is_key_body(text: &[u8]) -> bool {
-    let text = until(until(text, b"-----BEGIN"), b"-----END");
+    // A key may be cut off before its END line: the block after it, perhaps a certificate, is not part of it.
+    let text = before(before(text, b"-----BEGIN"), b"-----END");
     let runs = runs(text);
     let lines: Vec<_> = runs.iter().filter(|run| WIDTHS.contains(&run.digits.len())).collect();
     // A long path in front of each line is a run between two lines.
@@ -45,7 +46,8 @@ pub(super) fn is_key_body(text: &[u8]) -> bool {
         || [1, 2].iter().any(|step| lines.iter().zip(lines.iter().skip(*step)).any(|(one, two)| are_lines_of_a_key(one, two)))
 }
 
-fn until<'t>(text: &'t [u8], mark: &[u8]) -> &'t [u8] {
+/// The text before the first `mark`; all of it when there is none.
+fn before<'t>(text: &'t [u8], mark: &[u8]) -> &'t [u8] {
     memchr::memmem::find(text, mark).map_or(text, |at| &text[..at])
 }
 
@@ -74,7 +76,7 @@ fn runs(text: &[u8]) -> Vec<Run<'_>> {
     runs
 }
 
-/// True when the first run, joined with those behind it that have its width, begins like a key. The last line of a short key is
+/// True when the first run, joined with the later ones of its width, begins like a key. The last line of a short key is
 /// narrower than the others.
 fn begins_like_a_key(runs: &[Run<'_>]) -> bool {
     let [first, rest @ ..] = runs else { return false };
@@ -89,14 +91,18 @@ fn begins_like_a_key(runs: &[Run<'_>]) -> bool {
         }
         joined
     };
-    (0..=PREFIX.min(width - MIN_WIDTH)).filter(|&prefix| matches!(first.digits[prefix..], [b'M', b'A'..=b'I', ..] | [b'b', b'3', ..])).any(
-        |prefix| is_encoded_key(&joined(prefix, &|length| length == width)) || is_encoded_key(&joined(prefix, &|length| length <= width)),
-    )
+    (0..=MAX_PREFIX.min(width - MIN_WIDTH))
+        .filter(|&prefix| matches!(first.digits[prefix..], [b'M', b'A'..=b'I', ..] | [b'b', b'3', ..]))
+        .any(|prefix| {
+            is_encoded_key(&joined(prefix, &|length| length == width)) || is_encoded_key(&joined(prefix, &|length| length <= width))
+        })
 }
 
-/// True for two lines of one width that no words make up.
+/// True for two lines of the same width, neither of which is made up of words.
 fn are_lines_of_a_key(one: &Run<'_>, two: &Run<'_>) -> bool {
-    one.at <= NEAR && one.digits.len() == two.digits.len() && [one, two].iter().all(|line| !line.is_padded && looks_random(line.digits))
+    one.at <= MAX_FIRST_LINE_OFFSET
+        && one.digits.len() == two.digits.len()
+        && [one, two].iter().all(|line| !line.is_padded && looks_random(line.digits))
 }
 
 /// True for upper case, lower case and numbers without words: in random base64 one pair of neighbours in six is lower case, in words and

@@ -12,10 +12,10 @@ use crate::window::{Stop, Unfinished, WindowEdge, WindowScan};
 /// New bytes of a window.
 const STEP: usize = 128 << 10;
 
-/// Bytes of the last window that stand in front of the new ones: more than the longest match or fingerprint, in its longest encoding.
+/// Bytes of the last window that are scanned again with the new ones: more than the longest match or fingerprint, in its longest encoding.
 const OVERLAP: usize = 16 << 10;
 
-/// Encoded bytes that are decoded at a time: how exactly it is known what can be let go.
+/// Encoded bytes that are decoded at a time; smaller chunks make `safe_len` more exact.
 const CHUNK_SIZE: usize = 8 << 10;
 
 #[derive(Debug)]
@@ -31,8 +31,9 @@ pub(super) struct LayerStream {
     seen: usize,
     /// Where in the stream the buffer begins.
     base: u64,
-    /// What goes on behind the last window.
+    /// Decoders whose data continues past the last window.
     open: Vec<OpenLayer>,
+    /// The first finding, if any.
     verdict: Option<Finding>,
 }
 
@@ -60,6 +61,7 @@ impl LayerStream {
         self.verdict.as_ref()
     }
 
+    /// Scans each window as soon as it is full. `budget`: decoded bytes that may still be produced, shared by all layers.
     pub(super) fn push(&mut self, mut bytes: &[u8], budget: &mut u64) {
         while self.verdict.is_none() && !bytes.is_empty() {
             let room = STEP - (self.buffer.len() - self.seen);
@@ -67,14 +69,16 @@ impl LayerStream {
             self.buffer.extend_from_slice(now);
             bytes = later;
             if self.buffer.len() - self.seen == STEP {
-                self.window(true, budget);
+                self.scan_window(true, budget);
             }
         }
     }
 
+    /// The stream ends: scans what no window has covered yet, then finishes the layers inside. The first finding stands. A window that was
+    /// just full is not scanned again: only what its decoders left open could still change.
     pub(super) fn finish(&mut self, budget: &mut u64) {
         if self.verdict.is_none() && self.buffer.len() > self.seen {
-            self.window(false, budget);
+            self.scan_window(false, budget);
         }
         for mut layer in std::mem::take(&mut self.open) {
             if self.verdict.is_none() {
@@ -91,7 +95,7 @@ impl LayerStream {
     }
 
     /// Scans the buffer, and forgets all of it but the end.
-    fn window(&mut self, more: bool, budget: &mut u64) {
+    fn scan_window(&mut self, more: bool, budget: &mut u64) {
         let end = self.base + self.buffer.len() as u64;
         // Decoders left open by the last window come first, so that a base64 run that one of them reads is not reported again.
         let run_went_on = self.open.iter().any(|layer| layer.decoder.is_base64());

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// What a proxy may add to the event of an exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessEntry {
-    /// The generation of the table that judged.
+    /// The generation of the policy that judged.
     pub generation: Option<u64>,
     /// The rule that allowed it.
     pub rule: Option<String>,
@@ -33,7 +33,7 @@ struct Inner {
     received: AtomicU64,
     /// All of the request's body was read, or there is none.
     read: AtomicBool,
-    /// Milliseconds from [`EPOCH`] to the last movement.
+    /// Milliseconds from [`EPOCH`] to the moment when a byte last moved.
     moved: AtomicU64,
     /// Dropped with the exchange.
     guard: Mutex<Option<Guard>>,
@@ -83,16 +83,17 @@ impl AccessLog {
         std::mem::take(&mut self.0.entry.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Bytes of the request's body so far.
+    /// Bytes of the request's body that were read from the client so far.
     pub fn sent(&self) -> u64 {
         self.0.sent.load(Ordering::Relaxed)
     }
 
-    /// Bytes of the response's body so far.
+    /// Bytes of the response's body that came from the next hop so far.
     pub fn received(&self) -> u64 {
         self.0.received.load(Ordering::Relaxed)
     }
 
+    /// Counts bytes of the request's body, and returns the new total.
     pub(crate) fn add_sent(&self, bytes: usize) -> u64 {
         self.touch();
         let bytes = bytes as u64;
@@ -100,14 +101,15 @@ impl AccessLog {
     }
 
     /// Whether all of the request's body was read, or there is none.
-    pub(crate) fn request_was_read(&self) -> bool {
+    pub(crate) fn is_request_read(&self) -> bool {
         self.0.read.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn request_read(&self) {
+    pub(crate) fn mark_request_read(&self) {
         self.0.read.store(true, Ordering::Relaxed);
     }
 
+    /// Counts bytes of the response's body.
     pub(crate) fn add_received(&self, bytes: usize) {
         self.touch();
         self.0.received.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -128,7 +130,7 @@ impl AccessLog {
         }
     }
 
-    /// When a byte last moved.
+    /// When a byte last moved, or when the exchange began.
     pub(crate) fn moved(&self) -> Instant {
         *EPOCH + Duration::from_millis(self.0.moved.load(Ordering::Relaxed))
     }

@@ -23,7 +23,7 @@ use crate::http::headers::{AnsweredBy, HTTP_2, REASON};
 use crate::http::record::Record;
 use crate::http::refusal::{reason_phrase, refusal_response};
 use crate::http::request::RequestContext;
-use crate::http::request_body::{request_body, too_large};
+use crate::http::request_body::{Discarding, request_body, too_large};
 use crate::http::response_body::{ResponseBody, too_slow};
 use crate::http::{trailers, tunnel};
 
@@ -40,10 +40,11 @@ pub(crate) async fn answer<H: Handler>(context: Arc<Context<H>>, mut request: Re
     let upgrade = http_1 && target::offers_websocket(offers);
     let agent = upgrade.then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
+    let incoming = Discarding::new(incoming, parts.version);
     let malformed = framing::violation(&parts, &serving.limits);
     let last = upgrade || malformed.is_some();
     if incoming.is_end_stream() {
-        log.request_read();
+        log.mark_request_read();
     }
 
     context.answer_connect();
@@ -72,7 +73,7 @@ pub(crate) async fn answer<H: Handler>(context: Arc<Context<H>>, mut request: Re
     };
     record.status(response.status());
     // Nobody reads the rest of a refused body, so the connection ends with the response, and whoever keeps it must know.
-    let left_over = response.headers().contains_key(&REASON) && !log.request_was_read();
+    let left_over = response.headers().contains_key(&REASON) && !log.is_request_read();
     if http_1 && (last || left_over) {
         // Nor is what follows an upgrade that did not happen, or a broken head, read as a message.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -90,7 +91,7 @@ pub(crate) async fn answer<H: Handler>(context: Arc<Context<H>>, mut request: Re
 async fn respond<H: Handler>(
     context: &Context<H>,
     parts: Parts,
-    incoming: Incoming,
+    incoming: Discarding,
     id: &str,
     log: &AccessLog,
     record: &mut Record,
@@ -148,7 +149,7 @@ async fn respond<H: Handler>(
 }
 
 /// Bounds that are known from a head alone.
-fn check_bounds(parts: &Parts, incoming: &Incoming, limits: &Limits) -> Result<(), Refused> {
+fn check_bounds(parts: &Parts, incoming: &Discarding, limits: &Limits) -> Result<(), Refused> {
     // HTTP/1 was counted as it came.
     if parts.version == Version::HTTP_2 {
         framing::check_head(parts, limits)?;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bottle_policy::Refused;
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::delegate;

@@ -1,7 +1,10 @@
 //! Refusals reach the client, whatever it speaks, and each of them is one event that repeats no secret.
 
+use std::future::poll_fn;
+
 use bottle_contract::event::Event;
 use bottle_wire::{Limits, Reason};
+use bytes::Bytes;
 use http::Request;
 use tokio::io::AsyncWriteExt;
 
@@ -92,6 +95,40 @@ async fn a_refused_tunnel_without_a_request_is_one_event() {
         assert_eq!(refusal(&event), row);
     }
     assert_eq!(events(&lab).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_still_sending_over_http2_reads_its_refusal() {
+    let lab = Lab::start(Setup::default());
+    let stream = lab.tls("denied.test:443", Some("denied.test"), &["h2"]).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let (answer, mut body) = client.send_request(Request::post("https://denied.test/").body(()).unwrap(), false).unwrap();
+    let mut answer = tokio::time::timeout(DEADLINE, answer).await.unwrap().unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.headers()["x-bottle-reason"]), (403, &"host_not_listed".parse().unwrap()));
+    while let Some(page) = answer.body_mut().data().await {
+        page.unwrap();
+    }
+    // More than a window holds: the rest is read, and nobody resets the stream…
+    let outcome = send(&mut body, 768 << 10).await;
+    assert!(outcome.is_ok(), "{outcome:?}");
+    // …up to a bound, beyond which the reset names no error (RFC 9113, section 8.1).
+    let outcome = tokio::time::timeout(DEADLINE, send(&mut body, 64 << 20)).await.unwrap();
+    assert_eq!(outcome.unwrap_err().reason(), Some(h2::Reason::NO_ERROR));
+}
+
+/// Sends so many bytes as the peer makes room for them.
+async fn send(body: &mut h2::SendStream<Bytes>, bytes: usize) -> Result<(), h2::Error> {
+    let mut left = bytes;
+    while left > 0 {
+        body.reserve_capacity(left.min(64 << 10));
+        let room = poll_fn(|cx| body.poll_capacity(cx)).await.transpose()?;
+        let Some(room) = room else { return Err(poll_fn(|cx| body.poll_reset(cx)).await?.into()) };
+        body.send_data(vec![b'x'; room].into(), false)?;
+        left = left.saturating_sub(room);
+    }
+    Ok(())
 }
 
 // covers: A11
