@@ -32,6 +32,7 @@ const EXPECTED_FILES: [&str; 10] = [
     "bottle/*/metadata.json",
     "bottle/*/plan.json",
     "bottle/*/timeline.jsonl",
+    "bottle/*/asks.jsonl",
     // What `bottle undo` reads.
     "bottle/*/undo/*",
     // What `bottle diff` and `bottle apply` read.
