@@ -1,6 +1,9 @@
-//! What `/etc` says to an agent, in every backend: one user, the bottle's names, one certificate authority, and no name server. Pure.
+//! What `/etc` says to an agent, in every backend: one user, the bottle's names, one certificate authority, and the bottle's own
+//! resolver where it has one. Pure.
 
 use std::net::Ipv4Addr;
+
+use bottle_contract::local;
 
 use crate::plan::Plan;
 use crate::plan::agent::{CA_BUNDLE, HOME};
@@ -22,14 +25,20 @@ pub(super) fn files(plan: &Plan, ca_pem: &str, user: u32, address: impl Fn(&str)
             None => places.push((address, vec![host])),
         }
     }
+    let resolver = local::RESOLVER.ip();
+    let (resolv_conf, databases) = match plan.has_local_names() {
+        // It answers at once or not at all. There is no search list, as the host name has no domain: a name is asked for as it is.
+        true => (format!("nameserver {resolver}\noptions timeout:1 attempts:2\n"), "files dns"),
+        false => ("# Names are resolved by the proxy; there is no name server to ask.\n".into(), "files"),
+    };
     let names: String = places.iter().map(|(address, names)| format!("{address} {}\n", names.join(" "))).collect();
     vec![
         ("/etc/passwd", format!("agent:x:{user}:{user}::{HOME}:/bin/sh\nnobody:x:65534:65534::/nonexistent:/usr/sbin/nologin\n")),
         ("/etc/group", format!("agent:x:{user}:\nnogroup:x:65534:\n")),
         ("/etc/hosts", format!("127.0.0.1 localhost {}\n::1 localhost\n{names}", plan.id)),
         ("/etc/hostname", format!("{}\n", plan.id)),
-        ("/etc/resolv.conf", "# Names are resolved by the proxy; there is no name server to ask.\n".into()),
-        ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n".into()),
+        ("/etc/resolv.conf", resolv_conf),
+        ("/etc/nsswitch.conf", format!("passwd: files\ngroup: files\nhosts: {databases}\n")),
         (CA_BUNDLE, ca_pem.to_owned()),
     ]
 }

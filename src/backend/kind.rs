@@ -38,6 +38,15 @@ impl Kind {
         })
     }
 
+    /// Whether it can make addresses local to the agent's network, so that programs without a proxy can dial names. On an engine no process
+    /// in the agent's container has the privilege.
+    pub fn has_local_names(self) -> bool {
+        match self {
+            Self::Embedded => true,
+            Self::Compose => false,
+        }
+    }
+
     /// The backend, to remove what an earlier start made: it need not be able to start anything.
     pub fn for_removal(self) -> Box<dyn Backend> {
         match self {

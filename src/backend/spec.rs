@@ -73,6 +73,7 @@ fn blank(component: &str, hostname: &str, mode: Mode, surroundings: Surroundings
         mode,
         surroundings,
         own_network: true,
+        local: Vec::new(),
         listen: Vec::new(),
         image: None,
         mounts: Vec::new(),

@@ -2,7 +2,6 @@
 
 mod config;
 
-use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -23,7 +22,6 @@ use crate::error::{Error, OrFail, Result};
 use crate::manifest::Library;
 use crate::plan::agent::Invocation;
 use crate::plan::build::Facts;
-use crate::plan::workspace::Place;
 use crate::plan::{Plan, plan};
 use crate::values;
 
@@ -61,15 +59,7 @@ pub fn run(args: &Args, library: &dyn Fn() -> Result<Library>, host: &dyn Fn(&st
             let is_set = |name: &str| host(name).is_some_and(|value| !value.trim().is_empty());
             let resolved = library()?.resolve(&args.agent)?.with_credentials(&is_set);
             let rules = rules::read(&resolved.bottle.scan.rules)?;
-            let facts = Facts {
-                place: Place::plain("/"),
-                terminal: false,
-                term: None,
-                programs: Vec::new(),
-                toolchains: Default::default(),
-                rules,
-                home: BTreeMap::new(),
-            };
+            let facts = Facts::minimal(rules);
             let plan = plan(&resolved, &args.agent, &Invocation { headless: true, ..Invocation::default() }, &facts);
             let (routes, pipelock) = policies(&plan, host)?;
             (routes, pipelock, Some(plan))

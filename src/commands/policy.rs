@@ -16,7 +16,6 @@ use crate::manifest::{Kind, Library, key};
 use crate::plan::agent::Invocation;
 use crate::plan::build::Facts;
 use crate::plan::plan;
-use crate::plan::workspace::Place;
 use crate::store::{Bottles, Id, Layout, Status};
 
 /// The largest manifest that is read.
@@ -145,15 +144,7 @@ impl Named<'_> {
     fn planned(&self, resolved: Resolved) -> Result<Reach> {
         let is_set = |name: &str| (self.host)(name).is_some_and(|value| !value.trim().is_empty());
         let resolved = resolved.with_credentials(&is_set);
-        let facts = Facts {
-            place: Place::plain("/"),
-            terminal: false,
-            term: None,
-            programs: Vec::new(),
-            toolchains: Default::default(),
-            rules: rules::read(&resolved.bottle.scan.rules)?,
-            home: Default::default(),
-        };
+        let facts = Facts::minimal(rules::read(&resolved.bottle.scan.rules)?);
         Ok(plan(&resolved, NOBODY, &Invocation { headless: true, ..Invocation::default() }, &facts).reach())
     }
 }

@@ -63,10 +63,10 @@ pub(super) fn resolved(
     let is_set = |name: &str| host(name).is_some_and(|value| !value.trim().is_empty());
     let resolved = resolved.with_credentials(&is_set);
     let wanted = invocation(args, &resolved.agent)?;
-    let facts = facts::gather(args, &resolved, &wanted, &directory)?;
+    let kind = choice::kind(args.backend, &resolved)?;
+    let facts = facts::gather(args, &resolved, &wanted, &directory, kind)?;
     let base = args.name.as_deref().unwrap_or(&args.agent);
     base.parse::<Id>()?;
-    let kind = choice::kind(args.backend, &resolved)?;
     if args.dry_run {
         let mut plan = plan(&resolved, base, &wanted, &facts);
         plan.notes.extend(values::weak_tokens(&plan, host));

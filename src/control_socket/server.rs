@@ -106,7 +106,7 @@ impl Server {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Write};
+    use std::io::{BufRead, BufReader, Read, Write};
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream;
 
@@ -171,7 +171,7 @@ mod tests {
             assert_eq!(server.read(1), []);
         }
         let mut said = String::new();
-        std::io::Read::read_to_string(&mut client, &mut said).unwrap();
+        client.read_to_string(&mut said).unwrap();
         assert!(said.starts_with("{\"version\":1,\"body\":{\"failed\":{\"what\":\"the bottle does not understand the request\""), "{said}");
     }
 
@@ -184,7 +184,7 @@ mod tests {
         let mut last = connect();
         (0..=MAX_CLIENTS).for_each(|_| server.accept());
         let mut said = String::new();
-        std::io::Read::read_to_string(&mut last, &mut said).unwrap();
+        last.read_to_string(&mut said).unwrap();
         assert!(said.contains("the bottle is busy"), "{said}");
         assert_eq!(server.inputs().count(), clients.len());
     }

@@ -57,15 +57,7 @@ mod tests {
         };
         let agent = source(Kind::Agent, "---\nbottle: web\nprovider: shell\n---\n".to_owned());
         let bottle = source(Kind::Bottle, format!("---\n{bottle}---\n"));
-        let facts = Facts {
-            place: Place::plain("/w"),
-            terminal: false,
-            term: None,
-            programs: Vec::new(),
-            toolchains: Default::default(),
-            rules: Vec::new(),
-            home: Default::default(),
-        };
+        let facts = Facts::minimal(Vec::new());
         let resolved = Library::new(None, vec![agent, bottle], Vec::new()).resolve("web").unwrap();
         Blueprint { id: "web".to_owned(), resolved, invocation: Invocation::default(), facts }
     }

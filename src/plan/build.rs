@@ -30,6 +30,24 @@ pub struct Facts {
     pub rules: Vec<RuleFile>,
     /// Files of the operator's that the agent gets copies of, by their path in its home.
     pub home: BTreeMap<PathBuf, String>,
+    /// The backend can make addresses local to the agent's network, so that names have some.
+    pub has_local_names: bool,
+}
+
+impl Facts {
+    /// For a plan that is only looked at, and never performed: nothing of the host but the rule files.
+    pub fn minimal(rules: Vec<RuleFile>) -> Self {
+        Self {
+            place: Place::plain("/"),
+            terminal: false,
+            term: None,
+            programs: Vec::new(),
+            toolchains: Toolchains::default(),
+            rules,
+            home: BTreeMap::new(),
+            has_local_names: true,
+        }
+    }
 }
 
 /// The default memory limit, in bytes.
@@ -46,7 +64,15 @@ pub fn plan(resolved: &Resolved, id: &str, invocation: &Invocation, facts: &Fact
 pub(super) fn again(resolved: &Resolved, id: &str, invocation: &Invocation, facts: &Facts, again: Again<'_>) -> Plan {
     let Resolved { agent, bottle } = resolved;
     let obtain = agent.program.provider().map(agent::obtain).unwrap_or_default();
-    let input = SidecarInput { id, bottle, author: git::author(agent, bottle), rules: &facts.rules, obtain, again };
+    let input = SidecarInput {
+        id,
+        bottle,
+        author: git::author(agent, bottle),
+        rules: &facts.rules,
+        obtain,
+        has_local_names: facts.has_local_names,
+        again,
+    };
     let terminal = facts.terminal && !invocation.headless;
     let sidecars = sidecars::sidecars(&input);
     let workspace = WorkspacePlan::new(resolved.workspace(), &facts.place);

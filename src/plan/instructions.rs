@@ -7,8 +7,8 @@ use super::sidecars::SidecarInput;
 const ABSENT: &str = "You run in a bottle, a closed sandbox. There is no root and no package manager of the system (`sudo`, `apt`), no \
                       container engine (`docker`, `podman`), no login, no SSH agent, no desktop and no browser: do not look for them.";
 /// How the network is reached.
-const PROXY: &str = "The network is reached only through the proxy in HTTPS_PROXY; `curl http://egress:9099/_bottle/routes` lists what may be \
-                     reached, and a refusal says why.";
+const PROXY: &str = "Only HTTP and HTTPS reach the network, through the proxy in HTTPS_PROXY; `curl http://egress:9099/_bottle/routes` lists what \
+                     may be reached, and a refusal says why.";
 /// How more is asked for.
 const SUPERVISE: &str = "What is refused and needed for the task may be asked for: the tool `bottle_propose` of the MCP server `bottle` proposes a \
                          route to a person, and `bottle_wait` waits for the answer. A no is final.";

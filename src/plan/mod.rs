@@ -71,6 +71,12 @@ impl Plan {
     pub fn sidecar<C: Config>(&self) -> Option<(&SidecarPlan, &C)> {
         self.sidecars.iter().find_map(|sidecar| Some((sidecar, C::of(&sidecar.config)?)))
     }
+
+    /// Whether names have addresses in the agent's network.
+    pub fn has_local_names(&self) -> bool {
+        let mut listeners = self.sidecars.iter().flat_map(|sidecar| &sidecar.listeners);
+        listeners.any(|listener| matches!(listener.dialled_by, Dialler::Direct(_)))
+    }
 }
 
 /// Routes of one bottle.
@@ -155,10 +161,26 @@ pub struct ListenerPlan {
 pub enum Dialler {
     /// The agent, at this port of its own loopback interface.
     Agent(u16),
+    /// Programs of the agent that know no proxy, at what they dial and ask anyway.
+    Direct(Direct),
     /// The other sidecars, at this unix socket in the link directory.
     Siblings(String),
     /// The supervisor alone: a connection is handed over in place of a listener.
     Supervisor,
+}
+
+/// Where a program without a proxy arrives. Every name has an address of its own there ([`bottle_contract::local`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direct {
+    /// This port of every local address.
+    Port(u16),
+    /// The resolver, over UDP.
+    ResolverUdp,
+    /// The same over TCP.
+    ResolverTcp,
+    /// Ports of protocols that cannot cross the wall: the kernel refuses the connection, the sidecar records it.
+    Refusals,
 }
 
 /// A secret, by name.

@@ -11,7 +11,7 @@ use bottle_contract::route;
 use bottle_contract::supervise::SuperviseConfig;
 use bottle_contract::{Grant, HostPattern, RuleFile};
 
-use super::{Dialler, ListenerPlan, Network, SecretPlan, SidecarPlan, git};
+use super::{Dialler, Direct, ListenerPlan, Network, SecretPlan, SidecarPlan, git};
 use crate::manifest::model::{Author, Bottle, Route};
 
 /// The input of a sidecar's plan.
@@ -24,6 +24,8 @@ pub(super) struct SidecarInput<'a> {
     pub(super) rules: &'a [RuleFile],
     /// Where a person gets a token, by its name.
     pub(super) obtain: BTreeMap<String, String>,
+    /// Names can have addresses in the agent's network.
+    pub(super) has_local_names: bool,
     /// What is planned again for a bottle that runs.
     pub(super) again: Again<'a>,
 }
@@ -58,6 +60,21 @@ impl SidecarInput<'_> {
         was_started || has_any || self.bottle.supervise.is_some()
     }
 
+    /// The sockets of the sidecar that faces the agent.
+    fn faces_agent(&self, port: u16) -> Vec<ListenerPlan> {
+        let mut diallers = vec![(listener::AGENT, Dialler::Agent(port))];
+        if self.has_local_names {
+            diallers.extend([
+                (listener::HTTP, Dialler::Direct(Direct::Port(80))),
+                (listener::HTTPS, Dialler::Direct(Direct::Port(443))),
+                (listener::RESOLVER_UDP, Dialler::Direct(Direct::ResolverUdp)),
+                (listener::RESOLVER_TCP, Dialler::Direct(Direct::ResolverTcp)),
+                (listener::REFUSALS, Dialler::Direct(Direct::Refusals)),
+            ]);
+        }
+        diallers.into_iter().map(|(name, dialled_by)| ListenerPlan { name: name.into(), dialled_by }).collect()
+    }
+
     fn trust_file(index: usize) -> String {
         format!("trust-{index}.pem")
     }
@@ -90,10 +107,7 @@ fn pipelock(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
     let (name, port) = names::PIPELOCK;
     let faces_agent = !input.has_egress();
     let egress = &input.bottle.egress;
-    let mut listeners = Vec::new();
-    if faces_agent {
-        listeners.push(ListenerPlan { name: listener::AGENT.into(), dialled_by: Dialler::Agent(port) });
-    }
+    let mut listeners = if faces_agent { input.faces_agent(port) } else { Vec::new() };
     let has_gate = !input.bottle.git.is_empty() || input.again.started.iter().any(|sidecar| sidecar.component == names::GIT_GATE.0);
     if !faces_agent || has_gate {
         listeners.push(ListenerPlan { name: listener::LINK.into(), dialled_by: Dialler::Siblings(names::PIPELOCK_SOCKET.into()) });
@@ -220,7 +234,7 @@ fn egress(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
     Some(SidecarPlan {
         component: name.into(),
         network: Network::None,
-        listeners: vec![ListenerPlan { name: listener::AGENT.into(), dialled_by: Dialler::Agent(port) }],
+        listeners: input.faces_agent(port),
         config: config.into(),
         authority: true,
         secrets: secrets.into_iter().map(secret).collect(),

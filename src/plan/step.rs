@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Dialler, Plan};
+use super::{Dialler, Direct, Plan};
 
 /// One thing that a start does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -44,6 +44,18 @@ impl fmt::Display for Step {
             Self::Limits => f.write_str("set the limits"),
             Self::Cage => f.write_str("close the agent in: namespaces, root file system, no route"),
             Self::Listen(component, Dialler::Agent(port)) => write!(f, "listen for {component} on port {port} of the agent's network"),
+            Self::Listen(component, Dialler::Direct(Direct::Port(port))) => {
+                write!(f, "listen for {component} on port {port} of the addresses that names have in the agent's network")
+            }
+            Self::Listen(component, Dialler::Direct(Direct::ResolverUdp)) => {
+                write!(f, "receive for {component} what the agent's resolver is asked, over UDP")
+            }
+            Self::Listen(component, Dialler::Direct(Direct::ResolverTcp)) => {
+                write!(f, "listen for {component} to what the agent's resolver is asked, over TCP")
+            }
+            Self::Listen(component, Dialler::Direct(Direct::Refusals)) => {
+                write!(f, "let {component} see which connections the agent's network refuses")
+            }
             Self::Listen(component, Dialler::Siblings(socket)) => write!(f, "listen for {component} on the link {socket}"),
             Self::Listen(component, Dialler::Supervisor) => write!(f, "connect {component} to the supervisor"),
             Self::Sidecar(component) => write!(f, "start {component}"),

@@ -65,6 +65,36 @@ fn every_command_has_a_snapshot_of_its_help() {
     }
 }
 
+#[test]
+fn a_bottle_that_reaches_beyond_a_boundary_is_said_in_words_and_by_the_exit_code() {
+    let home = Home::new();
+    let manifest = |name: &str, routes: &str| fs::write(home.path(name), format!("---\negress:\n  routes:\n{routes}---\n")).unwrap();
+    manifest("wide.md", "    - { host: \"*.a.test\" }\n    - { host: b.test, matches: [{ methods: [GET] }] }\n");
+    manifest(
+        "narrow.md",
+        "    - { host: x.a.test, matches: [{ paths: [/v1/] }] }\n    - { host: b.test, matches: [{ methods: [GET, POST] }] }\n",
+    );
+    let said = |arguments: &[&str]| {
+        let output = home.run(&[&["policy", "diff"], arguments].concat()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap())
+    };
+    let post = "b.test: POST of every path; no credential is sent\n";
+    assert_eq!(said(&["wide.md", "narrow.md"]), (Some(0), post.to_owned()));
+    assert_eq!(said(&["--boundary", "wide.md", "narrow.md"]), (Some(1), post.to_owned()));
+    assert_eq!(said(&["--boundary", "wide.md", "./wide.md"]), (Some(0), "nothing more is reached\n".to_owned()));
+    let wider =
+        "x.a.test: every method of every path; no credential is sent\n*.a.test: every method of every path; no credential is sent\n";
+    assert_eq!(said(&["narrow.md", "wide.md"]), (Some(0), wider.to_owned()));
+    let (code, text) = said(&["wide.md", "narrow.md", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let ask = serde_json::json!({ "methods": [{ "named": "POST" }], "paths": ["all"] });
+    let request = serde_json::json!({ "host": "b.test", "ports": [80, 443], "asks": [ask], "credential": null });
+    assert_eq!((code, json), (Some(0), serde_json::json!([{ "requests": request }])));
+    assert_eq!(said(&["wide.md"]).0, Some(2));
+    assert_eq!(said(&["--boundary", "wide.md", "nobody"]).0, Some(2));
+    assert_eq!(said(&["offline", "dev"]).0, Some(0));
+}
+
 // covers: W31
 #[test]
 fn a_reader_that_has_seen_enough_ends_every_command_quietly() {

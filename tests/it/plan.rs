@@ -78,6 +78,7 @@ pub(crate) fn made(egress: &str, workspace: &str, run: &Invocation, terminal: bo
         toolchains: Default::default(),
         rules: Vec::new(),
         home: Default::default(),
+        has_local_names: true,
     };
     plan(&library.resolve("web").unwrap(), "web", run, &facts)
 }

@@ -20,6 +20,7 @@ pub(crate) fn planned(resolved: &Resolved, run: &Invocation) -> Plan {
         toolchains: Default::default(),
         rules: Vec::new(),
         home: BTreeMap::new(),
+        has_local_names: true,
     };
     plan(resolved, "a", run, &facts)
 }

@@ -190,6 +190,7 @@ fn tools_none_shows_nothing_and_an_image_brings_its_own() {
             toolchains: toolchains.clone(),
             rules: Vec::new(),
             home: BTreeMap::new(),
+            has_local_names: true,
         };
         let plan = plan(&library.resolve("a").unwrap(), "a", &Invocation::default(), &facts);
         let path = serde_json::to_string(&plan.agent.env["PATH"]).unwrap().contains(".cargo/bin");

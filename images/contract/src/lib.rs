@@ -15,6 +15,7 @@ pub mod grant;
 #[expect(unsafe_code, reason = "descriptors come in as numbers")]
 pub mod handoff;
 pub mod host;
+pub mod local;
 pub mod names;
 pub mod path;
 pub mod pipelock;

@@ -37,4 +37,15 @@ pub mod listener {
     pub const LINK: &str = "link";
     /// No listener, but a connection to the supervisor.
     pub const SUPERVISOR: &str = "supervisor";
+    /// TCP on port 80 of every local address, dialled by programs that know no proxy.
+    pub const HTTP: &str = "http";
+    /// The same on port 443.
+    pub const HTTPS: &str = "https";
+    /// Questions to the agent's resolver over UDP.
+    pub const RESOLVER_UDP: &str = "resolver-udp";
+    /// The same over TCP.
+    pub const RESOLVER_TCP: &str = "resolver-tcp";
+    /// A packet socket that receives the kernel's refusals of connections to [`crate::local::RECORDED_PORTS`], or an unbound socket where
+    /// the kernel gives no packet socket.
+    pub const REFUSALS: &str = "refusals";
 }

@@ -4,6 +4,7 @@
 //!
 //! 1. The agent says `CONNECT api.github.com:443`. `bottle-wire` has parsed it strictly; [`handler::Egress`] admits it
 //!    if a route names the host and port, else the agent gets a 403 before any TLS.
+//!    A program that knows no proxy reaches it by the local address that its resolver gave it for the name (`bottle_wire::direct`).
 //! 2. Inside TLS, each request is judged on its own by one generation of the [`egress_policy`]: route, method, canonical path
 //!    (`bottle_policy::routes`), or a grant beside them, whose uses are counted ([`grant_uses`]). A `git push` over HTTPS is refused with a
 //!    hint to the gate.
@@ -45,7 +46,7 @@ use anyhow::Context;
 use bottle_contract::names::{self, listener};
 use bottle_wire::reload::Reloadable;
 use bottle_wire::run::{Sidecar, run, serve_reloadable};
-use bottle_wire::{Events, LeafAuthority, Peer, Serving, serve};
+use bottle_wire::{Events, LeafAuthority, Peer, Serving, direct, serve_also};
 
 use egress_policy::EgressPolicy;
 use handler::Egress;
@@ -58,6 +59,7 @@ async fn egress(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
     let socket = sidecar.listener(listener::AGENT).context("no listener for the agent was handed over")?;
     let policy = EgressPolicy::read(&sidecar.config, &sidecar.secrets, None)?;
     let authority = LeafAuthority::read(&sidecar.ca)?;
+    let (entrances, lookups) = direct::take(&mut sidecar, &policy.config.bottle, &events)?.unzip();
     let limits = policy.config.limits;
     let policy = Arc::new(Reloadable::new(policy));
     let serving = Serving {
@@ -68,7 +70,8 @@ async fn egress(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
         events: events.clone(),
         stop: sidecar.stop.clone(),
     };
-    let serving = serve(socket, serving, Egress::new(policy.clone(), &events));
+    let requests = serve_also(socket, entrances, serving, Egress::new(policy.clone(), &events));
+    let serving = direct::serve_beside(lookups, requests);
     let (config, secrets) = (sidecar.config, sidecar.secrets);
     let read_again = |old: &EgressPolicy| EgressPolicy::read(&config, &secrets, Some(old));
     serve_reloadable(serving, &policy, read_again, sidecar.ready, sidecar.reload, &events).await

@@ -11,7 +11,7 @@
 //!
 //! In a container of the compose backend the engine has done the first three: see [`join`].
 //!
-//! Absent on purpose: the network configuration (there is no device but `lo`), a user database look-up (numbers
+//! Absent on purpose: routes to anywhere (there is no device but `lo`), a user database look-up (numbers
 //! only), and any way back.
 
 mod caller;
@@ -23,10 +23,12 @@ pub mod host_path;
 mod landlock_rules;
 mod modes;
 mod moves;
+mod netlink;
 mod network;
 mod notify;
 mod pid1;
 mod privileges;
+mod refusal_filter;
 pub mod root;
 mod seccomp;
 mod shown;
@@ -113,7 +115,7 @@ fn run(channel: &Channel) -> Result<u8, Failure> {
     sys::die_with_parent().map_err(|e| Failure::new("bind this process to its supervisor", e))?;
     exec::take_stdio(&spec, &mut fds)?;
     if spec.own_network {
-        let listeners = network::listen(&spec.listen)?;
+        let listeners = network::open(&spec)?;
         channel.send_with(&FromInit::Listeners, &listeners).map_err(|e| Failure::new("hand over the listeners", e))?;
     }
     // After the listeners, so that whoever serves them starts meanwhile: the kernel may take its time to move a process.

@@ -1,6 +1,6 @@
 //! What the supervisor wants the inside half to do, as data.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -19,8 +19,10 @@ pub struct Spec {
     pub surroundings: Surroundings,
     /// This process is in a network namespace of its own and must bring `lo` up.
     pub own_network: bool,
-    /// Sockets to open on 127.0.0.1 of that namespace and to hand to the supervisor.
-    pub listen: Vec<u16>,
+    /// Addresses of that namespace's `lo`, with the length of a prefix whose every address is local. IPv6 where there is IPv6.
+    pub local: Vec<(IpAddr, u8)>,
+    /// Sockets to open in that namespace and to hand to the supervisor, in this order.
+    pub listen: Vec<Socket>,
     /// The tree that the root is made of, kept as it is: what is written to the root goes to memory. `None`: nothing.
     pub image: Option<Source>,
     /// What is mounted into the root, in order.
@@ -63,6 +65,20 @@ pub enum Surroundings {
         /// The addresses that a sidecar serves: opened here, and found by the program before the descriptors that it is passed.
         bind: Vec<SocketAddr>,
     },
+}
+
+/// A socket in the agent's network that a sidecar serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Socket {
+    /// Listens at this address.
+    Tcp(SocketAddr),
+    /// Listens at this port of every address, over IPv6, too, if one of [`Spec::local`] could be had.
+    TcpEverywhere(u16),
+    /// Receives datagrams at this address.
+    Udp(SocketAddr),
+    /// Receives the kernel's refusals of connections to these ports of [`Spec::local`].
+    Refusals(Vec<u16>),
 }
 
 /// What becomes of this process.

@@ -131,6 +131,40 @@ pub fn interface_up(name: &str) -> io::Result<()> {
     }
 }
 
+/// Gives a socket a filter that can be neither changed nor removed (socket(7), `SO_LOCK_FILTER`).
+pub fn filter_for_good(socket: BorrowedFd<'_>, program: &mut [libc::sock_filter]) -> io::Result<()> {
+    /// Linux 3.9; the same on every architecture with the generic numbers.
+    const SO_LOCK_FILTER: libc::c_int = 44;
+    let length = libc::c_ushort::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let filter = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
+    set_option(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)?;
+    set_option(socket, libc::SOL_SOCKET, SO_LOCK_FILTER, &1_i32)
+}
+
+/// Lets a packet socket receive what arrives at an interface, and not what leaves it a moment before (packet(7)).
+pub fn receive_packets(socket: BorrowedFd<'_>, interface: i32) -> io::Result<()> {
+    /// Linux 4.20 (linux/if_packet.h).
+    const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+    set_option(socket, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &1_i32)?;
+    // SAFETY: an all-zero `sockaddr_ll` is valid, and the kernel reads as many bytes as it has.
+    let result = unsafe {
+        let mut address: libc::sockaddr_ll = std::mem::zeroed();
+        address.sll_family = libc::sa_family_t::try_from(libc::AF_PACKET).unwrap_or_default();
+        address.sll_protocol = u16::try_from(libc::ETH_P_ALL).unwrap_or_default().to_be();
+        address.sll_ifindex = interface;
+        let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).unwrap_or_default();
+        libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn set_option<T>(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of::<T>()).unwrap_or_default();
+    // SAFETY: the kernel reads `length` bytes of `value`, which lives until the call returns, as does what it points to.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, std::ptr::from_ref(value).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Places a descriptor at a number that the program will find.
 pub fn place_fd(fd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
     // SAFETY: dup2 replaces whatever `number` was; the caller owns all numbers up to the highest that it places.

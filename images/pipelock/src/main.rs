@@ -16,7 +16,7 @@ use bottle_pipelock::origin::resolver;
 use bottle_pipelock::read_config;
 use bottle_policy::guard::interfaces;
 use bottle_wire::run::{Sidecar, run};
-use bottle_wire::{Events, LeafAuthority, Peer, Serving, serve};
+use bottle_wire::{Events, LeafAuthority, Peer, Serving, direct, serve, serve_also};
 
 fn main() -> ExitCode {
     run(pipelock)
@@ -29,6 +29,7 @@ async fn pipelock(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
     if link.is_none() && agent.is_none() {
         bail!("no listening socket was handed over: `link`, `agent` or both");
     }
+    let (entrances, lookups) = direct::take(&mut sidecar, &policy.bottle, &events)?.unzip();
     // Only pipelock's own authority can sign for hosts that the agent asks for; without one, CONNECT is refused.
     let authority = match agent.is_some() && policy.intercepts {
         true => Some(Arc::new(LeafAuthority::read(&sidecar.ca)?)),
@@ -53,7 +54,7 @@ async fn pipelock(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
         stop: sidecar.stop.clone(),
     };
     let link = link.map(|socket| serve(socket, serving(Peer::Sibling, None), door.clone()));
-    let agent = agent.map(|socket| serve(socket, serving(Peer::Agent, authority), door.clone()));
+    let agent = agent.map(|socket| serve_also(socket, entrances, serving(Peer::Agent, authority), door.clone()));
 
     let mut ready = Events::event(Level::Info, "ready");
     ready.generation = Some(generation);
@@ -77,7 +78,7 @@ async fn pipelock(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
     };
     let agent = async {
         match agent {
-            Some(agent) => agent.await.context("the `agent` listener failed"),
+            Some(agent) => direct::serve_beside(lookups, agent).await.context("the `agent` listener failed"),
             None => Ok(()),
         }
     };

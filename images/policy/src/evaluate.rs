@@ -98,7 +98,7 @@ impl<'a> Policies<'a> {
                 Some(rows) => routes::admit(rows, &host, port)?,
                 None => self.pipelock.listed(&host, port).map(drop)?,
             }
-            peer = Peer::Intercepted { host, port, refused: None };
+            peer = Peer::Intercepted { https: true, host, port, refused: None };
             let path = uri.path_and_query().map_or("/", |path| path.as_str());
             inner = path.parse().map_err(|_| unclear("the path cannot be parsed"))?;
         }

@@ -80,13 +80,15 @@ pub enum Peer {
     Agent,
     /// A sibling sidecar: it may name `https` targets in absolute form, and its `x-bottle-` headers are trusted.
     Sibling,
-    /// The agent, inside intercepted TLS.
+    /// The agent, on a connection to one origin: inside intercepted TLS, or dialled without a proxy.
     Intercepted {
-        /// The host of the `CONNECT`.
+        /// The connection has TLS.
+        https: bool,
+        /// The host of the `CONNECT`, or the name that was dialled.
         host: Host,
         /// Its port.
         port: u16,
-        /// Why every request inside is refused: the target of the `CONNECT`, or the TLS server name.
+        /// Why every request inside is refused: what was dialled, or the TLS server name.
         refused: Option<Refused>,
     },
 }
@@ -203,8 +205,8 @@ pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
     let host_field = host_header(&parts.headers)?;
     let mismatch = || refused(Reason::OriginMismatch, "the target and the Host field name different origins").place(Place::Head);
     let (https, host, port) = match (peer, uri.scheme_str(), uri.authority()) {
-        (Peer::Intercepted { host, port, .. }, scheme, authority) => {
-            if scheme.is_some_and(|s| s != "https") {
+        (Peer::Intercepted { https, host, port, .. }, scheme, authority) => {
+            if scheme.is_some_and(|s| s != if *https { "https" } else { "http" }) {
                 return Err(refused(Reason::OriginMismatch, "the target's scheme is not the connection's").place(Place::Head));
             }
             let target = authority.map(|authority| authority.as_str());
@@ -212,11 +214,11 @@ pub fn named(parts: &Parts, peer: &Peer) -> Result<Named, Refused> {
                 return Err(refused(Reason::MalformedRequest, "the request names no host").place(Place::Head));
             }
             for other in [host_field, target].into_iter().flatten() {
-                if !agrees(true, host, *port, other)? {
+                if !agrees(*https, host, *port, other)? {
                     return Err(mismatch());
                 }
             }
-            (true, host.clone(), *port)
+            (*https, host.clone(), *port)
         }
         (_, Some(scheme @ ("http" | "https")), Some(authority)) => {
             // An agent that does not say CONNECT first leaves TLS to the proxy: its own hop stays in the bottle, and the rest is the same.

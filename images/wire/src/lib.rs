@@ -7,18 +7,21 @@
 //!    request. HTTP/2 connections are bounded by settings (`http::connection`) and by a budget for frames (`http::h2_budget`).
 //! 3. [`Handler::admit`] judges each `CONNECT`. Only then is TLS accepted (`http::intercept`), with a leaf certificate from the bottle's
 //!    own authority ([`tls::leaves`]). What is not TLS ends there.
+//!    A program that knows no proxy arrives there without `CONNECT`: its resolver gave it an address that says which name it meant
+//!    ([`direct`], `http::arrival`).
 //! 4. `bottle_policy` reads the target in the one way there is, or refuses; [`headers`] removes what is not end to end.
 //! 5. [`Handler::handle`] decides and answers, mostly through a [pool](client::pool) of connections to the next hop. Bodies stream in both
 //!    directions, bounded and watched.
 //! 6. A refusal becomes a small JSON page ([`http::refusal`]); each exchange ends as one event ([`process::events`]).
 //!
-//! Files import in one direction: `client` and `http` stand on `framing`, `tls` and `process`; a test refuses circles.
+//! Files import in one direction: `client`, `direct` and `http` stand on `framing`, `tls` and `process`; a test refuses circles.
 //!
 //! Absent on purpose: caching, redirects, retries (but for [`client::retry`]), TLS session resumption, server push, HTTP/3.
 
 #![deny(unsafe_code)]
 
 pub mod client;
+pub mod direct;
 pub mod http;
 pub mod process;
 pub mod secret;
@@ -38,7 +41,7 @@ pub use crate::http::headers::AnsweredBy;
 pub use crate::http::refusal::refusal_response;
 pub use crate::http::request::RequestContext;
 pub use crate::http::revocable::{RevocableBody, RevocableStream, Revoked};
-pub use crate::http::serve::serve;
+pub use crate::http::serve::{Entrances, serve, serve_also};
 pub use crate::http::{body, content_coding, headers, trailers, tunnel};
 pub use crate::process::events::Events;
 pub use crate::process::{reload, run};

@@ -157,6 +157,7 @@ impl Backend for Compose {
         if mode == WorkspaceMode::Mount {
             notes.push("the agent has no unix sockets, as the working directory itself is mounted".to_owned());
         }
+        notes.push("names do not resolve, so programs that know no proxy reach nothing".to_owned());
         notes.extend(self.engine.notes.iter().cloned());
         if is_foreign && mode == WorkspaceMode::Overlay {
             notes.push("as root, the working directory is copied".to_owned());

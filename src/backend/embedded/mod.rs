@@ -9,9 +9,11 @@ pub mod root;
 mod sources;
 pub mod spawn;
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use bottle_init::spec::{Mount, Source, Surroundings};
+use bottle_contract::local;
+use bottle_init::spec::{Mount, Socket, Source, Surroundings};
 
 use super::ids::{self, Ids};
 use super::kernel::cgroup::{self, Hierarchy};
@@ -20,7 +22,7 @@ use super::{Backend, Effect, Listener, Logs, Process, Start, host_tree, kernel, 
 use crate::error::{Error, Result};
 use crate::manifest::model::WorkspaceMode;
 use crate::plan::agent::AGENT;
-use crate::plan::{Dialler, Plan, SidecarPlan, Step};
+use crate::plan::{Dialler, Direct, Plan, SidecarPlan, Step};
 use crate::store::{Claim, Object};
 
 /// One bottle under this backend.
@@ -65,11 +67,12 @@ impl Embedded {
     /// The agent's namespaces. Its first process opens the ports of its network, which the sidecars are to serve.
     fn cage(&self, start: &mut Start<'_>) -> Result<Process> {
         let plan = start.plan;
-        let (listeners, ports) = dialled_by_agent(plan);
+        let (listeners, sockets) = dialled_by_agent(plan);
         let host = host_tree::read();
         let facts = root::AgentFacts { host: &host, ca_pem: &start.products.agent_ca, views: &self.views };
         let mut spec = spec::agent(plan, &start.input.values, start.input.window, Surroundings::Fresh);
-        spec.listen = ports;
+        spec.local = if plan.has_local_names() { LOCAL.to_vec() } else { Vec::new() };
+        spec.listen = sockets;
         spec.image = start.input.images.root.clone().map(Source::Path);
         spec.mounts = root::agent(plan, &facts);
         spec.renames_directories = spec.mounts.iter().any(|mount| matches!(mount, Mount::Overlay { .. }));
@@ -100,14 +103,27 @@ impl Default for Embedded {
     }
 }
 
-/// The sockets that the agent dials, in the order of the plan, and their ports.
-fn dialled_by_agent(plan: &Plan) -> (Vec<Listener>, Vec<u16>) {
+/// The addresses that names have in the agent's network.
+const LOCAL: [(IpAddr, u8); 2] = [(IpAddr::V4(local::V4), local::V4_PREFIX), (IpAddr::V6(local::V6), local::V6_PREFIX)];
+
+/// What the agent dials and who serves it, in the order of the plan.
+fn dialled_by_agent(plan: &Plan) -> (Vec<Listener>, Vec<Socket>) {
     let planned = plan.sidecars.iter().flat_map(|sidecar| sidecar.listeners.iter().map(move |listener| (sidecar, listener)));
-    let dialled = planned.filter_map(|(sidecar, listener)| match listener.dialled_by {
-        Dialler::Agent(port) => Some((Listener::new(sidecar, &listener.name), port)),
-        Dialler::Siblings(_) | Dialler::Supervisor => None,
-    });
+    let dialled =
+        planned.filter_map(|(sidecar, listener)| Some((Listener::new(sidecar, &listener.name), in_agents_network(&listener.dialled_by)?)));
     dialled.unzip()
+}
+
+/// A socket in the agent's network, if that is where it is dialled.
+fn in_agents_network(dialler: &Dialler) -> Option<Socket> {
+    Some(match dialler {
+        Dialler::Agent(port) => Socket::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), *port)),
+        Dialler::Direct(Direct::Port(port)) => Socket::TcpEverywhere(*port),
+        Dialler::Direct(Direct::ResolverUdp) => Socket::Udp(local::RESOLVER.into()),
+        Dialler::Direct(Direct::ResolverTcp) => Socket::Tcp(local::RESOLVER.into()),
+        Dialler::Direct(Direct::Refusals) => Socket::Refusals(local::RECORDED_PORTS.to_vec()),
+        Dialler::Siblings(_) | Dialler::Supervisor => return None,
+    })
 }
 
 impl Backend for Embedded {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Args;
+use crate::backend::kind::Kind;
 use crate::backend::repository;
 use crate::commands::{home_files, rules};
 use crate::error::{Error, NOT_FOUND, Result};
@@ -14,8 +15,8 @@ use crate::plan::build::Facts;
 use crate::plan::toolchains::Toolchains;
 use crate::{agent_program, terminal};
 
-/// The facts for a start in `directory`.
-pub(super) fn gather(args: &Args, resolved: &Resolved, invocation: &Invocation, directory: &Path) -> Result<Facts> {
+/// The facts for a start in `directory` under this backend.
+pub(super) fn gather(args: &Args, resolved: &Resolved, invocation: &Invocation, directory: &Path, kind: Kind) -> Result<Facts> {
     let on_host = resolved.bottle.rootfs == Rootfs::Host;
     let toolchains =
         if on_host && resolved.bottle.toolchains { agent_program::toolchains(&resolved.bottle.tools) } else { Toolchains::default() };
@@ -37,6 +38,7 @@ pub(super) fn gather(args: &Args, resolved: &Resolved, invocation: &Invocation, 
         toolchains,
         rules: rules::read(&resolved.bottle.scan.rules)?,
         home: home_files::read(&resolved.agent, home.as_deref())?,
+        has_local_names: kind.has_local_names(),
     })
 }
 

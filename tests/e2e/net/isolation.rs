@@ -47,14 +47,19 @@ fn no_address_of_any_kind_can_be_reached() {
             "192.0.0.1 ENETUNREACH",
             "192.168.0.1 ENETUNREACH",
             "198.18.0.1 ENETUNREACH",
+            "198.20.0.1 ENETUNREACH",
             "224.0.0.1 ENETUNREACH",
             "240.0.0.1 ENETUNREACH",
             "255.255.255.255 ENETUNREACH",
             "192.0.2.1 ENETUNREACH",
             "203.0.113.1 ENETUNREACH",
+            "198.19.0.1 ECONNREFUSED ok",
+            "198.19.200.200 ECONNREFUSED ok",
             "127.0.0.53 ECONNREFUSED ok",
             "127.0.0.1 ECONNREFUSED ok",
             "::1 ECONNREFUSED ok",
+            "fd62:6f74:746c:6500::77 ECONNREFUSED ok",
+            "fd62:6f74:746c:6501::1 ENETUNREACH",
             "fe80::1 EINVAL",
             "fc00::1 ENETUNREACH",
             "fd00:ec2::254 ENETUNREACH",
@@ -70,14 +75,15 @@ fn no_address_of_any_kind_can_be_reached() {
 
 // covers: N11
 #[test]
-fn of_ipv6_there_is_only_the_loopback_and_no_route_can_be_added() {
+fn of_ipv6_there_is_only_what_is_local_and_no_route_can_be_added() {
     for user in users() {
         let said = world(user).said(
-            "awk '{ print $1, $6 }' /proc/net/if_inet6; grep -vc ' lo$' /proc/net/ipv6_route
+            "awk '{ print $1, $6 }' /proc/net/if_inet6 | sort; grep -vc ' lo$' /proc/net/ipv6_route
              ip -6 route add default dev lo 2>&1; ip -6 addr add fd00::2/64 dev lo 2>&1; grep -c . /proc/net/if_inet6",
         );
         let denied = "RTNETLINK answers: Operation not permitted\n";
-        assert_eq!(said, format!("00000000000000000000000000000001 lo\n0\n{denied}{denied}1\n"), "as {user:?}");
+        let of_names = "fd626f74746c65000000000000000001";
+        assert_eq!(said, format!("00000000000000000000000000000001 lo\n{of_names} lo\n0\n{denied}{denied}2\n"), "as {user:?}");
     }
 }
 
@@ -124,15 +130,26 @@ fn no_socket_goes_below_or_beside_the_network() {
 
 // covers: N14
 #[test]
-fn of_all_ports_only_the_proxys_answers() {
-    expect("ports", &["9099"]);
+fn of_all_ports_only_the_proxy_the_resolver_and_two_of_each_name_answer() {
+    expect(
+        "ports",
+        &["127.0.0.1 80 closed 443 closed 9099", "127.0.0.53 53 80 closed 443 closed", "198.19.1.1 80 443", "198.19.200.200 80 443"],
+    );
     expect("interfaces", &["lo", "0 routes"]);
 }
 
 // covers: N03
 #[test]
 fn no_name_is_looked_up_outside() {
-    expect("names", &["echo.test no answer", "example.test no answer", "localhost ['127.0.0.1']", "egress ['127.0.0.1']"]);
+    expect(
+        "names",
+        &[
+            "echo.test ['198.19.1.1', 'fd62:6f74:746c:6500::2']",
+            "example.test ['198.19.1.2', 'fd62:6f74:746c:6500::3']",
+            "localhost ['127.0.0.1']",
+            "egress ['127.0.0.1']",
+        ],
+    );
 }
 
 // covers: N20

@@ -5,6 +5,7 @@ mod asks;
 mod claude;
 mod clients;
 mod codex;
+mod direct;
 mod doctor;
 mod flood;
 mod isolation;

@@ -25,9 +25,9 @@ def call(number, *arguments):
     return "ok" if result != -1 else name(ctypes.get_errno())
 
 
-V4 = ["0.0.0.1", "10.0.0.1", "100.64.0.1", "169.254.169.254", "172.16.0.1", "192.0.0.1", "192.168.0.1", "198.18.0.1", "224.0.0.1", "240.0.0.1",
-      "255.255.255.255", "192.0.2.1", "203.0.113.1", "127.0.0.53", "127.0.0.1"]
-V6 = ["::1", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "2002:7f00:1::", "2001::1", "64:ff9b::7f00:1", "2001:db8::1", "::ffff:192.0.2.1"]
+V4 = ["0.0.0.1", "10.0.0.1", "100.64.0.1", "169.254.169.254", "172.16.0.1", "192.0.0.1", "192.168.0.1", "198.18.0.1", "198.20.0.1", "224.0.0.1", "240.0.0.1",
+      "255.255.255.255", "192.0.2.1", "203.0.113.1", "198.19.0.1", "198.19.200.200", "127.0.0.53", "127.0.0.1"]
+V6 = ["::1", "fd62:6f74:746c:6500::77", "fd62:6f74:746c:6501::1", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "2002:7f00:1::", "2001::1", "64:ff9b::7f00:1", "2001:db8::1", "::ffff:192.0.2.1"]
 
 
 def connect(family, kind, address, port):
@@ -66,13 +66,22 @@ def sockets():
 
 
 def ports():
-    listening = []
-    for port in range(1, 65536):
-        with socket.socket() as s:
-            # A socket that is given the port that it dials has found itself.
-            if s.connect_ex(("127.0.0.1", port)) == 0 and s.getsockname() != s.getpeername():
-                listening.append(port)
-    print(*listening)
+    """Every port of each kind of address; one that is closed at once leads nowhere."""
+    for address in ("127.0.0.1", "127.0.0.53", "198.19.1.1", "198.19.200.200"):
+        listening = []
+        for port in range(1, 65536):
+            with socket.socket() as s:
+                # A socket that is given the port that it dials has found itself.
+                if s.connect_ex((address, port)) == 0 and s.getsockname() != s.getpeername():
+                    s.settimeout(0.5)
+                    listening.append(str(port))
+                    try:
+                        listening.append(f"said {s.recv(9)}" if s.recv(1) else "closed")
+                    except ConnectionResetError:
+                        listening.append("closed")
+                    except TimeoutError:
+                        pass
+        print(address, *listening)
 
 
 def interfaces():

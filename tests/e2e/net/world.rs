@@ -130,6 +130,13 @@ impl World {
         self
     }
 
+    /// The same to where the far end has no TLS.
+    pub(crate) fn plain_route(mut self, host: &str, rest: &str) -> Self {
+        let http = self.origin.ready().http;
+        self.routes += &format!("    - {{ host: \"{host}\", connect: \"{http}\"{rest} }}\n");
+        self
+    }
+
     /// Sets a variable of the operator's.
     pub(crate) fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.bottle = self.bottle.env(name, value);

@@ -42,6 +42,7 @@ fn the_real_credential_takes_the_place_of_the_agents() {
         ("host", "api.test"),
         ("te", "trailers"),
         ("user-agent", "test"),
+        ("x-bottle-generation", "1"),
         ("x-bottle-http-2", "1"),
         ("x-bottle-injected", "authorization"),
         ("x-bottle-request-id", id.as_str()),

@@ -75,7 +75,7 @@ fn verdicts(reach: &Reach) -> Vec<Option<Option<String>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn there_is_an_excess_exactly_if_a_request_is_allowed_by_one_and_not_by_the_other(known in reach(), other in reach()) {

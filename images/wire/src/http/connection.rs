@@ -86,10 +86,18 @@ where
 }
 
 /// Serves what is inside intercepted TLS.
-fn serve_intercepted<H: Handler>(inside: Inside, shared: Arc<Shared<H>>, slot: Slot) -> Serve {
+pub(crate) fn serve_intercepted<H: Handler>(inside: Inside, shared: Arc<Shared<H>>, slot: Slot) -> Serve {
     let Inside { stream, http_2, peer, unanswered } = inside;
     let context = Arc::new(Context { shared, peer, slot, unanswered: Mutex::new(unanswered) });
-    let stream = Prefixed::new(Default::default(), stream);
+    serve_requests(Prefixed::new(Default::default(), stream), http_2, context)
+}
+
+/// Serves requests on a connection to one origin.
+pub(crate) fn serve_requests<S, H>(stream: Prefixed<S>, http_2: bool, context: Arc<Context<H>>) -> Serve
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
     if http_2 { http2(stream, context, inner) } else { http1(stream, context, inner) }
 }
 
@@ -107,7 +115,7 @@ where
     })
 }
 
-/// A request inside intercepted TLS, where `CONNECT` is just another refused method.
+/// A request on a connection to one origin, where `CONNECT` is just another refused method.
 async fn inner<H: Handler>(context: Arc<Context<H>>, request: Request<Incoming>) -> Result<Answer, Infallible> {
     Ok(exchange::answer(context, request).await)
 }
@@ -236,7 +244,7 @@ where
 /// The origin that every request of an intercepted connection names.
 fn apparent_origin(peer: &Peer) -> Option<String> {
     match peer {
-        Peer::Intercepted { host, port, .. } => Some(target::origin(true, host, *port)),
+        Peer::Intercepted { https, host, port, .. } => Some(target::origin(*https, host, *port)),
         Peer::Agent | Peer::Sibling => None,
     }
 }

@@ -195,7 +195,7 @@ fn refusal_of_sibling(response: &Response<Body>) -> Option<Reason> {
 /// The origin as far as it is known, for the event of a request whose target was refused.
 fn apparent_origin(peer: &Peer, parts: &Parts) -> String {
     match peer {
-        Peer::Intercepted { host, port, .. } => target::origin(true, host, *port),
+        Peer::Intercepted { https, host, port, .. } => target::origin(*https, host, *port),
         Peer::Agent | Peer::Sibling => match parts.uri.authority().map(|a| target::split_authority(a.as_str())) {
             Some(Ok((host, port))) => target::origin(false, &host, port.unwrap_or(80)),
             _ => "-".to_owned(),

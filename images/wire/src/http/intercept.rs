@@ -1,5 +1,6 @@
-//! `CONNECT`, and the TLS inside it.
+//! `CONNECT`, and the TLS inside it; and TLS without `CONNECT`, from a program that knows no proxy.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use crate::http::access_log::AccessLog;
 use crate::http::body;
 use crate::http::context::{Context, Shared};
 use crate::http::handler::{Admission, Handler};
-use crate::http::record::{Record, log_refusal};
+use crate::http::record::{DIRECT, Record, log_refusal};
 use crate::http::refusal::{refusal_bytes, refusal_response};
 use crate::http::response_body::ResponseBody;
 use crate::http::slots::Slot;
@@ -48,17 +49,41 @@ pub(crate) struct Inside {
 /// Serves HTTP inside intercepted TLS: a connection like any other, and so handed in.
 pub(crate) type ServeInside<H> = fn(Inside, Arc<Shared<H>>, Slot) -> Serve;
 
-/// What stands behind a `CONNECT` that was answered.
-struct Tunnel {
-    host: Host,
-    port: u16,
-    id: String,
-    /// Why it leads nowhere, and the record that says so, should nobody ask inside.
-    refused: Option<(Refused, Record)>,
+/// What is known of a connection before its TLS begins.
+pub(crate) struct Tunnel {
+    pub(crate) named: Named,
+    pub(crate) port: u16,
+    pub(crate) id: String,
+}
+
+/// Who says which host a connection is for.
+pub(crate) enum Named {
+    /// A `CONNECT` that was answered. If it leads nowhere: why, and the record that says so, should nobody ask inside.
+    ByConnect(Host, Option<(Refused, Record)>),
+    /// The address that was dialled, if a name has it: the handshake's own name counts, and must agree.
+    ByAddress(IpAddr, Option<Host>),
+}
+
+impl Named {
+    /// The host, as far as it is known before the handshake.
+    fn host(&self) -> Host {
+        match self {
+            Self::ByConnect(host, _) | Self::ByAddress(_, Some(host)) => host.clone(),
+            Self::ByAddress(address, None) => Host::Ip(*address),
+        }
+    }
+
+    /// What an event has for a method.
+    fn method(&self) -> &'static str {
+        match self {
+            Self::ByConnect(..) => "CONNECT",
+            Self::ByAddress(..) => DIRECT,
+        }
+    }
 }
 
 /// The port of HTTPS. A client there shows the answer to a request, and hides that to a `CONNECT`.
-const HTTPS: u16 = 443;
+pub(crate) const HTTPS: u16 = 443;
 
 /// Answers `CONNECT`, and serves what follows.
 pub(crate) async fn connect<S, H>(
@@ -93,7 +118,7 @@ where
         (Err(refused), Ok((host, port @ HTTPS))) if answers_inside => {
             record.broke(&refused);
             record.status(refused.status());
-            let tunnel = Tunnel { host, port, id, refused: Some((refused, record.waiting())) };
+            let tunnel = Tunnel { named: Named::ByConnect(host, Some((refused, record.waiting()))), port, id };
             tokio::spawn(context.slot.clone().run_until_evicted(intercept::<S, H>(agent, context.clone(), tunnel, serve_inside)));
         }
         (Err(refused), _) | (_, Err(refused)) => {
@@ -109,7 +134,7 @@ where
         (Ok(Admission::Intercept), Ok((host, port))) => {
             // Requests inside are recorded one by one.
             record.forget();
-            let tunnel = Tunnel { host, port, id, refused: None };
+            let tunnel = Tunnel { named: Named::ByConnect(host, None), port, id };
             tokio::spawn(context.slot.clone().run_until_evicted(intercept::<S, H>(agent, context.clone(), tunnel, serve_inside)));
         }
         (Ok(Admission::Tunnel(stream)), Ok(_)) => {
@@ -152,20 +177,22 @@ where
     }
 }
 
-async fn terminate<S, H>(stream: S, context: Arc<Context<H>>, tunnel: Tunnel, serve_inside: ServeInside<H>)
+/// Accepts TLS and serves what is inside.
+pub(crate) async fn terminate<S, H>(stream: S, context: Arc<Context<H>>, tunnel: Tunnel, serve_inside: ServeInside<H>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
     let serving = &context.shared.serving;
     let Some(authority) = serving.authority.clone() else { return };
-    let Tunnel { host, port, id, refused } = tunnel;
-    let origin = target::origin(true, &host, port);
-    let is_refused = refused.is_some();
+    let Tunnel { named, port, id } = tunnel;
+    let method = named.method();
+    let origin = target::origin(true, &named.host(), port);
+    let is_refused = matches!(named, Named::ByConnect(_, Some(_)));
     // Of a refused target there is one event already, which is written when its record is dropped.
     let refuse = |refused: &Refused| {
         if !is_refused {
-            log_refusal(&serving.events, &id, Some("CONNECT"), Some(origin.clone()), refused);
+            log_refusal(&serving.events, &id, Some(method), Some(origin.clone()), refused);
         }
     };
     let fail = |why: &str| {
@@ -177,7 +204,10 @@ where
             serving.events.write(&event);
         }
     };
-    let verdict = refused.as_ref().map(|(refused, _)| refused.clone());
+    let verdict = match &named {
+        Named::ByConnect(_, refused) => refused.as_ref().map(|(refused, _)| refused.clone()),
+        Named::ByAddress(..) => None,
+    };
     let accepted = async {
         let (protocol, mut stream) =
             sniff::detect_protocol(stream).await.map_err(|error| fail(&format!("the tunnel broke: {error}"))).ok()?;
@@ -185,7 +215,7 @@ where
             Protocol::Nothing => return None,
             Protocol::Tls => {}
             Protocol::Http1 | Protocol::Http2 => {
-                let opaque = Refused::new(Reason::OpaqueTunnel, "what came through CONNECT is not TLS");
+                let opaque = Refused::new(Reason::OpaqueTunnel, not_tls(&named, port));
                 refuse(&opaque);
                 let answer = refusal_bytes(verdict.as_ref().unwrap_or(&opaque), serving.component, &id);
                 let _ = stream.write_all(&answer).await;
@@ -197,31 +227,83 @@ where
             .await
             .map_err(|error| fail(&format!("the agent's TLS handshake failed: {error}")))
             .ok()?;
-        let mismatch = server_name_mismatch(start.client_hello().server_name(), &host);
+        let server_name = start.client_hello().server_name().map(str::to_owned);
+        let (host, refused) = judge(&context, &named, port, server_name.as_deref()).await;
         let config = authority.config(&host).map_err(|error| fail(&format!("no leaf certificate could be made: {error}"))).ok()?;
         let stream = start.into_stream(config).await.map_err(|error| fail(&format!("the agent's TLS handshake failed: {error}"))).ok()?;
-        Some((stream, mismatch))
+        Some((stream, host, refused))
     };
     let handshake_timeout = Duration::from_millis(serving.limits.handshake_ms);
-    let (stream, mismatch) = match tokio::time::timeout(handshake_timeout, accepted).await {
+    let (stream, host, judged) = match tokio::time::timeout(handshake_timeout, accepted).await {
         Ok(Some(accepted)) => accepted,
         Ok(None) => return,
         Err(_) => return refuse(&Refused::new(Reason::TooSlow, format!("no TLS handshake within {} ms", handshake_timeout.as_millis()))),
     };
     let http_2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let record_mismatch = |mismatch: Refused| {
+    let origin = target::origin(true, &host, port);
+    let record = |refused: Refused| {
         let mut record = Record::new(serving.events.clone(), &id, AccessLog::default(), None);
-        record.origin("CONNECT", origin.clone());
-        record.broke(&mismatch);
-        record.status(mismatch.status());
-        (mismatch, record)
+        record.origin(method, origin.clone());
+        record.broke(&refused);
+        record.status(refused.status());
+        (refused, record)
     };
-    let (refused, unanswered) = refused.or_else(|| mismatch.map(record_mismatch)).unzip();
-    let inside = Inside { stream: Box::new(stream), http_2, peer: Peer::Intercepted { host, port, refused }, unanswered };
+    let before = match named {
+        Named::ByConnect(_, refused) => refused,
+        Named::ByAddress(..) => None,
+    };
+    let (refused, unanswered) = before.or_else(|| judged.map(record)).unzip();
+    let inside = Inside { stream: Box::new(stream), http_2, peer: Peer::Intercepted { https: true, host, port, refused }, unanswered };
     let (shared, slot) = (context.shared.clone(), context.slot.clone());
     drop(context);
     // A task of its own: this one is as large as the handshake needed.
     tokio::spawn(slot.clone().run_until_evicted(serve_inside(inside, shared, slot)));
+}
+
+fn not_tls(named: &Named, port: u16) -> String {
+    match named {
+        Named::ByConnect(..) => "what came through CONNECT is not TLS".to_owned(),
+        Named::ByAddress(..) => format!("what came to port {port} is not TLS"),
+    }
+}
+
+/// The host that a connection is for and whose certificate it gets, and why it is refused once the handshake is over.
+async fn judge<H: Handler>(context: &Context<H>, named: &Named, port: u16, server_name: Option<&str>) -> (Host, Option<Refused>) {
+    let (address, name) = match named {
+        Named::ByConnect(host, _) => return (host.clone(), server_name_mismatch(server_name, host)),
+        Named::ByAddress(address, name) => (*address, name),
+    };
+    let (host, disagrees) = by_address(address, name.as_ref(), server_name);
+    let refused = match disagrees {
+        Some(disagrees) => Some(disagrees),
+        // Only `CONNECT` can ask for a tunnel.
+        None => admit(context, &host, port).await.err(),
+    };
+    (host, refused)
+}
+
+/// The host that the handshake names, which must be the one whose address was dialled; without a name, the latter.
+fn by_address(address: IpAddr, name: Option<&Host>, server_name: Option<&str>) -> (Host, Option<Refused>) {
+    let refused = |message: String| Some(Refused::new(Reason::OriginMismatch, message).place(Place::Tls));
+    let dialled = name.cloned().unwrap_or(Host::Ip(address));
+    match (server_name.map(Host::parse), name) {
+        (None, Some(_)) => (dialled, None),
+        (None, None) => (dialled, refused(no_name(address))),
+        (Some(Ok(host)), Some(name)) if host == *name => (host, None),
+        (Some(Ok(host)), name) => {
+            let message = match name {
+                Some(name) => format!("the address that was dialled is that of {name}, TLS names {}", Untrusted::new(&host.to_string())),
+                None => no_name(address),
+            };
+            (host, refused(message))
+        }
+        (Some(Err(_)), _) => (dialled, refused("the TLS handshake names no host".into())),
+    }
+}
+
+/// Why nothing can be asked of an address of the range that no name has.
+pub(crate) fn no_name(address: IpAddr) -> String {
+    format!("{address} is the address of no name that was looked up; look it up again")
 }
 
 /// The server name must be the admitted host. Addresses are not sent as names (RFC 6066, section 3), so it may be
@@ -234,5 +316,32 @@ fn server_name_mismatch(server_name: Option<&str>, host: &Host) -> Option<Refuse
         (None, Host::Ip(_)) => None,
         (None, Host::Name(_)) => refused("the TLS handshake names no server".into()),
         (Some(_), _) => refused(format!("CONNECT names {host}, TLS names {}", Untrusted::new(server_name.unwrap_or_default()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // covers: N09 H01
+    #[test]
+    fn the_name_in_the_handshake_counts_and_must_be_the_one_whose_address_was_dialled() {
+        let address: IpAddr = "198.19.1.1".parse().unwrap();
+        let host = |name: &str| Host::parse(name).unwrap();
+        let judged = |dialled: Option<&str>, server_name: Option<&str>| {
+            let (host, refused) = by_address(address, dialled.map(host).as_ref(), server_name);
+            (host.to_string(), refused.map(|refused| refused.reason))
+        };
+        let mismatch = Some(Reason::OriginMismatch);
+        assert_eq!(judged(Some("a.test"), Some("a.test")), ("a.test".into(), None));
+        assert_eq!(judged(Some("a.test"), Some("A.Test")), ("a.test".into(), None));
+        assert_eq!(judged(Some("a.test"), None), ("a.test".into(), None));
+        // The client checks the certificate against the name that it sent.
+        assert_eq!(judged(Some("a.test"), Some("b.test")), ("b.test".into(), mismatch));
+        assert_eq!(judged(Some("a.test"), Some("x.a.test")), ("x.a.test".into(), mismatch));
+        assert_eq!(judged(Some("a.test"), Some("198.19.1.1")), ("198.19.1.1".into(), mismatch));
+        assert_eq!(judged(Some("a.test"), Some("b..test")), ("a.test".into(), mismatch));
+        assert_eq!(judged(None, Some("a.test")), ("a.test".into(), mismatch));
+        assert_eq!(judged(None, None), ("198.19.1.1".into(), mismatch));
     }
 }

@@ -14,6 +14,7 @@ pub mod serve;
 pub mod trailers;
 pub mod tunnel;
 
+mod arrival;
 mod aws_chunked;
 mod connection;
 mod exchange;
@@ -21,7 +22,7 @@ mod forwarding;
 mod h2_budget;
 mod h2_resets;
 mod intercept;
-mod record;
+pub(crate) mod record;
 mod request_body;
 mod response_body;
 mod slots;

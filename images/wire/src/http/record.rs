@@ -18,6 +18,9 @@ use crate::http::headers::REQUEST_ID;
 use crate::http::slots::InFlight;
 use crate::process::events::Events;
 
+/// What an event has for a method where a program without a proxy sent none.
+pub(crate) const DIRECT: &str = "-";
+
 /// Gives each request a name: random for each process, then counted.
 pub(crate) struct RequestIds {
     /// Of the process, with the hyphen behind it.

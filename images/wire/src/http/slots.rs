@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
+use bottle_contract::host::Host;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
+
+use crate::direct::name_table::OpenName;
 
 /// A connection that is idle for so long may be evicted when all slots are taken.
 const EVICTABLE_AFTER: Duration = Duration::from_millis(100);
@@ -17,6 +20,8 @@ pub(crate) type Slot = Arc<ConnectionSlot>;
 /// One of the connections that a listener may have.
 pub(crate) struct ConnectionSlot {
     _permit: OwnedSemaphorePermit,
+    /// The name that was dialled without a proxy.
+    name: Option<OpenName>,
     in_flight: AtomicUsize,
     /// Milliseconds from [`START`] to the start of the connection or the end of its last exchange.
     idle_since: AtomicU64,
@@ -33,8 +38,14 @@ fn now() -> u64 {
 pub(crate) struct InFlight(Slot);
 
 impl ConnectionSlot {
-    pub(crate) fn new(permit: OwnedSemaphorePermit) -> Slot {
-        Arc::new(Self { _permit: permit, in_flight: AtomicUsize::new(0), idle_since: AtomicU64::new(now()), evict: Notify::new() })
+    pub(crate) fn new(permit: OwnedSemaphorePermit, name: Option<OpenName>) -> Slot {
+        let idle_since = AtomicU64::new(now());
+        Arc::new(Self { _permit: permit, name, in_flight: AtomicUsize::new(0), idle_since, evict: Notify::new() })
+    }
+
+    /// The name whose address was dialled, if it was one's.
+    pub(crate) fn name(&self) -> Option<&Host> {
+        self.name.as_ref().map(OpenName::host)
     }
 
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
