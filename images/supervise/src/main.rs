@@ -10,6 +10,7 @@ use bottle_contract::names;
 use bottle_contract::pipelock::Limits;
 use bottle_contract::supervise::{FILE, SuperviseConfig};
 use bottle_supervise::mcp::{MAX_MESSAGE_BYTES, Server};
+use bottle_supervise::supervisor_link::End;
 use bottle_supervise::{holders, supervisor_link};
 use bottle_wire::run::{Sidecar, run};
 use bottle_wire::{Events, Peer, Serving, serve};
@@ -51,10 +52,13 @@ async fn supervise(mut sidecar: Sidecar, events: Events) -> anyhow::Result<()> {
             events.write(&Events::event(Level::Info, "reload"));
         }
     });
-    let stop = sidecar.stop;
     tokio::select! {
         ended = serving => ended.context("the listener failed"),
         ended = holders => ended.context("the link failed"),
-        () = conversation => if stop.is_cancelled() { Ok(()) } else { bail!("the supervisor has left") },
+        end = conversation => match end {
+            // Nobody is left to hear of it.
+            End::Left => Ok(()),
+            End::Unclear => bail!("the supervisor says what is no message"),
+        },
     }
 }

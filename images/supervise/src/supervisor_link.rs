@@ -34,8 +34,17 @@ pub struct Client {
     replies: mpsc::Receiver<Reply>,
 }
 
+/// How the conversation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The supervisor is gone.
+    Left,
+    /// It said what is no message.
+    Unclear,
+}
+
 /// Opens the connection: the way for clients, and the conversation, which ends with the supervisor.
-pub fn open(socket: OwnedFd) -> io::Result<(Link, impl Future<Output = ()>)> {
+pub fn open(socket: OwnedFd) -> io::Result<(Link, impl Future<Output = End>)> {
     rustix::io::ioctl_fionbio(&socket, true)?;
     let (from, mut to) = UnixStream::from_std(socket.into())?.into_split();
     let (out, mut lines) = mpsc::unbounded_channel::<Vec<u8>>();
@@ -44,9 +53,10 @@ pub fn open(socket: OwnedFd) -> io::Result<(Link, impl Future<Output = ()>)> {
     let write = async move {
         while let Some(line) = lines.recv().await {
             if to.write_all(&line).await.is_err() {
-                return;
+                break;
             }
         }
+        End::Left
     };
     let read = async move {
         let mut from = BufReader::new(from);
@@ -55,8 +65,10 @@ pub fn open(socket: OwnedFd) -> io::Result<(Link, impl Future<Output = ()>)> {
             line.clear();
             let read = (&mut from).take(MAX_LINE as u64).read_until(b'\n', &mut line).await;
             // Half a message, or one that is none, is no word of the supervisor's: it is never guessed what was meant.
-            let Some(message) = read.ok().and_then(|_| line.strip_suffix(b"\n")) else { return };
-            let Ok(ToClient { client, hears }) = serde_json::from_slice(message) else { return };
+            let Some(message) = read.ok().and_then(|_| line.strip_suffix(b"\n")) else {
+                return if line.is_empty() { End::Left } else { End::Unclear };
+            };
+            let Ok(ToClient { client, hears }) = serde_json::from_slice(message) else { return End::Unclear };
             let sender = shared.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&client).cloned();
             if let Some(sender) = sender {
                 // One that reads nothing misses what it could have heard.
@@ -65,7 +77,7 @@ pub fn open(socket: OwnedFd) -> io::Result<(Link, impl Future<Output = ()>)> {
         }
     };
     let conversation = async move {
-        tokio::select! { () = read => {}, () = write => {} }
+        tokio::select! { end = read => end, end = write => end }
     };
     Ok((link, conversation))
 }
