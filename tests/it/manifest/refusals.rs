@@ -18,7 +18,7 @@ fn a_key_that_nobody_knows_is_an_error_on_every_level() {
         (
             "egress:\n  routes:\n    - host: a.test\n      methods: [GET]",
             "5:7: unknown key `methods`",
-            hint("host, matches, auth, connect"),
+            hint("host, matches, auth, connect, ask"),
         ),
         (
             "egress:\n  routes:\n    - host: a.test\n      matches:\n        - method: [GET]",
