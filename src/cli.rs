@@ -11,8 +11,8 @@ use clap_complete::CompleteEnv;
 use rustix::fs::Mode;
 
 use crate::commands::{
-    allow, apply, audit, check, cleanup, completions, demo, diff, doctor, explain, help, images, info, init, list, logs, man, policy,
-    reload, rm, schema, start, stop, undo,
+    allow, answer, apply, asks, audit, check, cleanup, completions, demo, diff, doctor, explain, help, images, info, init, list, logs, man,
+    policy, reload, rm, schema, start, stop, undo,
 };
 use crate::error::{Result, USAGE};
 use crate::help::{Style, examples, parse, show};
@@ -34,6 +34,8 @@ enum Command {
     Start(start::Args),
     Stop(stop::Args),
     Reload(reload::Args),
+    Asks(asks::Args),
+    Answer(answer::Args),
     #[command(visible_aliases = ["ls", "ps"])]
     List(list::Args),
     Logs(logs::Args),
@@ -134,6 +136,8 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<u8> {
         Command::Start(args) => start::run(args, &Layout::here()?, out),
         Command::Stop(args) => stop::run(args, &Layout::here()?, out),
         Command::Reload(args) => reload::run(args, &Layout::here()?, out),
+        Command::Asks(args) => asks::run(args, &Layout::here()?, out),
+        Command::Answer(args) => answer::run(args, &Layout::here()?, &library, out),
         Command::List(args) => list::run(args, &Layout::here()?, out),
         Command::Logs(args) => logs::run(args, &Layout::here()?, out),
         Command::Diff(args) => diff::run(args, &Layout::here()?, out),

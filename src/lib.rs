@@ -12,14 +12,14 @@
 //! | what | where |
 //! |---|---|
 //! | command line, one file per command | [`cli`], [`commands`], [`help`], [`suggest`], [`error`] |
-//! | decisions, pure | [`manifest`], [`plan`], [`render`], [`yaml`] |
+//! | decisions, pure | [`manifest`], [`plan`], [`render`], [`asks`], [`yaml`] |
 //! | effects on the host | [`backend`], [`lifecycle`], [`workspace`], [`values`], [`ca`] |
 //! | commands to a bottle that runs | [`control_socket`] |
 //! | records of a run | [`store`], [`logs`], [`timeline`] |
 //! | the operator's machine | [`doctor`], [`terminal`], [`agent_program`], [`limits`], [`signals`], [`clock`], [`files`], [`sys`] |
 //!
-//! Code that runs inside a bottle is in `images/`: `init` is the first process of each component; `egress`, `pipelock` and `git-gate` are the
-//! sidecars. Both sides agree on `images/contract`, and `bottle check` asks `images/policy`, the code that the sidecars themselves run.
+//! Code that runs inside a bottle is in `images/`: `init` is the first process of each component; `egress`, `pipelock`, `git-gate` and
+//! `supervise` are the sidecars. Both sides agree on `images/contract`, and `bottle check` asks `images/policy`, the code that the sidecars themselves run.
 //!
 //! Two crates lie below: `src/base` (errors, files by descriptor, YAML, digests), and `images/builder`, which writes and unpacks images. The
 //! builder knows neither manifests nor the store's layout, only directories and who may cancel it.
@@ -39,7 +39,7 @@
 //! | operator | the person who runs `bottle` |
 //! | agent | the untrusted program, and the manifest that names it |
 //! | bottle | the isolation around one agent, and the manifest that defines it |
-//! | sidecar | a trusted program beside the agent: `egress`, `pipelock`, `git-gate` |
+//! | sidecar | a trusted program beside the agent: `egress`, `pipelock`, `git-gate`, `supervise` |
 //! | component | the agent or a sidecar |
 //! | process | a running component |
 //! | manifest | a Markdown file whose front matter defines an agent or a bottle |
@@ -57,6 +57,7 @@
 //! | route | a host, with the methods and paths that the agent may use there, and a credential |
 //! | policy | all that one sidecar enforces |
 //! | verdict | the answer of a policy: allow, or refuse with a reason |
+//! | ask | a question to a person about what no route allows; a decision answers it, a lease bounds a yes |
 //! | reason | the stable code of a refusal, such as `host_not_listed` |
 //! | slot | the file name of a secret inside a sidecar; also the place of an open connection |
 //! | generation | the number of a policy; each change of a running bottle makes the next |
@@ -71,6 +72,7 @@
 
 #[expect(clippy::disallowed_methods, reason = "effect island: reads the host's programs")]
 pub mod agent_program;
+pub mod asks;
 #[expect(clippy::disallowed_methods, reason = "effect island: performs plans")]
 pub mod backend;
 pub mod ca;

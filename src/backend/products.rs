@@ -26,6 +26,8 @@ impl Listener {
 pub struct Products {
     /// The certificate of the authority that the agent trusts.
     pub agent_ca: String,
+    /// The supervisor's end of its connection to `supervise`.
+    pub supervise: Option<OwnedFd>,
     listeners: BTreeMap<Listener, OwnedFd>,
 }
 

@@ -63,6 +63,11 @@ pub(super) fn apply(step: &Step, start: &mut Start<'_>, operator: (u32, u32)) ->
             let listener = unix_listener(&claim.runtime()?.subdir("link")?, socket, ids(component).foreign)?;
             start.products.put(Listener::new(sidecar, name), listener);
         }
+        Step::Listen(component, Dialler::Supervisor) => {
+            let (ours, theirs) = connection()?;
+            start.products.put(Listener { component: component.clone(), name: names::listener::SUPERVISOR.to_owned() }, theirs);
+            start.products.supervise = Some(ours);
+        }
         _ => return Ok(false),
     }
     Ok(true)
@@ -139,6 +144,14 @@ fn unix_listener(link: &Dir, name: &str, foreign: bool) -> Result<OwnedFd> {
         .and_then(|()| rustix::fs::fchmod(link.fd(), Mode::from_raw_mode(directory)))
         .map_err(|e| failed(e.into()))?;
     Ok(listener.into())
+}
+
+/// A connection between the supervisor and a sidecar: our end, which never blocks, and the sidecar's.
+fn connection() -> Result<(OwnedFd, OwnedFd)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .and_then(|(ours, theirs)| rustix::io::ioctl_fionbio(&ours, true).map(|()| (ours, theirs)));
+    pair.map_err(|e| Error::failed("cannot connect a sidecar", format!("socketpair: {e}"), "raise `ulimit -n`"))
 }
 
 /// What a component needs to resolve names as the host does. A file that is missing is missing for the component.

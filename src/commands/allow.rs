@@ -66,34 +66,22 @@ pub fn run(args: &Args, layout: &Layout, library: &dyn Fn() -> Result<Library>, 
 
 fn to_file(args: &Args, layout: &Layout, library: &Library, out: &mut dyn Write) -> Result<()> {
     let agent = args.agent.as_deref().unwrap_or("implementer");
-    let before = library.resolve(agent)?;
     let matches = if args.read_only { ", matches: [{ methods: [GET, HEAD] }]" } else { "" };
     // Quoted as JSON is: a host may begin with a star.
     let rows: Vec<String> =
         args.hosts.iter().map(|host| format!("{{ host: {}{matches} }}", serde_json::Value::from(host.as_str()))).collect();
-    let own = Own::of(&before, &layout.config)?;
-    let shown = own.shown();
-    let by_hand = || {
-        let cause = format!("{shown}: {}", edit::FLOW);
-        Error::failed("the routes cannot be added", cause, format!("add to its routes: {}", rows.join(", ")))
-    };
-    let text = edit::with_routes(&own.text, &rows).ok_or_else(by_hand)?;
-    let library = own.with(&text, &before, library);
-    let after = library.resolve(agent)?;
-    differs_in_routes_alone(&before, &after, args.hosts.len())
-        .map_err(|cause| Error::failed("the routes were not added", cause, format!("add them to {shown} by hand")))?;
-    own.write(&text)?;
+    let Added { file, before, after, library } = add(layout, library, agent, &rows)?;
     for host in &args.hosts {
         let what = if args.read_only { "to read" } else { "everything" };
-        writeln!(out, "{agent} may reach {}: {what}, by {shown}", Untrusted::new(host)).map_err(cannot_write)?;
+        writeln!(out, "{agent} may reach {}: {what}, by {file}", Untrusted::new(host)).map_err(cannot_write)?;
     }
     // Whether they follow is for the person to say, who is then shown all that would change.
     let new = |route: &&Route| !before.bottle.egress.routes.contains(route);
     let follows = |running: &&Running| {
         let its = library.resolve(&running.metadata.agent).map(|its| its.bottle);
         its.is_ok_and(|its| {
-            its.name == running.metadata.bottle
-                && after.bottle.egress.routes.iter().filter(new).any(|route| its.egress.routes.contains(route))
+            let has_new = after.bottle.egress.routes.iter().filter(new).any(|route| its.egress.routes.contains(route));
+            its.name == running.metadata.bottle && has_new
         })
     };
     let running = Running::all(layout).unwrap_or_default();
@@ -101,6 +89,33 @@ fn to_file(args: &Args, layout: &Layout, library: &Library, out: &mut dyn Write)
         let id = &running.id;
         writeln!(out, "{id} runs without it: `bottle reload {id}` lets it follow").map_err(cannot_write)
     })
+}
+
+/// What was written.
+pub(super) struct Added {
+    /// The file, harmless for a terminal.
+    pub(super) file: String,
+    before: Resolved,
+    after: Resolved,
+    library: Library,
+}
+
+/// Adds rows to the bottle of an agent, in the person's own configuration.
+pub(super) fn add(layout: &Layout, library: &Library, agent: &str, rows: &[String]) -> Result<Added> {
+    let before = library.resolve(agent)?;
+    let own = Own::of(&before, &layout.config)?;
+    let shown = own.shown();
+    let by_hand = || {
+        let cause = format!("{shown}: {}", edit::FLOW);
+        Error::failed("the routes cannot be added", cause, format!("add to its routes: {}", rows.join(", ")))
+    };
+    let text = edit::with_routes(&own.text, rows).ok_or_else(by_hand)?;
+    let library = own.with(&text, &before, library);
+    let after = library.resolve(agent)?;
+    differs_in_routes_alone(&before, &after, rows.len())
+        .map_err(|cause| Error::failed("the routes were not added", cause, format!("add them to {shown} by hand")))?;
+    own.write(&text)?;
+    Ok(Added { file: shown, before, after, library })
 }
 
 /// The person's own file of a bottle, which need not be there yet.

@@ -71,7 +71,7 @@ pub fn images() -> Vec<CompletionCandidate> {
 
 /// Components that have a log.
 pub fn components() -> Vec<CompletionCandidate> {
-    candidates(["agent", "egress", "pipelock", "git-gate"].map(str::to_owned).to_vec())
+    candidates(["agent", "egress", "pipelock", "supervise", "git-gate"].map(str::to_owned).to_vec())
 }
 
 /// Topics of `bottle help`, besides the commands.

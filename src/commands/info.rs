@@ -357,8 +357,11 @@ fn address(route: &Route) -> String {
 
 fn rules(route: &Route) -> String {
     let mut parts: Vec<String> = route.matches.iter().map(rule).collect();
-    if parts.is_empty() {
-        parts.push("everything".to_owned());
+    match (parts.is_empty(), route.ask) {
+        (true, true) => parts.push("asks a person".to_owned()),
+        (true, false) => parts.push("everything".to_owned()),
+        (false, true) => parts.push("else asks a person".to_owned()),
+        (false, false) => {}
     }
     let mut text = parts.join("; ");
     if let Some(auth) = &route.auth {

@@ -27,7 +27,7 @@ pub struct Args {
     /// Bottle: `bottle list` shows them
     #[arg(add = ArgValueCandidates::new(completions::ids))]
     pub id: String,
-    /// Component: `agent`, `egress`, `pipelock` or `git-gate`
+    /// Component: `agent`, `egress`, `pipelock`, `supervise` or `git-gate`
     #[arg(add = ArgValueCandidates::new(completions::components))]
     #[arg(value_name = "COMPONENT")]
     pub component: Option<String>,

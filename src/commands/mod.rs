@@ -1,7 +1,9 @@
 //! The commands, one file each: each takes arguments, and returns text and an exit code.
 
 pub mod allow;
+pub mod answer;
 pub mod apply;
+pub mod asks;
 pub mod audit;
 pub mod check;
 mod chosen;

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::asks_command::{AnswerResult, AskList};
 use super::grant_command::GrantRoute;
 use super::policy_command::PolicyInForce;
 use super::reload_command::{Reload, ReloadResult};
+use crate::asks::Decision;
 use crate::error::Error;
 
 /// What an operator asks of a running bottle.
@@ -15,6 +17,10 @@ pub enum Request {
     Policy,
     /// Reads the manifests again.
     Reload(Reload),
+    /// The questions that wait for a person.
+    Asks,
+    /// Answers one.
+    Answer(Box<Decision>),
     /// Allows more, in this bottle alone.
     Grant(GrantRoute),
 }
@@ -27,6 +33,10 @@ pub enum Response {
     Policy(Box<PolicyInForce>),
     /// To [`Request::Reload`], if nothing is changed.
     Reload(ReloadResult),
+    /// To [`Request::Asks`].
+    Asks(AskList),
+    /// To [`Request::Answer`].
+    Answer(AnswerResult),
     /// To a request that changes the policy: every sidecar has acknowledged this generation.
     InForce {
         /// The generation.

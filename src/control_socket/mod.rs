@@ -6,6 +6,7 @@
 //! The socket is in the runtime directory, which is recorded before it is made and removed at the end: no crash leaves it behind. To add a
 //! command, add a file with its request and response, and a variant to each enum of [`message`].
 
+pub mod asks_command;
 mod client;
 mod connection;
 mod frame;

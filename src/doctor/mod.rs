@@ -73,11 +73,12 @@ pub const CGROUP: Need = optional(
 );
 /// A runtime directory in memory.
 pub const RUNTIME: Need = required("directory in memory", ALL, "set XDG_RUNTIME_DIR to a directory of yours on tmpfs, with mode 0700");
-/// The program of each sidecar; bottles that name no repository need no `git-gate`.
-pub const SIDECARS: [(&str, Need); 3] = [
+/// The program of each sidecar; bottles that name no repository need no `git-gate`, and those that ask nobody no `supervise`.
+pub const SIDECARS: [(&str, Need); 4] = [
     ("egress", required("sidecar egress", "no bottle with a network can start", INSTALL)),
     ("pipelock", required("sidecar pipelock", "no bottle with a network can start", INSTALL)),
     ("git-gate", optional("sidecar git-gate", "bottles with `git.repos`", INSTALL)),
+    ("supervise", optional("sidecar supervise", "bottles with `supervise`", INSTALL)),
 ];
 /// How to get a sidecar.
 const INSTALL: &str = "install it beside bottle, or set BOTTLE_LIBEXEC to its directory";

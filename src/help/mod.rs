@@ -28,10 +28,11 @@ const fn topic(name: &'static str, section: u8, text: &'static str) -> Topic {
 }
 
 /// All topics, in reading order for a newcomer.
-pub const TOPICS: [Topic; 13] = [
+pub const TOPICS: [Topic; 14] = [
     topic("cookbook", 7, include_str!("cookbook.md")),
     topic("manifest", 5, include_str!("manifest.md")),
     topic("network", 7, include_str!("network.md")),
+    topic("asks", 7, include_str!("asks.md")),
     topic("git", 7, include_str!("git.md")),
     topic("scanner", 7, include_str!("scanner.md")),
     topic("timeline", 7, include_str!("timeline.md")),

@@ -4,7 +4,8 @@
 //! signals, and the state), the `records` (what is kept on disk) and the `operator` (the terminal, or whatever stands in its place). What
 //! happens is an event, [`state_machine`] says what it leads to, and [`teardown`] is the end of every run.
 
-pub mod change;
+pub mod asks_channel;
+mod change;
 mod drain;
 mod grant_timer;
 mod health;
@@ -16,9 +17,11 @@ mod records;
 mod relay;
 mod run;
 mod signal_queue;
+mod signature;
 mod stage;
 mod starter;
 pub mod state_machine;
+mod supervision;
 mod teardown;
 mod watch;
 mod watched_process;

@@ -75,6 +75,18 @@ impl Operator {
         }
     }
 
+    /// Tells a person that a question waits: fixed words, and none of the agent's. Where the agent has the terminal, it is a bell and a desktop
+    /// notification (OSC 9) between two of its sequences, else a line.
+    pub fn notify(&mut self) {
+        const NOTIFICATION: &[u8] = b"\x07\x1b]9;bottle: a question waits for an answer\x1b\\";
+        const LINE: &[u8] = b"note: a question waits for an answer: `bottle asks` shows it\n";
+        if self.raw.is_none() {
+            self.stderr.push(LINE);
+        } else if self.filters[0].is_some() {
+            self.stdout.push(NOTIFICATION);
+        }
+    }
+
     /// Puts the modes back that the agent has set, for a pause: see [`Self::set_modes_again`].
     pub fn pause_modes(&mut self) {
         for (filter, relay) in self.filters.iter().zip([&mut self.stdout, &mut self.stderr]) {

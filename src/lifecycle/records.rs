@@ -24,10 +24,15 @@ pub(super) struct Records<'r> {
     failure: Option<Error>,
     /// What sidecars have said about their policies, since it was last asked for.
     heard: Vec<(String, Event)>,
+    /// What they have refused, since it was last asked for; nothing where nobody asks.
+    refusals: Option<Vec<(String, Event)>>,
 }
 
 /// Events by which a sidecar says what becomes of its policy, as they begin in an event's line.
 const OF_POLICY: [&str; 2] = [r#""event":"reload"#, r#""event":"grant_used_up""#];
+
+/// The same, of a refusal.
+const OF_REFUSAL: &str = r#""event":"refused""#;
 
 impl<'r> Records<'r> {
     /// Records of a run that begins: what it is to do, and by whom.
@@ -44,7 +49,7 @@ impl<'r> Records<'r> {
         let opening = Opening { bottle: &plan.id, boot_id: &claim.metadata().boot_id, plan: &sha256_hex(&text) };
         let timeline = Timeline::create(claim.state(), &opening)?;
         let logs = claim.logs()?;
-        Ok(Self { claim, timeline, logs, components: BTreeMap::new(), failure: None, heard: Vec::new() })
+        Ok(Self { claim, timeline, logs, components: BTreeMap::new(), failure: None, heard: Vec::new(), refusals: None })
     }
 
     /// The bottle's record of objects.
@@ -73,13 +78,18 @@ impl<'r> Records<'r> {
             "stderr" => Stream::Stderr,
             _ => Stream::Terminal,
         };
-        let (timeline, failure, heard) = (&mut self.timeline, &mut self.failure, &mut self.heard);
+        let (timeline, failure, heard, refusals) = (&mut self.timeline, &mut self.failure, &mut self.heard, &mut self.refusals);
         if let Some(log) = self.components.get_mut(component) {
             log.push(stream, bytes, &mut |event| {
                 keep(failure, timeline.copy(component, event));
                 let text = event.as_str();
                 if OF_POLICY.iter().any(|begin| memchr::memmem::find(text.as_bytes(), begin.as_bytes()).is_some()) {
                     heard.extend(serde_json::from_str(text).ok().map(|event| (component.to_owned(), event)));
+                }
+                if let Some(refusals) = refusals
+                    && memchr::memmem::find(text.as_bytes(), OF_REFUSAL.as_bytes()).is_some()
+                {
+                    refusals.extend(serde_json::from_str(text).ok().map(|event| (component.to_owned(), event)));
                 }
             });
         }
@@ -88,6 +98,16 @@ impl<'r> Records<'r> {
     /// What sidecars have said about their policies since the last call, and who.
     pub(super) fn take_heard(&mut self) -> Vec<(String, Event)> {
         std::mem::take(&mut self.heard)
+    }
+
+    /// From now on, what sidecars refuse is kept for [`Self::take_refusals`].
+    pub(super) fn keep_refusals(&mut self) {
+        self.refusals.get_or_insert_default();
+    }
+
+    /// What sidecars have refused since the last call, and who.
+    pub(super) fn take_refusals(&mut self) -> Vec<(String, Event)> {
+        self.refusals.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Adds an event of the supervisor's own.

@@ -133,6 +133,11 @@ impl<'r> Starter<'r> {
         self.released = true;
     }
 
+    /// The connection to `supervise`, once.
+    pub(super) fn take_supervise(&mut self) -> Option<OwnedFd> {
+        self.products.supervise.take()
+    }
+
     /// True once the agent may run.
     pub(super) fn is_released(&self) -> bool {
         self.released

@@ -9,6 +9,7 @@ use super::readiness::Readiness;
 use super::signal_queue::SignalQueue;
 use super::stage::Stage;
 use super::state_machine::{State, Times};
+use super::supervision::Supervision;
 use crate::control_socket::{ClientId, Server};
 use crate::signals::Signals;
 
@@ -46,12 +47,19 @@ pub(super) enum Token {
     FromClient(ClientId),
     ToClient(ClientId),
     GrantEnd,
+    /// `supervise` says something.
+    Questions,
+    /// Something waits for `supervise`.
+    Replies,
+    /// A signature has been verified.
+    Verified,
 }
 
 /// What the policy is changed through, and until when something must happen.
 pub(super) struct PolicyWatch<'w> {
     pub(super) server: &'w Server,
     pub(super) grant_timer: BorrowedFd<'w>,
+    pub(super) supervision: Option<&'w Supervision>,
     pub(super) deadline: Option<Instant>,
 }
 
@@ -103,6 +111,11 @@ impl<'r> Watch<'r> {
         policy.server.outputs().for_each(|(id, fd)| readiness.write(Token::ToClient(id), fd));
         if self.state() == State::Running {
             readiness.read(Token::GrantEnd, policy.grant_timer);
+        }
+        if let Some(supervision) = policy.supervision {
+            supervision.channel.input().into_iter().for_each(|fd| readiness.read(Token::Questions, fd));
+            supervision.channel.output().into_iter().for_each(|fd| readiness.write(Token::Replies, fd));
+            supervision.verification.iter().for_each(|verification| readiness.read(Token::Verified, verification.fd()));
         }
         for (index, process) in self.processes.iter() {
             for (name, fd) in &process.handle.stdio.outputs {

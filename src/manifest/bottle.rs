@@ -2,11 +2,12 @@
 //! parents' key.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bottle_contract::Untrusted;
 
 use super::host_path::{self, Base};
-use super::model::{Author, Backend, Bottle, Egress, Limits, Origin, Rootfs, Scan, WorkspaceMode};
+use super::model::{Author, Backend, Bottle, Egress, Limits, Origin, Rootfs, Scan, Supervise, Unattended, WorkspaceMode};
 use super::provider::Provider;
 use super::{env, measure, raw, reach, repo};
 use crate::yaml::{At, Problem};
@@ -20,7 +21,7 @@ impl Bottle {
             egress: Egress::default(),
             git: Vec::new(),
             author: Author::default(),
-            supervise: false,
+            supervise: None,
             scan: Scan::default(),
             limits: Limits::default(),
             rootfs: Rootfs::default(),
@@ -48,7 +49,7 @@ impl Bottle {
             self.git = repo::read(repos, base)?;
             self.author = repos.author.as_ref().map_or(Ok(Author::default()), repo::author)?;
         }
-        set(&mut self.supervise, raw.supervise.as_ref().map(supervise))?;
+        set(&mut self.supervise, raw.supervise.as_ref().map(|raw| supervise(raw, base)))?;
         if let Some(scan) = &raw.scan {
             set(&mut self.scan.rules, scan.rules.as_ref().map(files))?;
             set(&mut self.scan.answers, scan.answers.as_ref().map(|on| Ok(on.value)))?;
@@ -92,19 +93,42 @@ fn excepted(text: &At<String>) -> Result<String, Problem> {
     }
 }
 
-/// Refuses a key whose sidecar is not part of this release: otherwise the operator would expect to be asked.
-fn supervise(on: &At<bool>) -> Result<bool, Problem> {
-    match on.value {
-        true => Err(on.problem("`supervise`: this version cannot ask a person yet", "remove the key")),
-        false => Ok(false),
+/// Clients wait for 60 seconds at least.
+const MAX_HOLD: Duration = Duration::from_secs(55);
+
+fn supervise(raw: &At<raw::Supervise>, base: Base<'_>) -> Result<Option<Supervise>, Problem> {
+    let keys = match &raw.value {
+        raw::Supervise::On(on) => return Ok(on.then(Supervise::default)),
+        raw::Supervise::As(keys) => keys,
+        raw::Supervise::Unknown => {
+            return Err(raw.problem("expected true, false or a mapping", "`yes`, `no`, `on` and `off` are not booleans here"));
+        }
+    };
+    let mut supervise = Supervise::default();
+    if let Some(unattended) = &keys.unattended {
+        supervise.unattended = match unattended.value {
+            raw::Unattended::Deny => Unattended::Deny,
+            raw::Unattended::Queue => Unattended::Queue,
+        };
     }
+    if let Some(text) = &keys.hold {
+        let hold = time(text)?;
+        if hold.is_zero() || hold > MAX_HOLD {
+            return Err(
+                text.problem("a request cannot be held for so long", "write 1s to 55s: the least patient clients wait for 60 seconds")
+            );
+        }
+        supervise.hold = hold;
+    }
+    supervise.signers = keys.signers.as_ref().map(|path| host_path::file(path, base)).transpose()?;
+    Ok(Some(supervise))
 }
 
 fn memory(text: &At<String>) -> Result<u64, Problem> {
     measure::size(&text.value).ok_or_else(|| not_a("size", text, measure::SIZE_HINT))
 }
 
-fn time(text: &At<String>) -> Result<std::time::Duration, Problem> {
+fn time(text: &At<String>) -> Result<Duration, Problem> {
     measure::duration(&text.value).ok_or_else(|| not_a("duration", text, measure::DURATION_HINT))
 }
 

@@ -146,8 +146,8 @@ pub struct Bottle {
     pub git: Vec<Repo>,
     /// The identity of the agent's commits.
     pub author: Author,
-    /// The agent may request grants, and a person decides.
-    pub supervise: bool,
+    /// How a person is asked for more. `None`: nobody is.
+    pub supervise: Option<Supervise>,
     /// Scanning beyond the default.
     pub scan: Scan,
     /// Limits.
@@ -164,6 +164,42 @@ pub struct Bottle {
     pub backend: Backend,
     /// Its origin.
     pub origin: Origin,
+}
+
+/// How a person is asked for what the manifest does not allow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Supervise {
+    /// What becomes of questions when no person is at a terminal.
+    pub unattended: Unattended,
+    /// How long a request is held while a person is asked.
+    pub hold: Duration,
+    /// The file of signers of whom one must sign each grant (ssh-keygen(1), "ALLOWED SIGNERS").
+    pub signers: Option<PathBuf>,
+}
+
+/// What becomes of questions when no person is at a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unattended {
+    /// Nobody is asked.
+    #[default]
+    Deny,
+    /// They wait for `bottle answer`.
+    Queue,
+}
+
+impl Supervise {
+    /// Questions wait even if no person is at a terminal.
+    pub fn queues(&self) -> bool {
+        self.unattended == Unattended::Queue
+    }
+}
+
+impl Default for Supervise {
+    /// Clients wait for 60 seconds at least: a request that is held must be answered before.
+    fn default() -> Self {
+        Self { unattended: Unattended::default(), hold: Duration::from_secs(45), signers: None }
+    }
 }
 
 /// The source of a variable's value.
@@ -191,6 +227,8 @@ pub enum TemplatePart {
 pub struct Egress {
     /// The routes.
     pub routes: Vec<Route>,
+    /// A person is asked about every request that no route allows.
+    pub ask: bool,
     /// PEM files with additional roots for origins.
     pub trust: Vec<PathBuf>,
     /// A proxy behind pipelock.
@@ -215,6 +253,8 @@ pub struct Route {
     /// What happens to a secret in a request's body, if the row says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_secret: Option<OnSecret>,
+    /// A person is asked about what `matches` does not allow. Without matches, nothing is allowed unasked.
+    pub ask: bool,
     /// Where the row was written.
     pub from: RouteOrigin,
 }

@@ -15,6 +15,9 @@ impl Resolved {
             let what = if self.bottle.git.is_empty() { "nothing" } else { "nothing but its git remotes" };
             notes.push(format!("this bottle has no routes: the agent reaches {what}"));
         }
+        if self.bottle.supervise.is_none() && (egress.ask || egress.routes.iter().any(|route| route.ask)) {
+            notes.push("nobody is asked about requests: `ask` needs `supervise: true`".to_owned());
+        }
         for (child, parent) in &egress.repeated {
             notes.push(format!(
                 "`{child}` repeats routes of `{parent}`: routes add to the parent's now, and `egress: {{ replace: true }}` keeps only the child's"
@@ -31,7 +34,7 @@ impl Resolved {
             notes.push(format!("a route names `*`: the agent may reach every public host on port {}", ports.join(" and ")));
         }
         for route in &egress.routes {
-            if let (Some(auth), true) = (&route.auth, route.matches.is_empty()) {
+            if let (Some(auth), true) = (&route.auth, route.matches.is_empty() && !route.ask) {
                 notes.push(format!(
                     "the agent may do all that the token {} allows at {}: its route has no `matches`",
                     auth.token_ref, route.host

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::de::{SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::{env, key, measure};
@@ -111,9 +112,9 @@ pub struct Bottle {
     /// Repositories that the agent may fetch from and push to, through a gate that scans.
     #[serde(default, deserialize_with = "written_list")]
     pub git: Option<Git>,
-    /// True if the agent may request grants, and a person decides.
+    /// True if a person may be asked for what the manifest does not allow: the agent proposes, or a request waits. Or how they are asked.
     #[serde(default, deserialize_with = "written")]
-    pub supervise: Option<At<bool>>,
+    pub supervise: Option<At<Supervise>>,
     /// Scanning beyond the default.
     #[serde(default, deserialize_with = "written_list")]
     pub scan: Option<Scan>,
@@ -193,6 +194,90 @@ impl<'de> Deserialize<'de> for Tools {
     }
 }
 
+/// How a person is asked: true, false, or a mapping.
+#[derive(Debug)]
+pub enum Supervise {
+    /// With the defaults, or not at all.
+    On(bool),
+    /// As this says.
+    As(SuperviseKeys),
+    /// Something else, which is refused where its place is known.
+    Unknown,
+}
+
+/// The keys of `supervise`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SuperviseKeys {
+    /// What becomes of questions when no person is at a terminal: `deny` (the default), or `queue`, until `bottle answer`.
+    #[serde(default, deserialize_with = "written")]
+    pub unattended: Option<At<Unattended>>,
+    /// How long a request is held while a person is asked, at most 55s; 45s by default.
+    #[serde(default, deserialize_with = "written")]
+    #[schemars(extend("pattern" = measure::DURATION))]
+    pub hold: Option<At<String>>,
+    /// A file of signers (ssh-keygen(1), ALLOWED SIGNERS). With it, a grant needs a signature of one of them; a denial never does.
+    #[serde(default, deserialize_with = "written")]
+    pub signers: Option<At<String>>,
+}
+
+/// What becomes of questions that nobody attends.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unattended {
+    /// They are refused.
+    Deny,
+    /// They wait.
+    Queue,
+}
+
+impl JsonSchema for Supervise {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Supervise".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let keys = generator.subschema_for::<SuperviseKeys>();
+        schemars::json_schema!({ "oneOf": [{ "type": "boolean" }, keys] })
+    }
+}
+
+impl<'de> Deserialize<'de> for Supervise {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Supervise;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false, or a mapping")
+            }
+
+            fn visit_bool<E: serde::de::Error>(self, on: bool) -> Result<Supervise, E> {
+                Ok(Supervise::On(on))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Supervise, E> {
+                Ok(Supervise::Unknown)
+            }
+
+            fn visit_unit<E: serde::de::Error>(self) -> Result<Supervise, E> {
+                Ok(Supervise::Unknown)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Supervise, A::Error> {
+                SuperviseKeys::deserialize(MapAccessDeserializer::new(map)).map(Supervise::As)
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
 /// What makes the bottle.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -214,6 +299,9 @@ pub struct Egress {
     /// The hosts. What no route names is refused. They add to the parent's; one of the same host replaces it. Written empty: nothing.
     #[serde(default, deserialize_with = "written_list")]
     pub routes: Option<Vec<At<Route>>>,
+    /// What becomes of a request that no route allows: `deny`, the default, or `ask` a person (see `supervise`).
+    #[serde(default, deserialize_with = "written")]
+    pub default: Option<At<EgressDefault>>,
     /// True when nothing of the parent's routes and presets counts.
     #[serde(default, deserialize_with = "written")]
     pub replace: Option<At<bool>>,
@@ -223,6 +311,16 @@ pub struct Egress {
     /// A proxy for all requests.
     #[serde(default, deserialize_with = "written")]
     pub proxy: Option<Proxy>,
+}
+
+/// What becomes of a request that no route allows.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EgressDefault {
+    /// It is refused.
+    Deny,
+    /// A person is asked.
+    Ask,
 }
 
 /// A host, with its allowed methods and paths.
@@ -246,6 +344,9 @@ pub struct Route {
     /// else `refuse`.
     #[serde(default, deserialize_with = "written")]
     pub on_secret: Option<At<OnSecret>>,
+    /// True if a person is asked about what `matches` does not allow (see `supervise`). Without `matches`, nothing is allowed unasked.
+    #[serde(default, deserialize_with = "written")]
+    pub ask: Option<At<bool>>,
 }
 
 /// What happens to a secret in the body of a request.
@@ -464,9 +565,10 @@ pub enum Rootfs {
 fn written_egress<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Egress>, D::Error> {
     let written = Option::<Egress>::deserialize(deserializer)?;
     let says_something = |egress: &Egress| {
-        let Egress { presets, routes, replace, trust, proxy } = egress;
-        presets.is_some() || routes.is_some() || replace.is_some() || trust.is_some() || proxy.is_some()
+        let Egress { presets, routes, default, replace, trust, proxy } = egress;
+        let has_reach = presets.is_some() || routes.is_some() || default.is_some();
+        has_reach || replace.is_some() || trust.is_some() || proxy.is_some()
     };
-    let nothing = Egress { presets: None, routes: Some(Vec::new()), replace: None, trust: None, proxy: None };
+    let nothing = Egress { presets: None, routes: Some(Vec::new()), default: None, replace: None, trust: None, proxy: None };
     Ok(Some(written.filter(says_something).unwrap_or(nothing)))
 }

@@ -13,6 +13,10 @@ pub fn add(egress: &mut Egress, raw: &raw::Egress, bottle: &str, provider: Optio
     let denies = (is_empty(routes) || is_empty(presets)) && presets.unwrap_or(0) + routes.unwrap_or(0) == 0;
     if denies || is_empty(routes) || raw.replace.as_ref().is_some_and(|replace| replace.value) {
         egress.routes.clear();
+        egress.ask = false;
+    }
+    if let Some(default) = &raw.default {
+        egress.ask = matches!(default.value, raw::EgressDefault::Ask);
     }
     for name in raw.presets.iter().flatten() {
         for row in preset::routes(name, provider)? {

@@ -47,6 +47,7 @@ fn route(raw: &raw::Route, base: Base<'_>) -> Result<Route, Problem> {
         auth: raw.auth.as_ref().map(|raw| auth(raw, base)).transpose()?,
         connect: raw.connect.as_ref().map(address).transpose()?,
         on_secret: raw.on_secret.as_ref().map(|action| action.value.into()),
+        ask: raw.ask.as_ref().is_some_and(|ask| ask.value),
         host,
         ports,
         from: RouteOrigin::default(),

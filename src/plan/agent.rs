@@ -117,7 +117,7 @@ pub(super) fn env(
     for (variable, value) in git::settings() {
         set(&variable, &value);
     }
-    if input.bottle.supervise {
+    if input.bottle.supervise.is_some() {
         direct.push(names::SUPERVISE.0);
     }
     for name in ["NO_PROXY", "no_proxy"] {

@@ -119,7 +119,7 @@ mod tests {
     fn pipelock_lets_pass_what_routes_and_grants_name_on_their_ports() {
         let start = blueprint("egress:\n  routes:\n    - { host: \"*.a.test:8443\" }\n    - { host: x.a.test }\n    - { host: b.test }\n");
         let grant = |host: &str, ports: &[u16]| {
-            let route = Route { host: host.parse().unwrap(), ports: ports.to_vec(), matches: Vec::new(), auth: None };
+            let route = Route { host: host.parse().unwrap(), ports: ports.to_vec(), matches: Vec::new(), auth: None, ask: false };
             Grant { id: "1".to_owned(), route, uses: None }
         };
         let doors = |grants: &[Grant]| {

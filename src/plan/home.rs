@@ -36,8 +36,9 @@ pub(super) fn files(
         None if writes_instructions(agent) => drop(files.insert(INSTRUCTIONS.into(), format!("{instructions}\n"))),
         None => {}
     }
-    if let Some(place) = provider.and_then(|provider| provider.mcp.as_ref()).filter(|_| !agent.mcp.is_empty()) {
-        let text = mcp::registered(files.get(&place.file).map_or("", String::as_str), place.format, &agent.mcp);
+    let servers = mcp::servers(agent, bottle);
+    if let Some(place) = provider.and_then(|provider| provider.mcp.as_ref()).filter(|_| !servers.is_empty()) {
+        let text = mcp::registered(files.get(&place.file).map_or("", String::as_str), place.format, &servers);
         files.insert(place.file.clone(), text);
     }
     // Git reads this file too; `~/.gitconfig` belongs to the agent.

@@ -5,9 +5,24 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use bottle_contract::names;
+
 use super::home::overlay;
-use crate::manifest::model::McpServer;
+use crate::manifest::model::{Agent, Bottle, McpServer};
 use crate::manifest::provider::McpFormat;
+
+/// The name under which the agent's program knows `supervise`.
+const SUPERVISE: &str = "bottle";
+
+/// The servers of an agent: those of its manifest, and the bottle's own.
+pub(super) fn servers(agent: &Agent, bottle: &Bottle) -> BTreeMap<String, McpServer> {
+    let mut servers = agent.mcp.clone();
+    if bottle.supervise.is_some() {
+        let (host, port) = names::SUPERVISE;
+        servers.insert(SUPERVISE.to_owned(), McpServer::Url(format!("http://{host}:{port}/")));
+    }
+    servers
+}
 
 /// The text of a program's file with the servers in it.
 pub(super) fn registered(text: &str, format: McpFormat, servers: &BTreeMap<String, McpServer>) -> String {
@@ -27,7 +42,7 @@ fn entry(format: McpFormat, server: &McpServer) -> Value {
         (McpFormat::Opencode, McpServer::Command { command, env }) => {
             json!({"type": "local", "command": command, "environment": env, "enabled": true})
         }
-        (McpFormat::Opencode, McpServer::Url(url)) => json!({"type": "remote", "url": url, "enabled": true}),
+        (McpFormat::Opencode, McpServer::Url(url)) => json!({"type": "remote", "url": url, "enabled": true, "oauth": false}),
         (McpFormat::Gemini, McpServer::Url(url)) => json!({"httpUrl": url, "trust": true}),
         (McpFormat::Copilot, McpServer::Url(url)) => json!({"type": "http", "url": url, "tools": ["*"]}),
         (_, McpServer::Url(url)) => json!({"type": "http", "url": url}),

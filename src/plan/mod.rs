@@ -165,6 +165,8 @@ pub enum Dialler {
     Direct(Direct),
     /// The other sidecars, at this unix socket in the link directory.
     Siblings(String),
+    /// The supervisor alone: a connection is handed over in place of a listener.
+    Supervisor,
 }
 
 /// Where a program without a proxy arrives. Every name has an address of its own there ([`bottle_contract::local`]).

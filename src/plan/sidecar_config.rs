@@ -4,6 +4,7 @@ use bottle_contract::Fingerprints;
 use bottle_contract::egress::{self, EgressConfig};
 use bottle_contract::gate::{self, GateConfig};
 use bottle_contract::pipelock::{self, PipelockConfig};
+use bottle_contract::supervise::{self, SuperviseConfig};
 use serde::Serialize;
 
 /// The configuration of one sidecar.
@@ -80,4 +81,5 @@ sidecar_configs! {
     Egress(EgressConfig) in egress::FILE, recognises by |_| None;
     Pipelock(PipelockConfig) in pipelock::FILE, recognises by |config| Some(&mut config.x_bottle.fingerprints);
     GitGate(GateConfig) in gate::FILE, recognises by |config| Some(&mut config.fingerprints);
+    Supervise(SuperviseConfig) in supervise::FILE, recognises by |_| None;
 }

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bottle_contract::egress::{EgressConfig, Upstream};
+use bottle_contract::egress::{Asks, EgressConfig, Upstream};
 use bottle_contract::gate::GateConfig;
 use bottle_contract::names::{self, listener};
 use bottle_contract::pipelock::{Connect, Extension, OnSecretAt, Parent, PipelockConfig, Ports, Switch, TlsInterception};
 use bottle_contract::route::{self, OnSecret};
+use bottle_contract::supervise::SuperviseConfig;
 use bottle_contract::{Grant, HostPattern, RuleFile};
 
 use super::{Dialler, Direct, ListenerPlan, Network, SecretPlan, SidecarPlan, git};
@@ -56,7 +57,7 @@ impl SidecarInput<'_> {
     pub(super) fn has_egress(&self) -> bool {
         let was_started = self.again.started.iter().any(|sidecar| sidecar.component == names::EGRESS.0);
         let has_any = !self.bottle.egress.routes.is_empty() || !self.again.grants.is_empty();
-        was_started || has_any || self.bottle.supervise
+        was_started || has_any || self.bottle.supervise.is_some()
     }
 
     /// The sockets of the sidecar that faces the agent.
@@ -80,7 +81,7 @@ impl SidecarInput<'_> {
 }
 
 /// In the order of start: a sidecar comes after those that it needs.
-const SIDECARS: &[fn(&SidecarInput<'_>) -> Option<SidecarPlan>] = &[pipelock, egress, git_gate];
+const SIDECARS: &[fn(&SidecarInput<'_>) -> Option<SidecarPlan>] = &[pipelock, supervise, egress, git_gate];
 
 /// The sidecars of a bottle.
 pub(super) fn sidecars(input: &SidecarInput<'_>) -> Vec<SidecarPlan> {
@@ -213,13 +214,20 @@ fn egress(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
             scheme: auth.scheme.clone(),
             slot: slots[&auth.token_ref].clone(),
         }),
+        ask: r.ask,
     };
+    let asks = input.bottle.supervise.as_ref().map(|supervise| Asks {
+        socket: format!("{}/{}", names::LINK_DIR, names::SUPERVISE_SOCKET),
+        hold_ms: u64::try_from(supervise.hold.as_millis()).unwrap_or(u64::MAX),
+        unlisted: input.bottle.egress.ask,
+    });
     let config = EgressConfig {
         bottle: input.id.into(),
         generation: input.again.generation,
         routes: routes.iter().map(row).collect(),
         grants: input.again.grants.to_vec(),
         upstream: Upstream::Link { socket: format!("{}/{}", names::LINK_DIR, names::PIPELOCK_SOCKET) },
+        asks,
         limits: Default::default(),
     };
     let secrets: BTreeSet<_> = slots.into_iter().map(|(token_ref, slot)| (slot, token_ref)).collect();
@@ -246,6 +254,27 @@ fn egress(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
         secrets: secrets.into_iter().map(secret).collect(),
         trust: BTreeMap::new(),
         dials_siblings: true,
+        host_resolution: false,
+        recognises_secrets: false,
+    })
+}
+
+fn supervise(input: &SidecarInput<'_>) -> Option<SidecarPlan> {
+    input.bottle.supervise.as_ref()?;
+    let (name, port) = names::SUPERVISE;
+    Some(SidecarPlan {
+        component: name.into(),
+        network: Network::None,
+        listeners: vec![
+            ListenerPlan { name: listener::AGENT.into(), dialled_by: Dialler::Agent(port) },
+            ListenerPlan { name: listener::LINK.into(), dialled_by: Dialler::Siblings(names::SUPERVISE_SOCKET.into()) },
+            ListenerPlan { name: listener::SUPERVISOR.into(), dialled_by: Dialler::Supervisor },
+        ],
+        config: SuperviseConfig { bottle: input.id.into() }.into(),
+        authority: false,
+        secrets: Vec::new(),
+        trust: BTreeMap::new(),
+        dials_siblings: false,
         host_resolution: false,
         recognises_secrets: false,
     })

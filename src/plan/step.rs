@@ -57,6 +57,7 @@ impl fmt::Display for Step {
                 write!(f, "let {component} see which connections the agent's network refuses")
             }
             Self::Listen(component, Dialler::Siblings(socket)) => write!(f, "listen for {component} on the link {socket}"),
+            Self::Listen(component, Dialler::Supervisor) => write!(f, "connect {component} to the supervisor"),
             Self::Sidecar(component) => write!(f, "start {component}"),
             Self::Release => f.write_str("start the agent, once every sidecar serves"),
         }

@@ -118,7 +118,7 @@ fn hidden(paths: &[std::path::PathBuf]) -> String {
 
 /// A row per route: host, methods and paths, and the credential's name.
 fn routes(plan: &Plan) -> Vec<String> {
-    let Some((sidecar, EgressConfig { routes, .. })) = plan.sidecar() else { return Vec::new() };
+    let Some((sidecar, EgressConfig { routes, asks, .. })) = plan.sidecar() else { return Vec::new() };
     let hosts: Vec<String> = routes.iter().map(|r| r.host.to_string()).collect();
     let width = hosts.iter().map(String::len).max().unwrap_or(0);
     routes
@@ -130,12 +130,16 @@ fn routes(plan: &Plan) -> Vec<String> {
                 text.push_str("  ");
                 text.push_str(&route.matches.iter().map(matched).collect::<Vec<_>>().join("; "));
             }
+            if route.ask && asks.is_some() {
+                text.push_str(if route.matches.is_empty() { "  asks a person" } else { "; else asks a person" });
+            }
             if let Some(auth) = &route.auth {
                 let name = sidecar.secrets.iter().find(|s| s.slot == auth.slot).map_or("?", |s| s.token_ref.as_str());
                 let _ = write!(text, "  with the token {name}");
             }
             text
         })
+        .chain(asks.iter().filter(|asks| asks.unlisted).map(|_| "whatever else is requested: asks a person".to_owned()))
         .collect()
 }
 

@@ -10,7 +10,7 @@ use bottle::manifest::{Kind, Library, raw};
 use bottle::{cli, help, yaml};
 
 /// What a help text may begin with. A new one is a verb in the imperative.
-const VERBS: &str = "Allow Ask Bring Build Change Check Choose Compare End Exit Explain Export Follow Give Go Kill Keep Let List Look Make Overwrite Print Read Remove Run Say Send Set Show Start Stop Take Use Watch Write";
+const VERBS: &str = "Allow Answer Ask Bring Build Change Check Choose Compare End Exit Explain Export Follow Give Go Kill Keep Let List Look Make Overwrite Print Read Remove Run Say Send Set Show Start Stop Take Use Watch Write";
 
 fn is_imperative(text: &str) -> bool {
     let first = text.split([' ', ',']).next().unwrap_or_default();

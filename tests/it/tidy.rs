@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Which modules of the supervisor each module may name. A missing arrow is a decision; add one only with a reason.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("asks", &["digest", "manifest"]),
     (
         "backend",
         &["ca", "clock", "digest", "error", "files", "manifest", "plan", "agent_program", "render", "store", "sys", "values", "workspace"],
@@ -16,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "commands",
         &[
+            "asks",
             "backend",
             "clock",
             "control_socket",
@@ -42,12 +44,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "yaml",
         ],
     ),
-    ("control_socket", &["error", "files"]),
+    ("control_socket", &["asks", "error", "files"]),
     ("doctor", &["backend", "error", "help", "manifest", "plan", "store", "sys"]),
     ("help", &[]),
     (
         "lifecycle",
         &[
+            "asks",
             "backend",
             "clock",
             "control_socket",

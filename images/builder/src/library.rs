@@ -12,10 +12,11 @@ use bottle_base::key;
 use bottle_base::yaml::Problem;
 
 /// The recipes in the program: name and text. Add an image: add its folder in `images/` and a row.
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 5] = [
     ("egress", include_str!("../../egress/image.yaml")),
     ("pipelock", include_str!("../../pipelock/image.yaml")),
     ("git-gate", include_str!("../../git-gate/image.yaml")),
+    ("supervise", include_str!("../../supervise/image.yaml")),
     ("agent-host", include_str!("../../agents/host/image.yaml")),
 ];
 

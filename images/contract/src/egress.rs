@@ -23,9 +23,24 @@ pub struct EgressConfig {
     pub grants: Vec<Grant>,
     /// Where allowed requests go.
     pub upstream: Upstream,
+    /// How a person is asked. `None`: nobody is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks: Option<Asks>,
     /// Limits.
     #[serde(default)]
     pub limits: crate::pipelock::Limits,
+}
+
+/// How a person is asked about a request that no route allows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asks {
+    /// Where `supervise` takes questions: the path of a unix socket.
+    pub socket: String,
+    /// How long a request is held, in milliseconds.
+    pub hold_ms: u64,
+    /// Every request that no route allows is asked about, not only those of routes that say so.
+    pub unlisted: bool,
 }
 
 /// The next hop of `egress`.

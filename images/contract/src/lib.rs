@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod ask;
 pub mod demo;
 pub mod egress;
 pub mod event;
@@ -22,6 +23,7 @@ pub mod reason;
 pub mod remote;
 pub mod route;
 pub mod rules;
+pub mod supervise;
 pub mod untrusted;
 
 pub use fingerprints::Fingerprints;

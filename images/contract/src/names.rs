@@ -22,6 +22,8 @@ pub const CA_DIR: &str = "/run/bottle/ca";
 pub const LINK_DIR: &str = "/run/bottle/link";
 /// The socket in [`LINK_DIR`] on which `pipelock` serves its siblings.
 pub const PIPELOCK_SOCKET: &str = "pipelock.sock";
+/// The socket in [`LINK_DIR`] on which `supervise` takes its siblings' questions.
+pub const SUPERVISE_SOCKET: &str = "supervise.sock";
 /// File names in [`CA_DIR`].
 pub const CA_CERT: &str = "cert.pem";
 /// File names in [`CA_DIR`].
@@ -33,6 +35,8 @@ pub mod listener {
     pub const AGENT: &str = "agent";
     /// A unix stream socket, dialled by the sibling sidecars.
     pub const LINK: &str = "link";
+    /// No listener, but a connection to the supervisor.
+    pub const SUPERVISOR: &str = "supervisor";
     /// TCP on port 80 of every local address, dialled by programs that know no proxy.
     pub const HTTP: &str = "http";
     /// The same on port 443.

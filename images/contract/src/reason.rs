@@ -41,6 +41,10 @@ reasons! {
     MethodNotAllowed = "method_not_allowed", "use a method that http://egress:9099/_bottle/routes lists for this host, or ask the person who runs this bottle to widen its route";
     /// A route names the host, none of its matches allows the path.
     PathNotAllowed = "path_not_allowed", "use a path that http://egress:9099/_bottle/routes lists for this host, or ask the person who runs this bottle to widen its route";
+    /// A person has been asked, and has not answered yet.
+    ApprovalPending = "approval_pending", "a person has been asked: send the same request again later, or wait with the tool `bottle_wait`";
+    /// A person has said no.
+    ApprovalDenied = "approval_denied", "a person has said no: do without it, and do not send it again";
     /// The grant that allowed it has ended while it was under way, or another request took its last use.
     GrantEnded = "grant_ended", "what was approved for this has ended; ask the person who runs this bottle again if it is still needed";
     /// CONNECT host, SNI and Host or `:authority` do not agree.

@@ -21,6 +21,9 @@ pub struct Route {
     /// The credential to inject.
     #[serde(default)]
     pub auth: Option<Auth>,
+    /// A person is asked about what `matches` does not allow. Without matches, nothing is allowed unasked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ask: bool,
 }
 
 /// A set of methods and paths; a request must fit both.

@@ -4,9 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use bottle_contract::egress::{EgressConfig, FILE};
+use bottle_contract::egress::{Asks, EgressConfig, FILE};
+use bottle_contract::host::Host;
 use bottle_contract::route::Route;
 use bottle_policy::grants::Table;
+use bottle_policy::{Refused, asks};
 use bottle_wire::reload::Generation;
 use bottle_wire::secret::{self, Credential};
 
@@ -38,6 +40,11 @@ impl EgressPolicy {
     /// What it allows.
     pub(crate) fn table(&self) -> Table<'_> {
         Table { routes: &self.config.routes, grants: &self.config.grants }
+    }
+
+    /// How a person is asked about a request to this host that was refused so; `None` if nobody is.
+    pub(crate) fn asks_about(&self, host: &Host, port: u16, refused: &Refused) -> Option<&Asks> {
+        self.config.asks.as_ref().filter(|asks| asks::is_asked(asks, &self.config.routes, host, port, refused))
     }
 
     /// The credential of the route with this index.

@@ -91,7 +91,7 @@ mod tests {
     fn a_grant_of_two_uses_is_used_up_when_the_second_is_over() {
         let (events, told) = Events::captured();
         let uses = GrantUses::new(events);
-        let route = Route { host: "a.test".parse().unwrap(), ports: vec![443], matches: vec![], auth: None };
+        let route = Route { host: "a.test".parse().unwrap(), ports: vec![443], matches: vec![], auth: None, ask: false };
         let grant = Grant { id: "7".into(), route, uses: Some(2) };
         let first = uses.begin(&grant).unwrap();
         assert!(uses.is_open(&grant));

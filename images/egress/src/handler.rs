@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use crate::decoded::DecodedBody;
 use crate::egress_policy::EgressPolicy;
 use crate::grant_uses::{GrantUses, rule};
+use crate::hold::Holds;
 use crate::messages::ScrubbedStream;
 use crate::scrub::{self, ScrubbedBody, Scrubber};
 use crate::{credential, decoded, pages, range};
@@ -33,6 +34,7 @@ use crate::{credential, decoded, pages, range};
 pub(crate) struct Egress {
     policy: Arc<Reloadable<EgressPolicy>>,
     uses: GrantUses,
+    holds: Holds,
     /// For decoders of answers, in units of 8 MiB.
     windows: Arc<Semaphore>,
 }
@@ -42,7 +44,7 @@ const MAX_WINDOWS: usize = 2;
 
 impl Egress {
     pub(crate) fn new(policy: Arc<Reloadable<EgressPolicy>>, events: &Events) -> Self {
-        Self { policy, uses: GrantUses::new(events.clone()), windows: Arc::new(Semaphore::new(MAX_WINDOWS)) }
+        Self { policy, uses: GrantUses::new(events.clone()), holds: Holds::default(), windows: Arc::new(Semaphore::new(MAX_WINDOWS)) }
     }
 }
 
@@ -85,15 +87,27 @@ impl<'p> Allowed<'p> {
 
 impl Handler for Egress {
     async fn admit(&self, _: &Peer, host: &Host, port: u16) -> Result<Admission, Refused> {
-        self.policy.current().table().admit(host, port)?;
-        Ok(Admission::Intercept)
+        let policy = self.policy.current();
+        match policy.table().admit(host, port) {
+            // The question is about the request inside, which is not sent unless it is allowed.
+            Err(refused) if policy.asks_about(host, port, &refused).is_some() => Ok(Admission::Intercept),
+            admitted => admitted.map(|()| Admission::Intercept),
+        }
     }
 
-    async fn handle(&self, context: RequestContext, request: Request<Body>) -> Result<Handled, Refused> {
-        let policy = self.policy.current();
+    async fn handle(&self, context: RequestContext, mut request: Request<Body>) -> Result<Handled, Refused> {
+        let mut policy = self.policy.current();
         context.log.update(|entry| entry.generation = Some(policy.config.generation));
-        let table = policy.table();
-        let verdict = table.judge(&context, request.method().as_str(), request.headers(), |grant| self.uses.is_open(grant))?;
+        let mut verdict = self.judge(&policy, &context, &request);
+        if let Err(refused) = &verdict
+            && let Some(asks) = policy.asks_about(&context.host, context.port, refused)
+        {
+            request = self.holds.ask(asks, policy.config.generation, &context, request, refused.clone()).await?;
+            policy = self.policy.current();
+            context.log.update(|entry| entry.generation = Some(policy.config.generation));
+            verdict = self.judge(&policy, &context, &request);
+        }
+        let verdict = verdict?;
         let allowed = Allowed::new(&policy, verdict, context.https);
         context.log.update(|entry| entry.rule = Some(allowed.rule()));
         let Some(grant) = allowed.grant() else {
@@ -126,6 +140,10 @@ impl Handler for Egress {
 }
 
 impl Egress {
+    fn judge(&self, policy: &EgressPolicy, context: &RequestContext, request: &Request<Body>) -> Result<Verdict, Refused> {
+        policy.table().judge(context, request.method().as_str(), request.headers(), |grant| self.uses.is_open(grant))
+    }
+
     /// Ready once the policy in force no longer allows this request, or no longer with the same credential.
     fn revocation(&self, context: &RequestContext, request: &Request<Body>, allowed: &Allowed<'_>) -> Revoked {
         let (target, method, headers) = (context.target.clone(), request.method().clone(), request.headers().clone());

@@ -8,6 +8,7 @@
 //! 2. Inside TLS, each request is judged on its own by one generation of the [`egress_policy`]: route, method, canonical path
 //!    (`bottle_policy::routes`), or a grant beside them, whose uses are counted ([`grant_uses`]). A `git push` over HTTPS is refused with a
 //!    hint to the gate.
+//!    What no route allows may be held while a person is asked ([`hold`]); it is then judged again, by the policy in force.
 //! 3. If the route has a credential, what the agent sent as its own is taken out, and for `https` the real one is put
 //!    in ([`credential`]). Without one, the agent's own headers pass.
 //! 4. The request goes to the next hop: our `pipelock` over a unix socket ([`next_hop::sibling`]), which is told the request's id
@@ -31,9 +32,11 @@ mod decoded;
 mod egress_policy;
 mod grant_uses;
 mod handler;
+mod hold;
 mod messages;
 mod next_hop;
 mod pages;
+mod peeked_body;
 mod range;
 mod scrub;
 

@@ -40,6 +40,7 @@ fn visible(route: &Route) -> Value {
         "host": route.host,
         "ports": route.ports,
         "matches": route.matches,
+        "ask": route.ask,
         "auth": route.auth.as_ref().map(|auth| json!({ "header": auth.header, "scheme": auth.scheme })),
     })
 }

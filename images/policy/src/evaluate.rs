@@ -176,7 +176,8 @@ mod tests {
 
     fn rows() -> Vec<Route> {
         let reads = Match { methods: vec!["GET".into()], paths: vec![PathRule::Prefix("/v1/".into())] };
-        let route = |host: &str, matches| Route { host: host.parse().unwrap(), ports: DEFAULT_PORTS.to_vec(), matches, auth: None };
+        let route =
+            |host: &str, matches| Route { host: host.parse().unwrap(), ports: DEFAULT_PORTS.to_vec(), matches, auth: None, ask: false };
         vec![route("api.test", vec![reads]), route("10.0.0.7", vec![]), route("metadata.goog", vec![]), route("only-egress.test", vec![])]
     }
 

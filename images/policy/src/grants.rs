@@ -66,7 +66,7 @@ mod tests {
     fn route(host: &str, ports: &[u16], methods: &[&str], prefix: &str) -> Route {
         let methods = methods.iter().map(|method| (*method).to_owned()).collect();
         let matches = vec![Match { methods, paths: vec![PathRule::Prefix(prefix.into())] }];
-        Route { host: host.parse().unwrap(), ports: ports.to_vec(), matches, auth: None }
+        Route { host: host.parse().unwrap(), ports: ports.to_vec(), matches, auth: None, ask: false }
     }
 
     fn verdict(table: Table<'_>, method: &str, url: &str, is_open: bool) -> Result<(Option<usize>, Option<usize>), Reason> {

@@ -5,6 +5,7 @@
 //! 1. [`target`] parses the target of a request, or refuses it if parsers could disagree.
 //! 2. [`routes`] judges for `egress`: route, method, canonical path; [`grants`], what was approved beside the routes. [`push`] refuses pushes that bypass git-gate.
 //! 3. [`pipelock_policy`] judges for `pipelock`: allowlist, ports, and how to reach a host. [`guard`] judges the addresses.
+//!    [`asks`] says which refusals a person may be asked about.
 //! 4. [`head`] scans everything before the body. `bottle_scan` scans bodies.
 //!
 //! [`reach`] says what one bottle reaches that another does not.
@@ -16,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod asks;
 pub mod credential_header;
 pub mod evaluate;
 pub mod grants;

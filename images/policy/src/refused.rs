@@ -70,6 +70,8 @@ impl Refused {
             | Reason::PortNotListed
             | Reason::MethodNotAllowed
             | Reason::PathNotAllowed
+            | Reason::ApprovalPending
+            | Reason::ApprovalDenied
             | Reason::GrantEnded
             | Reason::OpaqueTunnel
             | Reason::UpgradeNotAllowed

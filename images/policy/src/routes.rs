@@ -29,7 +29,7 @@ pub fn judge(routes: &[Route], target: &Target, method: &str, headers: &HeaderMa
     let route = &routes[index];
     let judge_both = |method: &str, path: &str| {
         let rule = |reason| refused(reason, host, port, method, path).rule(route.host.to_string());
-        check_matches(&route.matches, method, path).map_err(rule)
+        check_matches(route, method, path).map_err(rule)
     };
     let judge_method = |method: &str| judge_both(method, path);
     let judge_path = |path: &str| judge_both(method, path);
@@ -85,7 +85,8 @@ pub(crate) fn for_host(routes: &[Route], host: &Host, port: u16) -> Result<usize
 }
 
 /// Whether one of a route's matches fits both the method and the canonical path.
-fn check_matches(matches: &[Match], method: &str, path: &str) -> Result<(), Reason> {
+fn check_matches(route: &Route, method: &str, path: &str) -> Result<(), Reason> {
+    let matches = &route.matches;
     let method_fits = |m: &&Match| m.methods.is_empty() || m.methods.iter().any(|name| name == method);
     let path_fits = |m: &&Match| m.paths.is_empty() || m.paths.iter().any(|rule| rule.fits(path));
     let names_paths = matches.iter().any(|m| !m.paths.is_empty());
@@ -93,7 +94,8 @@ fn check_matches(matches: &[Match], method: &str, path: &str) -> Result<(), Reas
     if names_paths && (path.starts_with("//") || hides_dots(path)) {
         return Err(Reason::PathNotAllowed);
     }
-    if matches.is_empty() || matches.iter().any(|m| method_fits(&m) && path_fits(&m)) {
+    let is_open = matches.is_empty() && !route.ask;
+    if is_open || matches.iter().any(|m| method_fits(&m) && path_fits(&m)) {
         Ok(())
     } else if matches.iter().any(|m| path_fits(&m)) {
         Err(Reason::MethodNotAllowed)
@@ -142,7 +144,7 @@ mod tests {
     }
 
     fn open() -> Vec<Route> {
-        vec![Route { host: "git.test".parse().unwrap(), ports: DEFAULT_PORTS.to_vec(), matches: vec![], auth: None }]
+        vec![Route { host: "git.test".parse().unwrap(), ports: DEFAULT_PORTS.to_vec(), matches: vec![], auth: None, ask: false }]
     }
 
     // covers: A02
@@ -166,7 +168,7 @@ mod tests {
     }
 
     fn route(host: &str, matches: Vec<Match>) -> Route {
-        Route { host: host.parse().unwrap(), ports: DEFAULT_PORTS.to_vec(), matches, auth: None }
+        Route { host: host.parse().unwrap(), ports: DEFAULT_PORTS.to_vec(), matches, auth: None, ask: false }
     }
 
     /// The host of the route that decides.
@@ -189,6 +191,16 @@ mod tests {
         assert_eq!(most_specific(&routes, "api.a.test", 8443, "GET", "/user"), Err(Reason::PortNotListed));
         assert_eq!(most_specific(&routes, "x.a.test", 80, "PUT", "/"), Ok("*.a.test".into()));
         assert_eq!(most_specific(&routes, "b.test", 443, "PUT", "/"), Ok("*".into()));
+    }
+
+    #[test]
+    fn a_route_that_asks_allows_only_what_its_matches_name() {
+        let mut routes = open();
+        routes[0].ask = true;
+        assert_eq!(verdict(&routes, "GET", "/", None), Err(Reason::PathNotAllowed));
+        routes[0].matches = vec![Match { methods: vec!["GET".into()], paths: vec![] }];
+        assert_eq!(verdict(&routes, "GET", "/", None), Ok(()));
+        assert_eq!(verdict(&routes, "PUT", "/", None), Err(Reason::MethodNotAllowed));
     }
 
     // covers: F20

@@ -34,6 +34,7 @@ pub mod fuzzing;
 
 pub use crate::http::access_log::{AccessEntry, AccessLog};
 pub use crate::http::body::{Body, BodyError};
+pub use crate::http::conceal::conceals;
 pub use crate::http::context::Serving;
 pub use crate::http::handler::{Admission, Handled, Handler};
 pub use crate::http::headers::AnsweredBy;

@@ -91,7 +91,7 @@ impl Listeners {
                 }
                 // No process in the agent's container may make addresses local: a plan for an engine has none of these.
                 Dialler::Direct(_) => {}
-                Dialler::Siblings(_) => {
+                Dialler::Siblings(_) | Dialler::Supervisor => {
                     passed_names.push(listener.name.clone());
                     passed.push(start.products.take(&Listener::new(sidecar, &listener.name))?);
                 }

@@ -122,7 +122,7 @@ fn in_agents_network(dialler: &Dialler) -> Option<Socket> {
         Dialler::Direct(Direct::ResolverUdp) => Socket::Udp(local::RESOLVER.into()),
         Dialler::Direct(Direct::ResolverTcp) => Socket::Tcp(local::RESOLVER.into()),
         Dialler::Direct(Direct::Refusals) => Socket::Refusals(local::RECORDED_PORTS.to_vec()),
-        Dialler::Siblings(_) => return None,
+        Dialler::Siblings(_) | Dialler::Supervisor => return None,
     })
 }
 

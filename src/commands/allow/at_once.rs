@@ -54,5 +54,5 @@ fn route(text: &str, read_only: bool) -> Result<Route> {
     let host = host.parse().map_err(|e: bottle_contract::host::HostError| wrong(e.to_string()))?;
     let methods = ["GET", "HEAD"].map(str::to_owned).to_vec();
     let matches = if read_only { vec![Match { methods, paths: Vec::new() }] } else { Vec::new() };
-    Ok(Route { host, ports: port.map_or(DEFAULT_PORTS.to_vec(), |port| vec![port]), matches, auth: None })
+    Ok(Route { host, ports: port.map_or(DEFAULT_PORTS.to_vec(), |port| vec![port]), matches, auth: None, ask: false })
 }

@@ -52,7 +52,7 @@ pub(super) fn images(kind: Kind, plan: &Plan, layout: &Layout) -> Result<Images>
 /// The images of all components, for an engine. `BOTTLE_IMAGE_EGRESS=FILE` names another archive, and so for each component.
 fn archives(plan: &Plan, layout: &Layout) -> Result<BTreeMap<String, Archive>> {
     let epoch = bottle_builder::Epoch::parse(std::env::var_os(bottle_builder::EPOCH_VARIABLE).as_deref())?;
-    let of_file = |path: &Path| Ok(Archive { id: bottle_builder::config_digest(path)?, path: path.to_owned() });
+    let of_file = |path: &Path| -> Result<Archive> { Ok(Archive { id: bottle_builder::config_digest(path)?, path: path.to_owned() }) };
     let mut archives = BTreeMap::new();
     for component in std::iter::once(AGENT).chain(plan.sidecars.iter().map(|s| s.component.as_str())) {
         let named = std::env::var_os(format!("BOTTLE_IMAGE_{}", component.to_ascii_uppercase().replace('-', "_")));

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     fn lease(id: &str, seconds: Option<u64>) -> Lease {
-        let route = Route { host: "a.test".parse().unwrap(), ports: vec![443], matches: vec![], auth: None };
+        let route = Route { host: "a.test".parse().unwrap(), ports: vec![443], matches: vec![], auth: None, ask: false };
         Lease { grant: Grant { id: id.to_owned(), route, uses: None }, lasts: seconds.map(Duration::from_secs) }
     }
 

@@ -29,10 +29,12 @@ pub struct Lease {
 }
 
 /// Who asked for a change, and is told what came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Requester {
     /// A command of the operator's.
     Client(ClientId),
+    /// The answer to a question, by its name.
+    Ask(String),
     /// The end of a grant.
     End,
 }

@@ -27,6 +27,8 @@ impl Run<'_> {
                     let (generation, reach) = (self.policy.generation, self.plan_in_force().reach());
                     self.server.answer(client, &Response::Policy(Box::new(PolicyInForce { generation, reach })));
                 }
+                Request::Asks => self.list_questions(client),
+                Request::Answer(decision) => self.answer_question(client, *decision),
                 Request::Reload(request) => match self.reload(client, &request) {
                     Ok(Some(result)) => self.server.answer(client, &Response::Reload(result)),
                     // It is answered once it is in force, or is not.

@@ -8,6 +8,7 @@ mod exits;
 mod interrupts;
 mod output;
 mod policy;
+mod questions;
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
@@ -24,6 +25,7 @@ use super::outcome::Outcome;
 use super::records::Records;
 use super::starter::{Progress, Starter};
 use super::state_machine::{Action, Event, State, Times, step};
+use super::supervision::Supervision;
 use super::teardown::{Report, tear_down};
 use super::watch::{PolicyWatch, Token, Watch};
 use super::watched_process;
@@ -70,6 +72,8 @@ pub struct Run<'r> {
     policy: PolicyState<'r>,
     server: Server,
     grant_timer: GrantTimer,
+    /// The questions, in a bottle that asks a person.
+    supervision: Option<Supervision>,
     /// What is read goes through it.
     buffer: Vec<u8>,
 }
@@ -89,6 +93,7 @@ impl<'r> Run<'r> {
             policy: PolicyState::new(source, plan, performer.input.values.fingerprints.clone()),
             server: Server::open(claim.runtime()?)?,
             grant_timer: GrantTimer::new()?,
+            supervision: None,
             records: Records::begin(plan, performer.name, claim)?,
             starter: Starter::new(plan, performer.backend, performer.input),
             watch: Watch::new(signals, options.times),
@@ -124,7 +129,9 @@ impl<'r> Run<'r> {
         }
         let state = self.state();
         let deadline = self.policy.under_way.as_ref().map(|under_way| under_way.swap.deadline());
-        let policy = PolicyWatch { server: &self.server, grant_timer: self.grant_timer.as_fd(), deadline };
+        let deadline = deadline.into_iter().chain(self.next_question_deadline()).min();
+        let supervision = self.supervision.as_ref();
+        let policy = PolicyWatch { server: &self.server, grant_timer: self.grant_timer.as_fd(), supervision, deadline };
         for token in self.watch.wait(&self.operator, self.starter.pending(), &policy) {
             match token {
                 Token::Signals => self.receive_signals(),
@@ -141,10 +148,14 @@ impl<'r> Run<'r> {
                 Token::FromClient(id) => self.serve(id),
                 Token::ToClient(id) => self.server.pump(id),
                 Token::GrantEnd => self.end_grants(),
+                Token::Questions => self.read_questions(),
+                Token::Replies => self.supervision.iter_mut().for_each(|supervision| supervision.channel.pump()),
+                Token::Verified => self.verified(),
             }
         }
         self.notice_silence();
         self.hear_of_policy();
+        self.look_after_questions();
         // A state that was entered just now has its time before it.
         if self.state() == state && self.watch.stage.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
             self.overdue();
@@ -209,6 +220,7 @@ impl<'r> Run<'r> {
     }
 
     fn release(&mut self) -> Result<()> {
+        self.begin_questions()?;
         self.starter.release();
         self.records.update(|metadata| metadata.phase = Phase::Running)?;
         self.records.note("started", Level::Info, None);

@@ -6,6 +6,7 @@ use bottle_contract::event::{Event, Level};
 use bottle_policy::reach::{self, Excess};
 
 use super::Run;
+use crate::asks::Input;
 use crate::backend::reconfigure;
 use crate::clock;
 use crate::error::Error;
@@ -37,6 +38,7 @@ impl Run<'_> {
     fn changed(&mut self, requester: Requester, result: Result<u64, PolicyError>) {
         match requester {
             Requester::Client(id) => self.answer_change(id, result),
+            Requester::Ask(ask) => self.grant_settled(ask, result),
             Requester::End => match result {
                 Ok(_) => self.policy.failed_ends = 0,
                 Err(PolicyError::Failed(error)) => {
@@ -173,9 +175,11 @@ impl Run<'_> {
             Step::Done(generation) => {
                 let words = words(&self.policy.in_force.plan, &next.plan);
                 self.records.note_policy("policy_changed", Level::Info, Some(generation), Some(words));
-                (self.policy.in_force, self.policy.generation) = (next, generation);
+                let before = std::mem::replace(&mut self.policy.in_force, next);
+                self.policy.generation = generation;
                 self.arm_grant_timer();
                 self.changed(requester, Ok(generation));
+                self.tell_queue(&before);
             }
             Step::Undone(generation, error) => {
                 self.policy.in_force.grants.remember(&next.grants);
@@ -195,6 +199,18 @@ impl Run<'_> {
             }
         }
         self.begin_changes();
+    }
+
+    /// Tells the questions which grants have ended, and whether the manifest's routes are others now.
+    fn tell_queue(&mut self, before: &Next) {
+        let grants = self.policy.in_force.grants.all();
+        let ended = before.grants.all().into_iter().filter(|grant| !grants.contains(grant)).map(|grant| grant.id);
+        ended.for_each(|ask| self.ask_queue(Input::Ended(ask)));
+        let routes = |next: &Next| next.blueprint.resolved.bottle.egress.routes.clone();
+        let now = routes(&self.policy.in_force);
+        if now != routes(before) {
+            self.ask_queue(Input::PolicyChanged(now));
+        }
     }
 
     /// What is in force, under another number.

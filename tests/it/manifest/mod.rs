@@ -62,7 +62,16 @@ pub(crate) fn assert_refused(yaml: &str, cause: &str, hint: &str) {
 
 pub(crate) fn route(host: &str) -> Route {
     let from = RouteOrigin { bottle: "b".into(), preset: None };
-    Route { host: host.parse().unwrap(), ports: vec![443, 80], matches: vec![], auth: None, connect: None, on_secret: None, from }
+    Route {
+        host: host.parse().unwrap(),
+        ports: vec![443, 80],
+        matches: vec![],
+        auth: None,
+        connect: None,
+        ask: false,
+        on_secret: None,
+        from,
+    }
 }
 
 /// The route as another bottle's.
@@ -164,13 +173,14 @@ Why this bottle is as it is.
                     Route { on_secret: Some(OnSecret::Redact), ..route("*.pythonhosted.org") },
                     Route { ports: vec![8080], on_secret: Some(OnSecret::Refuse), ..route("[2001:db8::1]") },
                 ],
+                ask: false,
                 trust: vec!["/cfg/bottles/ca.pem".into(), "/home/u/x.pem".into()],
                 parent: Some(Parent { address: "192.0.2.7:3128".parse().unwrap(), ca: Some("/etc/proxy.pem".into()) }),
                 repeated: vec![],
             },
             git: vec![],
             author: Author::default(),
-            supervise: false,
+            supervise: None,
             scan: Scan {
                 rules: vec!["/cfg/bottles/gitleaks.toml".into(), "/home/u/more.toml".into()],
                 answers: true,
@@ -202,13 +212,14 @@ fn a_child_adds_variables_and_routes_and_replaces_other_lists() {
         env: BTreeMap::from([("A".into(), text("parent")), ("B".into(), text("middle")), ("C".into(), text("child"))]),
         egress: Egress {
             routes: vec![of("parent", route("p.test")), route("c.test")],
+            ask: false,
             trust: vec!["/cfg/bottles/p.pem".into()],
             parent: None,
             repeated: vec![],
         },
         git: vec![],
         author: Author::default(),
-        supervise: false,
+        supervise: None,
         scan: Scan { rules: vec!["/cfg/bottles/p.toml".into()], answers: false, allow: Default::default() },
         limits: Limits { memory: Some(1 << 30), scratch: None, pids: Some(20), time: None },
         rootfs: Rootfs::Host,

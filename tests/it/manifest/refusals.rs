@@ -1,5 +1,8 @@
 //! Manifests that are refused, and with which three lines.
 
+use std::time::Duration;
+
+use bottle::manifest::model::{Supervise, Unattended};
 use bottle_contract::gate::PushPolicy;
 
 use crate::manifest::{assert_refused, bottle, library, refused};
@@ -11,11 +14,11 @@ fn a_key_that_nobody_knows_is_an_error_on_every_level() {
     for (yaml, cause, hint) in [
         ("zzz: 1", "2:1: unknown key `zzz`", hint("extends, env, egress, git, supervise, scan, limits, rootfs, tools, workspace, backend")),
         ("limit: { pids: 1 }", "2:1: unknown key `limit`", "did you mean `limits`?".into()),
-        ("egress:\n  zzz: 1", "3:3: unknown key `zzz`", hint("presets, routes, replace, trust, proxy")),
+        ("egress:\n  zzz: 1", "3:3: unknown key `zzz`", hint("presets, routes, default, replace, trust, proxy")),
         (
             "egress:\n  routes:\n    - host: a.test\n      methods: [GET]",
             "5:7: unknown key `methods`",
-            hint("host, matches, auth, connect, on_secret"),
+            hint("host, matches, auth, connect, on_secret, ask"),
         ),
         (
             "egress:\n  routes:\n    - host: a.test\n      matches:\n        - method: [GET]",
@@ -74,8 +77,8 @@ fn a_value_of_the_wrong_kind_is_an_error_that_does_not_quote_it() {
             "2:28: an alias (`*…`) that names nothing",
             "quote a text that starts with a star: \"*.example.com\"",
         ),
-        ("supervise: yes", "2:12: expected true or false", "`yes`, `no`, `on` and `off` are not booleans here"),
-        ("supervise:", "2:10: expected true or false", "`yes`, `no`, `on` and `off` are not booleans here"),
+        ("supervise: yes", "2:12: expected true, false or a mapping", "`yes`, `no`, `on` and `off` are not booleans here"),
+        ("supervise:", "2:10: expected true, false or a mapping", "`yes`, `no`, `on` and `off` are not booleans here"),
         ("limits: { pids: -1 }", "2:17: expected a whole number", "write digits only"),
         ("limits: { pids: 1e3 }", "2:17: expected a whole number", "write digits only"),
         ("limits: { pids: 0 }", "2:17: a limit of zero processes", "write at least 1, or remove the key"),
@@ -270,9 +273,17 @@ fn an_agent_manifest_is_as_strict_as_a_bottle() {
 }
 
 #[test]
-fn what_has_no_sidecar_yet_is_refused() {
-    assert_refused("supervise: true", "2:12: `supervise`: this version cannot ask a person yet", "remove the key");
-    assert!(bottle("supervise: false").is_ok());
+fn supervise_is_a_word_or_a_mapping() {
+    let supervise = |yaml: &str| bottle(yaml).unwrap().supervise;
+    assert_eq!(supervise("supervise: false"), None);
+    assert_eq!(supervise("supervise: true"), Some(Supervise::default()));
+    let expected = Supervise { unattended: Unattended::Queue, hold: Duration::from_secs(30), signers: Some("/cfg/bottles/signers".into()) };
+    assert_eq!(supervise("supervise: { unattended: queue, hold: 30s, signers: signers }"), Some(expected));
+    assert_refused(
+        "supervise: { hold: 56s }",
+        "2:20: a request cannot be held for so long",
+        "write 1s to 55s: the least patient clients wait for 60 seconds",
+    );
 }
 
 // covers: G08

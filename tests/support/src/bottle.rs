@@ -22,7 +22,7 @@ use crate::warden::Warden;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a clean run may keep, below the state directory.
-const EXPECTED_FILES: [&str; 10] = [
+const EXPECTED_FILES: [&str; 11] = [
     "bottle/.lock",
     // Of the compose backend.
     "bottle/*/compose.log",
@@ -32,6 +32,7 @@ const EXPECTED_FILES: [&str; 10] = [
     "bottle/*/metadata.json",
     "bottle/*/plan.json",
     "bottle/*/timeline.jsonl",
+    "bottle/*/asks.jsonl",
     // What `bottle undo` reads.
     "bottle/*/undo/*",
     // What `bottle diff` and `bottle apply` read.

@@ -48,8 +48,8 @@ fn the_agent_sees_the_routes_and_no_slot() {
     assert_eq!(by_proxy, direct);
     let page: Value = serde_json::from_str(&by_proxy).unwrap();
     let expected = serde_json::json!({ "generation": 1, "routes": [
-        { "host": "api.test", "ports": [443, 80], "matches": [], "auth": { "header": "authorization", "scheme": "Bearer" } },
-        { "host": "*.open.test", "ports": [443, 80], "matches": [], "auth": null },
+        { "host": "api.test", "ports": [443, 80], "matches": [], "ask": false, "auth": { "header": "authorization", "scheme": "Bearer" } },
+        { "host": "*.open.test", "ports": [443, 80], "matches": [], "ask": false, "auth": null },
     ], "grants": [] });
     assert_eq!(page, expected);
     let (status, refusal) = egress.refusal(&["http://egress:9099/else"]);

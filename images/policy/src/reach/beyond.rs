@@ -64,7 +64,9 @@ impl<'r> Region<'r> {
     }
 
     fn rows(&self, port: u16) -> Vec<Row<'r>> {
-        self.routes().filter(|route| route.ports.contains(&port)).map(|route| &*route.matches).collect()
+        // A row that asks, and names nothing, allows nothing.
+        let allows = |route: &&Route| route.ports.contains(&port) && !(route.ask && route.matches.is_empty());
+        self.routes().filter(allows).map(|route| &*route.matches).collect()
     }
 
     fn credential(&self, port: u16) -> Option<Credential> {

@@ -35,7 +35,7 @@ fn route(host: &str, (ports, matches, auth): &Shape) -> Route {
         paths: chosen(&rules(), *paths),
     };
     let auth = (*auth > 0).then(|| Auth { header: "authorization".into(), scheme: None, slot: format!("TOKEN_{auth}") });
-    Route { host: host.parse().unwrap(), ports: chosen(&PORTS, *ports), matches: matches.iter().map(one).collect(), auth }
+    Route { host: host.parse().unwrap(), ports: chosen(&PORTS, *ports), matches: matches.iter().map(one).collect(), auth, ask: false }
 }
 
 /// Bits of the ports; of methods and paths for each match; the token.

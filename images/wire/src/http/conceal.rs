@@ -30,6 +30,11 @@ pub(crate) fn conceal(text: &str) -> String {
     shown
 }
 
+/// True if the text has something in it that may be a secret.
+pub fn conceals(text: &str) -> bool {
+    text.split(|c: char| !is_of_run(c)).any(is_opaque)
+}
+
 /// Characters of tokens, of base64 and of percent escapes.
 fn is_of_run(c: char) -> bool {
     c.is_ascii_alphanumeric() || "_-+=~%".contains(c)

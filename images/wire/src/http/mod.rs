@@ -2,6 +2,7 @@
 
 pub mod access_log;
 pub mod body;
+pub mod conceal;
 pub mod content_coding;
 pub mod context;
 pub mod handler;
@@ -15,7 +16,6 @@ pub mod tunnel;
 
 mod arrival;
 mod aws_chunked;
-pub(crate) mod conceal;
 mod connection;
 mod exchange;
 mod forwarding;

@@ -8,6 +8,9 @@ use hyper::ext::ReasonPhrase;
 
 use crate::http::body::{self, Body};
 
+/// When to send a request again that a person is asked about.
+const RETRY_AFTER_SECONDS: &str = "15";
+
 /// The JSON of a refusal, one line.
 pub(crate) fn page(refused: &Refused, component: &str, request_id: &str) -> Vec<u8> {
     let refusal = Refusal {
@@ -47,6 +50,9 @@ pub fn refusal_response(refused: &Refused, component: &str, request_id: &str) ->
     headers.insert(HEADER, http::HeaderValue::from_static(refused.reason.slug()));
     headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    if refused.reason == Reason::ApprovalPending {
+        headers.insert(header::RETRY_AFTER, http::HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, http::HeaderValue::from_static("nosniff"));
     response
 }
