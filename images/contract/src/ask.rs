@@ -47,7 +47,7 @@ pub struct HeldRequest {
 #[serde(rename_all = "snake_case")]
 pub enum FromHolder {
     /// Asks. The first line of a connection, and the only one of its kind.
-    Ask(HeldRequest),
+    Ask(Box<HeldRequest>),
     /// The client was told to come back: the question stays open without it.
     Released,
 }

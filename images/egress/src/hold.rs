@@ -133,7 +133,7 @@ fn closed(answer: ToHolder) -> Held {
 async fn begin(socket: &str, held: &HeldRequest) -> io::Result<(BufReader<OwnedReadHalf>, OwnedWriteHalf, ToHolder)> {
     let (from, mut to) = UnixStream::connect(socket).await?.into_split();
     let mut from = BufReader::new(from);
-    say(&mut to, &FromHolder::Ask(held.clone())).await?;
+    say(&mut to, &FromHolder::Ask(Box::new(held.clone()))).await?;
     let first = hear(&mut from, &mut Vec::new()).await?;
     Ok((from, to, first))
 }

@@ -53,7 +53,7 @@ async fn hold(stream: UnixStream, link: &Link) -> io::Result<()> {
     let Ok(Ok(Some(FromHolder::Ask(request)))) = question else { return Ok(()) };
     buffer.clear();
     let mut client = link.client();
-    client.say(ToSupervisor::Ask(request));
+    client.say(ToSupervisor::Ask(*request));
     loop {
         tokio::select! {
             reply = client.hear() => match reply {

@@ -13,6 +13,6 @@ pub(super) mod swap;
 mod wanted;
 
 pub use policy_state::Source;
-pub use wanted::{Change, Lease, PolicyError, Requester};
+pub(crate) use wanted::{Change, Lease, PolicyError, Requester};
 
 pub(super) use policy_state::{Next, PolicyState, UnderWay, Wanted};

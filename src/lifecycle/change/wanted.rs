@@ -10,7 +10,7 @@ use crate::plan::Blueprint;
 
 /// What is changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// The manifests say something else.
     Manifest(Box<Blueprint>),
     /// More is allowed, beside the routes.
@@ -21,16 +21,16 @@ pub enum Change {
 
 /// A grant, and how long it lasts at most. It ends with the bottle in any case.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
+pub(crate) struct Lease {
     /// The grant; its id must never have been used in this bottle.
-    pub grant: Grant,
+    pub(crate) grant: Grant,
     /// From when it is in force; time in which the machine is suspended counts. Without it, as long as the bottle runs.
-    pub lasts: Option<Duration>,
+    pub(crate) lasts: Option<Duration>,
 }
 
 /// Who asked for a change, and is told what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Requester {
+pub(crate) enum Requester {
     /// A command of the operator's.
     Client(ClientId),
     /// The answer to a question, by its name.
@@ -41,7 +41,7 @@ pub enum Requester {
 
 /// Why a policy was not changed. The old one is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PolicyError {
+pub(crate) enum PolicyError {
     /// The bottle does not run: it starts, or ends.
     NotRunning,
     /// Too many changes wait already.
@@ -56,7 +56,7 @@ pub enum PolicyError {
 
 impl PolicyError {
     /// As the operator reads it.
-    pub fn for_operator(&self, id: &str, agent: &str) -> Error {
+    pub(crate) fn for_operator(&self, id: &str, agent: &str) -> Error {
         let what = format!("the policy of `{id}` was not changed");
         match self {
             Self::NotRunning => Error::failed(what, "the bottle starts, or ends", "`bottle list` shows when it runs"),

@@ -52,7 +52,7 @@ impl Holder {
 fn a_question_and_its_answers_pass_unchanged() {
     let mut supervise = Supervise::start();
     let mut holder = Holder::connect(&supervise);
-    holder.say(&FromHolder::Ask(question()));
+    holder.say(&FromHolder::Ask(Box::new(question())));
     let FromClient { client, says } = supervise.supervisor.heard();
     assert_eq!(says, ToSupervisor::Ask(question()));
     for reply in [ToHolder::Asked { ask: "web.1".into() }, ToHolder::Denied { ask: "web.1".into(), reason: Some("no".into()) }] {
@@ -68,7 +68,7 @@ fn a_question_and_its_answers_pass_unchanged() {
 fn a_holder_that_leaves_withdraws_its_question() {
     let mut supervise = Supervise::start();
     let mut holder = Holder::connect(&supervise);
-    holder.say(&FromHolder::Ask(question()));
+    holder.say(&FromHolder::Ask(Box::new(question())));
     let client = supervise.supervisor.heard().client;
     drop(holder);
     assert_eq!(supervise.supervisor.heard(), FromClient { client, says: ToSupervisor::Left });
@@ -83,7 +83,7 @@ fn what_is_no_question_is_not_passed_on() {
         assert_eq!(holder.hear(), None, "{hostile:?}");
     }
     let mut holder = Holder::connect(&supervise);
-    holder.say(&FromHolder::Ask(question()));
+    holder.say(&FromHolder::Ask(Box::new(question())));
     assert_eq!(supervise.supervisor.heard().says, ToSupervisor::Ask(question()));
 }
 
