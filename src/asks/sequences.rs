@@ -21,6 +21,7 @@ fn settings() -> Settings {
         auth: None,
         connect: None,
         ask: true,
+        on_secret: None,
         from,
     };
     Settings { bottle: "web".into(), attended: true, routes: vec![listed] }
