@@ -136,7 +136,16 @@ mod tests {
 
     fn row(host: &str, matches: Vec<Match>) -> model::Route {
         let from = RouteOrigin::default();
-        model::Route { host: host.parse().unwrap(), ports: vec![443, 80], matches, auth: None, connect: None, ask: false, from }
+        model::Route {
+            host: host.parse().unwrap(),
+            ports: vec![443, 80],
+            matches,
+            auth: None,
+            connect: None,
+            on_secret: None,
+            ask: false,
+            from,
+        }
     }
 
     fn reads() -> Match {
