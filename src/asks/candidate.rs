@@ -142,8 +142,8 @@ mod tests {
             matches,
             auth: None,
             connect: None,
-            ask: false,
             on_secret: None,
+            ask: false,
             from,
         }
     }

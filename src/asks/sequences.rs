@@ -20,6 +20,7 @@ fn settings() -> Settings {
         matches: vec![reads],
         auth: None,
         connect: None,
+        on_secret: None,
         ask: true,
         on_secret: None,
         from,
