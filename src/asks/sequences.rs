@@ -22,7 +22,6 @@ fn settings() -> Settings {
         connect: None,
         on_secret: None,
         ask: true,
-        on_secret: None,
         from,
     };
     Settings { bottle: "web".into(), attended: true, routes: vec![listed] }
