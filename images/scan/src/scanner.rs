@@ -8,12 +8,13 @@ use crate::engine::Engine;
 use crate::finding::Finding;
 use crate::fingerprint::Fingerprints;
 use crate::known::{self, Known};
+use crate::limits::budget;
 use crate::message::{self, Message};
 use crate::paths::{self, PathKind};
 use crate::redaction::locator::Locator;
 use crate::redactor::Redactor;
 use crate::rules::Rules;
-use crate::stream::{self, Stream};
+use crate::stream::Stream;
 use crate::window::{Exact, Exempt, Hit, Stop, WindowScan};
 
 /// Rules and fingerprints, ready to scan. Cheap to clone, shared by all connections.
@@ -78,7 +79,7 @@ impl Scanner {
     pub fn knows(&self, text: &[u8], rule: &str, digest: &str) -> bool {
         let seen = RefCell::new(Vec::new());
         // What cannot be read to its end is searched as far as it can be.
-        let _ = WindowScan::new(&self.engine, None, stream::budget(text.len() as u64), 0).listing(&seen).view(text);
+        let _ = WindowScan::new(&self.engine, None, budget(text.len() as u64), 0).listing(&seen).view(text);
         seen.into_inner().iter().any(|(found, known)| found == rule && known.digest.as_deref() == Some(digest))
     }
 
@@ -139,7 +140,7 @@ impl Scanner {
 
 /// What is found in a text that is one window.
 fn hit(engine: &Engine, text: &[u8], exempt: &[Exempt]) -> Option<Hit> {
-    match WindowScan::new(engine, None, stream::budget(text.len() as u64), 0).exempting(exempt).view(text) {
+    match WindowScan::new(engine, None, budget(text.len() as u64), 0).exempting(exempt).view(text) {
         Ok(()) => None,
         Err(Stop::Found(hit)) => Some(*hit),
         Err(Stop::NotScannable(why)) => Some(Hit { finding: Finding::not_scannable(0, why), exact: None }),

@@ -6,7 +6,7 @@ use super::open_decoder::OpenDecoder;
 use crate::decode::inflate::Fed;
 use crate::engine::Engine;
 use crate::finding::Finding;
-use crate::limits::MAX_DEPTH;
+use crate::limits::{self, MAX_DEPTH};
 use crate::redaction::{Redacted, Redaction, UNSETTLED, Window};
 use crate::rules::REACH;
 use crate::window::{Hit, Stop, Unfinished, WindowEdge, WindowScan};
@@ -139,7 +139,7 @@ impl LayerStream {
                 None => self.scan(&buffer, edge.as_ref(), budget).map(|hit| hit.finding),
                 Some(mut redaction) => {
                     let engine = Arc::clone(&self.engine);
-                    let is_clean = |text: &[u8]| WindowScan::new(&engine, None, super::budget(0), 0).view(text).is_ok();
+                    let is_clean = |text: &[u8]| WindowScan::new(&engine, None, limits::budget(0), 0).view(text).is_ok();
                     let window = Window { bytes: &mut buffer, base: self.base, more };
                     let verdict = redaction.settle(window, |text| self.scan(text, edge.as_ref(), budget), is_clean);
                     self.redaction = Some(redaction);

@@ -11,19 +11,9 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::finding::Finding;
+use crate::limits::budget;
 use crate::redaction::Redacted;
 use layer_stream::LayerStream;
-
-/// Decoded bytes that each scan may produce, beside [`EXPANSION`] times what was read.
-const BASE_BUDGET: u64 = 8 << 20;
-
-/// Three for the four alignments of base64, as much for what they hide, and the rest for compressed text.
-const EXPANSION: u64 = 32;
-
-/// Decoded bytes that a scan of so many bytes may produce.
-pub(crate) fn budget(read: u64) -> u64 {
-    BASE_BUDGET + EXPANSION * read
-}
 
 /// A scan under way. The verdict does not depend on where the chunks were cut.
 #[derive(Debug)]
