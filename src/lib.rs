@@ -16,7 +16,7 @@
 //! | effects on the host | [`backend`], [`lifecycle`], [`workspace`], [`values`], [`ca`] |
 //! | commands to a bottle that runs | [`control_socket`] |
 //! | records of a run | [`store`], [`logs`], [`timeline`] |
-//! | the operator's machine | [`doctor`], [`terminal`], [`agent_program`], [`limits`], [`signals`], [`clock`], [`files`], [`sys`] |
+//! | the operator's machine | [`doctor`], [`terminal`], [`agent_program`], [`trusted_program`], [`limits`], [`signals`], [`clock`], [`files`], [`sys`] |
 //!
 //! Code that runs inside a bottle is in `images/`: `init` is the first process of each component; `egress`, `pipelock`, `git-gate` and
 //! `supervise` are the sidecars. Both sides agree on `images/contract`, and `bottle check` asks `images/policy`, the code that the sidecars themselves run.
@@ -104,6 +104,8 @@ pub mod terminal;
 pub mod timeline;
 #[expect(clippy::disallowed_methods, reason = "effect island: files and programs that hold tokens")]
 pub mod tokens;
+#[expect(clippy::disallowed_methods, reason = "effect island: looks for programs on the host")]
+pub mod trusted_program;
 pub mod values;
 #[expect(clippy::disallowed_methods, reason = "effect island: a deadline for diffs of hostile text")]
 pub mod workspace;

@@ -2,10 +2,10 @@
 //! before anything starts, and never shown.
 
 use std::env;
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -17,8 +17,8 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::manifest::token::{Login, TokenSource};
-use crate::signals;
 use crate::sys::child;
+use crate::{signals, trusted_program};
 
 /// Bytes of a token, with what is around it.
 const MAX_BYTES: usize = 64 << 10;
@@ -114,9 +114,8 @@ fn command(command: &[String], workspace: &Path) -> Result<Zeroizing<String>> {
     let shown = Untrusted::new(name).to_string();
     let hint = "run it in a terminal: it must print the token alone, or `{\"token\": \"…\"}`";
     let failed = |cause: String| Error::failed(format!("`{shown}` gave no token"), cause, hint);
-    let path = env::var_os("PATH").unwrap_or_default();
-    let directories: Vec<PathBuf> = env::split_paths(&path).filter(|directory| is_trusted(directory, workspace)).collect();
-    let program = find(name, &directories, workspace)
+    let directories = trusted_program::directories(workspace);
+    let program = trusted_program::find(name, &directories, workspace)
         .ok_or_else(|| failed("no directory of PATH that is yours alone, and not in the workspace, has it".to_owned()))?;
     let mut child = Command::new(program);
     child.args(&command[1..]).current_dir("/").env_clear();
@@ -165,26 +164,9 @@ fn output(child: &mut Child, deadline: Instant) -> io::Result<Zeroizing<String>>
     String::from_utf8(bytes).map(Zeroizing::new).map_err(|_| io::Error::other("it printed what is no text"))
 }
 
-fn find(name: &str, directories: &[PathBuf], workspace: &Path) -> Option<PathBuf> {
-    let candidates: Vec<PathBuf> = match name.starts_with('/') {
-        true => vec![PathBuf::from(name)],
-        false => directories.iter().map(|directory| directory.join(name)).collect(),
-    };
-    candidates.into_iter().find(|candidate| {
-        let executable = fs::metadata(candidate).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0);
-        executable && is_trusted(candidate, workspace)
-    })
-}
-
-/// True for what nobody else can write, and no agent could have written.
-fn is_trusted(path: &Path, workspace: &Path) -> bool {
-    let Ok(real) = path.canonicalize() else { return false };
-    let others_write = |meta: fs::Metadata| meta.mode() & 0o002 != 0;
-    path.is_absolute() && !real.starts_with(workspace) && fs::metadata(&real).is_ok_and(|meta| !others_write(meta))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;

@@ -11,6 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::asks::Decision;
 use crate::control_socket::ClientId;
 use crate::files::{Dir, PRIVATE};
+use crate::trusted_program;
 
 /// The namespace of the signatures: one that was made for something else does not count.
 pub(super) const NAMESPACE: &str = "ask@bottle";
@@ -32,8 +33,10 @@ pub(super) struct Verification {
 }
 
 impl Verification {
-    /// Starts the program: it reads `hash` on its standard input, which is whole before it starts.
+    /// Starts the program: it reads `hash` on its standard input, which is whole before it starts. It is not one that the agent, whose files
+    /// are in `workspace`, could have written.
     pub(super) fn start(
+        workspace: &Path,
         signers: &Path,
         signer: &str,
         hash: &str,
@@ -48,7 +51,11 @@ impl Verification {
             // Less than any pipe holds.
             writer.write_all(hash.as_bytes())?;
             drop(writer);
-            let child = Command::new("ssh-keygen")
+            let directories = trusted_program::directories(workspace);
+            let program = trusted_program::find("ssh-keygen", &directories, workspace).ok_or(io::ErrorKind::NotFound)?;
+            let child = Command::new(program)
+                .current_dir("/")
+                .env_clear()
                 .args(["-Y", "verify", "-n", NAMESPACE, "-I", signer, "-f"])
                 .arg(signers)
                 .arg("-s")

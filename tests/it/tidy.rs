@@ -64,6 +64,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sys",
             "terminal",
             "timeline",
+            "trusted_program",
             "values",
         ],
     ),
@@ -78,7 +79,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("terminal", &["error", "help", "signals", "sys"]),
     ("timeline", &["clock", "digest", "error", "files", "logs"]),
-    ("tokens", &["clock", "error", "manifest", "signals", "sys"]),
+    ("tokens", &["clock", "error", "manifest", "signals", "sys", "trusted_program"]),
+    ("trusted_program", &[]),
     ("values", &["error", "manifest", "plan"]),
     ("workspace", &["clock", "digest", "error", "files", "manifest", "signals", "store"]),
 ];

@@ -151,7 +151,8 @@ impl Run<'_> {
         let open = supervision.queue.shown(now()).into_iter().find(|shown| shown.ask == decision.ask);
         let hash = open.map(|shown| shown.hash).ok_or_else(|| rejected(&decision, &Rejected::Closed))?;
         let runtime = self.records.claim().runtime()?;
-        supervision.verification = Some(Verification::start(&signers, &signer, &hash, client, decision, runtime)?);
+        supervision.verification =
+            Some(Verification::start(&self.plan.workspace.source, &signers, &signer, &hash, client, decision, runtime)?);
         Ok(())
     }
 
