@@ -15,9 +15,6 @@ SIDECARS := $(patsubst images/%/image.yaml,%,$(wildcard images/*/image.yaml))
 
 CI_TOOLS := nixfmt_rs@0.5.3 deadnix@1.3.1
 
-# The end-to-end tests wait more than they compute.
-export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
-
 .PHONY: help lines ci ci-rest ci-programs ci-tools nix nix-programs build run test e2e engines lint cases fuzz bench images images-check images-digests install clean
 
 help: ## list what can be done

@@ -122,7 +122,7 @@ fn the_agents_port_is_bound_once_where_nobody_else_can_be_and_never_probed(#[val
     let ended = bottle.start(through(&trace.script, start("exit 5"))).end();
     assert_eq!(ended.ending, Ending::Code(5), "{ended:?}");
     let calls = trace.calls();
-    let internet: Vec<&str> = calls.lines().filter(|line| line.contains("AF_INET")).collect();
+    let internet: Vec<&str> = calls.lines().filter(|line| line.contains("htons(8888)")).collect();
     assert_eq!(internet.len(), 1, "{calls}");
     let (process, bound) = internet[0].split_once(" bind(").expect("the one call binds");
     let (socket, address) = bound.split_once(", ").unwrap();

@@ -279,11 +279,11 @@ fn only_a_signer_of_the_bottle_grants() {
 const PROPOSE: &str = r#"
 import asyncio, json
 from mcp import ClientSession
-from mcp.client.streamable_http import streamablehttp_client
+from mcp.client.streamable_http import streamable_http_client
 
 
 async def main():
-    async with streamablehttp_client("http://supervise:9100/") as (read, write, *_):
+    async with streamable_http_client("http://supervise:9100/") as (read, write, *_):
         async with ClientSession(read, write) as session:
             await session.initialize()
             print(sorted(tool.name for tool in (await session.list_tools()).tools))
