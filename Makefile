@@ -66,7 +66,7 @@ ci-programs: $(BUILD) ## demonstration, bench in short, images, and their digest
 
 nix-programs: ## the proof of the flake, which leaves its programs in target/…/nix, beside the origin that the tests were built with
 	$(CARGO) build --locked --workspace
-	install -Dm755 -t $(NIXED) $(DEBUG)/bottle-origin
+	install -Dm755 -t $(NIXED) $(DEBUG)/bottle-origin $(DEBUG)/bottle-load
 	CHECKED=1 tests/nix/prove --into $(NIXED)
 
 ci-tools: ## what the pipeline needs from crates.io
