@@ -26,6 +26,7 @@ mod bounds;
 pub mod candidate;
 mod canonical;
 pub mod decision;
+pub mod events;
 pub mod plain_text;
 pub mod question;
 pub mod queue;
@@ -36,5 +37,6 @@ mod sequences;
 
 pub use ask_journal::{History, Record, replay};
 pub use decision::{Decision, Lease, Rejected, Verdict};
+pub use events::{Effect, Input, Settings};
 pub use question::Question;
-pub use queue::{Effect, Input, Queue, Settings};
+pub use queue::Queue;

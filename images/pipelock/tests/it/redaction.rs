@@ -180,6 +180,7 @@ async fn a_secret_that_arrives_byte_by_byte_is_replaced_whole() {
     let head = "POST https://a.test/v1/messages HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     for byte in sent.bytes() {
+        // The pace is the attack: longer than what a relay may wait for more before it sends on what it has.
         tokio::time::sleep(Duration::from_millis(150)).await;
         stream.write_all(&[b"1\r\n", &[byte][..], b"\r\n"].concat()).await.unwrap();
     }

@@ -3,7 +3,7 @@
 use bottle_contract::supervise::{AskState, FromClient, Proposal, Reply, ToSupervisor};
 use serde_json::{Value, json};
 
-use crate::support::{PLAIN, Supervise, post, receive, send};
+use crate::support::{PLAIN, Supervise, post, read_until, receive, receive_after, send};
 
 const NEW: &str = "2026-07-28";
 
@@ -150,13 +150,12 @@ fn a_wait_ends_with_the_decision_or_says_that_it_is_still_open() {
 fn a_client_that_wants_progress_gets_a_stream_that_ends_with_the_answer() {
     let mut supervise = Supervise::start();
     let params = json!({ "name": "bottle_wait", "arguments": { "ask": "web.1" }, "_meta": { "progressToken": "p" } });
-    let waiting = send(supervise.agent, "POST", PLAIN, &request("tools/call", params));
+    let mut waiting = send(supervise.agent, "POST", PLAIN, &request("tools/call", params));
     let client = supervise.supervisor.asked().client;
     supervise.supervisor.tell(client, open("web.1"));
-    // Long enough for one notification.
-    std::thread::sleep(std::time::Duration::from_millis(5_500));
+    let begun = read_until(&mut waiting, "progressToken");
     supervise.supervisor.tell(client, Reply::State { ask: "web.1".into(), state: AskState::Granted, reason: None });
-    let response = receive(waiting);
+    let response = receive_after(begun, waiting);
     assert!(response.head.contains("content-type: text/event-stream"), "{response:?}");
     let data = response.body.lines().filter_map(|line| line.strip_prefix("data: "));
     let messages: Vec<Value> = data.map(|data| serde_json::from_str(data).unwrap()).collect();

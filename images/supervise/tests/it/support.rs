@@ -137,9 +137,25 @@ pub(crate) fn send(address: SocketAddr, method: &str, fields: &[(&str, &str)], b
     stream
 }
 
-/// Reads the response to its end.
-pub(crate) fn receive(mut stream: TcpStream) -> Response {
+/// Reads what comes up to `mark`, and perhaps more.
+pub(crate) fn read_until(stream: &mut TcpStream, mark: &str) -> String {
     let mut text = String::new();
+    let mut buffer = [0; 4096];
+    while !text.contains(mark) {
+        let count = stream.read(&mut buffer).expect("more in time");
+        assert!(count > 0, "the response ended: {text:?}");
+        text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+    }
+    text
+}
+
+/// Reads the response to its end.
+pub(crate) fn receive(stream: TcpStream) -> Response {
+    receive_after(String::new(), stream)
+}
+
+/// The same, of which the beginning was read.
+pub(crate) fn receive_after(mut text: String, mut stream: TcpStream) -> Response {
     stream.read_to_string(&mut text).expect("a response in time");
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text:?}"));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{head}"));
