@@ -27,9 +27,10 @@ build: ## the release programs, in target/…/release
 # dependencies, and `make test` would compile them again.
 DEMO := bottle bottle-egress bottle-pipelock bottle-demo-origin
 run: ## build what a bottle needs, then watch a hostile agent in one
-	@[ -e $(DEBUG)/bottle ] || echo "Building bottle, its proxies and the demonstration: some five minutes of processor time the first time, on $$(nproc) processors."
+	@[ -e $(DEBUG)/bottle ] || echo "Building bottle, its proxies and the demonstration: some eight minutes of processor time the first time, on $$(nproc) processors."
 	@$(CARGO) build --locked --workspace $(DEMO:%=--bin %)
 	@$(DEBUG)/bottle demo
+	@echo 'To have `bottle` on your PATH: make install PREFIX=$$HOME/.local'
 
 test: lint ## everything that CI checks: lints, unit tests, end-to-end tests
 	$(CARGO) build --locked --workspace

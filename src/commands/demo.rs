@@ -40,6 +40,11 @@ const NEEDED: [(&str, &str); 5] = [("curl", "curl"), ("grep", "grep"), ("sed", "
 /// The grace of the script, in seconds.
 const GRACE: u64 = 2;
 
+/// What a newcomer does then.
+const NEXT: &str = "
+Nothing of it is left. Next: `bottle doctor` checks this machine, and `bottle start claude` in a repository starts an agent.
+";
+
 /// Runs the demonstration; returns 0 if it succeeded.
 pub fn run(_: Args, out: &mut dyn Write) -> Result<u8> {
     needs(&|name| agent_program::look_up_inside(name).is_some())?;
@@ -71,7 +76,7 @@ fn show(home: &Home, signals: &mut Signals, out: &mut dyn Write) -> Result<u8> {
     }
     let host = |name: &str| (name == TOKEN).then(|| token.to_string());
     let again = resolved.clone();
-    let surroundings = start::Surroundings { variable: &host, resolve: &|| Ok(again.clone()) };
+    let surroundings = start::Surroundings { variable: &host, resolve: &|| Ok(again.clone()), records_stay: false };
     let code = start::resolved(&start_arguments(), &home.layout, resolved, home.work(), &surroundings, out)?;
     let requests = origin.end()?;
     if code > NO {
@@ -79,6 +84,9 @@ fn show(home: &Home, signals: &mut Signals, out: &mut dyn Write) -> Result<u8> {
         return Ok(code);
     }
     let succeeded = report(&requests, &token, &home.layout, out)?;
+    if succeeded && code == 0 {
+        write!(out, "{NEXT}").map_err(cannot_write)?;
+    }
     Ok(if succeeded { code } else { NO })
 }
 

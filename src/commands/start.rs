@@ -38,7 +38,7 @@ pub fn run(args: &Args, layout: &Layout, out: &mut dyn Write) -> Result<u8> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     // The same manifests as now are read again while the bottle runs.
     let resolve = || manifest::load(&layout.config, home.as_deref(), Some(&directory))?.resolve(&args.agent);
-    let surroundings = Surroundings { variable: &|name| std::env::var(name).ok(), resolve: &resolve };
+    let surroundings = Surroundings { variable: &|name| std::env::var(name).ok(), resolve: &resolve, records_stay: true };
     resolved(args, layout, resolve()?, directory.clone(), &surroundings, out)
 }
 
@@ -48,6 +48,8 @@ pub(super) struct Surroundings<'s> {
     pub(super) variable: &'s dyn Fn(&str) -> Option<String>,
     /// The manifests as they are now.
     pub(super) resolve: &'s dyn Fn() -> Result<Resolved>,
+    /// The records outlive the command, so the operator is told how to verify them.
+    pub(super) records_stay: bool,
 }
 
 /// Starts what the manifests say, in `directory`.
@@ -113,7 +115,7 @@ pub(super) fn resolved(
             return Err(error);
         }
     };
-    summary::tell(&report, &plan, &mut claim, begin.elapsed());
+    summary::tell(&report, &plan, &mut claim, begin.elapsed(), surroundings.records_stay);
     Ok(report.outcome.code())
 }
 

@@ -117,6 +117,8 @@ const STEPS: &str = r#"
 const SEEN: &str = "What the other side saw:
    -> the origin got the real token (TOKEN…), and N request in all
    -> the record of it: whole: N records, last hash HASH
+
+Nothing of it is left. Next: `bottle doctor` checks this machine, and `bottle start claude` in a repository starts an agent.
 ";
 
 fn shown(ended: Ended) -> (Ending, String, String) {

@@ -9,8 +9,8 @@ use crate::plan::Plan;
 use crate::store::Claim;
 use crate::terminal::Messages;
 
-/// Says how the run ended, what is left or missing, what the agent changed, and the hash of the record.
-pub(super) fn tell(report: &Report, plan: &Plan, claim: &mut Claim, time: Duration) {
+/// Says how the run ended, what is left or missing, what the agent changed, and, if the records stay, the hash of the timeline.
+pub(super) fn tell(report: &Report, plan: &Plan, claim: &mut Claim, time: Duration, records_stay: bool) {
     let mut messages = Messages::default();
     if report.outcome.has_unfinished_line() {
         messages.write("\n");
@@ -33,7 +33,7 @@ pub(super) fn tell(report: &Report, plan: &Plan, claim: &mut Claim, time: Durati
     {
         error_line(&error, &mut messages);
     }
-    if let Some(head) = &report.head {
+    if let Some(head) = report.head.as_ref().filter(|_| records_stay) {
         // Kept elsewhere, it proves that nobody has rewritten the timeline, or cut records off its end.
         messages.write(&format!("record: bottle audit verify {} --head {head}\n", claim.id()));
     }
