@@ -103,11 +103,13 @@ fn a_request_to_end_calls_off_the_copy_of_a_big_tree(#[values(User::Caller, User
 #[rstest]
 fn a_bottle_that_is_stopped_can_be_ended(#[values(User::Caller, User::Ordinary)] user: User) {
     let bottle = user.bottle();
-    let mut run = bottle.at_terminal(start("trap 'exit 5' TERM; echo rea''dy; while :; do sleep 0.02; done"), 80, 24);
+    // No child: a shell that starts one is in vfork(2), and cannot stop, until the child has called exec.
+    let mut run = bottle.at_terminal(start("trap 'exit 5' TERM; echo rea''dy; while :; do read line; done"), 80, 24);
     run.pty.wait_for("ready", TIMEOUT).unwrap();
     let agent = component(component(run.pid(), "bottle-init"), "sh");
     send(run.pid(), libc::SIGTSTP);
-    wait_until(TIMEOUT, || (state(run.pid()) == 'T' && state(agent) == 'T').then_some(())).expect("both stop");
+    wait_until(TIMEOUT, || (state(run.pid()) == 'T' && state(agent) == 'T').then_some(()))
+        .unwrap_or_else(|| panic!("bottle is {:?} and its agent {:?}", state(run.pid()), state(agent)));
     let done = bottle.beside(program(), ["stop", "shell"]).output().unwrap();
     assert_eq!(String::from_utf8(done.stdout).unwrap(), "shell has stopped\n");
     assert_eq!(run.end().0, Ending::Code(5));
