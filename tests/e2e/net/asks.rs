@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bottle_test_support::deadline::wait_until;
+use bottle_test_support::engine::engines;
 use bottle_test_support::run::OnPipes;
 use bottle_test_support::warden::Ending;
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,7 +20,11 @@ const CURL: &str = "curl -sS -w '%{http_code}\\n' --max-time 50";
 
 /// A bottle whose hosts below `asked.test` are asked about.
 fn world(user: Option<u32>, supervise: &str) -> World {
-    World::new(user).route("*.asked.test", ", ask: true").setting(&format!("supervise: {{ unattended: queue{supervise} }}"))
+    asking(World::new(user), supervise)
+}
+
+fn asking(world: World, supervise: &str) -> World {
+    world.route("*.asked.test", ", ask: true").setting(&format!("supervise: {{ unattended: queue{supervise} }}"))
 }
 
 /// What `bottle` prints beside a run, which must succeed.
@@ -64,8 +69,10 @@ fn record(world: &World, event: &str) -> Vec<Value> {
 // covers: M15
 #[test]
 fn a_held_request_goes_on_with_a_yes_and_only_that_one_does() {
-    for user in users() {
-        let world = world(user, "").ready("provider: shell");
+    let embedded = users().into_iter().map(World::new);
+    let on_engines = engines().iter().map(|engine| World::on(Some(engine), None));
+    for world in embedded.chain(on_engines) {
+        let world = asking(world, "").ready("provider: shell");
         let run =
             sh(&world, &format!("{CURL} https://one.asked.test/x -d held; {CURL} --max-time 2 https://one.asked.test/y 2>&1; echo end"));
         let ask = question(&world);

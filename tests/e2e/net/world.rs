@@ -41,7 +41,7 @@ pub(crate) fn under(place: Place, bottle: Bottle) -> Bottle {
         let beside = PathBuf::from(env!("CARGO_BIN_EXE_bottle"));
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stripped");
         fs::create_dir_all(&directory).expect("a directory for programs");
-        for name in ["bottle-egress", "bottle-pipelock"] {
+        for name in ["bottle-egress", "bottle-pipelock", "bottle-supervise"] {
             let status = Command::new("strip").arg(beside.with_file_name(name)).arg("-o").arg(directory.join(name)).status();
             assert!(status.expect("strip runs").success(), "{name} is made by `cargo build --workspace`");
         }
