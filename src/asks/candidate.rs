@@ -3,10 +3,11 @@
 use bottle_contract::HostPattern;
 use bottle_contract::grant::Grant;
 use bottle_contract::route::{Match, PathRule, Route};
+use bottle_policy::reach::{self, Reach};
 use serde_json::{Value, json};
 
 use super::canonical;
-use super::subject::{Subject, written};
+use super::scope::{Scope, as_written};
 use crate::manifest::model;
 
 /// What a yes would open.
@@ -21,17 +22,17 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// What the subject needs beside these rows.
-    pub fn new(rows: &[model::Route], subject: &Subject) -> Self {
-        let row = deciding(rows, subject);
+    /// What the scope needs beside these rows.
+    pub fn new(rows: &[model::Route], scope: &Scope) -> Self {
+        let row = deciding(rows, scope);
         let route = Route {
-            host: HostPattern::Exact(subject.host.clone()),
-            ports: vec![subject.port],
-            matches: vec![Match { methods: subject.methods.clone(), paths: subject.paths.clone() }],
+            host: HostPattern::Exact(scope.host.clone()),
+            ports: vec![scope.port],
+            matches: vec![Match { methods: scope.methods.clone(), paths: scope.paths.clone() }],
             auth: None,
             ask: false,
         };
-        let auth = row.filter(|row| row.ports.contains(&subject.port)).and_then(|row| row.auth.as_ref());
+        let auth = row.filter(|row| row.ports.contains(&scope.port)).and_then(|row| row.auth.as_ref());
         let address = row.and_then(|row| row.connect).map(|address| address.to_string());
         Self { route, sends: auth.map(|auth| (auth.token_ref.clone(), auth.header.clone())), address }
     }
@@ -71,7 +72,7 @@ impl Candidate {
             _ => host.to_string(),
         };
         let one = |m: &Match| {
-            let paths: Vec<String> = m.paths.iter().map(|rule| quoted(written(rule))).collect();
+            let paths: Vec<String> = m.paths.iter().map(|rule| quoted(as_written(rule))).collect();
             format!("{{ methods: [{}], paths: [{}] }}", m.methods.join(", "), paths.join(", "))
         };
         let matches: Vec<String> = matches.iter().map(one).collect();
@@ -90,36 +91,25 @@ impl Candidate {
     }
 }
 
-/// Whether these rows and grants let all of the subject through, for any number of requests.
-pub(super) fn is_allowed(rows: &[model::Route], grants: &[Grant], subject: &Subject) -> bool {
-    let by_row = deciding(rows, subject)
-        .is_some_and(|row| row.ports.contains(&subject.port) && ((row.matches.is_empty() && !row.ask) || allows(&row.matches, subject)));
-    let by_grant = |grant: &Grant| {
-        let Route { host, ports, matches, .. } = &grant.route;
-        grant.uses.is_none() && host.matches(&subject.host) && ports.contains(&subject.port) && allows(matches, subject)
+/// Whether these rows and grants let all of the scope through, for any number of requests.
+pub(super) fn is_allowed(rows: &[model::Route], grants: &[Grant], scope: &Scope) -> bool {
+    let route = |row: &model::Route| Route {
+        host: row.host.clone(),
+        ports: row.ports.clone(),
+        matches: row.matches.clone(),
+        auth: None,
+        ask: row.ask,
     };
-    by_row || grants.iter().any(by_grant)
+    let grants = grants.iter().filter(|grant| grant.uses.is_none()).cloned().collect();
+    let known = Reach { routes: rows.iter().map(route).collect(), grants, ..Reach::default() };
+    let mut other = known.clone();
+    other.grants.push(Grant { id: String::new(), route: Candidate::new(rows, scope).route, uses: None });
+    reach::beyond(&known, &other).is_empty()
 }
 
 /// The row that decides about the host alone: the most specific one.
-fn deciding<'r>(rows: &'r [model::Route], subject: &Subject) -> Option<&'r model::Route> {
-    rows.iter().filter(|row| row.host.matches(&subject.host)).min_by_key(|row| row.host.breadth())
-}
-
-fn allows(matches: &[Match], subject: &Subject) -> bool {
-    matches.iter().any(|m| {
-        let method_fits = |method: &String| m.methods.is_empty() || m.methods.contains(method);
-        let path_fits = |path: &PathRule| m.paths.is_empty() || m.paths.iter().any(|rule| covers(rule, path));
-        subject.methods.iter().all(method_fits) && subject.paths.iter().all(path_fits)
-    })
-}
-
-fn covers(rule: &PathRule, path: &PathRule) -> bool {
-    match (rule, path) {
-        (PathRule::Exact(rule), PathRule::Exact(path)) => rule == path,
-        (PathRule::Exact(_), PathRule::Prefix(_)) => false,
-        (PathRule::Prefix(rule), PathRule::Exact(path) | PathRule::Prefix(path)) => path.starts_with(rule.as_str()),
-    }
+fn deciding<'r>(rows: &'r [model::Route], scope: &Scope) -> Option<&'r model::Route> {
+    rows.iter().filter(|row| row.host.matches(&scope.host)).min_by_key(|row| row.host.breadth())
 }
 
 #[cfg(test)]
@@ -130,8 +120,8 @@ mod tests {
     use crate::manifest::model::{Auth, RouteOrigin};
     use crate::manifest::token::TokenSource;
 
-    fn subject(host: &str, port: u16, method: &str, path: &str) -> Subject {
-        Subject { host: Host::parse(host).unwrap(), port, methods: vec![method.into()], paths: vec![PathRule::Exact(path.into())] }
+    fn scope(host: &str, port: u16, method: &str, path: &str) -> Scope {
+        Scope { host: Host::parse(host).unwrap(), port, methods: vec![method.into()], paths: vec![PathRule::Exact(path.into())] }
     }
 
     fn row(host: &str, matches: Vec<Match>) -> model::Route {
@@ -154,7 +144,7 @@ mod tests {
 
     #[test]
     fn an_unlisted_host_is_opened_for_what_was_asked_and_no_more() {
-        let wanted = subject("new.test", 443, "POST", "/v1/x");
+        let wanted = scope("new.test", 443, "POST", "/v1/x");
         let candidate = Candidate::new(&[row("a.test", vec![])], &wanted);
         assert_eq!(candidate.words(), ["new: POST to new.test:443 /v1/x", "sends no credential"]);
         assert_eq!(candidate.yaml(), r#"{ host: "new.test", matches: [{ methods: [POST], paths: ["/v1/x"] }] }"#);
@@ -163,7 +153,7 @@ mod tests {
         assert!(is_allowed(&[], &grants, &wanted));
         for other in ["GET /v1/x 443", "POST /v1/x/y 443", "POST /v1/x 80"] {
             let parts: Vec<&str> = other.split(' ').collect();
-            assert!(!is_allowed(&[], &grants, &subject("new.test", parts[2].parse().unwrap(), parts[0], parts[1])), "{other}");
+            assert!(!is_allowed(&[], &grants, &scope("new.test", parts[2].parse().unwrap(), parts[0], parts[1])), "{other}");
         }
         // A grant for some requests allows nothing for good.
         assert!(!is_allowed(&[], &[Grant { uses: Some(1), ..grants[0].clone() }], &wanted));
@@ -179,7 +169,7 @@ mod tests {
         };
         let connect = Some("192.0.2.1:443".parse().unwrap());
         let rows = [model::Route { auth: Some(auth), connect, ..row("*.x.test", vec![reads()]) }];
-        let wanted = subject("api.x.test", 443, "POST", "/repos/acme/issues");
+        let wanted = scope("api.x.test", 443, "POST", "/repos/acme/issues");
         assert_eq!(
             Candidate::new(&rows, &wanted).words(),
             [
@@ -189,14 +179,14 @@ mod tests {
             ]
         );
         // The credential is for the row's own ports.
-        assert_eq!(Candidate::new(&rows, &subject("api.x.test", 8443, "POST", "/x")).sends, None);
-        assert!(is_allowed(&rows, &[], &subject("b.x.test", 80, "GET", "/repos/acme/a")));
+        assert_eq!(Candidate::new(&rows, &scope("api.x.test", 8443, "POST", "/x")).sends, None);
+        assert!(is_allowed(&rows, &[], &scope("b.x.test", 80, "GET", "/repos/acme/a")));
         assert!(!is_allowed(&rows, &[], &wanted));
     }
 
     #[test]
     fn only_what_would_be_new_counts_for_the_digest() {
-        let wanted = subject("a.test", 443, "PUT", "/");
+        let wanted = scope("a.test", 443, "PUT", "/");
         let digest = |rows: &[model::Route]| Candidate::new(rows, &wanted).digest();
         let one = digest(&[row("a.test", vec![reads()])]);
         assert_eq!(digest(&[row("a.test", vec![]), row("b.test", vec![])]), one);
@@ -206,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_row_that_asks_allows_only_what_its_matches_name() {
-        let wanted = subject("a.test", 443, "PUT", "/");
+        let wanted = scope("a.test", 443, "PUT", "/");
         assert!(is_allowed(&[row("a.test", vec![])], &[], &wanted));
         assert!(!is_allowed(&[model::Route { ask: true, ..row("a.test", vec![]) }], &[], &wanted));
     }

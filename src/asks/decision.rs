@@ -127,7 +127,7 @@ impl Decision {
         }
         match (&self.host, &question.candidate.sends) {
             (None, Some(_)) => Err(Rejected::HostMissing),
-            (Some(host), _) if *host != question.subject.host.to_string() => Err(Rejected::HostDiffers),
+            (Some(host), _) if *host != question.scope.host.to_string() => Err(Rejected::HostDiffers),
             _ => Ok(()),
         }
     }

@@ -1,7 +1,7 @@
 //! Asks: what an agent may request beyond its policy, who decides, and what a decision leads to. Pure: time and randomness come in as data.
 //!
 //! ```text
-//! request or proposal ──▶ subject ──▶ candidate ──▶ question ──▶ queue ──▶ effects
+//! request or proposal ──▶ scope   ──▶ candidate ──▶ question ──▶ queue ──▶ effects
 //! what is wanted          parsed      the new row    its hash     states    disk, policy, replies
 //! ```
 //!
@@ -30,7 +30,7 @@ pub mod events;
 pub mod plain_text;
 pub mod question;
 pub mod queue;
-pub mod subject;
+pub mod scope;
 
 #[cfg(test)]
 mod sequences;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::candidate::Candidate;
 use super::canonical;
-use super::subject::Subject;
+use super::scope::Scope;
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Question {
     /// Who asks.
     pub source: Source,
     /// What is wanted.
-    pub subject: Subject,
+    pub scope: Scope,
     /// What a yes would change.
     pub candidate: Candidate,
     /// Drawn for this question alone.
@@ -88,7 +88,7 @@ impl Question {
         canonical::digest(&json!({
             "bottle": bottle,
             "source": self.content(),
-            "subject": self.subject,
+            "scope": self.scope,
             "candidate": self.candidate.digest(),
         }))
     }
@@ -122,7 +122,7 @@ impl Question {
             source: source.to_owned(),
             reach: self.candidate.words(),
             yaml: self.candidate.yaml(),
-            host: self.subject.host.to_string(),
+            host: self.scope.host.to_string(),
             credential: self.candidate.sends.as_ref().map(|(name, _)| name.clone()),
             can_be_written: self.candidate.can_be_written(),
             refused,

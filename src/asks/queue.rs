@@ -13,7 +13,7 @@ use super::decision::{Decision, Lease, Rejected, Verdict};
 use super::events::{Effect, Input, Settings};
 use super::plain_text::plain;
 use super::question::{Question, Shown, Source};
-use super::subject::Subject;
+use super::scope::Scope;
 use crate::digest::sha256_hex;
 use crate::manifest::model::Route;
 
@@ -52,7 +52,7 @@ struct Closed {
 /// A denial, which answers equal requests.
 #[derive(Clone, Debug)]
 struct Refusal {
-    subject: Subject,
+    scope: Scope,
     ask: String,
     reason: Option<String>,
 }
@@ -157,8 +157,8 @@ impl Queue {
             }
             Verdict::No => {
                 self.denials_in_a_row += 1;
-                let (subject, ask) = (open.question.subject.clone(), open.question.ask.clone());
-                self.refusals.push_back(Refusal { subject, ask: ask.clone(), reason: reason.clone() });
+                let (scope, ask) = (open.question.scope.clone(), open.question.ask.clone());
+                self.refusals.push_back(Refusal { scope, ask: ask.clone(), reason: reason.clone() });
                 if self.refusals.len() > MAX_REMEMBERED {
                     self.refusals.pop_front();
                 }
@@ -170,14 +170,14 @@ impl Queue {
 
     fn held(&mut self, now: u64, client: u64, request: Box<HeldRequest>, nonce: String) -> Vec<Effect> {
         let tell = |reply| vec![Effect::Tell(client, Reply::Held(reply))];
-        let Some(subject) = Subject::of_request(&request).filter(|_| self.attended) else { return tell(ToHolder::NotAsked) };
-        if is_allowed(&self.base, &self.in_force(), &subject) {
+        let Some(scope) = Scope::of_request(&request).filter(|_| self.attended) else { return tell(ToHolder::NotAsked) };
+        if is_allowed(&self.base, &self.in_force(), &scope) {
             return tell(ToHolder::JudgeAgain);
         }
-        if let Some(refusal) = self.refusals.iter().find(|refusal| refusal.subject == subject) {
+        if let Some(refusal) = self.refusals.iter().find(|refusal| refusal.scope == scope) {
             return tell(ToHolder::Denied { ask: refusal.ask.clone(), reason: refusal.reason.clone() });
         }
-        let question = self.question(now, Source::Request(request), subject, nonce);
+        let question = self.question(now, Source::Request(request), scope, nonce);
         let key = question.key();
         if let Some(open) = self.open.values_mut().find(|open| open.key == key) {
             if open.holders.len() >= MAX_CLIENTS {
@@ -204,23 +204,23 @@ impl Queue {
         if !self.attended {
             return refuse("no person attends this bottle, so nothing can be granted: work with what is allowed");
         }
-        let subject = match Subject::of_proposal(&proposal) {
-            Ok(subject) => subject,
+        let scope = match Scope::of_proposal(&proposal) {
+            Ok(scope) => scope,
             Err(why) => return refuse(&why),
         };
         let reason = plain(&proposal.reason);
         if reason.is_empty() {
             return refuse("`reason`: say in one or two sentences what it is needed for");
         }
-        if is_allowed(&self.base, &self.in_force(), &subject) {
+        if is_allowed(&self.base, &self.in_force(), &scope) {
             return refuse("this is allowed already: send the request");
         }
-        if let Some(refusal) = self.refusals.iter().find(|refusal| refusal.subject == subject) {
+        if let Some(refusal) = self.refusals.iter().find(|refusal| refusal.scope == scope) {
             let state = AskState::Denied;
             return vec![Effect::Tell(client, Reply::State { ask: refusal.ask.clone(), state, reason: refusal.reason.clone() })];
         }
-        let question = self.question(now, Source::Proposal(reason), subject, nonce);
-        let same = |open: &&mut Open| matches!(open.question.source, Source::Proposal(_)) && open.question.subject == question.subject;
+        let question = self.question(now, Source::Proposal(reason), scope, nonce);
+        let same = |open: &&mut Open| matches!(open.question.source, Source::Proposal(_)) && open.question.scope == question.scope;
         if let Some(open) = self.open.values_mut().find(same) {
             open.question.count = open.question.count.saturating_add(1);
             let state = if open.granting.is_some() { AskState::Granting } else { AskState::Open };
@@ -313,8 +313,8 @@ impl Queue {
     /// Grants that would open something else under the routes of now than what was shown are to end.
     fn withdraw_changed(&self) -> Vec<Effect> {
         let is_changed = |granted: &&Granted| {
-            let Question { subject, candidate, .. } = &granted.question;
-            Candidate::new(&self.base, subject).digest() != candidate.digest()
+            let Question { scope, candidate, .. } = &granted.question;
+            Candidate::new(&self.base, scope).digest() != candidate.digest()
         };
         self.grants.iter().filter(is_changed).map(|granted| Effect::Withdraw(granted.question.ask.clone())).collect()
     }
@@ -326,18 +326,18 @@ impl Queue {
         let numbers: Vec<u64> = self.open.iter().filter(|(_, open)| open.granting.is_none()).map(|(number, _)| *number).collect();
         for number in numbers {
             let Some(open) = self.open.get(&number) else { continue };
-            if is_allowed(&self.base, &grants, &open.question.subject) {
+            if is_allowed(&self.base, &grants, &open.question.scope) {
                 let why = Some("the policy allows it now".to_owned());
                 effects.extend(self.close(number, AskState::Superseded, why, &ToHolder::JudgeAgain));
                 continue;
             }
-            if Candidate::new(&self.base, &open.question.subject).digest() == open.question.candidate.digest() {
+            if Candidate::new(&self.base, &open.question.scope).digest() == open.question.candidate.digest() {
                 continue;
             }
             let Some(old) = self.open.remove(&number) else { continue };
             let nonce = sha256_hex(format!("{}{}", old.question.nonce, old.question.ask).as_bytes());
-            let Question { source, subject, .. } = old.question.clone();
-            let question = Question { count: old.question.count, ..self.question(now, source, subject, nonce) };
+            let Question { source, scope, .. } = old.question.clone();
+            let question = Question { count: old.question.count, ..self.question(now, source, scope, nonce) };
             let (before, ask) = (old.question.ask, question.ask.clone());
             let why = Some(format!("the policy has changed; {ask} stands in its place"));
             self.remember(number, AskState::Superseded, why.clone());
@@ -356,9 +356,9 @@ impl Queue {
     }
 
     /// A question that has no number yet.
-    fn question(&self, now: u64, source: Source, subject: Subject, nonce: String) -> Question {
-        let candidate = Candidate::new(&self.base, &subject);
-        Question { ask: format!("{}.{}", self.bottle, self.last + 1), source, subject, candidate, nonce, asked: now, count: 1 }
+    fn question(&self, now: u64, source: Source, scope: Scope, nonce: String) -> Question {
+        let candidate = Candidate::new(&self.base, &scope);
+        Question { ask: format!("{}.{}", self.bottle, self.last + 1), source, scope, candidate, nonce, asked: now, count: 1 }
     }
 
     /// Opens a question that [`Self::question`] has made.

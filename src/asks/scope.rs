@@ -1,4 +1,4 @@
-//! What is wanted: a host and port, methods and paths, however it was asked for.
+//! The scope of a question: a host and port, methods and paths, however it was asked for.
 
 use bottle_contract::ask::HeldRequest;
 use bottle_contract::host::Host;
@@ -15,9 +15,9 @@ const MAX_PATH_BYTES: usize = 1024;
 /// Bytes of a method.
 const MAX_METHOD_BYTES: usize = 32;
 
-/// What is wanted. Every part is in canonical form, and short enough to be shown whole.
+/// What a request or a proposal needs. Every part is in canonical form, and short enough to be shown whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Subject {
+pub struct Scope {
     /// The host.
     #[serde(serialize_with = "as_text")]
     pub host: Host,
@@ -33,7 +33,7 @@ fn as_text<S: serde::Serializer>(host: &Host, serializer: S) -> Result<S::Ok, S:
     serializer.collect_str(host)
 }
 
-impl Subject {
+impl Scope {
     /// Of a request that a sidecar holds; `None` if nobody is asked about such a one.
     pub fn of_request(request: &HeldRequest) -> Option<Self> {
         let host = Host::parse(&request.host).ok()?;
@@ -73,14 +73,14 @@ impl Subject {
             fits.then(|| rule(text)).flatten().ok_or_else(bad)
         };
         let mut paths = proposal.paths.iter().map(one).collect::<Result<Vec<_>, _>>()?;
-        paths.sort_by(|one, other| written(one).cmp(written(other)));
+        paths.sort_by(|one, other| as_written(one).cmp(as_written(other)));
         paths.dedup();
         Ok(Self { host, port, methods, paths })
     }
 }
 
 /// A path as a manifest writes it.
-pub fn written(rule: &PathRule) -> &str {
+pub fn as_written(rule: &PathRule) -> &str {
     match rule {
         PathRule::Exact(path) | PathRule::Prefix(path) => path,
     }
@@ -107,10 +107,10 @@ mod tests {
 
     #[test]
     fn a_proposal_is_read_in_one_way() {
-        let read = Subject::of_proposal(&proposal("API.x.test.", &["POST", "GET", "POST"], &["/v1/", "/user"])).unwrap();
+        let read = Scope::of_proposal(&proposal("API.x.test.", &["POST", "GET", "POST"], &["/v1/", "/user"])).unwrap();
         assert_eq!(
             read,
-            Subject {
+            Scope {
                 host: Host::Name("api.x.test".into()),
                 port: 443,
                 methods: vec!["GET".into(), "POST".into()],
@@ -138,7 +138,7 @@ mod tests {
             ("x.test", &["GET"], &["/a?b"], "`paths`"),
             ("x.test", &["GET"], &["/*"], "`paths`"),
         ] {
-            let refused = Subject::of_proposal(&proposal(host, methods, paths)).unwrap_err();
+            let refused = Scope::of_proposal(&proposal(host, methods, paths)).unwrap_err();
             assert!(refused.starts_with(field), "{host} {methods:?} {paths:?}: {refused}");
         }
     }
